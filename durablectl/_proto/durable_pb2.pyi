@@ -1,0 +1,184 @@
+from google.protobuf.internal import containers as _containers
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class Command(_message.Message):
+    __slots__ = ("invocation_id", "handler", "service", "args", "partition_key", "sequence", "kind", "input_type", "created_at", "start_token", "parent_id")
+    INVOCATION_ID_FIELD_NUMBER: _ClassVar[int]
+    HANDLER_FIELD_NUMBER: _ClassVar[int]
+    SERVICE_FIELD_NUMBER: _ClassVar[int]
+    ARGS_FIELD_NUMBER: _ClassVar[int]
+    PARTITION_KEY_FIELD_NUMBER: _ClassVar[int]
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    INPUT_TYPE_FIELD_NUMBER: _ClassVar[int]
+    CREATED_AT_FIELD_NUMBER: _ClassVar[int]
+    START_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    PARENT_ID_FIELD_NUMBER: _ClassVar[int]
+    invocation_id: str
+    handler: str
+    service: str
+    args: bytes
+    partition_key: str
+    sequence: int
+    kind: str
+    input_type: str
+    created_at: int
+    start_token: str
+    parent_id: str
+    def __init__(self, invocation_id: _Optional[str] = ..., handler: _Optional[str] = ..., service: _Optional[str] = ..., args: _Optional[bytes] = ..., partition_key: _Optional[str] = ..., sequence: _Optional[int] = ..., kind: _Optional[str] = ..., input_type: _Optional[str] = ..., created_at: _Optional[int] = ..., start_token: _Optional[str] = ..., parent_id: _Optional[str] = ...) -> None: ...
+
+class JournalEntry(_message.Message):
+    __slots__ = ("step_number", "step_type", "request", "response", "error", "kind", "started_at", "finished_at", "attempts", "request_type", "response_type", "error_type")
+    STEP_NUMBER_FIELD_NUMBER: _ClassVar[int]
+    STEP_TYPE_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_FIELD_NUMBER: _ClassVar[int]
+    RESPONSE_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    STARTED_AT_FIELD_NUMBER: _ClassVar[int]
+    FINISHED_AT_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPTS_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_TYPE_FIELD_NUMBER: _ClassVar[int]
+    RESPONSE_TYPE_FIELD_NUMBER: _ClassVar[int]
+    ERROR_TYPE_FIELD_NUMBER: _ClassVar[int]
+    step_number: int
+    step_type: str
+    request: bytes
+    response: bytes
+    error: str
+    kind: str
+    started_at: int
+    finished_at: int
+    attempts: int
+    request_type: str
+    response_type: str
+    error_type: str
+    def __init__(self, step_number: _Optional[int] = ..., step_type: _Optional[str] = ..., request: _Optional[bytes] = ..., response: _Optional[bytes] = ..., error: _Optional[str] = ..., kind: _Optional[str] = ..., started_at: _Optional[int] = ..., finished_at: _Optional[int] = ..., attempts: _Optional[int] = ..., request_type: _Optional[str] = ..., response_type: _Optional[str] = ..., error_type: _Optional[str] = ...) -> None: ...
+
+class AwakeableState(_message.Message):
+    __slots__ = ("awakeable_id", "invocation_id", "resolved", "result", "error", "created_at")
+    AWAKEABLE_ID_FIELD_NUMBER: _ClassVar[int]
+    INVOCATION_ID_FIELD_NUMBER: _ClassVar[int]
+    RESOLVED_FIELD_NUMBER: _ClassVar[int]
+    RESULT_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    CREATED_AT_FIELD_NUMBER: _ClassVar[int]
+    awakeable_id: str
+    invocation_id: str
+    resolved: bool
+    result: bytes
+    error: str
+    created_at: int
+    def __init__(self, awakeable_id: _Optional[str] = ..., invocation_id: _Optional[str] = ..., resolved: bool = ..., result: _Optional[bytes] = ..., error: _Optional[str] = ..., created_at: _Optional[int] = ...) -> None: ...
+
+class Waiting(_message.Message):
+    __slots__ = ("kind", "name", "step_number", "until", "attempt", "error")
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    STEP_NUMBER_FIELD_NUMBER: _ClassVar[int]
+    UNTIL_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    kind: str
+    name: str
+    step_number: int
+    until: int
+    attempt: int
+    error: str
+    def __init__(self, kind: _Optional[str] = ..., name: _Optional[str] = ..., step_number: _Optional[int] = ..., until: _Optional[int] = ..., attempt: _Optional[int] = ..., error: _Optional[str] = ...) -> None: ...
+
+class ExecutionState(_message.Message):
+    __slots__ = ("invocation_id", "handler", "journal", "current_state", "status", "current_step", "current_step_type", "workflow_state", "awakeables", "input", "input_type", "output_type", "error", "error_type", "traceback", "reason", "partition_key", "owner", "attempt", "total_steps", "created_at", "started_at", "updated_at", "finished_at", "waiting_for", "parent_id", "start_token", "indexed_at", "command_sequence", "journal_length", "workflow_state_types", "previous_group", "previous_indexed_at")
+    class WorkflowStateEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: bytes
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[bytes] = ...) -> None: ...
+    class AwakeablesEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: AwakeableState
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[AwakeableState, _Mapping]] = ...) -> None: ...
+    class WorkflowStateTypesEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    INVOCATION_ID_FIELD_NUMBER: _ClassVar[int]
+    HANDLER_FIELD_NUMBER: _ClassVar[int]
+    JOURNAL_FIELD_NUMBER: _ClassVar[int]
+    CURRENT_STATE_FIELD_NUMBER: _ClassVar[int]
+    STATUS_FIELD_NUMBER: _ClassVar[int]
+    CURRENT_STEP_FIELD_NUMBER: _ClassVar[int]
+    CURRENT_STEP_TYPE_FIELD_NUMBER: _ClassVar[int]
+    WORKFLOW_STATE_FIELD_NUMBER: _ClassVar[int]
+    AWAKEABLES_FIELD_NUMBER: _ClassVar[int]
+    INPUT_FIELD_NUMBER: _ClassVar[int]
+    INPUT_TYPE_FIELD_NUMBER: _ClassVar[int]
+    OUTPUT_TYPE_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    ERROR_TYPE_FIELD_NUMBER: _ClassVar[int]
+    TRACEBACK_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    PARTITION_KEY_FIELD_NUMBER: _ClassVar[int]
+    OWNER_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_STEPS_FIELD_NUMBER: _ClassVar[int]
+    CREATED_AT_FIELD_NUMBER: _ClassVar[int]
+    STARTED_AT_FIELD_NUMBER: _ClassVar[int]
+    UPDATED_AT_FIELD_NUMBER: _ClassVar[int]
+    FINISHED_AT_FIELD_NUMBER: _ClassVar[int]
+    WAITING_FOR_FIELD_NUMBER: _ClassVar[int]
+    PARENT_ID_FIELD_NUMBER: _ClassVar[int]
+    START_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    INDEXED_AT_FIELD_NUMBER: _ClassVar[int]
+    COMMAND_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    JOURNAL_LENGTH_FIELD_NUMBER: _ClassVar[int]
+    WORKFLOW_STATE_TYPES_FIELD_NUMBER: _ClassVar[int]
+    PREVIOUS_GROUP_FIELD_NUMBER: _ClassVar[int]
+    PREVIOUS_INDEXED_AT_FIELD_NUMBER: _ClassVar[int]
+    invocation_id: str
+    handler: str
+    journal: _containers.RepeatedCompositeFieldContainer[JournalEntry]
+    current_state: bytes
+    status: str
+    current_step: int
+    current_step_type: str
+    workflow_state: _containers.ScalarMap[str, bytes]
+    awakeables: _containers.MessageMap[str, AwakeableState]
+    input: bytes
+    input_type: str
+    output_type: str
+    error: str
+    error_type: str
+    traceback: str
+    reason: str
+    partition_key: str
+    owner: str
+    attempt: int
+    total_steps: int
+    created_at: int
+    started_at: int
+    updated_at: int
+    finished_at: int
+    waiting_for: Waiting
+    parent_id: str
+    start_token: str
+    indexed_at: int
+    command_sequence: int
+    journal_length: int
+    workflow_state_types: _containers.ScalarMap[str, str]
+    previous_group: str
+    previous_indexed_at: int
+    def __init__(self, invocation_id: _Optional[str] = ..., handler: _Optional[str] = ..., journal: _Optional[_Iterable[_Union[JournalEntry, _Mapping]]] = ..., current_state: _Optional[bytes] = ..., status: _Optional[str] = ..., current_step: _Optional[int] = ..., current_step_type: _Optional[str] = ..., workflow_state: _Optional[_Mapping[str, bytes]] = ..., awakeables: _Optional[_Mapping[str, AwakeableState]] = ..., input: _Optional[bytes] = ..., input_type: _Optional[str] = ..., output_type: _Optional[str] = ..., error: _Optional[str] = ..., error_type: _Optional[str] = ..., traceback: _Optional[str] = ..., reason: _Optional[str] = ..., partition_key: _Optional[str] = ..., owner: _Optional[str] = ..., attempt: _Optional[int] = ..., total_steps: _Optional[int] = ..., created_at: _Optional[int] = ..., started_at: _Optional[int] = ..., updated_at: _Optional[int] = ..., finished_at: _Optional[int] = ..., waiting_for: _Optional[_Union[Waiting, _Mapping]] = ..., parent_id: _Optional[str] = ..., start_token: _Optional[str] = ..., indexed_at: _Optional[int] = ..., command_sequence: _Optional[int] = ..., journal_length: _Optional[int] = ..., workflow_state_types: _Optional[_Mapping[str, str]] = ..., previous_group: _Optional[str] = ..., previous_indexed_at: _Optional[int] = ...) -> None: ...

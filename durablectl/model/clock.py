@@ -1,0 +1,33 @@
+"""The one door through which time enters, so that tests do not sleep."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+
+MICROSECONDS = 1_000_000
+
+
+class Clock:
+    """Wall-clock time in microseconds since the Unix epoch, UTC: the unit of every stored time."""
+
+    def now(self) -> int:
+        return time.time_ns() // 1000
+
+
+SYSTEM_CLOCK = Clock()
+
+
+def to_datetime(microseconds: int) -> datetime:
+    return datetime.fromtimestamp(microseconds / MICROSECONDS, UTC)
+
+
+def to_rfc3339(microseconds: int) -> str | None:
+    """RFC 3339 in UTC with milliseconds; None for 0, which stands for "not set"."""
+    if not microseconds:
+        return None
+    try:
+        moment = to_datetime(microseconds)
+    except (OverflowError, ValueError, OSError):
+        return None
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"

@@ -1,0 +1,47 @@
+"""Names that become subject tokens are validated here, at every door."""
+
+from __future__ import annotations
+
+import re
+import secrets
+
+from durablectl.errors import InvalidNameError
+
+MAX_NAME_LENGTH = 128
+RESERVED_IDS = frozenset({"active", "stats"})
+
+_VALID = re.compile(r"[A-Za-z0-9_=-]{1,128}\Z")
+_VALID_CHARACTER = re.compile(r"[A-Za-z0-9_=-]")
+_ALLOWED = "use letters, digits, '-', '_' and '=', 1 to 128 of them"
+
+
+def validate_name(what: str, name: str) -> str:
+    """Return ``name`` unchanged, or raise InvalidNameError naming the offending character.
+
+    ``what`` says in the message what the name is for: "invocation id", "handler", "partition key".
+    """
+    if _VALID.match(name):
+        return name
+    if not name:
+        raise InvalidNameError(f"The {what} is empty.", hint=f"In a {what} {_ALLOWED}.")
+    if len(name) > MAX_NAME_LENGTH:
+        raise InvalidNameError(f"The {what} has {len(name)} characters.", hint=f"In a {what} {_ALLOWED}.")
+    character = next(c for c in name if not _VALID_CHARACTER.match(c))
+    shown = repr(character) if character.isprintable() else f"U+{ord(character):04X}"
+    raise InvalidNameError(
+        f"The {what} {name!r} holds the character {shown}, which is not allowed.", hint=f"In a {what} {_ALLOWED}."
+    )
+
+
+def validate_invocation_id(invocation_id: str) -> str:
+    """As validate_name; also refuses the ids that are routes of the HTTP API."""
+    validate_name("invocation id", invocation_id)
+    if invocation_id in RESERVED_IDS:
+        raise InvalidNameError(f"The invocation id {invocation_id!r} is reserved.", hint="Choose another id.")
+    return invocation_id
+
+
+def new_invocation_id() -> str:
+    """Random, 20 lower-case hexadecimal digits in four groups, easy to read out over a telephone."""
+    text = secrets.token_hex(10)
+    return "-".join(text[i : i + 5] for i in range(0, 20, 5))

@@ -1,0 +1,138 @@
+"""What is stored, as plain data. Times are microseconds since the epoch; 0 means not set."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from durablectl.model.status import Status, index_group
+
+
+class Payload(NamedTuple):
+    """An encoded value: JSON text when ``type_name`` is empty, else the protobuf message of that full name.
+
+    No bytes and no type name is the absent value, which is None in Python and null in JSON.
+    """
+
+    data: bytes = b""
+    type_name: str = ""
+
+
+NO_PAYLOAD = Payload()
+
+
+@dataclass(slots=True)
+class Command:
+    """A message in COMMANDS: ``kind`` is "start", "wake" or "resume"."""
+
+    invocation_id: str
+    handler: str
+    kind: str = "start"
+    input: Payload = NO_PAYLOAD
+    partition_key: str = ""
+    created_at: int = 0
+    start_token: str = ""
+    parent_id: str = ""
+
+
+@dataclass(slots=True)
+class JournalEntry:
+    """One finished step. ``error`` is empty unless the step failed for good."""
+
+    step_number: int
+    step_type: str
+    kind: str = ""
+    request: Payload = NO_PAYLOAD
+    response: Payload = NO_PAYLOAD
+    error: str = ""
+    error_type: str = ""
+    started_at: int = 0
+    finished_at: int = 0
+    attempts: int = 0
+    encoded: bytes = field(default=b"", compare=False, repr=False)
+    """As it stands in the stream; kept so that folding need not encode it again."""
+
+
+@dataclass(slots=True)
+class Waiting:
+    """What an invocation that does not move waits for; ``until`` 0 means that only an event moves it."""
+
+    kind: str
+    name: str
+    step_number: int
+    until: int = 0
+    attempt: int = 0
+    error: str = ""
+
+
+@dataclass(slots=True)
+class Awakeable:
+    awakeable_id: str
+    invocation_id: str
+    resolved: bool = False
+    result: bytes = b""
+    error: str = ""
+    created_at: int = 0
+
+
+@dataclass(slots=True)
+class Execution:
+    """The state record of one invocation: the value of its key in EXECUTION_STATE.
+
+    ``status`` is a plain string because other writers may store words of their own.
+    """
+
+    invocation_id: str
+    handler: str
+    status: str = Status.PENDING
+    current_step: int = -1
+    current_step_type: str = ""
+    journal: list[JournalEntry] = field(default_factory=list)
+    output: Payload = NO_PAYLOAD
+    workflow_state: dict[str, Payload] = field(default_factory=dict)
+    awakeables: dict[str, Awakeable] = field(default_factory=dict)
+    input: Payload = NO_PAYLOAD
+    error: str = ""
+    error_type: str = ""
+    traceback: str = ""
+    reason: str = ""
+    partition_key: str = ""
+    owner: str = ""
+    attempt: int = 0
+    total_steps: int = 0
+    created_at: int = 0
+    started_at: int = 0
+    updated_at: int = 0
+    finished_at: int = 0
+    waiting_for: Waiting | None = None
+    parent_id: str = ""
+    start_token: str = ""
+    indexed_at: int = 0
+    command_sequence: int = 0
+    journal_length: int = 0
+    previous_group: str = ""
+    previous_indexed_at: int = 0
+
+    def enter(self, status: Status, moment: int) -> None:
+        """Change the status at ``moment``, remembering the index entry that this leaves behind."""
+        group = index_group(self.status)
+        if index_group(status) != group:
+            self.previous_group, self.previous_indexed_at = group, self.indexed_at
+            self.indexed_at = moment
+        self.status = status
+        self.updated_at = moment
+
+
+def pending(command: Command) -> Execution:
+    """The first state of an invocation, the same whether the client or the processor writes it."""
+    return Execution(
+        invocation_id=command.invocation_id,
+        handler=command.handler,
+        input=command.input,
+        partition_key=command.partition_key,
+        created_at=command.created_at,
+        updated_at=command.created_at,
+        indexed_at=command.created_at,
+        parent_id=command.parent_id,
+        start_token=command.start_token,
+    )
