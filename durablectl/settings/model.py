@@ -1,0 +1,64 @@
+"""The merged connection settings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+DEFAULT_URL = "nats://127.0.0.1:4222"
+
+_NEVER_SHOWN = frozenset({"password", "token", "user_jwt", "user_seed", "sources"})
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Empty strings mean "not set". Secrets never appear in ``repr``.
+
+    ``url`` may hold several URLs with commas between them; ``creds``, ``nkey`` and ``tls_*`` are paths of files;
+    ``timeout`` is in seconds; ``namespace`` "" is the default one. ``sources`` says for each field where its value came
+    from: "flag --nats-url", "environment NATS_URL", "context NAME", "default". ``warnings`` are whole sentences.
+    """
+
+    url: str = DEFAULT_URL
+    user: str = ""
+    password: str = ""
+    token: str = ""
+    creds: str = ""
+    nkey: str = ""
+    tls_cert: str = ""
+    tls_key: str = ""
+    tls_ca: str = ""
+    tls_first: bool = False
+    user_jwt: str = ""
+    user_seed: str = ""
+    inbox_prefix: str = ""
+    jetstream_domain: str = ""
+    jetstream_api_prefix: str = ""
+    timeout: float = 5.0
+    namespace: str = ""
+    context: str = ""
+    sources: Mapping[str, str] = field(default_factory=dict, compare=False)
+    warnings: tuple[str, ...] = field(default=(), compare=False)
+
+    @property
+    def display_url(self) -> str:
+        """``url`` without the user, password or token that it may hold."""
+        return without_credentials(self.url)
+
+    def __repr__(self) -> str:
+        shown = {"url": self.display_url}
+        shown |= {n: v for n, v in vars(self).items() if v and n not in _NEVER_SHOWN and n != "url"}
+        return f"Settings({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
+
+
+def without_credentials(url: str) -> str:
+    """The same URL or comma-separated URLs, each cut to scheme, host and port."""
+    return ", ".join(_host_only(part.strip()) for part in url.split(",") if part.strip())
+
+
+def _host_only(url: str) -> str:
+    scheme, separator, rest = url.rpartition("://")
+    return scheme + separator + rest.rpartition("@")[2]

@@ -1,0 +1,71 @@
+"""Reading single values. A bad one is a ValueError with half a sentence; a bad namespace is an InvalidNameError."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import urlsplit
+
+from durablectl.errors import InvalidNameError
+from durablectl.settings.model import without_credentials
+
+_SCHEMES = ("nats", "tls", "ws", "wss")
+_UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+_NUMBER = r"(?:\d+(?:\.\d*)?|\.\d+)"
+_PART = re.compile(rf"({_NUMBER})(ns|us|µs|ms|s|m|h)")
+_DURATION = re.compile(rf"(?:{_NUMBER}(?:ns|us|µs|ms|s|m|h))+")
+
+_NAMESPACE_CHARACTER = re.compile(r"[A-Za-z0-9_-]")
+_NAMESPACE_HINT = "In a namespace use letters, digits, '-' and '_', 1 to 64 of them."
+_NAMESPACE_LENGTH = 64
+
+
+def urls(text: str) -> str:
+    """One or more server URLs, comma-separated; ``nats://`` is added where there is no scheme."""
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if not parts:
+        message = "it names no server"
+        raise ValueError(message)
+    return ",".join(_url(part) for part in parts)
+
+
+def _url(text: str) -> str:
+    url = text if "://" in text else f"nats://{text}"
+    shown = without_credentials(text)
+    try:
+        split = urlsplit(url)
+        host, _ = split.hostname, split.port
+    except ValueError as error:
+        message = f"{shown!r} is not a URL ({error})"
+        raise ValueError(message) from None
+    if split.scheme not in _SCHEMES or not host:
+        message = f"{shown!r} is not a NATS URL such as nats://127.0.0.1:4222"
+        raise ValueError(message)
+    return url
+
+
+def seconds(text: str) -> float:
+    """A duration as Go writes it ("5s", "1m30s", "500ms"), or a bare number of seconds."""
+    if re.fullmatch(_NUMBER, text):
+        value = float(text)
+    elif _DURATION.fullmatch(text):
+        value = sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text))
+    else:
+        message = f"{text!r} is not a duration such as 5s or 500ms"
+        raise ValueError(message)
+    if value <= 0:
+        message = "it must be longer than zero"
+        raise ValueError(message)
+    return value
+
+
+def namespace(text: str) -> str:
+    """Unchanged, or InvalidNameError naming the offending character."""
+    if len(text) > _NAMESPACE_LENGTH:
+        raise InvalidNameError(f"The namespace has {len(text)} characters.", hint=_NAMESPACE_HINT)
+    for character in text:
+        if not _NAMESPACE_CHARACTER.fullmatch(character):
+            shown = repr(character) if character.isprintable() else f"U+{ord(character):04X}"
+            raise InvalidNameError(
+                f"The namespace {text!r} holds the character {shown}, which is not allowed.", hint=_NAMESPACE_HINT
+            )
+    return text
