@@ -1,0 +1,1 @@
+"""The only place that knows JetStream: subjects, headers, compare-and-set, streams."""

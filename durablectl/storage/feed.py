@@ -1,0 +1,211 @@
+"""Following a stream: an ordered consumer that is pushed to, and that loses nothing across reconnections."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import nats.errors
+
+from durablectl.errors import ConnectionFailedError, StorageError
+from durablectl.storage.acks import PREFIX, delivery_fields
+from durablectl.storage.provision import NANOSECONDS
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from nats.aio.msg import Msg
+    from nats.aio.subscription import Subscription
+
+    from durablectl.storage.store import Store
+
+_HEARTBEAT_SECONDS = 2
+_SILENCE_SECONDS = 3 * _HEARTBEAT_SECONDS
+_LOOK_SECONDS = 0.5
+_INACTIVE_SECONDS = 30
+_CONTROL = "100"
+
+LAST = "last_per_subject"
+NEW = "new"
+
+
+class Change(NamedTuple):
+    """One message of a feed.
+
+    ``sequence`` is its stream sequence, ``moment`` when the server stored it (microseconds), ``remaining`` how many
+    more the server held for this feed when it sent it, ``deleted`` whether it marks a deleted key.
+    """
+
+    subject: str
+    data: bytes
+    sequence: int
+    moment: int
+    remaining: int
+    deleted: bool
+
+
+class Feed:
+    """Iterates over changes without end; open it with ``follow``.
+
+    ``snapshot`` is how many messages the server held for it when it began: read that many and the past is known.
+    """
+
+    def __init__(self, store: Store, stream: str, filters: Sequence[str], start: str | int) -> None:
+        self.snapshot = 0
+        self._store = store
+        self._stream = stream
+        self._filters = list(filters)
+        self._start = start
+        self._queue: asyncio.Queue[Msg] = asyncio.Queue()
+        self._subscription: Subscription | None = None
+        self._inbox = ""
+        self._consumer = ""
+        self._consumer_sequence = 0
+        self._stream_sequence = 0
+        self._reconnects = 0
+        self._loop = asyncio.get_running_loop()
+        self._heard = self._loop.time()
+
+    async def open(self) -> None:
+        self.snapshot = await self._create()
+
+    async def close(self) -> None:
+        await self._delete()
+
+    def __aiter__(self) -> Feed:
+        return self
+
+    async def __anext__(self) -> Change:
+        while True:
+            change = self._accept(await self._next_message())
+            if change is not None:
+                return change
+
+    async def _on_message(self, message: Msg) -> None:
+        self._heard = self._loop.time()
+        if message.reply.startswith(PREFIX):
+            self._queue.put_nowait(message)
+        elif (message.headers or {}).get("Status") == _CONTROL:
+            await self._control(message)
+
+    async def _control(self, message: Msg) -> None:
+        """Answer flow control; put the heartbeat that shows a loss into the queue, behind what came before it."""
+        headers = message.headers or {}
+        flow_control = message.reply or headers.get("Nats-Consumer-Stalled", "")
+        if flow_control:
+            with contextlib.suppress(nats.errors.Error):
+                await self._store.nats.publish(flow_control)
+        if "Nats-Last-Consumer" in headers:
+            self._queue.put_nowait(message)
+
+    async def _next_message(self) -> Msg:
+        while True:
+            if not self._queue.empty():
+                message = self._queue.get_nowait()
+            else:
+                try:
+                    message = await asyncio.wait_for(self._queue.get(), _LOOK_SECONDS)
+                except TimeoutError:
+                    if self._is_cut_off():
+                        await self._recreate()
+                    continue
+            if message.reply.startswith(PREFIX):
+                return message
+            if self._shows_loss(message):
+                await self._recreate()
+
+    def _shows_loss(self, heartbeat: Msg) -> bool:
+        last = int((heartbeat.headers or {})["Nats-Last-Consumer"])
+        return heartbeat.subject == self._inbox and last > self._consumer_sequence
+
+    def _is_cut_off(self) -> bool:
+        if not self._store.is_connected:
+            return False
+        reconnects: int = self._store.nats.stats["reconnects"]
+        return reconnects != self._reconnects or self._loop.time() - self._heard > _SILENCE_SECONDS
+
+    def _accept(self, message: Msg) -> Change | None:
+        fields = delivery_fields(message.reply)
+        if fields.consumer != self._consumer or fields.consumer_sequence != self._consumer_sequence + 1:
+            # Left over from before a reconnection, or behind a loss that the next heartbeat will show.
+            return None
+        self._consumer_sequence = fields.consumer_sequence
+        self._stream_sequence = fields.stream_sequence
+        return Change(
+            subject=message.subject,
+            data=message.data,
+            sequence=fields.stream_sequence,
+            moment=fields.moment,
+            remaining=fields.remaining,
+            deleted="KV-Operation" in (message.headers or {}),
+        )
+
+    async def _create(self) -> int:
+        self._consumer = f"durablectl-{secrets.token_hex(8)}"
+        self._consumer_sequence = 0
+        self._reconnects = self._store.nats.stats["reconnects"]
+        self._heard = self._loop.time()
+        # One inbox a consumer: the server delivers only where it has seen interest in this very subject, no wildcard.
+        self._inbox = self._store.nats.new_inbox()
+        self._subscription = await self._store.nats.subscribe(self._inbox, cb=self._on_message)
+        config: dict[str, Any] = {
+            "name": self._consumer,
+            "deliver_subject": self._inbox,
+            "ack_policy": "none",
+            "max_deliver": 1,
+            "flow_control": True,
+            "idle_heartbeat": _HEARTBEAT_SECONDS * NANOSECONDS,
+            "inactive_threshold": _INACTIVE_SECONDS * NANOSECONDS,
+            "mem_storage": True,
+            "num_replicas": 1,
+            "filter_subjects": self._filters,
+        }
+        if self._stream_sequence:
+            config |= {"deliver_policy": "by_start_sequence", "opt_start_seq": self._stream_sequence + 1}
+        elif isinstance(self._start, int):
+            config |= {"deliver_policy": "by_start_sequence", "opt_start_seq": self._start}
+        else:
+            config["deliver_policy"] = self._start
+        answer = await self._store.requests.call(
+            f"{self._store.api}.CONSUMER.CREATE.{self._stream}.{self._consumer}",
+            {"stream_name": self._stream, "config": config},
+        )
+        if config["deliver_policy"] == NEW:
+            # Remembered, so that what is stored while a lost connection comes back is not missed.
+            self._start = int(answer["delivered"]["stream_seq"]) + 1
+        return int(answer.get("num_pending", 0))
+
+    async def _recreate(self) -> None:
+        while True:
+            await self._delete()
+            try:
+                await self._create()
+            except (ConnectionFailedError, nats.errors.Error):
+                await asyncio.sleep(_LOOK_SECONDS)
+            else:
+                return
+
+    async def _delete(self) -> None:
+        """Without interest the server removes the consumer by itself after a while; this only makes it sooner."""
+        with contextlib.suppress(nats.errors.Error):
+            if self._subscription is not None:
+                await self._subscription.unsubscribe()
+        with contextlib.suppress(StorageError, ConnectionFailedError):
+            await self._store.requests.call(f"{self._store.api}.CONSUMER.DELETE.{self._stream}.{self._consumer}")
+
+
+@contextlib.asynccontextmanager
+async def follow(store: Store, stream: str, filters: Sequence[str], start: str | int = LAST) -> AsyncIterator[Feed]:
+    """A feed of the messages on these subjects.
+
+    ``start`` is LAST (the last message of each subject, then changes), NEW (changes only) or a stream sequence from
+    which on everything is delivered. The server's consumer is deleted at the end.
+    """
+    feed = Feed(store, stream, filters, start)
+    await feed.open()
+    try:
+        yield feed
+    finally:
+        await feed.close()

@@ -1,0 +1,96 @@
+"""The journal of a workflow that has not ended: fenced appends, complete reads, and its removal."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from durablectl.errors import ConnectionFailedError, StorageError
+from durablectl.model.codec import decode_entry, encode_entry
+from durablectl.storage.requests import WrongSequenceError
+from durablectl.storage.states import EXPECTED, EXPECTED_SUBJECT, ManyLast, get_many_last
+from durablectl.storage.store import purge_request
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from durablectl.model.records import JournalEntry
+    from durablectl.storage.requests import Request
+    from durablectl.storage.store import Store
+
+READ_AT_ONCE = 1000
+"""Entries named in one read; also how far a running step may be ahead of the oldest unfinished one, so that a read in
+numbered blocks can stop at the first empty block."""
+
+PURGE_ONE_BY_ONE = 8
+"""Up to this many entries, a purge of each subject by name costs less than one wildcard purge: 0.04 ms against 0.23."""
+
+_LAGGING_PAUSE_SECONDS = 0.02
+_LAGGING_TRIES = 500
+
+
+async def append(store: Store, invocation_id: str, entry: JournalEntry, owned_revision: int) -> bool:
+    """Store one entry if the state still stands at ``owned_revision``; False means fenced out.
+
+    Sent again after a lost acknowledgement it writes the same entry over itself. Raises ConnectionFailedError when the
+    server does not answer: the caller then knows nothing and must ask the state.
+    """
+    headers = {EXPECTED: str(owned_revision), EXPECTED_SUBJECT: store.subjects.state(invocation_id)}
+    try:
+        await store.requests.publish(
+            store.subjects.journal(invocation_id, entry.step_number), encode_entry(entry), headers
+        )
+    except WrongSequenceError:
+        return False
+    return True
+
+
+async def read(store: Store, invocation_id: str, at_least: int = 0) -> list[JournalEntry]:
+    """All entries in the order of their numbers, as of stream sequence ``at_least`` or later.
+
+    A replica that lags behind ``at_least`` is asked again, so that whoever took ownership at that sequence sees every
+    entry that was accepted before.
+    """
+    everything = await _read(store, invocation_id, [store.subjects.journal(invocation_id, "*")], at_least)
+    if everything is not None:
+        return everything
+    entries: list[JournalEntry] = []
+    first = 0
+    while True:
+        block = await read_range(store, invocation_id, first, first + READ_AT_ONCE, at_least)
+        if not block:
+            return entries
+        entries.extend(block)
+        first += READ_AT_ONCE
+
+
+async def read_range(store: Store, invocation_id: str, start: int, stop: int, at_least: int = 0) -> list[JournalEntry]:
+    """The entries numbered from ``start`` up to but not including ``stop``, at most READ_AT_ONCE of them."""
+    subjects = [store.subjects.journal(invocation_id, number) for number in range(start, stop)]
+    entries = await _read(store, invocation_id, subjects, at_least)
+    if entries is None:
+        raise StorageError(f"The journal of {invocation_id} holds more than one message for a step.")
+    return entries
+
+
+async def _read(store: Store, invocation_id: str, subjects: Sequence[str], at_least: int) -> list[JournalEntry] | None:
+    # The state is asked for too: an answer that matches nothing at all does not say how far its replica has come.
+    state = store.subjects.state(invocation_id)
+    for _ in range(_LAGGING_TRIES):
+        answer: ManyLast | None = await get_many_last(store, store.subjects.state_stream, [state, *subjects])
+        if answer is None:
+            return None
+        if answer.up_to_sequence >= at_least:
+            raws = [raw for raw in answer.messages if raw.subject != state]
+            entries = [decode_entry(raw.data, f"The message on {raw.subject}") for raw in raws]
+            return sorted(entries, key=lambda entry: entry.step_number)
+        await asyncio.sleep(_LAGGING_PAUSE_SECONDS)
+    raise ConnectionFailedError(f"No replica of {store.subjects.state_stream} has caught up to sequence {at_least}.")
+
+
+def removal(store: Store, invocation_id: str, length: int) -> list[Request]:
+    """The writes that remove the entries numbered below ``length`` of an invocation that has ended."""
+    subjects, stream = store.subjects, store.subjects.state_stream
+    if length > PURGE_ONE_BY_ONE:
+        return [purge_request(store, stream, subjects.journal(invocation_id, "*"))]
+    return [purge_request(store, stream, subjects.journal(invocation_id, number)) for number in range(length)]

@@ -1,0 +1,144 @@
+"""Taking commands from a consumer: pulls that stay open, and never ask for more than there are free slots."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import json
+import logging
+from typing import TYPE_CHECKING
+
+import nats.errors
+
+from durablectl.storage.acks import PREFIX, delivery_fields
+from durablectl.storage.provision import NANOSECONDS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from nats.aio.msg import Msg
+    from nats.aio.subscription import Subscription
+
+    from durablectl.storage.store import Store
+
+_log = logging.getLogger(__name__)
+
+_EXPIRES_SECONDS = 30
+_HEARTBEAT_SECONDS = 5
+_SILENCE_SECONDS = 3 * _HEARTBEAT_SECONDS
+_HEARTBEAT = "100"
+
+
+class Delivery:
+    """A command that JetStream handed out, until it is acknowledged or handed back."""
+
+    __slots__ = ("_store", "attempt", "consumer", "data", "reply", "sequence", "subject")
+
+    def __init__(self, store: Store, message: Msg, consumer: str) -> None:
+        self._store = store
+        self.consumer = consumer
+        self.data = message.data
+        self.subject = message.subject
+        self.reply = message.reply
+        fields = delivery_fields(message.reply)
+        self.attempt = fields.attempt
+        """How many times JetStream has delivered this command; 1 is the first."""
+        self.sequence = fields.stream_sequence
+        """Its sequence in the stream COMMANDS."""
+
+    async def ack(self) -> None:
+        await self._answer(b"+ACK")
+
+    async def hand_back(self, delay: float = 0) -> None:
+        """Let JetStream deliver it again, to whoever asks, after ``delay`` seconds."""
+        await self._answer(f'-NAK {{"delay":{int(delay * NANOSECONDS)}}}'.encode() if delay else b"-NAK")
+
+    async def in_progress(self) -> None:
+        """Start its ``ack_wait`` anew."""
+        await self._answer(b"+WPI")
+
+    async def _answer(self, word: bytes) -> None:
+        # Lost with the connection, it is delivered again, and found to be done.
+        with contextlib.suppress(nats.errors.Error):
+            await self._store.nats.publish(self.reply, word)
+
+
+class Pulls:
+    """The open pull requests on one consumer.
+
+    ``deliver`` is called with each command; ``starved`` whenever fewer are outstanding than were asked for.
+    """
+
+    def __init__(
+        self, store: Store, consumer: str, deliver: Callable[[Delivery], None], starved: Callable[[], None]
+    ) -> None:
+        self.consumer = consumer
+        self.outstanding = 0
+        self._store = store
+        self._deliver = deliver
+        self._starved = starved
+        self._subject = f"{store.api}.CONSUMER.MSG.NEXT.{store.subjects.commands_stream}.{consumer}"
+        self._inbox = ""
+        self._numbers = itertools.count()
+        self._subscription: Subscription | None = None
+        self._watchdog: asyncio.Task[None] | None = None
+        self._heard = 0.0
+        self._connection = 0
+
+    async def start(self) -> None:
+        self._inbox = self._store.nats.new_inbox()
+        self._subscription = await self._store.nats.subscribe(self._inbox + ".*", cb=self._on_message)
+        self._watchdog = asyncio.create_task(self._watch())
+
+    async def stop(self) -> None:
+        """Without interest in the inbox the server drops the open pulls."""
+        if self._watchdog is not None:
+            self._watchdog.cancel()
+        if self._subscription is not None:
+            with contextlib.suppress(nats.errors.Error):
+                await self._subscription.unsubscribe()
+
+    async def ask(self, count: int) -> None:
+        """Ask for ``count`` more commands."""
+        self.outstanding += count
+        self._heard = asyncio.get_running_loop().time()
+        body = {
+            "batch": count,
+            "expires": _EXPIRES_SECONDS * NANOSECONDS,
+            "idle_heartbeat": _HEARTBEAT_SECONDS * NANOSECONDS,
+        }
+        try:
+            await self._store.nats.publish(
+                self._subject, json.dumps(body).encode(), reply=f"{self._inbox}.{next(self._numbers)}"
+            )
+        except nats.errors.Error:
+            self.outstanding -= count
+
+    async def _on_message(self, message: Msg) -> None:
+        self._heard = asyncio.get_running_loop().time()
+        if message.reply.startswith(PREFIX):
+            self.outstanding = max(0, self.outstanding - 1)
+            self._deliver(Delivery(self._store, message, self.consumer))
+            return
+        headers = message.headers or {}
+        status = headers.get("Status", "")
+        if status == _HEARTBEAT:
+            return
+        unfilled = headers.get("Nats-Pending-Messages")
+        self.outstanding = max(0, self.outstanding - int(unfilled)) if unfilled is not None else 0
+        if status == "503":
+            await asyncio.sleep(0.25)
+        self._starved()
+
+    async def _watch(self) -> None:
+        """Open pulls do not survive a reconnection, nor the loss of the consumer's leader: notice and ask again."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(0.25)
+            connection = self._store.nats.stats["reconnects"]
+            silent = self.outstanding and loop.time() - self._heard > _SILENCE_SECONDS
+            if silent or (connection != self._connection and self._store.is_connected):
+                self._connection = connection
+                self.outstanding = 0
+                self._starved()

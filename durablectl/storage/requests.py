@@ -1,0 +1,244 @@
+"""Requests over one shared inbox: a future a request, one sweep for all time-outs.
+
+nats-py's own ``request`` costs a timer and a task wrapper each; on the hot path that is as much as the publish itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import json
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import nats.errors
+
+from durablectl.errors import (
+    ConnectionFailedError,
+    NotProvisionedError,
+    PayloadTooLargeError,
+    PermissionDeniedError,
+    StorageError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from nats.aio.client import Client as NatsClient
+    from nats.aio.msg import Msg
+
+_SWEEP_SECONDS = 0.25
+_WRONG_LAST_SEQUENCE = 10071
+_BUSY = 10164
+_BUSY_PAUSE = 0.005
+_NO_STREAM = 10059
+
+
+class Ack(NamedTuple):
+    """A stored message: its stream sequence, and whether the server had its Nats-Msg-Id already."""
+
+    sequence: int
+    duplicate: bool = False
+
+
+class Request(NamedTuple):
+    """One of the requests of ``Requests.exchange``."""
+
+    subject: str
+    payload: bytes = b""
+    headers: dict[str, str] | None = None
+
+
+class NoAnswerError(ConnectionFailedError):
+    """A request was sent and no reply came in time: whether it took effect is unknown."""
+
+
+class WrongSequenceError(StorageError):
+    """A conditional publish found another last sequence: someone else wrote first."""
+
+
+class BusyError(WrongSequenceError):
+    """Another conditional publish on the same subject is in flight (error 10164, replicated streams only)."""
+
+
+class _Pending:
+    __slots__ = ("deadline", "future", "messages")
+
+    def __init__(self, future: asyncio.Future[Any], deadline: float, messages: list[Msg] | None) -> None:
+        self.future = future
+        self.deadline = deadline
+        self.messages = messages
+
+
+class Requests:
+    """Publishes that are answered: JetStream acknowledgements, API calls, direct gets."""
+
+    def __init__(self, nats_client: NatsClient, timeout: float) -> None:
+        self._nats = nats_client
+        self._timeout = timeout
+        self._prefix = ""
+        self._tokens = itertools.count()
+        self._pending: dict[str, _Pending] = {}
+        self._sweeper: asyncio.Task[None] | None = None
+        self._loop = asyncio.get_running_loop()
+
+    async def start(self) -> None:
+        self._prefix = self._nats.new_inbox() + "."
+        await self._nats.subscribe(self._prefix + "*", cb=self._on_reply)
+        self._sweeper = asyncio.create_task(self._sweep())
+
+    async def stop(self) -> None:
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._sweeper
+        self._fail_all(ConnectionFailedError("The connection was closed."))
+
+    async def publish(self, subject: str, payload: bytes, headers: dict[str, str] | None = None) -> Ack:
+        """A message stored by JetStream. WrongSequenceError when a condition in ``headers`` does not hold.
+
+        A conditional publish that another one in flight blocks (10164, replicated streams only) is tried again.
+        """
+        deadline = self._loop.time() + self._timeout
+        while True:
+            reply = await self.send(subject, payload, headers)
+            try:
+                answer = _answer(reply, subject)
+            except BusyError:
+                if self._loop.time() > deadline:
+                    raise
+                await asyncio.sleep(_BUSY_PAUSE)
+            else:
+                return Ack(answer["seq"], answer.get("duplicate", False))
+
+    async def call(self, subject: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        """A JetStream API request; StorageError carries the server's words."""
+        reply = await self.send(subject, b"" if body is None else json.dumps(body).encode())
+        return _answer(reply, subject)
+
+    async def exchange(self, requests: Iterable[Request]) -> list[dict[str, Any]]:
+        """Several unconditional publishes or API requests, sent in this order and awaited together; their answers.
+
+        All are sent before the first error is raised.
+        """
+        sent = [
+            (request.subject, await self._start_request(request.subject, request.payload, request.headers, None))
+            for request in requests
+        ]
+        replies = [(subject, await pending.future) for subject, pending in sent]
+        return [_answer(reply, subject) for subject, reply in replies]
+
+    async def send(
+        self, subject: str, payload: bytes, headers: dict[str, str] | None = None, timeout: float | None = None
+    ) -> Msg:
+        """One request, one reply, whatever it says; ``timeout`` in seconds, the connection's own when None."""
+        pending = await self._start_request(subject, payload, headers, None, timeout)
+        message: Msg = await pending.future
+        return message
+
+    async def send_many(self, subject: str, payload: bytes) -> list[Msg]:
+        """One request, replies up to the end-of-batch status, which is the last of the list."""
+        pending = await self._start_request(subject, payload, None, [])
+        messages: list[Msg] = await pending.future
+        return messages
+
+    async def _start_request(
+        self,
+        subject: str,
+        payload: bytes,
+        headers: dict[str, str] | None,
+        messages: list[Msg] | None,
+        timeout: float | None = None,
+    ) -> _Pending:
+        token = str(next(self._tokens))
+        deadline = self._loop.time() + (self._timeout if timeout is None else timeout)
+        pending = _Pending(self._loop.create_future(), deadline, messages)
+        self._pending[token] = pending
+        try:
+            await self._nats.publish(subject, payload, reply=self._prefix + token, headers=headers)
+        except nats.errors.MaxPayloadError as error:
+            del self._pending[token]
+            raise too_large(len(payload), self._nats.max_payload) from error
+        except nats.errors.Error as error:
+            self._pending.pop(token, None)
+            raise ConnectionFailedError(f"The connection to the NATS server is gone: {error}.") from error
+        return pending
+
+    async def _on_reply(self, message: Msg) -> None:
+        token = message.subject[len(self._prefix) :]
+        pending = self._pending.get(token)
+        if pending is None:
+            return
+        if pending.messages is not None:
+            pending.messages.append(message)
+            pending.deadline = self._loop.time() + self._timeout
+            if not (message.headers and message.headers.get("Status")):
+                return
+        del self._pending[token]
+        if not pending.future.done():
+            pending.future.set_result(message if pending.messages is None else pending.messages)
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(_SWEEP_SECONDS)
+            now = self._loop.time()
+            late = [token for token, pending in self._pending.items() if pending.deadline < now]
+            for token in late:
+                pending = self._pending.pop(token)
+                if not pending.future.done():
+                    pending.future.set_exception(NoAnswerError("The NATS server did not answer in time."))
+
+    def connection_lost(self) -> None:
+        """What was sent may or may not have arrived, and no reply will come: do not wait for it."""
+        self._fail_all(NoAnswerError("The connection to the NATS server was lost before it answered."))
+
+    def _fail_all(self, error: Exception) -> None:
+        for pending in self._pending.values():
+            if not pending.future.done():
+                pending.future.set_exception(error)
+                pending.future.exception()
+        self._pending.clear()
+
+
+_parse = json.JSONDecoder().decode
+
+
+def _answer(reply: Msg, subject: str) -> dict[str, Any]:
+    if not reply.data:
+        raise unanswered(reply, subject)
+    answer: dict[str, Any] = _parse(reply.data.decode())
+    if "error" in answer:
+        raise api_error(answer["error"], subject)
+    return answer
+
+
+def too_large(size: int, limit: int) -> PayloadTooLargeError:
+    return PayloadTooLargeError(
+        f"A record of {size:,} bytes is over the server's maximum payload of {limit:,} bytes.",
+        hint="Store the data elsewhere and pass a reference, or raise max_payload in the server's configuration.",
+    )
+
+
+def unanswered(reply: Msg, subject: str) -> StorageError | ConnectionFailedError | NotProvisionedError:
+    """The error for a reply that carries a status instead of an answer."""
+    status = (reply.headers or {}).get("Status", "")
+    if status == "503":
+        return NotProvisionedError(
+            f"No stream on this server takes {subject}.",
+            hint="Start a processor (durablectl run processor) to create the streams, or check --namespace.",
+        )
+    return StorageError(f"The server answered {subject} with status {status or 'nothing'}.")
+
+
+def api_error(error: dict[str, Any], subject: str) -> StorageError | NotProvisionedError | PermissionDeniedError:
+    code, description = error.get("err_code", 0), error.get("description", "no description")
+    if code == _WRONG_LAST_SEQUENCE:
+        return WrongSequenceError(description)
+    if code == _BUSY:
+        return BusyError(description)
+    if code == _NO_STREAM:
+        return NotProvisionedError(
+            f"The stream behind {subject} does not exist on this server.",
+            hint="Start a processor (durablectl run processor) to create the streams, or check --namespace.",
+        )
+    return StorageError(f"JetStream refused {subject}: {description} (error {code}).")

@@ -1,0 +1,155 @@
+"""State records: read, create, and replace by compare-and-set. There is no blind put."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING, NamedTuple
+
+from durablectl.errors import ConnectionFailedError, StorageError
+from durablectl.model.codec import decode_execution, encode_execution
+from durablectl.storage.requests import WrongSequenceError, unanswered
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from nats.aio.msg import Msg
+
+    from durablectl.model.records import Execution
+    from durablectl.storage.store import Store
+
+EXPECTED = "Nats-Expected-Last-Subject-Sequence"
+EXPECTED_SUBJECT = "Nats-Expected-Last-Subject-Sequence-Subject"
+
+_UNCERTAIN_TRIES = 20
+_UNCERTAIN_PAUSE_SECONDS = 0.5
+
+
+class Stored(NamedTuple):
+    """A state record and the stream sequence at which it stands: its revision."""
+
+    execution: Execution
+    revision: int
+
+
+class Raw(NamedTuple):
+    """A stored message: payload, stream sequence, subject."""
+
+    data: bytes
+    sequence: int
+    subject: str
+
+
+async def get_last(store: Store, stream: str, subject: str) -> Raw | None:
+    """The last message on ``subject`` by direct get; None when there is none, or it marks a deletion."""
+    reply = await store.requests.send(f"{store.api}.DIRECT.GET.{stream}.{subject}", b"")
+    headers = reply.headers or {}
+    if "Nats-Sequence" not in headers:
+        if headers.get("Status") == "404":
+            return None
+        raise unanswered(reply, subject)
+    if "KV-Operation" in headers:
+        return None
+    return Raw(reply.data, int(headers["Nats-Sequence"]), subject)
+
+
+class ManyLast(NamedTuple):
+    """What a multi-subject direct get found, and the stream sequence that the answering server had reached."""
+
+    messages: list[Raw]
+    up_to_sequence: int
+
+
+TOO_MANY = "413"
+
+
+async def get_many_last(store: Store, stream: str, subjects: Sequence[str]) -> ManyLast | None:
+    """The last message of each subject (wildcards allowed); None when they match more than 1,024."""
+    body = json.dumps({"multi_last": list(subjects)}).encode()
+    replies = await store.requests.send_many(f"{store.api}.DIRECT.GET.{stream}", body)
+    last = replies[-1].headers or {}
+    status = last.get("Status", "")
+    if status == TOO_MANY:
+        return None
+    if status not in {"204", "404"}:
+        raise unanswered(replies[-1], stream)
+    found = [_raw(reply) for reply in replies[:-1] if "KV-Operation" not in (reply.headers or {})]
+    return ManyLast(found, int(last.get("Nats-UpTo-Sequence", 0)))
+
+
+def _raw(reply: Msg) -> Raw:
+    headers = reply.headers or {}
+    return Raw(reply.data, int(headers["Nats-Sequence"]), headers["Nats-Subject"])
+
+
+async def load(store: Store, invocation_id: str) -> Stored | None:
+    raw = await get_last(store, store.subjects.state_stream, store.subjects.state(invocation_id))
+    return None if raw is None else Stored(decode_execution(raw.data, invocation_id), raw.sequence)
+
+
+async def create(store: Store, execution: Execution) -> int | None:
+    """Write the first state of an invocation; its revision, or None when a state exists already."""
+    data = encode_execution(execution)
+    return await _compare_and_set(store, execution.invocation_id, data, 0)
+
+
+async def replace(store: Store, execution: Execution, revision: int, folded: Sequence[bytes] = ()) -> int | None:
+    """Write over the state that stands at ``revision``; the new revision, or None when another writer was first.
+
+    ``folded`` are encoded journal entries that become part of the record.
+    """
+    return await _compare_and_set(store, execution.invocation_id, encode_execution(execution, folded), revision)
+
+
+async def _compare_and_set(store: Store, invocation_id: str, data: bytes, revision: int) -> int | None:
+    subject = store.subjects.state(invocation_id)
+    headers = {EXPECTED: str(revision)}
+    try:
+        return (await store.requests.publish(subject, data, headers)).sequence
+    except WrongSequenceError:
+        return await _after_deletion(store, subject, data) if revision == 0 else None
+    except ConnectionFailedError:
+        return await _settle(store, subject, data, revision)
+
+
+async def _after_deletion(store: Store, subject: str, data: bytes) -> int | None:
+    """A key that another tool deleted leaves a marker, over which a first state may be written."""
+    reply = await store.requests.send(f"{store.api}.DIRECT.GET.{store.subjects.state_stream}.{subject}", b"")
+    headers = reply.headers or {}
+    if "KV-Operation" not in headers:
+        return None
+    try:
+        return (await store.requests.publish(subject, data, {EXPECTED: headers["Nats-Sequence"]})).sequence
+    except WrongSequenceError:
+        return None
+
+
+async def _settle(store: Store, subject: str, data: bytes, revision: int) -> int | None:
+    """The acknowledgement did not come: find out whether the write was stored, and write again if it was not.
+
+    A write that lingers in a buffer may still arrive later; the compare-and-set rejects it then.
+    """
+    for _ in range(_UNCERTAIN_TRIES):
+        await asyncio.sleep(_UNCERTAIN_PAUSE_SECONDS)
+        try:
+            raw = await get_last(store, store.subjects.state_stream, subject)
+            if raw is not None and raw.data == data:
+                return raw.sequence
+            if (raw.sequence if raw is not None else 0) != revision:
+                return None
+            return (await store.requests.publish(subject, data, {EXPECTED: str(revision)})).sequence
+        except (WrongSequenceError, ConnectionFailedError):
+            continue
+    raise StorageError(f"A write to {subject} was neither confirmed nor refused; the NATS server stays silent.")
+
+
+async def load_many(store: Store, invocation_ids: Sequence[str]) -> dict[str, Stored]:
+    """The states of these ids that exist, fetched together."""
+    found: dict[str, Stored] = {}
+    for start in range(0, len(invocation_ids), 1000):
+        subjects = [store.subjects.state(invocation_id) for invocation_id in invocation_ids[start : start + 1000]]
+        answer = await get_many_last(store, store.subjects.state_stream, subjects)
+        for raw in answer.messages if answer is not None else []:
+            invocation_id = store.subjects.state_key(raw.subject)
+            found[invocation_id] = Stored(decode_execution(raw.data, invocation_id), raw.sequence)
+    return found

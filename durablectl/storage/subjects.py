@@ -1,0 +1,148 @@
+"""Every stream, bucket and subject name of a namespace.
+
+The default namespace has the names of the specification; any other adds ``_<namespace>`` to streams and buckets and
+``-<namespace>`` to the first token of its subjects, so that no id can make two namespaces meet.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+
+from durablectl.model.clock import MICROSECONDS
+
+NO_PARTITION = "~"
+"""Stands for "no partition key" in a subject; not a character that a key may hold."""
+
+
+@dataclass(frozen=True)
+class Subjects:
+    namespace: str = ""
+
+    @cached_property
+    def _suffix(self) -> str:
+        return f"_{self.namespace}" if self.namespace else ""
+
+    @cached_property
+    def _dash(self) -> str:
+        return f"-{self.namespace}" if self.namespace else ""
+
+    @cached_property
+    def commands_stream(self) -> str:
+        return f"COMMANDS{self._suffix}"
+
+    @cached_property
+    def state_bucket(self) -> str:
+        return f"EXECUTION_STATE{self._suffix}"
+
+    @cached_property
+    def state_stream(self) -> str:
+        return f"KV_{self.state_bucket}"
+
+    @cached_property
+    def index_stream(self) -> str:
+        return f"EXECUTION_INDEX{self._suffix}"
+
+    @cached_property
+    def processors_bucket(self) -> str:
+        return f"DURABLE_PROCESSORS{self._suffix}"
+
+    @cached_property
+    def processors_stream(self) -> str:
+        return f"KV_{self.processors_bucket}"
+
+    @cached_property
+    def _state_prefix(self) -> str:
+        return f"$KV.{self.state_bucket}."
+
+    @cached_property
+    def _journal_prefix(self) -> str:
+        return f"durable{self._dash}.journal."
+
+    @cached_property
+    def _type_prefix(self) -> str:
+        return f"durable{self._dash}.type."
+
+    @cached_property
+    def _index_prefix(self) -> str:
+        return f"durable{self._dash}.index."
+
+    @cached_property
+    def _commands_prefix(self) -> str:
+        return f"commands{self._dash}."
+
+    def state(self, invocation_id: str) -> str:
+        return self._state_prefix + invocation_id
+
+    @cached_property
+    def all_states(self) -> str:
+        return self._state_prefix + ">"
+
+    def state_key(self, subject: str) -> str:
+        """The invocation id of a state's subject."""
+        return subject[len(self._state_prefix) :]
+
+    def is_state(self, subject: str) -> bool:
+        return subject.startswith(self._state_prefix)
+
+    def journal(self, invocation_id: str, step: int | str) -> str:
+        return f"{self._journal_prefix}{invocation_id}.{step}"
+
+    def type(self, type_name: str) -> str:
+        return self._type_prefix + type_name
+
+    def type_name(self, subject: str) -> str:
+        return subject[len(self._type_prefix) :]
+
+    def command(self, handler: str, partition_key: str) -> str:
+        return f"{self._commands_prefix}{handler}.{partition_key or NO_PARTITION}"
+
+    def handler_commands(self, handler: str) -> str:
+        return f"{self._commands_prefix}{handler}.>"
+
+    @cached_property
+    def unrouted_commands(self) -> str:
+        """Commands as other implementations publish them: one token, the partition."""
+        return self._commands_prefix + "*"
+
+    def index(self, group: str, moment: int, handler: str, partition_key: str, invocation_id: str) -> str:
+        """The index entry of an invocation that entered the status group ``group`` at ``moment`` microseconds."""
+        hour = datetime.fromtimestamp(moment // MICROSECONDS, UTC).strftime("%Y%m%d.%H")
+        return f"{self._index_prefix}{group}.{hour}.{handler}.{partition_key or NO_PARTITION}.{invocation_id}"
+
+    def rejected(self, sequence: int) -> str:
+        """Where a command that cannot be read is set aside, by its sequence in COMMANDS."""
+        return f"durable{self._dash}.rejected.{sequence}"
+
+    @cached_property
+    def state_stream_subjects(self) -> list[str]:
+        return [
+            self.all_states,
+            self._journal_prefix + ">",
+            self._type_prefix + ">",
+            f"durable{self._dash}.rejected.>",
+        ]
+
+    @cached_property
+    def index_stream_subjects(self) -> list[str]:
+        return [self._index_prefix + ">"]
+
+    @cached_property
+    def commands_stream_subjects(self) -> list[str]:
+        return [self._commands_prefix + ">", f"schedules{self._dash}.>"]
+
+    @cached_property
+    def processors_subjects(self) -> list[str]:
+        return [f"$KV.{self.processors_bucket}.>"]
+
+    def processor(self, processor_id: str) -> str:
+        return f"$KV.{self.processors_bucket}.{processor_id}"
+
+    def processor_of(self, subject: str) -> str:
+        """The processor id of a lease's subject."""
+        return subject.rpartition(".")[2]
+
+    def index_group(self, group: str) -> str:
+        """All index entries of a status group."""
+        return f"{self._index_prefix}{group}.>"
