@@ -1,0 +1,103 @@
+"""The SDK's client: start, await and look at workflows from Python."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any, Self
+
+from durablectl import control, query
+from durablectl.errors import UsageError
+from durablectl.model.retry import seconds
+from durablectl.query import Filters
+from durablectl.settings import Settings, resolve
+from durablectl.storage.store import open_store
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Iterable
+    from datetime import timedelta
+
+    from durablectl.query import StatsView, WorkflowPage, WorkflowView
+    from durablectl.storage.store import Store
+
+_FIELDS = {field.name for field in fields(Settings)} - {"sources", "warnings"}
+
+
+class Client:
+    """An ``async with`` connection to the workflows of one namespace.
+
+    Without arguments it finds the server as the CLI does: environment, then NATS context, then the default. Keyword
+    arguments are the fields of Settings (``url``, ``namespace``, ``creds``, ``timeout`` ...) and override field by
+    field. Entering raises ConnectionFailedError, PermissionDeniedError, UnsupportedServerError or ConfigurationError.
+    """
+
+    def __init__(self, **overrides: str | float | None) -> None:
+        unknown = sorted(set(overrides) - _FIELDS)
+        if unknown:
+            raise UsageError(f"Client has no setting {unknown[0]!r}.", hint=f"It has {', '.join(sorted(_FIELDS))}.")
+        self._settings = resolve({k: None if v is None else str(v) for k, v in overrides.items()})
+        self._stack = contextlib.AsyncExitStack()
+        self._opened: Store | None = None
+
+    async def __aenter__(self) -> Self:
+        self._opened = await self._stack.enter_async_context(open_store(self._settings, name="durablectl client"))
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._opened = None
+        await self._stack.aclose()
+
+    @property
+    def _store(self) -> Store:
+        if self._opened is None:
+            raise UsageError("The client is not connected.", hint="Use it inside `async with Client() as client:`.")
+        return self._opened
+
+    async def start(
+        self,
+        handler: str | Callable[..., Any],
+        input: Any = None,
+        *,
+        id: str | None = None,
+        partition_key: str | None = None,
+    ) -> str:
+        """Start a workflow, named or given as the decorated function; its invocation id.
+
+        ``input`` is a JSON value or a protobuf message. Returns once the start is stored and can be read. Raises
+        AlreadyExistsError, InvalidNameError, InvalidValueError, PayloadTooLargeError.
+        """
+        name = handler if isinstance(handler, str) else getattr(handler, "name", "")
+        request = control.StartRequest(name, input, id, partition_key)
+        return await control.start(self._store, request)
+
+    async def result(self, invocation_id: str, *, timeout: float | timedelta | None = None) -> Any:
+        """Wait for the end, at most ``timeout`` seconds; the output.
+
+        A protobuf output needs its generated module imported. Raises NotFoundError, WaitTimeoutError,
+        WorkflowFailedError, WorkflowCancelledError.
+        """
+        limit = None if timeout is None else seconds(timeout)
+        return (await control.wait_for_outcome(self._store, invocation_id, limit)).output()
+
+    async def get_workflow(self, invocation_id: str) -> WorkflowView:
+        """One workflow with its journal. Raises NotFoundError."""
+        return await query.get_workflow(self._store, invocation_id)
+
+    async def list_workflows(
+        self, *, status: str | Iterable[str] = (), handler: str | Iterable[str] = (), limit: int = 50
+    ) -> WorkflowPage:
+        """The newest first; ``status`` may also be "active"."""
+        return await query.list_workflows(self._store, Filters.parse(_many(status), _many(handler)), limit)
+
+    async def get_workflow_stats(
+        self, *, status: str | Iterable[str] = (), handler: str | Iterable[str] = ()
+    ) -> StatsView:
+        return await query.get_stats(self._store, Filters.parse(_many(status), _many(handler)))
+
+    def watch(self, invocation_id: str) -> AsyncGenerator[WorkflowView, None]:
+        """The workflow as it stands and after every change, until it has ended. Raises NotFoundError."""
+        return query.watch_workflow(self._store, invocation_id)
+
+
+def _many(value: str | Iterable[str]) -> Iterable[str]:
+    return (value,) if isinstance(value, str) else value

@@ -1,0 +1,75 @@
+"""Waiting for the end of a workflow."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from durablectl.errors import NotFoundError, WaitTimeoutError, WorkflowCancelledError, WorkflowFailedError
+from durablectl.model.codec import decode_execution
+from durablectl.model.names import validate_name
+from durablectl.model.status import Status, is_terminal
+from durablectl.model.values import decode_value
+from durablectl.storage.feed import follow
+from durablectl.storage.provision import require_provisioned
+
+if TYPE_CHECKING:
+    from durablectl.model.records import Execution
+    from durablectl.storage.store import Store
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a workflow ended."""
+
+    execution: Execution
+
+    @property
+    def error(self) -> WorkflowFailedError | WorkflowCancelledError | None:
+        """None for a completed workflow."""
+        execution = self.execution
+        if execution.status == Status.FAILED:
+            return WorkflowFailedError(
+                f"The workflow {execution.invocation_id} failed: {execution.error}",
+                hint=f"See why with `durablectl wf get {execution.invocation_id}`.",
+            )
+        if execution.status == Status.CANCELLED:
+            reason = f": {execution.reason}" if execution.reason else ""
+            return WorkflowCancelledError(f"The workflow {execution.invocation_id} was cancelled{reason}.")
+        return None
+
+    def output(self) -> Any:
+        """The decoded output; WorkflowFailedError or WorkflowCancelledError when there is none."""
+        if self.error is not None:
+            raise self.error
+        return decode_value(self.execution.output)
+
+
+async def wait_for_outcome(store: Store, invocation_id: str, timeout: float | None = None) -> Outcome:
+    """Pushed by JetStream. Raises NotFoundError, and WaitTimeoutError after ``timeout`` seconds."""
+    validate_name("invocation id", invocation_id)
+    try:
+        async with asyncio.timeout(timeout):
+            return Outcome(await _wait(store, invocation_id))
+    except TimeoutError as error:
+        raise WaitTimeoutError(
+            f"The workflow {invocation_id} had not ended after {timeout:g} s.",
+            hint="It goes on by itself; wait longer, or look with `durablectl wf get`.",
+        ) from error
+
+
+async def _wait(store: Store, invocation_id: str) -> Execution:
+    await require_provisioned(store)
+    subject = store.subjects.state(invocation_id)
+    async with follow(store, store.subjects.state_stream, [subject]) as feed:
+        if feed.snapshot:
+            async for change in feed:
+                if change.deleted:
+                    break
+                execution = decode_execution(change.data, invocation_id)
+                if is_terminal(execution.status):
+                    return execution
+    raise NotFoundError(
+        f"There is no workflow {invocation_id}.", hint="List them with `durablectl wf list`, or check --namespace."
+    )

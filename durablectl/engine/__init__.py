@@ -1,0 +1,1 @@
+"""Running workflows: the SDK that authors write against, replay, and the processor."""

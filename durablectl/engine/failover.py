@@ -1,0 +1,107 @@
+"""Noticing processors that died without a word, and calling for their workflows to be taken over."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from durablectl.errors import ConnectionFailedError, StorageError
+from durablectl.model.records import Command
+from durablectl.model.status import Status
+from durablectl.storage import commands, index, leases, states
+from durablectl.storage.feed import follow
+from durablectl.storage.provision import LEASE_SECONDS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from durablectl.model.records import Execution
+    from durablectl.storage.requests import Request
+    from durablectl.storage.store import Store
+
+_log = logging.getLogger(__name__)
+
+_LOOK_SECONDS = 0.5
+_MARGIN_SECONDS = 0.5
+_AT_ONCE = 500
+
+
+class Failover:
+    """Follows all leases. When one runs out, every survivor publishes the same wake commands; JetStream keeps one."""
+
+    def __init__(self, store: Store, processor_id: str) -> None:
+        self._store = store
+        self._id = processor_id
+        self._renewed: dict[str, float] = {}
+        self._reconnects = 0
+        self._loop = asyncio.get_running_loop()
+
+    async def run(self) -> None:
+        """Without end; a lost connection is waited for."""
+        subjects = self._store.subjects
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._look())
+            async with follow(self._store, subjects.processors_stream, subjects.processors_subjects) as feed:
+                async for change in feed:
+                    self._renewed[subjects.processor_of(change.subject)] = self._loop.time()
+
+    async def _look(self) -> None:
+        is_first = True
+        while True:
+            await asyncio.sleep(_LOOK_SECONDS)
+            self._forgive_outage()
+            deadline = self._loop.time() - LEASE_SECONDS - _MARGIN_SECONDS
+            silent = [processor for processor, renewed in self._renewed.items() if renewed < deadline]
+            if not (silent or is_first) or not self._store.is_connected:
+                continue
+            try:
+                dead = {processor for processor in silent if not await leases.is_alive(self._store, processor)}
+                if dead:
+                    await self._take_over(lambda owner, dead=dead: owner in dead)  # type: ignore[misc]
+                elif is_first:
+                    # Processors may have died before this one was there to see it.
+                    alive = {lease.processor_id for lease in await leases.live_processors(self._store)}
+                    await self._take_over(lambda owner, alive=alive: owner not in alive)  # type: ignore[misc]
+                    is_first = False
+            except (ConnectionFailedError, StorageError) as error:
+                _log.warning("Could not look for workflows to take over, will try again: %s", error)
+            else:
+                for processor in dead:
+                    del self._renewed[processor]
+
+    def _forgive_outage(self) -> None:
+        """After an outage of the server nobody could renew: all leases count from the reconnection."""
+        reconnects: int = self._store.nats.stats["reconnects"]
+        if reconnects != self._reconnects or not self._store.is_connected:
+            self._reconnects = reconnects
+            self._renewed = dict.fromkeys(self._renewed, self._loop.time())
+
+    async def _take_over(self, is_dead: Callable[[str], bool]) -> None:
+        called = 0
+        batch: list[str] = []
+        async for invocation_id in index.members(self._store, "active"):
+            batch.append(invocation_id)
+            if len(batch) == _AT_ONCE:
+                called += await self._call_for(batch, is_dead)
+                batch = []
+        called += await self._call_for(batch, is_dead)
+        if called:
+            _log.warning("%d workflows of processors that are gone are to be taken over.", called)
+
+    async def _call_for(self, invocation_ids: list[str], is_dead: Callable[[str], bool]) -> int:
+        found = await states.load_many(self._store, invocation_ids)
+        orphans = [
+            stored.execution
+            for stored in found.values()
+            if stored.execution.status == Status.RUNNING and is_dead(stored.execution.owner)
+        ]
+        await self._store.requests.exchange([self._wake(execution) for execution in orphans])
+        return len(orphans)
+
+    def _wake(self, execution: Execution) -> Request:
+        command = Command(
+            execution.invocation_id, execution.handler, kind="wake", partition_key=execution.partition_key
+        )
+        message_id = f"takeover-{execution.invocation_id}-{execution.attempt}"
+        return commands.publication(self._store, command, message_id)

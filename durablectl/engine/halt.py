@@ -1,0 +1,38 @@
+"""How a run stops before its handler has ended.
+
+These derive from BaseException so that a handler's ``except Exception`` cannot swallow them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from durablectl.errors import DurableError
+    from durablectl.model.records import Execution
+
+
+class Halt(BaseException):
+    """Root of the reasons for which a run leaves its handler."""
+
+
+class FencedOut(Halt):
+    """Another writer owns the invocation now. Made from the state that stands, None when it was deleted."""
+
+    def __init__(self, execution: Execution | None) -> None:
+        super().__init__(f"now {execution.status}, owner {execution.owner}" if execution else "gone")
+
+
+class Mismatch(Halt):
+    """The handler asked for another step than its journal holds; the message says both."""
+
+
+class StorageFailed(Halt):
+    """The store refused a write for a reason that is not the workflow's; the command will be delivered again."""
+
+    def __init__(self, error: DurableError) -> None:
+        super().__init__(error.message)
+
+
+class HandedBack(Halt):
+    """Handed back because the processor is stopping: whoever takes the invocation next goes on with it."""

@@ -1,0 +1,128 @@
+"""The workflows that this process executes right now: slots, signs of life, and the end of each."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from durablectl.engine.worker import work
+from durablectl.errors import DurableError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+    from typing import Any
+
+    from durablectl.engine.halt import Halt
+    from durablectl.engine.resources import Resources
+    from durablectl.engine.run import Run
+    from durablectl.model.records import Command
+    from durablectl.storage.pulls import Delivery
+
+_log = logging.getLogger(__name__)
+
+_RETRY_SECONDS = 1.0
+
+
+@dataclass(slots=True)
+class _Slot:
+    command: Command
+    delivery: Delivery
+    touched: float
+    run: Run | None = None
+
+
+class InFlight:
+    """Slots by invocation id; ``freed`` is called whenever one becomes free."""
+
+    def __init__(self, resources: Resources, slots: int, ack_wait: float) -> None:
+        self.freed: Callable[[], None] = lambda: None
+        self._resources = resources
+        self._limit = slots
+        self._ack_wait = ack_wait
+        self._slots: dict[str, _Slot] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._stopping = False
+        self._loop = asyncio.get_running_loop()
+
+    @property
+    def busy(self) -> int:
+        return len(self._tasks)
+
+    @property
+    def free(self) -> int:
+        return self._limit - len(self._tasks)
+
+    def start(self, command: Command, delivery: Delivery) -> None:
+        """Take a slot; a second command for an invocation that runs here is dealt with at once."""
+        slot = self._slots.get(command.invocation_id)
+        if slot is None:
+            slot = _Slot(command, delivery, self._loop.time())
+            self._slots[command.invocation_id] = slot
+            self._spawn(self._work(slot))
+        elif slot.delivery.sequence == delivery.sequence:
+            # Its ack_wait ran out while it was being worked on; the acknowledgement to come covers this delivery too.
+            slot.touched = self._loop.time()
+        else:
+            self._spawn(delivery.hand_back(_RETRY_SECONDS))
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self.freed()
+
+    async def _work(self, slot: _Slot) -> None:
+        def running(run: Run) -> None:
+            slot.run = run
+            if self._stopping:
+                run.stop_at_next_step()
+
+        command = slot.command
+        about = {"invocation_id": command.invocation_id, "handler": command.handler}
+        try:
+            await work(self._resources, command, slot.delivery, running)
+        except DurableError as error:
+            _log.error("Not finished, will be delivered again: %s", error, extra=about)
+            await slot.delivery.hand_back(_RETRY_SECONDS)
+        except asyncio.CancelledError:
+            await slot.delivery.hand_back()
+            raise
+        except Exception:  # noqa: BLE001 - one workflow must not take the others down
+            _log.exception("A bug in durablectl; the command will be delivered again.", extra=about)
+            await slot.delivery.hand_back(_RETRY_SECONDS)
+        finally:
+            del self._slots[command.invocation_id]
+
+    async def keep_alive(self) -> None:
+        """Tell JetStream of every command in work that it is, three times within ack_wait."""
+        interval = self._ack_wait / 3
+        while True:
+            await asyncio.sleep(min(interval / 2, 5.0))
+            now = self._loop.time()
+            for slot in list(self._slots.values()):
+                if now - slot.touched >= interval / 2:
+                    slot.touched = now
+                    await slot.delivery.in_progress()
+
+    def stop_at_next_step(self) -> None:
+        self._stopping = True
+        for slot in self._slots.values():
+            if slot.run is not None:
+                slot.run.stop_at_next_step()
+
+    def halt_all(self, reason: Halt) -> None:
+        for slot in self._slots.values():
+            if slot.run is not None:
+                slot.run.halt(reason)
+
+    async def drain(self, seconds: float) -> bool:
+        """Wait for the workflows in work to end; False when ``seconds`` were not enough."""
+        if not self._tasks:
+            return True
+        _, late = await asyncio.wait(self._tasks, timeout=seconds)
+        return not late

@@ -1,0 +1,79 @@
+"""Everything that a processor writes for an invocation goes through its ownership: the revision that its claim won."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING
+
+from durablectl.engine.halt import FencedOut
+from durablectl.errors import ConnectionFailedError
+from durablectl.storage import journal, states
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from durablectl.model.records import Execution, JournalEntry
+    from durablectl.storage.states import Stored
+    from durablectl.storage.store import Store
+
+_RETRY_SECONDS = 0.2
+_LAGGING_SECONDS = 0.02
+
+
+class Ownership:
+    """One claim of one invocation. ``revision`` is the stream sequence of the state that it owns.
+
+    Writes go out one at a time: replicated streams refuse a second conditional publish in flight (error 10164).
+    """
+
+    def __init__(self, store: Store, execution: Execution, revision: int) -> None:
+        self.execution = execution
+        self._store = store
+        self.revision = revision
+        self._owner = execution.owner
+        self._attempt = execution.attempt
+        self._lock = asyncio.Lock()
+
+    async def append(self, entry: JournalEntry) -> None:
+        """Journal a step's result; FencedOut when the invocation is no longer this processor's.
+
+        A server that is out of reach is waited for: the result exists only here.
+        """
+        async with self._lock:
+            while True:
+                with contextlib.suppress(ConnectionFailedError):
+                    if await journal.append(self._store, self.execution.invocation_id, entry, self.revision):
+                        return
+                    await self._reload()
+                    continue
+                await asyncio.sleep(_RETRY_SECONDS)
+
+    async def write(self, change: Callable[[Execution], None], folded: Sequence[bytes] = ()) -> Execution:
+        """Apply ``change`` to the state by compare-and-set, again on whatever state stands if that is still ours.
+
+        ``folded`` are encoded journal entries that become part of the record.
+        """
+        async with self._lock:
+            while True:
+                change(self.execution)
+                with contextlib.suppress(ConnectionFailedError):
+                    revision = await states.replace(self._store, self.execution, self.revision, folded)
+                    if revision is not None:
+                        self.revision = revision
+                        return self.execution
+                    await self._reload()
+                    continue
+                await asyncio.sleep(_RETRY_SECONDS)
+
+    async def _reload(self) -> None:
+        stored: Stored | None = await states.load(self._store, self.execution.invocation_id)
+        if stored is None or not self._is_ours(stored.execution):
+            raise FencedOut(None if stored is None else stored.execution)
+        if stored.revision == self.revision:
+            # A replica that lags: ask again a little later.
+            await asyncio.sleep(_LAGGING_SECONDS)
+        self.execution, self.revision = stored
+
+    def _is_ours(self, execution: Execution) -> bool:
+        return (execution.owner, execution.attempt, execution.status) == (self._owner, self._attempt, "running")

@@ -1,0 +1,110 @@
+"""Which step an invocation is at, written to its state once it has stood there for 20 ms.
+
+Faster steps are nobody's business and cost nothing: one timer a run, armed only while a step runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, NamedTuple
+
+from durablectl.engine.halt import FencedOut, StorageFailed
+from durablectl.errors import DurableError
+
+if TYPE_CHECKING:
+    from durablectl.engine.run import Run
+    from durablectl.model.records import Execution, Waiting
+
+VISIBLE_AFTER_SECONDS = 0.02
+
+
+class _Standing(NamedTuple):
+    number: int
+    step_type: str
+    waiting_for: Waiting | None
+
+
+class Position:
+    """The steps in flight of one run, and the one that its state shows."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._loop = asyncio.get_running_loop()
+        self._running: dict[int, tuple[str, float]] = {}
+        self._waiting: dict[int, Waiting] = {}
+        self._written: _Standing | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._writing: asyncio.Task[None] | None = None
+
+    def started(self, number: int, step_type: str) -> None:
+        self._running[number] = (step_type, self._loop.time())
+        if self._timer is None:
+            self._arm(VISIBLE_AFTER_SECONDS)
+
+    def ended(self, number: int) -> None:
+        del self._running[number]
+        self._waiting.pop(number, None)
+
+    def waits(self, number: int, waiting: Waiting | None) -> None:
+        """The step waits before another attempt, or (None) has begun it."""
+        if waiting is None:
+            self._waiting.pop(number, None)
+        else:
+            self._waiting[number] = waiting
+        if self._timer is None:
+            self._arm(VISIBLE_AFTER_SECONDS)
+
+    async def close(self) -> None:
+        """Write nothing more."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._writing is not None:
+            await asyncio.wait([self._writing])
+
+    def _arm(self, seconds: float) -> None:
+        self._timer = self._loop.call_later(seconds, self._due)
+
+    def _standing(self) -> _Standing:
+        number = min(self._running)
+        waiting = self._waiting.get(number)
+        if waiting is None and self._waiting:
+            waiting = min(self._waiting.values(), key=lambda w: w.until)
+        return _Standing(number, self._running[number][0], waiting)
+
+    def _due(self) -> None:
+        self._timer = None
+        if not self._running or self._run.halted is not None:
+            return
+        standing = self._standing()
+        if standing == self._written:
+            return
+        left = self._running[standing.number][1] + VISIBLE_AFTER_SECONDS - self._loop.time()
+        if left > 0:
+            self._arm(left)
+        elif self._writing is None or self._writing.done():
+            self._writing = self._loop.create_task(self._write(standing))
+        else:
+            self._arm(VISIBLE_AFTER_SECONDS)
+
+    async def _write(self, standing: _Standing) -> None:
+        run = self._run
+        self._written = standing
+
+        def change(execution: Execution) -> None:
+            execution.current_step = standing.number
+            execution.current_step_type = standing.step_type
+            execution.waiting_for = standing.waiting_for
+            execution.total_steps = run.total
+            execution.workflow_state = dict(run.workflow_state)
+            execution.updated_at = run.clock.now()
+
+        try:
+            await run.describe_types()
+            await run.ownership.write(change)
+        except FencedOut as fenced:
+            run.halt(fenced)
+        except DurableError as error:
+            run.halt(StorageFailed(error))
+        else:
+            if self._running and self._timer is None:
+                self._arm(VISIBLE_AFTER_SECONDS)

@@ -1,0 +1,129 @@
+"""The processor: takes commands while it has free slots, keeps them alive, and stops without losing one."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import re
+import secrets
+import socket
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from durablectl.engine.failover import Failover
+from durablectl.engine.halt import HandedBack
+from durablectl.engine.inflight import InFlight
+from durablectl.engine.intake import Intake
+from durablectl.engine.resources import Resources
+from durablectl.errors import ConnectionFailedError, DurableError, StorageError
+from durablectl.model.clock import SYSTEM_CLOCK
+from durablectl.storage import leases
+from durablectl.storage.provision import provision
+from durablectl.storage.schemas import SchemaWriter
+
+if TYPE_CHECKING:
+    from durablectl.engine.app import App
+    from durablectl.storage.store import Store
+
+_log = logging.getLogger(__name__)
+
+_UNSAFE = re.compile(r"[^A-Za-z0-9_-]")
+
+
+@dataclass(frozen=True)
+class ProcessorOptions:
+    """``ack_wait`` and ``grace`` are seconds; ``replicas`` None takes the streams as they are."""
+
+    max_concurrent: int = 100
+    ack_wait: float = 300.0
+    grace: float = 10.0
+    replicas: int | None = None
+    version: str = ""
+
+
+class Processor:
+    """Executes the workflows of one app in this process, up to ``max_concurrent`` at once."""
+
+    def __init__(self, store: Store, app: App, options: ProcessorOptions) -> None:
+        self.id = new_processor_id()
+        self._store = store
+        self._app = app
+        self._options = options
+        self._resources = Resources(
+            store=store,
+            schemas=SchemaWriter(store),
+            workflows=app.workflows,
+            processor_id=self.id,
+        )
+        self._inflight = InFlight(self._resources, options.max_concurrent, options.ack_wait)
+        self._intake = Intake(store, app.workflows, self._inflight, options.ack_wait)
+        self._started_at = SYSTEM_CLOCK.now()
+
+    async def run(self, stop: asyncio.Event, ready: asyncio.Event | None = None) -> None:
+        """Work until ``stop`` is set, then stop gracefully.
+
+        ``ready`` is set once commands are being taken. Raises ConfigurationError, UnsupportedServerError and other
+        DurableErrors when it cannot start; a lost connection later is waited for.
+        """
+        await provision(self._store, replicas=self._options.replicas)
+        await leases.renew(self._store, self._lease())
+        helpers = [
+            asyncio.create_task(self._renew_lease()),
+            asyncio.create_task(self._inflight.keep_alive()),
+            asyncio.create_task(Failover(self._store, self.id).run()),
+        ]
+        try:
+            await self._intake.start()
+            handlers = ", ".join(sorted(self._app.workflows)) or "none"
+            _log.info("Processor %s takes commands for: %s.", self.id, handlers)
+            if ready is not None:
+                ready.set()
+            await stop.wait()
+            await self._stop()
+        finally:
+            for helper in helpers:
+                helper.cancel()
+            await asyncio.gather(*helpers, return_exceptions=True)
+
+    async def _stop(self) -> None:
+        """Pull no more, let steps end for ``grace`` seconds, hand the rest back."""
+        await self._intake.stop()
+        busy = self._inflight.busy
+        if busy:
+            _log.info("Stopping: %d workflows go to their next step, for at most %g s.", busy, self._options.grace)
+        self._inflight.stop_at_next_step()
+        if not await self._inflight.drain(self._options.grace):
+            self._inflight.halt_all(HandedBack())
+            await self._inflight.drain(self._store.settings.timeout + 1)
+        with contextlib.suppress(DurableError, TimeoutError):
+            await leases.release(self._store, self.id)
+            await self._store.flush()
+        _log.info("Processor %s stopped.", self.id)
+
+    async def _renew_lease(self) -> None:
+        while True:
+            await asyncio.sleep(leases.RENEW_SECONDS)
+            try:
+                await leases.renew(self._store, self._lease())
+            except (ConnectionFailedError, StorageError) as error:
+                _log.warning("The lease of %s could not be renewed: %s", self.id, error)
+
+    def _lease(self) -> leases.Lease:
+        return leases.Lease(
+            processor_id=self.id,
+            handlers=sorted(self._app.workflows),
+            version=self._options.version,
+            host=socket.gethostname(),
+            process_id=os.getpid(),
+            slots=self._options.max_concurrent,
+            busy=self._inflight.busy,
+            started_at=self._started_at,
+        )
+
+
+def new_processor_id() -> str:
+    """``<host>-<process id>-<random>``, cut to what a subject token may hold."""
+    host = _UNSAFE.sub("-", socket.gethostname())[:48] or "host"
+    return f"{host}-{os.getpid()}-{secrets.token_hex(3)}"

@@ -1,0 +1,28 @@
+"""What all runs of one processor share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from random import Random
+from typing import TYPE_CHECKING
+
+from durablectl.model.clock import SYSTEM_CLOCK, Clock
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from durablectl.engine.registry import Workflow
+    from durablectl.storage.schemas import SchemaWriter
+    from durablectl.storage.store import Store
+
+
+@dataclass
+class Resources:
+    """``random`` spreads retries; the randomness that a handler sees is its run's own."""
+
+    store: Store
+    schemas: SchemaWriter
+    workflows: Mapping[str, Workflow]
+    processor_id: str
+    clock: Clock = SYSTEM_CLOCK
+    random: Random = field(default_factory=Random)

@@ -1,0 +1,28 @@
+"""Who is there to run workflows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from durablectl.query.views import ProcessorView
+from durablectl.storage import leases
+
+if TYPE_CHECKING:
+    from durablectl.storage.store import Store
+
+
+async def live_processors(store: Store) -> list[ProcessorView]:
+    """The processors that hold a lease, the longest-running first."""
+    return [
+        ProcessorView(
+            processor_id=lease.processor_id,
+            handlers=lease.handlers,
+            version=lease.version,
+            host=lease.host,
+            process_id=lease.process_id,
+            slots=lease.slots,
+            busy=lease.busy,
+            started_at=lease.started_at,
+        )
+        for lease in await leases.live_processors(store)
+    ]

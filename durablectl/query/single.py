@@ -1,0 +1,61 @@
+"""One workflow with its journal, and what it waits for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from durablectl.errors import NotFoundError
+from durablectl.model.names import validate_name
+from durablectl.model.status import Status, is_terminal
+from durablectl.query.views import WaitingView, WorkflowView, payloads, workflow_view
+from durablectl.storage import journal, leases, states
+from durablectl.storage.provision import require_provisioned
+from durablectl.storage.schemas import load_schemas
+
+if TYPE_CHECKING:
+    from durablectl.model.records import JournalEntry
+    from durablectl.storage.states import Stored
+    from durablectl.storage.store import Store
+
+
+async def get_workflow(store: Store, invocation_id: str) -> WorkflowView:
+    """Raises NotFoundError; NotProvisionedError on a server that holds no workflows."""
+    validate_name("invocation id", invocation_id)
+    stored, entries = await _read(store, invocation_id)
+    types = {payload.type_name for payload in payloads(stored.execution, entries)}
+    view = workflow_view(stored.execution, stored.revision, await load_schemas(store, types), entries)
+    return await with_processor(store, view)
+
+
+async def _read(store: Store, invocation_id: str) -> tuple[Stored, list[JournalEntry]]:
+    while True:
+        stored = await states.load(store, invocation_id)
+        if stored is None:
+            await require_provisioned(store)
+            raise not_found(invocation_id)
+        execution = stored.execution
+        if execution.journal or (is_terminal(execution.status) and not execution.journal_length):
+            return stored, execution.journal
+        entries = await journal.read(store, invocation_id)
+        again = await states.load(store, invocation_id)
+        # The end of a workflow folds its journal away: what was read before and after must be of one piece.
+        if again is not None and is_terminal(again.execution.status) == is_terminal(execution.status):
+            return again, entries
+
+
+def not_found(invocation_id: str) -> NotFoundError:
+    return NotFoundError(
+        f"There is no workflow {invocation_id}.", hint="List them with `durablectl wf list`, or check --namespace."
+    )
+
+
+async def with_processor(store: Store, view: WorkflowView) -> WorkflowView:
+    """The view, saying so where it waits for a processor that is not there."""
+    if view.status == Status.PENDING:
+        live = await leases.live_processors(store)
+        if not any(view.handler in lease.handlers for lease in live):
+            return replace(view, waiting_for=WaitingView("processor", view.handler))
+    elif view.status == Status.RUNNING and view.owner and not await leases.is_alive(store, view.owner):
+        return replace(view, waiting_for=WaitingView("takeover", view.owner))
+    return view

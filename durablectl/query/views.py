@@ -1,0 +1,252 @@
+"""What queries answer: frozen values, each with ``to_json`` for the JSON that CLI and HTTP print.
+
+Times are microseconds since the epoch in the views, RFC 3339 in JSON. Absent values are null.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from durablectl.model.clock import to_rfc3339
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from durablectl.model.records import Execution, JournalEntry, Payload, Waiting
+    from durablectl.model.schemas import Schemas
+
+
+@dataclass(frozen=True)
+class StepView:
+    """A journaled step; ``request`` and ``response`` are JSON data."""
+
+    step_number: int
+    step_type: str
+    kind: str
+    request: Any
+    response: Any
+    error: str
+    error_type: str
+    attempts: int
+    started_at: int
+    finished_at: int
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "step_number": self.step_number,
+            "step_type": self.step_type,
+            "kind": self.kind or None,
+            "request": self.request,
+            "response": self.response,
+            "error": self.error,
+            "error_type": self.error_type or None,
+            "attempts": self.attempts or None,
+            "started_at": to_rfc3339(self.started_at),
+            "finished_at": to_rfc3339(self.finished_at),
+        }
+
+
+@dataclass(frozen=True)
+class WaitingView:
+    """What an invocation waits for, by ``kind``.
+
+    "retry": the step ``name`` failed ``attempt`` times, last with ``error``, and is tried again at ``until``.
+    "processor": no live processor has registered the handler ``name``.
+    "takeover": the processor ``name`` that ran it is gone, and no other has taken it over yet.
+    """
+
+    kind: str
+    name: str
+    step_number: int = -1
+    until: int = 0
+    attempt: int = 0
+    error: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "kind": self.kind,
+            "name": self.name,
+            "step_number": self.step_number if self.step_number >= 0 else None,
+            "until": to_rfc3339(self.until),
+            "attempt": self.attempt or None,
+            "error": self.error or None,
+        }
+
+
+@dataclass(frozen=True)
+class WorkflowView:
+    """One invocation. ``journal`` is None in a list; ``input``, ``output`` and ``workflow_state`` are JSON data."""
+
+    invocation_id: str
+    handler: str
+    status: str
+    current_step: int
+    current_step_type: str
+    total_steps: int
+    input: Any
+    output: Any
+    error: str
+    error_type: str
+    traceback: str
+    reason: str
+    partition_key: str
+    attempt: int
+    owner: str
+    waiting_for: WaitingView | None
+    workflow_state: Mapping[str, Any]
+    created_at: int
+    started_at: int
+    updated_at: int
+    finished_at: int
+    parent_id: str
+    revision: int
+    journal: Sequence[StepView] | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        result = {
+            "invocation_id": self.invocation_id,
+            "handler": self.handler,
+            "status": self.status,
+            "current_step": self.current_step,
+            "current_step_type": self.current_step_type,
+            "total_steps": self.total_steps,
+            "input": self.input,
+            "output": self.output,
+            "error": self.error or None,
+            "error_type": self.error_type or None,
+            "traceback": self.traceback or None,
+            "reason": self.reason or None,
+            "partition_key": self.partition_key or None,
+            "attempt": self.attempt,
+            "owner": self.owner or None,
+            "waiting_for": None if self.waiting_for is None else self.waiting_for.to_json(),
+            "workflow_state": dict(self.workflow_state),
+            "created_at": to_rfc3339(self.created_at),
+            "started_at": to_rfc3339(self.started_at),
+            "updated_at": to_rfc3339(self.updated_at),
+            "finished_at": to_rfc3339(self.finished_at),
+            "parent_id": self.parent_id or None,
+            "revision": self.revision,
+        }
+        if self.journal is not None:
+            result["journal"] = [step.to_json() for step in self.journal]
+        return result
+
+
+@dataclass(frozen=True)
+class WorkflowPage:
+    """Part of a list; ``total`` counts all matches. ``next_cursor`` is empty on the last page."""
+
+    workflows: Sequence[WorkflowView]
+    total: int
+    next_cursor: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "workflows": [workflow.to_json() for workflow in self.workflows],
+            "total": self.total,
+            "next_cursor": self.next_cursor or None,
+        }
+
+
+@dataclass(frozen=True)
+class StatsView:
+    """How many invocations there are; every mapping holds only what exists."""
+
+    total: int
+    by_status: Mapping[str, int]
+    by_handler: Mapping[str, int]
+
+    def to_json(self) -> dict[str, Any]:
+        return {"total": self.total, "by_status": dict(self.by_status), "by_handler": dict(self.by_handler)}
+
+
+@dataclass(frozen=True)
+class ProcessorView:
+    """A live processor; ``slots`` and ``busy`` count workflows."""
+
+    processor_id: str
+    handlers: Sequence[str]
+    version: str
+    host: str
+    process_id: int
+    slots: int
+    busy: int
+    started_at: int
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "processor_id": self.processor_id,
+            "handlers": list(self.handlers),
+            "version": self.version or None,
+            "host": self.host or None,
+            "process_id": self.process_id or None,
+            "slots": self.slots,
+            "busy": self.busy,
+            "started_at": to_rfc3339(self.started_at),
+        }
+
+
+def payloads(execution: Execution, entries: Sequence[JournalEntry]) -> Iterator[Payload]:
+    """Every value of a record and its journal, for finding the message types among them."""
+    yield execution.input
+    yield execution.output
+    yield from execution.workflow_state.values()
+    for entry in entries:
+        yield entry.request
+        yield entry.response
+
+
+def workflow_view(
+    execution: Execution, revision: int, schemas: Schemas, entries: Sequence[JournalEntry] | None = None
+) -> WorkflowView:
+    """The view of a record; with ``entries`` it has a journal."""
+    journal = None if entries is None else [_step_view(entry, schemas) for entry in entries]
+    return WorkflowView(
+        invocation_id=execution.invocation_id,
+        handler=execution.handler,
+        status=execution.status,
+        current_step=execution.current_step,
+        current_step_type=execution.current_step_type,
+        total_steps=max(execution.total_steps, len(execution.journal), len(journal or ())),
+        input=schemas.to_json(execution.input),
+        output=schemas.to_json(execution.output),
+        error=execution.error,
+        error_type=execution.error_type,
+        traceback=execution.traceback,
+        reason=execution.reason,
+        partition_key=execution.partition_key,
+        attempt=execution.attempt,
+        owner=execution.owner,
+        waiting_for=_waiting_view(execution.waiting_for),
+        workflow_state={key: schemas.to_json(value) for key, value in sorted(execution.workflow_state.items())},
+        created_at=execution.created_at,
+        started_at=execution.started_at,
+        updated_at=execution.updated_at,
+        finished_at=execution.finished_at,
+        parent_id=execution.parent_id,
+        revision=revision,
+        journal=journal,
+    )
+
+
+def _waiting_view(waiting: Waiting | None) -> WaitingView | None:
+    if waiting is None:
+        return None
+    return WaitingView(waiting.kind, waiting.name, waiting.step_number, waiting.until, waiting.attempt, waiting.error)
+
+
+def _step_view(entry: JournalEntry, schemas: Schemas) -> StepView:
+    return StepView(
+        step_number=entry.step_number,
+        step_type=entry.step_type,
+        kind=entry.kind,
+        request=schemas.to_json(entry.request),
+        response=schemas.to_json(entry.response),
+        error=entry.error,
+        error_type=entry.error_type,
+        attempts=entry.attempts,
+        started_at=entry.started_at,
+        finished_at=entry.finished_at,
+    )
