@@ -1,0 +1,6 @@
+"""`python -m durablectl`."""
+
+from durablectl.cli.main import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,16 @@
+"""The program's name and version."""
+
+from __future__ import annotations
+
+PROGRAM = "durablectl"
+
+
+def version() -> str:
+    """That of the installed package."""
+    from importlib.metadata import PackageNotFoundError
+    from importlib.metadata import version as installed
+
+    try:
+        return installed(PROGRAM)
+    except PackageNotFoundError:
+        return "0 (not installed)"

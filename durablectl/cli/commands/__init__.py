@@ -1,0 +1,1 @@
+"""The commands, a module each or a module for a few that belong together."""

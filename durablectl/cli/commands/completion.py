@@ -1,0 +1,28 @@
+"""`durablectl completion`: the script that teaches a shell our commands."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from durablectl.cli.completing import SCRIPTS, complete_from, script
+from durablectl.errors import UsageError
+
+
+def completion(
+    shell: Annotated[
+        str, typer.Argument(metavar="|".join(SCRIPTS), autocompletion=complete_from([*SCRIPTS]), show_default=False)
+    ],
+) -> None:
+    """Print the completion script for a shell.
+
+    bash: durablectl completion bash > ~/.local/share/bash-completion/completions/durablectl
+
+    zsh: durablectl completion zsh > a directory of $fpath, as _durablectl
+
+    fish: durablectl completion fish > ~/.config/fish/completions/durablectl.fish
+    """
+    if shell not in SCRIPTS:
+        raise UsageError(f"There is no completion for {shell!r}.", hint=f"Choose one of {', '.join(SCRIPTS)}.")
+    typer.echo(script(shell), nl=False)

@@ -1,0 +1,133 @@
+"""`durablectl dev`: the stack of the demo, staying up, with data that outlives it."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+from urllib.parse import urlsplit
+
+import typer
+
+from durablectl.cli.boundary import asynchronous
+from durablectl.cli.options import with_output
+from durablectl.cli.output import Output, OutputFormat, stdout_console, warn
+from durablectl.errors import DurableError
+from durablectl.settings import resolve
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from durablectl.cli.stack import StackView
+
+_log = logging.getLogger(__name__)
+
+_ACK_WAIT_SECONDS = 10.0
+"""Short, so that after a kill -9 the next `dev` soon goes on with what the last one left."""
+
+_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+
+
+@asynchronous(fast=True)
+@with_output(formats=(OutputFormat.TABLE, OutputFormat.JSON))
+async def dev(
+    apps: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--app",
+            metavar="APP",
+            help="What to run: module, module:attribute or path/to/file.py; repeatable. (env DURABLECTL_APP)",
+        ),
+    ] = None,
+    data_dir: Annotated[Path, typer.Option(metavar="PATH", help="Where the data is kept.")] = Path(".durablectl"),
+    nats_port: Annotated[int, typer.Option(min=0, max=65535, help="Of the nats-server; 0 takes a free one.")] = 4222,
+    sync: Annotated[str, typer.Option(metavar="2m|always", help="How often JetStream syncs its files to disk.")] = "2m",
+    max_concurrent: Annotated[int, typer.Option(min=1, help="How many workflows are executed at once.")] = 100,
+    namespace: Annotated[
+        str, typer.Option(metavar="NAME", help="Namespace of streams and buckets. (env DURABLECTL_NAMESPACE)")
+    ] = "",
+    *,
+    output: Output,
+) -> None:
+    """Run nats-server, services and a processor on this machine until Ctrl-C, and keep the data for the next time."""
+    from durablectl.cli.stack import running, stop_signals
+    from durablectl.embedded import EmbeddedServer
+    from durablectl.engine.app import choose_app, load_app
+    from durablectl.engine.processor import ProcessorOptions
+    from durablectl.settings.parsing import namespace as checked
+
+    namespace = checked(namespace or os.environ.get("DURABLECTL_NAMESPACE", ""))
+    app = load_app(*choose_app(apps or ()))
+    logging.basicConfig(level=logging.INFO)
+    server = EmbeddedServer(data_dir, port=nats_port, sync=sync)
+    _make(data_dir)
+    options = ProcessorOptions(max_concurrent=max_concurrent, ack_wait=_ACK_WAIT_SECONDS)
+    with stop_signals() as stop:
+        async with running(server, app, options, namespace=namespace) as stack:
+            _announce(stack.view, data_dir, output)
+            await stop.wait()
+            _log.info("Stopping.")
+
+
+def _make(directory: Path) -> None:
+    """With a .gitignore of its own: it lies in the user's project, and its content is nobody's source."""
+    try:
+        directory.mkdir(parents=True)
+    except FileExistsError:
+        return
+    (directory / ".gitignore").write_text("*\n", encoding="utf-8")
+
+
+def _announce(view: StackView, data_dir: Path, output: Output) -> None:
+    exports = list(_exports(view))
+    if output.is_json:
+        output.print_json({**view.to_json(), "data_dir": str(data_dir)})
+        return
+    from durablectl.cli.render.stack import commands, dev_rows, pieces
+
+    rows = dev_rows(view, str(data_dir))
+    tries = [*exports, *_commands(view)]
+    if not output.decorated:
+        for label, text in rows:
+            typer.echo(f"{label}\t{text}")
+        for command in tries:
+            typer.echo(f"try\t{command}")
+        return
+    console = stdout_console()
+    console.print("durablectl dev", style="bold")
+    console.print()
+    console.print(pieces(rows))
+    console.print("\nIn another terminal:", commands(tries), "\nCtrl-C stops it.\n", sep="\n")
+
+
+def _exports(view: StackView) -> Iterator[str]:
+    """What other commands need to find this server, with a warning where something else points them elsewhere."""
+    try:
+        others = resolve({})
+    except DurableError as error:
+        warn(f"Other commands cannot connect as it is: {error.message}")
+        yield f"export NATS_URL={view.nats_url}"
+        return
+    source = others.sources["url"]
+    if not _same(others.url, view.nats_url):
+        if source != "default":
+            warn(f"Other commands connect to {others.display_url} ({source}), not to the server of this one.")
+        yield f"export NATS_URL={view.nats_url}"
+    if others.namespace != view.namespace:
+        yield f"export DURABLECTL_NAMESPACE={view.namespace}"
+
+
+def _same(url: str, ours: str) -> bool:
+    other, own = urlsplit(url), urlsplit(ours)
+    return other.hostname in _LOOPBACK and (other.port or 4222) == own.port
+
+
+def _commands(view: StackView) -> Iterator[str]:
+    if "async_workflow" in view.workflows and view.app_source == "sample":
+        yield """durablectl wf start async_workflow --input '"user-001"' --wait"""
+        yield """durablectl wf start slow_workflow --input '"report"'"""
+    elif view.workflows:
+        yield f"durablectl wf start {view.workflows[0]}"
+    yield "durablectl wf list"
+    yield "durablectl wf watch ID"

@@ -1,0 +1,134 @@
+"""`durablectl run processor` and `durablectl run service`: the long-running processes of an app."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from durablectl.cli.boundary import asynchronous
+from durablectl.cli.completing import complete_from
+from durablectl.cli.logs import FORMATS, LEVELS, configure_logs
+from durablectl.cli.options import with_connection
+from durablectl.errors import AppError, UsageError
+from durablectl.settings import Settings
+
+if TYPE_CHECKING:
+    from durablectl.engine.app import App
+
+_log = logging.getLogger("durablectl.run")
+
+_Apps = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[APP]...", help="module, module:attribute or path/to/file.py (env DURABLECTL_APP)."),
+]
+_LogFormat = Annotated[
+    str,
+    typer.Option(
+        "--log-format", metavar="|".join(FORMATS), help="Of the log on stderr.", autocompletion=complete_from(FORMATS)
+    ),
+]
+_LogLevel = Annotated[
+    str,
+    typer.Option(
+        "--log-level", metavar="|".join(LEVELS), help="The least to log.", autocompletion=complete_from(LEVELS)
+    ),
+]
+
+
+@asynchronous(fast=True)
+@with_connection
+async def processor(
+    apps: _Apps = None,
+    max_concurrent: Annotated[int, typer.Option(min=1, help="How many workflows it executes at once.")] = 100,
+    ack_wait: Annotated[
+        float, typer.Option(metavar="SECONDS", help="Without a sign of life for so long, its work goes to another.")
+    ] = 300,
+    grace: Annotated[
+        float, typer.Option(metavar="SECONDS", min=0, help="How long steps may take to end when it is stopped.")
+    ] = 10,
+    replicas: Annotated[
+        int | None, typer.Option(min=1, max=5, help="Replicas of the streams; without it they stay as they are.")
+    ] = None,
+    log_format: _LogFormat = "text",
+    log_level: _LogLevel = "info",
+    *,
+    settings: Settings,
+) -> None:
+    """Execute the workflows of an app until SIGTERM or Ctrl-C.
+
+    Then it takes no more, gives steps --grace seconds to end, and hands the rest back; a second signal ends it at once.
+    Example: durablectl run processor shop.workflows --max-concurrent 20
+    """
+    if not 0 < ack_wait < float("inf"):
+        raise UsageError(f"--ack-wait {ack_wait:g} is out of range.", hint="It takes seconds, more than 0.")
+    configure_logs(log_format, log_level)
+
+    from durablectl.cli.about import version
+    from durablectl.cli.stack import stop_signals
+    from durablectl.engine.processor import Processor, ProcessorOptions
+    from durablectl.storage.store import open_store
+
+    app = _app(apps or ())
+    if not app.workflows:
+        services = f"; it defines the services {', '.join(sorted(app.services))}" if app.services else ""
+        raise AppError(
+            f"The app {' '.join(app.names)} defines no workflow{services}.",
+            hint="Mark coroutines with @workflow. Services run with `durablectl run service`.",
+        )
+    options = ProcessorOptions(max_concurrent, ack_wait, grace, replicas, version())
+    with stop_signals() as stop:
+        async with open_store(settings, name="durablectl processor") as store:
+            await Processor(store, app, options).run(stop)
+
+
+@asynchronous(fast=True)
+@with_connection
+async def service(
+    apps: _Apps = None,
+    grace: Annotated[
+        float, typer.Option(metavar="SECONDS", min=0, help="How long requests may take to end when it is stopped.")
+    ] = 10,
+    log_format: _LogFormat = "text",
+    log_level: _LogLevel = "info",
+    *,
+    settings: Settings,
+) -> None:
+    """Host the services of an app as NATS micro services until SIGTERM or Ctrl-C.
+
+    Example: durablectl run service shop/services.py
+    """
+    configure_logs(log_format, log_level)
+
+    from durablectl.cli.stack import stop_signals
+    from durablectl.engine.hosting import hosted
+    from durablectl.storage.store import open_store
+
+    app = _app(apps or ())
+    if not app.services:
+        raise AppError(
+            f"The app {' '.join(app.names)} defines no service.",
+            hint='Mark classes with @service("Name"). Workflows run with `durablectl run processor`.',
+        )
+    with stop_signals() as stop:
+        async with (
+            open_store(settings, name="durablectl service") as store,
+            hosted(store, app.services.values(), grace=grace),
+        ):
+            await stop.wait()
+            _log.info("Stopping.")
+
+
+def _app(given: Sequence[str]) -> App:
+    from durablectl.engine.app import SAMPLE_APP, choose_app, load_app
+
+    names, source = choose_app(given)
+    if source == "sample":
+        _log.warning(
+            "No app was named: running the sample app %s. Name yours as an argument, in DURABLECTL_APP, "
+            "or in pyproject.toml as [tool.durablectl] app.",
+            SAMPLE_APP,
+        )
+    return load_app(names, source)

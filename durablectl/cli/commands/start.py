@@ -1,0 +1,130 @@
+"""`durablectl wf start` and `durablectl wf result`."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from durablectl.cli.boundary import asynchronous
+from durablectl.cli.input import read_input
+from durablectl.cli.options import with_connection, with_output
+from durablectl.cli.output import Output, OutputFormat, note, print_json
+from durablectl.errors import UsageError
+from durablectl.settings import Settings
+
+if TYPE_CHECKING:
+    from durablectl.storage.store import Store
+
+_FORMATS = (OutputFormat.TABLE, OutputFormat.JSON, OutputFormat.JSONL)
+_TIMEOUT = typer.Option(metavar="DURATION", help="How long to wait for the end: 30s, 5m; without it, for ever.")
+
+
+@asynchronous
+@with_connection
+@with_output(formats=_FORMATS)
+async def start(
+    handler: Annotated[str, typer.Argument(metavar="HANDLER", help="The workflow's registered name.")],
+    input_text: Annotated[
+        str | None, typer.Option("--input", "-i", metavar="JSON|@FILE|-", help="The input, as JSON.")
+    ] = None,
+    invocation_id: Annotated[
+        str | None, typer.Option("--id", metavar="ID", help="The invocation id; without it one is made.")
+    ] = None,
+    partition_key: Annotated[str | None, typer.Option(metavar="KEY", help="The partition of the command.")] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for the end and print the output.")] = False,
+    timeout: Annotated[str | None, _TIMEOUT] = None,
+    *,
+    settings: Settings,
+    output: Output,
+) -> int:
+    """Start a workflow and print its invocation id.
+
+    With --wait, print its output instead, and exit with 10 if it failed, 11 if it was cancelled, 5 after --timeout.
+    """
+    if timeout is not None and not wait:
+        raise UsageError("--timeout is about --wait, which was not given.", hint="Add --wait, or leave --timeout out.")
+    limit = _seconds(timeout)
+    value = read_input(input_text)
+
+    from durablectl import control
+    from durablectl.storage.store import open_store
+
+    async with open_store(settings) as store:
+        request = control.StartRequest(handler, value, invocation_id, partition_key)
+        started = await control.start(store, request)
+        if wait and not output.is_json:
+            note(f"Started {started}.")
+        elif output.is_json and not wait:
+            output.print_json({"invocation_id": started})
+        elif not wait:
+            typer.echo(started)
+        await _note_if_nobody_runs(store, handler)
+        return await _outcome(store, started, limit, output) if wait else 0
+
+
+@asynchronous
+@with_connection
+@with_output(formats=_FORMATS)
+async def result(
+    invocation_id: Annotated[str, typer.Argument(metavar="ID")],
+    timeout: Annotated[str | None, _TIMEOUT] = None,
+    *,
+    settings: Settings,
+    output: Output,
+) -> int:
+    """Wait for the end of a workflow and print its output.
+
+    Exits with 10 if it failed, 11 if it was cancelled, 5 after --timeout. With --json it prints the whole workflow.
+    """
+    limit = _seconds(timeout)
+
+    from durablectl.storage.store import open_store
+
+    async with open_store(settings) as store:
+        return await _outcome(store, invocation_id, limit, output)
+
+
+async def _outcome(store: Store, invocation_id: str, limit: float | None, output: Output) -> int:
+    from durablectl import control, query
+
+    outcome = await control.wait_for_outcome(store, invocation_id, limit)
+    view = await query.get_workflow(store, invocation_id)
+    if output.is_json:
+        output.print_json(view.to_json())
+        return 0 if outcome.error is None else outcome.error.exit_code
+    if outcome.error is not None:
+        raise outcome.error
+    print_json(view.output)
+    return 0
+
+
+async def _note_if_nobody_runs(store: Store, handler: str) -> None:
+    from durablectl import query
+
+    known = sorted({name for processor in await query.live_processors(store) for name in processor.handlers})
+    if handler not in known:
+        note(nobody_runs(handler, known))
+
+
+def nobody_runs(handler: str, known: Iterable[str]) -> str:
+    """What to tell of a start that waits for a processor; ``known`` is what the live ones have registered."""
+    known = list(known)
+    told = f"No live processor has registered the handler {handler!r}; the workflow waits until one does."
+    close = difflib.get_close_matches(handler, known, 1)
+    if close:
+        return f"{told} Did you mean {close[0]!r}?"
+    return f"{told} Registered are: {', '.join(known)}." if known else f"{told} There is no live processor at all."
+
+
+def _seconds(text: str | None) -> float | None:
+    if text is None:
+        return None
+    from durablectl.settings.parsing import seconds
+
+    try:
+        return seconds(text)
+    except ValueError as error:
+        raise UsageError(f"The --timeout cannot be used: {error}.") from None

@@ -1,0 +1,164 @@
+"""Options that many commands share, as decorators that add them to a command's signature."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sys
+import types
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, TypeVar, get_type_hints, overload
+
+import typer
+
+from durablectl.cli.output import Output, OutputFormat, is_decorated, warn
+from durablectl.errors import UsageError
+from durablectl.settings import DEFAULT_URL, resolve
+
+R = TypeVar("R")
+
+_CONNECTION: Sequence[tuple[str, str, str, tuple[str, ...], str, str]] = (
+    # parameter, field of Settings, metavar, declarations, help, environment variable
+    (
+        "nats_url",
+        "url",
+        "URL",
+        ("--nats-url", "-s"),
+        f"NATS servers, comma-separated (default {DEFAULT_URL}).",
+        "NATS_URL",
+    ),
+    ("nats_context", "context", "NAME", ("--context",), "NATS context: a name, or a .json file.", "NATS_CONTEXT"),
+    ("creds", "creds", "FILE", ("--creds",), "Credentials file.", "NATS_CREDS"),
+    ("nkey", "nkey", "FILE", ("--nkey",), "NKey seed file.", "NATS_NKEY"),
+    ("user", "user", "NAME", ("--user",), "User name; without a password it is a token.", "NATS_USER"),
+    ("password", "password", "TEXT", ("--password",), "Password.", "NATS_PASSWORD"),
+    ("token", "token", "TEXT", ("--token",), "Token.", "NATS_TOKEN"),
+    ("tlscert", "tls_cert", "FILE", ("--tlscert",), "TLS client certificate.", "NATS_CERT"),
+    ("tlskey", "tls_key", "FILE", ("--tlskey",), "TLS client key.", "NATS_KEY"),
+    ("tlsca", "tls_ca", "FILE", ("--tlsca",), "TLS certificate authority.", "NATS_CA"),
+    ("namespace", "namespace", "NAME", ("--namespace",), "Namespace of streams and buckets.", "DURABLECTL_NAMESPACE"),
+    ("timeout", "timeout", "DURATION", ("--timeout",), "How long to wait for the server (default 5s).", "NATS_TIMEOUT"),
+)
+
+
+def with_connection(function: Callable[..., R]) -> Callable[..., R]:
+    """Add the connection flags; the command gets the keyword ``settings: Settings`` instead of them.
+
+    A flag whose parameter name the command declares itself (``timeout``, say) is left to the command. Warnings of the
+    settings go to standard error.
+    """
+    taken = inspect.signature(function).parameters
+    rows = [row for row in _CONNECTION if row[0] not in taken]
+    fields = {parameter: field for parameter, field, *_ in rows}
+
+    def provide(values: dict[str, Any]) -> dict[str, Any]:
+        settings = resolve({fields[name]: value for name, value in values.items()})
+        for warning in settings.warnings:
+            warn(warning)
+        return {"settings": settings}
+
+    added = [
+        _option(
+            parameter,
+            str | None,
+            None,
+            typer.Option(*flags, metavar=metavar, help=f"{text} (env {variable})", rich_help_panel="Connection"),
+        )
+        for parameter, _, metavar, flags, text, variable in rows
+    ]
+    return _extend(function, "settings", added, provide)
+
+
+@overload
+def with_output(function: Callable[..., R]) -> Callable[..., R]: ...
+
+
+@overload
+def with_output(*, formats: Sequence[OutputFormat]) -> Callable[[Callable[..., R]], Callable[..., R]]: ...
+
+
+def with_output(
+    function: Callable[..., Any] | None = None, *, formats: Sequence[OutputFormat] = tuple(OutputFormat)
+) -> Any:
+    """Add ``-o/--output`` and ``--json``; the command gets the keyword ``output: Output`` instead of them.
+
+    ``formats`` are those that the command can write, the default one first. UsageError for another one, and for
+    ``--json`` together with another ``-o``.
+    """
+    if function is None:
+        return functools.partial(with_output, formats=formats)
+    names = "|".join(formats)
+
+    def provide(values: dict[str, Any]) -> dict[str, Any]:
+        return {"output": _chosen(values["output_format"], formats, json=values["json_output"])}
+
+    added = [
+        _option(
+            "output_format",
+            str | None,
+            None,
+            typer.Option(
+                "--output", "-o", metavar=names, help=f"Output format (default {formats[0]}).", rich_help_panel="Output"
+            ),
+        ),
+        _option(
+            "json_output",
+            bool,
+            False,  # noqa: FBT003  # the default of the option
+            typer.Option("--json", help="The same as -o json.", rich_help_panel="Output"),
+        ),
+    ]
+    return _extend(function, "output", added, provide)
+
+
+def _chosen(given: str | None, formats: Sequence[OutputFormat], *, json: bool) -> Output:
+    if json and given not in (None, OutputFormat.JSON):
+        raise UsageError(f"--json means -o json, but -o {given} was given too.", hint="Give only one of them.")
+    name = OutputFormat.JSON if json else given or formats[0]
+    if name not in formats:
+        raise UsageError(f"This command has no output format {name!r}.", hint=f"Choose one of {', '.join(formats)}.")
+    return Output(format=OutputFormat(name), decorated=is_decorated(sys.stdout))
+
+
+def _option(name: str, annotation: Any, default: object, info: Any) -> inspect.Parameter:
+    return inspect.Parameter(
+        name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[annotation, info]
+    )
+
+
+def _extend(
+    function: Callable[..., R],
+    provided: str,
+    added: Sequence[inspect.Parameter],
+    provide: Callable[[dict[str, Any]], dict[str, Any]],
+) -> Callable[..., R]:
+    signature = inspect.signature(function)
+    if provided not in signature.parameters:
+        message = f"{function.__name__} has no parameter {provided!r}"
+        raise TypeError(message)
+    own = _evaluated(function, [p for p in signature.parameters.values() if p.name != provided])
+
+    @functools.wraps(function)
+    def wrapper(**arguments: Any) -> R:
+        values = {parameter.name: arguments.pop(parameter.name, parameter.default) for parameter in added}
+        return function(**arguments, **provide(values))
+
+    parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own] + list(added)
+    wrapper.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    wrapper.__annotations__ = {p.name: p.annotation for p in parameters}
+    return wrapper
+
+
+def _evaluated(function: Callable[..., Any], parameters: Sequence[inspect.Parameter]) -> list[inspect.Parameter]:
+    """With annotations as objects: Typer looks names up in the module of the outermost function, which is this one."""
+    names = inspect.unwrap(function).__globals__
+    return [p.replace(annotation=_annotation(p.annotation, names)) for p in parameters]
+
+
+def _annotation(annotation: Any, names: dict[str, Any]) -> Any:
+    holder = types.FunctionType((lambda: None).__code__, {})
+    holder.__annotations__ = {"it": annotation}
+    try:
+        return get_type_hints(holder, names, include_extras=True)["it"]
+    except NameError:  # what another decorator provides may be imported for type checking only
+        return annotation

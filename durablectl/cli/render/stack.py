@@ -1,0 +1,53 @@
+"""The pieces of a running stack, as `demo` and `dev` show them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from durablectl.cli.stack import StackView
+
+Rows = list[tuple[str, str]]
+
+
+def demo_rows(view: StackView) -> Rows:
+    """Label and text of each piece, in brief."""
+    return [
+        ("nats-server", f"{view.server_version} at {view.nats_url}, in a temporary directory"),
+        ("services", ", ".join(view.services)),
+        ("processor", f"takes {len(view.workflows)} kinds of workflows, up to {view.slots} at once"),
+    ]
+
+
+def dev_rows(view: StackView, data_dir: str) -> Rows:
+    """Label and text of each piece, with all that it runs."""
+    app = " ".join(view.app)
+    if view.app_source == "sample":
+        app += ", the sample; name your own with --app, DURABLECTL_APP or in pyproject.toml"
+    return [
+        ("nats-server", f"{view.server_version} at {view.nats_url}"),
+        ("data", f"{data_dir}, kept for the next time"),
+        *([("namespace", view.namespace)] if view.namespace else []),
+        ("app", app),
+        ("workflows", ", ".join(view.workflows) or "none"),
+        ("services", ", ".join(view.services) or "none"),
+        ("processor", f"{view.processor_id}, up to {view.slots} workflows at once"),
+    ]
+
+
+def pieces(rows: Rows) -> Table:
+    """For a terminal; long texts wrap below themselves."""
+    table = Table.grid(padding=(0, 2, 0, 0))
+    for label, text in rows:
+        table.add_row(Text("✓", "green"), Text(label, "bold"), Text(text))
+    return table
+
+
+def commands(lines: Sequence[str]) -> Text:
+    """Indented, one a line, never cut: they are there to be copied."""
+    return Text("\n".join(f"  {line}" for line in lines), "cyan", no_wrap=True, overflow="ignore")

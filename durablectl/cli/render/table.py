@@ -1,0 +1,87 @@
+"""Columns without borders: two-space gutters, sized to content, fitted to the terminal by shortening and dropping."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_GUTTER = 2
+
+
+@dataclass(frozen=True)
+class Column:
+    """Cells below a title; a column of signs has no title.
+
+    ``drop`` 0 is never left out, else the column with the highest number goes first. ``least`` is how narrow it may be
+    cut before that, 0 for never.
+    """
+
+    title: str
+    cells: Sequence[Text]
+    drop: int = 0
+    least: int = 0
+    right: bool = False
+
+    @property
+    def width(self) -> int:
+        return max(len(self.title), *(cell.cell_len for cell in self.cells), 0)
+
+
+def table(columns: Sequence[Column], width: int, *, header: bool = True) -> Text:
+    """Lines at most ``width`` wide, unless columns that may be neither cut nor dropped need more."""
+    fitted = fit(columns, width)
+    titles = [[Text(column.title, style="bold") for column, _ in fitted]] if header else []
+    rows = [*titles, *([column.cells[index] for column, _ in fitted] for index in range(len(columns[0].cells)))]
+    return Text("\n").join(_line(row, fitted) for row in rows)
+
+
+def separated(columns: Sequence[Column]) -> Text:
+    """Everything, with a tab between columns: for a pipe."""
+    titled = [column for column in columns if column.title]
+    rows = [[column.title for column in titled]]
+    rows += [[column.cells[index].plain for column in titled] for index in range(len(columns[0].cells))]
+    return Text("\n".join("\t".join(row) for row in rows))
+
+
+def fit(columns: Sequence[Column], width: int) -> list[tuple[Column, int]]:
+    """The columns that are shown, with their widths."""
+    shown = list(columns)
+    while True:
+        widths = [column.width for column in shown]
+        excess = sum(widths) + sum(_gutter(column) for column in shown[:-1]) - width
+        for index in sorted(range(len(shown)), key=lambda i: -widths[i]):
+            if excess > 0 and shown[index].least:
+                given = max(0, min(excess, widths[index] - max(shown[index].least, len(shown[index].title))))
+                widths[index] -= given
+                excess -= given
+        droppable = [column for column in shown if column.drop]
+        if excess <= 0 or not droppable:
+            return list(zip(shown, widths, strict=True))
+        shown.remove(max(droppable, key=lambda column: column.drop))
+
+
+def plain(title: str, cells: Sequence[str], style: str = "", **options: int) -> Column:
+    """A column of one style; ``options`` are the fields of Column."""
+    return replace(Column(title, [Text(cell, style=style) for cell in cells]), **options)  # type: ignore[arg-type]
+
+
+def _gutter(column: Column) -> int:
+    return _GUTTER if column.title else 1
+
+
+def _line(cells: Sequence[Text], fitted: Sequence[tuple[Column, int]]) -> Text:
+    line = Text()
+    for index, (cell, (column, width)) in enumerate(zip(cells, fitted, strict=True)):
+        cell = cell.copy()  # noqa: PLW2901 - what follows changes it
+        cell.truncate(width, overflow="ellipsis")
+        space = " " * (width - cell.cell_len)
+        line.append(space if column.right else "").append_text(cell)
+        if index < len(fitted) - 1:
+            line.append("" if column.right else space).append(" " * _gutter(column))
+    line.rstrip()
+    return line

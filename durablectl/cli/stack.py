@@ -1,0 +1,145 @@
+"""What `demo` and `dev` run: a nats-server of our own, and in this process the services and a processor."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from durablectl.errors import DurableError
+from durablectl.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator, Sequence
+
+    from durablectl.embedded import EmbeddedServer
+    from durablectl.engine.app import App
+    from durablectl.engine.processor import Processor, ProcessorOptions
+    from durablectl.storage.store import Store
+
+_LOOK_SECONDS = 0.25
+
+
+@dataclass(frozen=True)
+class StackView:
+    """What a user wants to know of the pieces. ``app_source`` says from where the app was taken, "sample" for ours."""
+
+    nats_url: str
+    server_version: str
+    namespace: str
+    app: Sequence[str]
+    app_source: str
+    workflows: Sequence[str]
+    services: Sequence[str]
+    processor_id: str
+    slots: int
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "nats_url": self.nats_url,
+            "server_version": self.server_version,
+            "namespace": self.namespace or None,
+            "app": list(self.app),
+            "app_source": self.app_source,
+            "workflows": list(self.workflows),
+            "services": list(self.services),
+            "processor_id": self.processor_id,
+            "slots": self.slots,
+        }
+
+
+@dataclass(frozen=True)
+class Stack:
+    """All pieces are up, and commands are being taken."""
+
+    store: Store
+    view: StackView
+
+
+@contextlib.asynccontextmanager
+async def running(
+    server: EmbeddedServer, app: App, options: ProcessorOptions, *, namespace: str = ""
+) -> AsyncIterator[Stack]:
+    """Start the pieces, and stop them in reverse order: the processor gracefully, the server last.
+
+    Raises ConfigurationError when the server cannot be started. When the server or the processor ends by itself, the
+    block is cancelled and the error raised, in a group.
+    """
+    from durablectl.engine.hosting import hosted
+    from durablectl.engine.processor import Processor
+    from durablectl.storage.store import open_store
+
+    with server:
+        settings = Settings(url=server.url, namespace=namespace)
+        async with open_store(settings) as store, hosted(store, app.services.values()):
+            processor = Processor(store, app, options)
+            async with _working(processor, server):
+                yield Stack(store, _view(store, app, processor.id, options.max_concurrent))
+
+
+def _view(store: Store, app: App, processor_id: str, slots: int) -> StackView:
+    version = store.nats.connected_server_version
+    return StackView(
+        nats_url=store.settings.url,
+        server_version=f"{version.major}.{version.minor}.{version.patch}",
+        namespace=store.settings.namespace,
+        app=app.names,
+        app_source=app.source,
+        workflows=sorted(app.workflows),
+        services=sorted(app.services),
+        processor_id=processor_id,
+        slots=slots,
+    )
+
+
+@contextlib.asynccontextmanager
+async def _working(processor: Processor, server: EmbeddedServer) -> AsyncIterator[None]:
+    stop, ready = asyncio.Event(), asyncio.Event()
+    async with asyncio.TaskGroup() as tasks:
+        watching = tasks.create_task(_watch(server))
+        working = tasks.create_task(processor.run(stop, ready))
+        try:
+            await ready.wait()
+            yield
+        finally:
+            stop.set()
+            watching.cancel()
+            await asyncio.wait([working])
+
+
+async def _watch(server: EmbeddedServer) -> None:
+    while True:
+        await asyncio.sleep(_LOOK_SECONDS)
+        if not server.running:
+            raise DurableError(
+                "The nats-server ended by itself, and so does all that stood on it.",
+                hint="The end of nats-server.log in the data directory may tell why.",
+            )
+
+
+@contextlib.contextmanager
+def stop_signals() -> Iterator[asyncio.Event]:
+    """An event that the first SIGINT or SIGTERM sets; a second one ends the process at once."""
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    numbers = (signal.SIGINT, signal.SIGTERM)
+
+    def restore() -> None:
+        for number in numbers:
+            loop.remove_signal_handler(number)
+
+    def first() -> None:
+        stop.set()
+        restore()
+
+    # Not on Windows, where Ctrl-C cancels the command instead.
+    with contextlib.suppress(NotImplementedError):
+        for number in numbers:
+            loop.add_signal_handler(number, first)
+    try:
+        yield stop
+    finally:
+        with contextlib.suppress(NotImplementedError):
+            restore()

@@ -1,0 +1,1 @@
+"""Generated protobuf code: proto/generate makes it, nobody edits it."""
