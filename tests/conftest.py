@@ -1,0 +1,130 @@
+"""One nats-server for the whole run, a namespace for each test, and durablectl as a real process."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import secrets
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+from typer.testing import CliRunner
+
+from durablectl.embedded import EmbeddedServer
+from durablectl.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
+
+FOREIGN = ("NATS_", "DURABLECTL_", "NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "COLUMNS", "LINES")
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Nothing of the developer's own settings reaches a test."""
+    for name in list(os.environ):
+        if name.startswith(FOREIGN):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setenv("TERM", "xterm-256color")
+
+
+@pytest.fixture(scope="session")
+def nats_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]:
+    """With JetStream, the default limits, and its monitoring port open."""
+    with EmbeddedServer(tmp_path_factory.mktemp("nats"), config='http: "127.0.0.1:-1"') as server:
+        yield server
+
+
+@pytest.fixture
+def namespace() -> str:
+    return f"t{secrets.token_hex(3)}"
+
+
+@pytest.fixture
+def settings(nats_server: EmbeddedServer, namespace: str) -> Settings:
+    return Settings(url=nats_server.url, namespace=namespace)
+
+
+@pytest.fixture
+def environment(settings: Settings) -> dict[str, str]:
+    """By which a durablectl process finds the server and namespace of the test."""
+    return {"NATS_URL": settings.url, "DURABLECTL_NAMESPACE": settings.namespace}
+
+
+@pytest.fixture
+def runner(environment: dict[str, str]) -> CliRunner:
+    return CliRunner(env=environment)
+
+
+@pytest.fixture
+def cli(environment: dict[str, str], tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run ``durablectl ARGS`` to its end, in an empty directory; its output is captured."""
+
+    def run(
+        *args: str, input: str | None = None, env: Mapping[str, str] | None = None, timeout: float = 30
+    ) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "durablectl", *args],
+            input=input,
+            stdin=subprocess.DEVNULL if input is None else None,
+            env={**os.environ, **environment, **(env or {})},
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+
+    return run
+
+
+class Spawned(subprocess.Popen[str]):
+    """A process whose output goes to two files, so that it never waits for a reader."""
+
+    stdout_path: Path
+    stderr_path: Path
+
+    def interrupt(self) -> None:
+        self.send_signal(signal.SIGINT)
+
+    def out(self) -> str:
+        return self.stdout_path.read_text(encoding="utf-8", errors="replace")
+
+    def err(self) -> str:
+        return self.stderr_path.read_text(encoding="utf-8", errors="replace")
+
+
+@pytest.fixture
+def spawn(environment: dict[str, str], tmp_path: Path) -> Iterator[Callable[..., Spawned]]:
+    """Start ``durablectl ARGS`` as a leader of its own session; what still runs after the test is killed with -9."""
+    started: list[Spawned] = []
+    numbers = itertools.count()
+
+    def start(*args: str, env: Mapping[str, str] | None = None, command: list[str] | None = None) -> Spawned:
+        stem = tmp_path / f"process-{next(numbers)}"
+        with stem.with_suffix(".out").open("wb") as out, stem.with_suffix(".err").open("wb") as err:
+            process = Spawned(
+                [*(command or [sys.executable, "-m", "durablectl"]), *args],
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+                env={**os.environ, **environment, **(env or {})},
+                cwd=tmp_path,
+                start_new_session=True,
+            )
+        process.stdout_path, process.stderr_path = stem.with_suffix(".out"), stem.with_suffix(".err")
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        sys.stdout.write(f"--- {process.args} ended with {process.returncode}\n{process.err()[-4000:]}\n")
