@@ -178,10 +178,22 @@ class StepError(DurableError):
         self.error_type = error_type
 
 
+class StepTimeoutError(StepError, TimeoutError):
+    """A step, or a wait with a time limit, did not end in time."""
+
+    code = "step_timed_out"
+
+
 class TerminalError(DurableError):
     """Raised by a step, service or handler to say that trying again is pointless."""
 
     code = "terminal"
+
+
+class WorkflowTimeoutError(DurableError):
+    """The workflow did not end within its own time limit."""
+
+    code = "workflow_timed_out"
 
 
 class WorkflowFailedError(DurableError):

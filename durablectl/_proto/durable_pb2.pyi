@@ -7,7 +7,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Command(_message.Message):
-    __slots__ = ("invocation_id", "handler", "service", "args", "partition_key", "sequence", "kind", "input_type", "created_at", "start_token", "parent_id")
+    __slots__ = ("invocation_id", "handler", "service", "args", "partition_key", "sequence", "kind", "input_type", "created_at", "start_token", "parent_id", "parent_handler", "parent_partition_key", "start_at", "schedule", "restarted_from")
     INVOCATION_ID_FIELD_NUMBER: _ClassVar[int]
     HANDLER_FIELD_NUMBER: _ClassVar[int]
     SERVICE_FIELD_NUMBER: _ClassVar[int]
@@ -19,6 +19,11 @@ class Command(_message.Message):
     CREATED_AT_FIELD_NUMBER: _ClassVar[int]
     START_TOKEN_FIELD_NUMBER: _ClassVar[int]
     PARENT_ID_FIELD_NUMBER: _ClassVar[int]
+    PARENT_HANDLER_FIELD_NUMBER: _ClassVar[int]
+    PARENT_PARTITION_KEY_FIELD_NUMBER: _ClassVar[int]
+    START_AT_FIELD_NUMBER: _ClassVar[int]
+    SCHEDULE_FIELD_NUMBER: _ClassVar[int]
+    RESTARTED_FROM_FIELD_NUMBER: _ClassVar[int]
     invocation_id: str
     handler: str
     service: str
@@ -30,10 +35,15 @@ class Command(_message.Message):
     created_at: int
     start_token: str
     parent_id: str
-    def __init__(self, invocation_id: _Optional[str] = ..., handler: _Optional[str] = ..., service: _Optional[str] = ..., args: _Optional[bytes] = ..., partition_key: _Optional[str] = ..., sequence: _Optional[int] = ..., kind: _Optional[str] = ..., input_type: _Optional[str] = ..., created_at: _Optional[int] = ..., start_token: _Optional[str] = ..., parent_id: _Optional[str] = ...) -> None: ...
+    parent_handler: str
+    parent_partition_key: str
+    start_at: int
+    schedule: str
+    restarted_from: str
+    def __init__(self, invocation_id: _Optional[str] = ..., handler: _Optional[str] = ..., service: _Optional[str] = ..., args: _Optional[bytes] = ..., partition_key: _Optional[str] = ..., sequence: _Optional[int] = ..., kind: _Optional[str] = ..., input_type: _Optional[str] = ..., created_at: _Optional[int] = ..., start_token: _Optional[str] = ..., parent_id: _Optional[str] = ..., parent_handler: _Optional[str] = ..., parent_partition_key: _Optional[str] = ..., start_at: _Optional[int] = ..., schedule: _Optional[str] = ..., restarted_from: _Optional[str] = ...) -> None: ...
 
 class JournalEntry(_message.Message):
-    __slots__ = ("step_number", "step_type", "request", "response", "error", "kind", "started_at", "finished_at", "attempts", "request_type", "response_type", "error_type")
+    __slots__ = ("step_number", "step_type", "request", "response", "error", "kind", "started_at", "finished_at", "attempts", "request_type", "response_type", "error_type", "until", "awaited_id")
     STEP_NUMBER_FIELD_NUMBER: _ClassVar[int]
     STEP_TYPE_FIELD_NUMBER: _ClassVar[int]
     REQUEST_FIELD_NUMBER: _ClassVar[int]
@@ -46,6 +56,8 @@ class JournalEntry(_message.Message):
     REQUEST_TYPE_FIELD_NUMBER: _ClassVar[int]
     RESPONSE_TYPE_FIELD_NUMBER: _ClassVar[int]
     ERROR_TYPE_FIELD_NUMBER: _ClassVar[int]
+    UNTIL_FIELD_NUMBER: _ClassVar[int]
+    AWAITED_ID_FIELD_NUMBER: _ClassVar[int]
     step_number: int
     step_type: str
     request: bytes
@@ -58,42 +70,74 @@ class JournalEntry(_message.Message):
     request_type: str
     response_type: str
     error_type: str
-    def __init__(self, step_number: _Optional[int] = ..., step_type: _Optional[str] = ..., request: _Optional[bytes] = ..., response: _Optional[bytes] = ..., error: _Optional[str] = ..., kind: _Optional[str] = ..., started_at: _Optional[int] = ..., finished_at: _Optional[int] = ..., attempts: _Optional[int] = ..., request_type: _Optional[str] = ..., response_type: _Optional[str] = ..., error_type: _Optional[str] = ...) -> None: ...
+    until: int
+    awaited_id: str
+    def __init__(self, step_number: _Optional[int] = ..., step_type: _Optional[str] = ..., request: _Optional[bytes] = ..., response: _Optional[bytes] = ..., error: _Optional[str] = ..., kind: _Optional[str] = ..., started_at: _Optional[int] = ..., finished_at: _Optional[int] = ..., attempts: _Optional[int] = ..., request_type: _Optional[str] = ..., response_type: _Optional[str] = ..., error_type: _Optional[str] = ..., until: _Optional[int] = ..., awaited_id: _Optional[str] = ...) -> None: ...
 
 class AwakeableState(_message.Message):
-    __slots__ = ("awakeable_id", "invocation_id", "resolved", "result", "error", "created_at")
+    __slots__ = ("awakeable_id", "invocation_id", "resolved", "result", "error", "created_at", "name", "result_type")
     AWAKEABLE_ID_FIELD_NUMBER: _ClassVar[int]
     INVOCATION_ID_FIELD_NUMBER: _ClassVar[int]
     RESOLVED_FIELD_NUMBER: _ClassVar[int]
     RESULT_FIELD_NUMBER: _ClassVar[int]
     ERROR_FIELD_NUMBER: _ClassVar[int]
     CREATED_AT_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    RESULT_TYPE_FIELD_NUMBER: _ClassVar[int]
     awakeable_id: str
     invocation_id: str
     resolved: bool
     result: bytes
     error: str
     created_at: int
-    def __init__(self, awakeable_id: _Optional[str] = ..., invocation_id: _Optional[str] = ..., resolved: bool = ..., result: _Optional[bytes] = ..., error: _Optional[str] = ..., created_at: _Optional[int] = ...) -> None: ...
+    name: str
+    result_type: str
+    def __init__(self, awakeable_id: _Optional[str] = ..., invocation_id: _Optional[str] = ..., resolved: bool = ..., result: _Optional[bytes] = ..., error: _Optional[str] = ..., created_at: _Optional[int] = ..., name: _Optional[str] = ..., result_type: _Optional[str] = ...) -> None: ...
+
+class Signal(_message.Message):
+    __slots__ = ("name", "data", "type", "sent_at", "number")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    TYPE_FIELD_NUMBER: _ClassVar[int]
+    SENT_AT_FIELD_NUMBER: _ClassVar[int]
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    data: bytes
+    type: str
+    sent_at: int
+    number: int
+    def __init__(self, name: _Optional[str] = ..., data: _Optional[bytes] = ..., type: _Optional[str] = ..., sent_at: _Optional[int] = ..., number: _Optional[int] = ...) -> None: ...
+
+class DroppedSteps(_message.Message):
+    __slots__ = ("dropped_at", "reason", "entries")
+    DROPPED_AT_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    ENTRIES_FIELD_NUMBER: _ClassVar[int]
+    dropped_at: int
+    reason: str
+    entries: _containers.RepeatedCompositeFieldContainer[JournalEntry]
+    def __init__(self, dropped_at: _Optional[int] = ..., reason: _Optional[str] = ..., entries: _Optional[_Iterable[_Union[JournalEntry, _Mapping]]] = ...) -> None: ...
 
 class Waiting(_message.Message):
-    __slots__ = ("kind", "name", "step_number", "until", "attempt", "error")
+    __slots__ = ("kind", "name", "step_number", "until", "attempt", "error", "awaited_id")
     KIND_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     STEP_NUMBER_FIELD_NUMBER: _ClassVar[int]
     UNTIL_FIELD_NUMBER: _ClassVar[int]
     ATTEMPT_FIELD_NUMBER: _ClassVar[int]
     ERROR_FIELD_NUMBER: _ClassVar[int]
+    AWAITED_ID_FIELD_NUMBER: _ClassVar[int]
     kind: str
     name: str
     step_number: int
     until: int
     attempt: int
     error: str
-    def __init__(self, kind: _Optional[str] = ..., name: _Optional[str] = ..., step_number: _Optional[int] = ..., until: _Optional[int] = ..., attempt: _Optional[int] = ..., error: _Optional[str] = ...) -> None: ...
+    awaited_id: str
+    def __init__(self, kind: _Optional[str] = ..., name: _Optional[str] = ..., step_number: _Optional[int] = ..., until: _Optional[int] = ..., attempt: _Optional[int] = ..., error: _Optional[str] = ..., awaited_id: _Optional[str] = ...) -> None: ...
 
 class ExecutionState(_message.Message):
-    __slots__ = ("invocation_id", "handler", "journal", "current_state", "status", "current_step", "current_step_type", "workflow_state", "awakeables", "input", "input_type", "output_type", "error", "error_type", "traceback", "reason", "partition_key", "owner", "attempt", "total_steps", "created_at", "started_at", "updated_at", "finished_at", "waiting_for", "parent_id", "start_token", "indexed_at", "command_sequence", "journal_length", "workflow_state_types", "previous_group", "previous_indexed_at")
+    __slots__ = ("invocation_id", "handler", "journal", "current_state", "status", "current_step", "current_step_type", "workflow_state", "awakeables", "input", "input_type", "output_type", "error", "error_type", "traceback", "reason", "partition_key", "owner", "attempt", "total_steps", "created_at", "started_at", "updated_at", "finished_at", "waiting_for", "parent_id", "start_token", "indexed_at", "command_sequence", "journal_length", "workflow_state_types", "previous_group", "previous_indexed_at", "crashes", "crash_mark", "cancel_requested", "compensations", "waits", "signals", "history", "parent_handler", "parent_partition_key", "start_at", "schedule", "restarted_from", "signals_sent", "restarted_as", "deadline")
     class WorkflowStateEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -148,6 +192,21 @@ class ExecutionState(_message.Message):
     WORKFLOW_STATE_TYPES_FIELD_NUMBER: _ClassVar[int]
     PREVIOUS_GROUP_FIELD_NUMBER: _ClassVar[int]
     PREVIOUS_INDEXED_AT_FIELD_NUMBER: _ClassVar[int]
+    CRASHES_FIELD_NUMBER: _ClassVar[int]
+    CRASH_MARK_FIELD_NUMBER: _ClassVar[int]
+    CANCEL_REQUESTED_FIELD_NUMBER: _ClassVar[int]
+    COMPENSATIONS_FIELD_NUMBER: _ClassVar[int]
+    WAITS_FIELD_NUMBER: _ClassVar[int]
+    SIGNALS_FIELD_NUMBER: _ClassVar[int]
+    HISTORY_FIELD_NUMBER: _ClassVar[int]
+    PARENT_HANDLER_FIELD_NUMBER: _ClassVar[int]
+    PARENT_PARTITION_KEY_FIELD_NUMBER: _ClassVar[int]
+    START_AT_FIELD_NUMBER: _ClassVar[int]
+    SCHEDULE_FIELD_NUMBER: _ClassVar[int]
+    RESTARTED_FROM_FIELD_NUMBER: _ClassVar[int]
+    SIGNALS_SENT_FIELD_NUMBER: _ClassVar[int]
+    RESTARTED_AS_FIELD_NUMBER: _ClassVar[int]
+    DEADLINE_FIELD_NUMBER: _ClassVar[int]
     invocation_id: str
     handler: str
     journal: _containers.RepeatedCompositeFieldContainer[JournalEntry]
@@ -181,4 +240,19 @@ class ExecutionState(_message.Message):
     workflow_state_types: _containers.ScalarMap[str, str]
     previous_group: str
     previous_indexed_at: int
-    def __init__(self, invocation_id: _Optional[str] = ..., handler: _Optional[str] = ..., journal: _Optional[_Iterable[_Union[JournalEntry, _Mapping]]] = ..., current_state: _Optional[bytes] = ..., status: _Optional[str] = ..., current_step: _Optional[int] = ..., current_step_type: _Optional[str] = ..., workflow_state: _Optional[_Mapping[str, bytes]] = ..., awakeables: _Optional[_Mapping[str, AwakeableState]] = ..., input: _Optional[bytes] = ..., input_type: _Optional[str] = ..., output_type: _Optional[str] = ..., error: _Optional[str] = ..., error_type: _Optional[str] = ..., traceback: _Optional[str] = ..., reason: _Optional[str] = ..., partition_key: _Optional[str] = ..., owner: _Optional[str] = ..., attempt: _Optional[int] = ..., total_steps: _Optional[int] = ..., created_at: _Optional[int] = ..., started_at: _Optional[int] = ..., updated_at: _Optional[int] = ..., finished_at: _Optional[int] = ..., waiting_for: _Optional[_Union[Waiting, _Mapping]] = ..., parent_id: _Optional[str] = ..., start_token: _Optional[str] = ..., indexed_at: _Optional[int] = ..., command_sequence: _Optional[int] = ..., journal_length: _Optional[int] = ..., workflow_state_types: _Optional[_Mapping[str, str]] = ..., previous_group: _Optional[str] = ..., previous_indexed_at: _Optional[int] = ...) -> None: ...
+    crashes: int
+    crash_mark: int
+    cancel_requested: bool
+    compensations: int
+    waits: _containers.RepeatedCompositeFieldContainer[Waiting]
+    signals: _containers.RepeatedCompositeFieldContainer[Signal]
+    history: _containers.RepeatedCompositeFieldContainer[DroppedSteps]
+    parent_handler: str
+    parent_partition_key: str
+    start_at: int
+    schedule: str
+    restarted_from: str
+    signals_sent: int
+    restarted_as: str
+    deadline: int
+    def __init__(self, invocation_id: _Optional[str] = ..., handler: _Optional[str] = ..., journal: _Optional[_Iterable[_Union[JournalEntry, _Mapping]]] = ..., current_state: _Optional[bytes] = ..., status: _Optional[str] = ..., current_step: _Optional[int] = ..., current_step_type: _Optional[str] = ..., workflow_state: _Optional[_Mapping[str, bytes]] = ..., awakeables: _Optional[_Mapping[str, AwakeableState]] = ..., input: _Optional[bytes] = ..., input_type: _Optional[str] = ..., output_type: _Optional[str] = ..., error: _Optional[str] = ..., error_type: _Optional[str] = ..., traceback: _Optional[str] = ..., reason: _Optional[str] = ..., partition_key: _Optional[str] = ..., owner: _Optional[str] = ..., attempt: _Optional[int] = ..., total_steps: _Optional[int] = ..., created_at: _Optional[int] = ..., started_at: _Optional[int] = ..., updated_at: _Optional[int] = ..., finished_at: _Optional[int] = ..., waiting_for: _Optional[_Union[Waiting, _Mapping]] = ..., parent_id: _Optional[str] = ..., start_token: _Optional[str] = ..., indexed_at: _Optional[int] = ..., command_sequence: _Optional[int] = ..., journal_length: _Optional[int] = ..., workflow_state_types: _Optional[_Mapping[str, str]] = ..., previous_group: _Optional[str] = ..., previous_indexed_at: _Optional[int] = ..., crashes: _Optional[int] = ..., crash_mark: _Optional[int] = ..., cancel_requested: bool = ..., compensations: _Optional[int] = ..., waits: _Optional[_Iterable[_Union[Waiting, _Mapping]]] = ..., signals: _Optional[_Iterable[_Union[Signal, _Mapping]]] = ..., history: _Optional[_Iterable[_Union[DroppedSteps, _Mapping]]] = ..., parent_handler: _Optional[str] = ..., parent_partition_key: _Optional[str] = ..., start_at: _Optional[int] = ..., schedule: _Optional[str] = ..., restarted_from: _Optional[str] = ..., signals_sent: _Optional[int] = ..., restarted_as: _Optional[str] = ..., deadline: _Optional[int] = ...) -> None: ...

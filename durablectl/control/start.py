@@ -6,20 +6,19 @@ import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from durablectl.errors import AlreadyExistsError, NotProvisionedError
+from durablectl.errors import NotProvisionedError
 from durablectl.model.clock import SYSTEM_CLOCK
-from durablectl.model.codec import encode_command
 from durablectl.model.names import new_invocation_id, validate_invocation_id, validate_name
-from durablectl.model.records import Command, pending
+from durablectl.model.records import Command
 from durablectl.model.values import encode_value, is_message
-from durablectl.storage import commands, index, states
 from durablectl.storage.provision import provision
-from durablectl.storage.requests import NoAnswerError, too_large
+from durablectl.storage.requests import NoAnswerError
 from durablectl.storage.schemas import SchemaWriter
+from durablectl.storage.starting import start_command
 
 if TYPE_CHECKING:
     from durablectl.model.clock import Clock
-    from durablectl.storage.states import Stored
+    from durablectl.model.records import Execution
     from durablectl.storage.store import Store
 
 _TRIES = 3
@@ -27,12 +26,16 @@ _TRIES = 3
 
 @dataclass(frozen=True)
 class StartRequest:
-    """``input`` is a JSON value, a protobuf message, or None for no input; without ``invocation_id`` one is made."""
+    """``input`` is a JSON value, a protobuf message, or None for no input; without ``invocation_id`` one is made.
+
+    ``start_at`` (microseconds since the epoch) delays the start; 0 starts at once.
+    """
 
     handler: str
     input: Any = None
     invocation_id: str | None = None
     partition_key: str | None = None
+    start_at: int = 0
 
 
 async def start(store: Store, request: StartRequest, clock: Clock = SYSTEM_CLOCK) -> str:
@@ -57,6 +60,21 @@ async def start(store: Store, request: StartRequest, clock: Clock = SYSTEM_CLOCK
     return command.invocation_id
 
 
+async def start_again(store: Store, old: Execution) -> str:
+    """Start a new invocation with the handler and input of an old one; its id."""
+    command = Command(
+        invocation_id=new_invocation_id(),
+        handler=old.handler,
+        input=old.input,
+        partition_key=old.partition_key,
+        created_at=SYSTEM_CLOCK.now(),
+        start_token=secrets.token_hex(8),
+        restarted_from=old.invocation_id,
+    )
+    await start_command(store, command)
+    return command.invocation_id
+
+
 async def _store(store: Store, request: StartRequest, command: Command) -> None:
     if is_message(request.input):
         await SchemaWriter(store).ensure(type(request.input))
@@ -73,45 +91,5 @@ def _command(request: StartRequest, clock: Clock) -> Command:
         input=encode_value(request.input, f"the input of workflow {request.handler!r}"),
         created_at=clock.now(),
         start_token=secrets.token_hex(8),
-    )
-
-
-async def start_command(store: Store, command: Command) -> None:
-    """Index entry and command together, then the state: a state never stands without a command that will run it."""
-    execution = pending(command)
-    limit = store.max_payload - store.record_headroom
-    size = len(encode_command(command))
-    if size > limit:
-        raise too_large(size, limit)
-    _, ack = await store.requests.exchange(
-        [index.addition(store, execution), commands.publication(store, command, command.invocation_id)]
-    )
-    if ack.get("duplicate"):
-        await _complete_other(store, ack["seq"])
-    elif await states.create(store, execution) is not None:
-        return
-    stored = await states.load(store, command.invocation_id)
-    if stored is None or stored.execution.start_token != command.start_token:
-        await _refuse(store, command, stored)
-    # Otherwise a processor was faster than our own write of the state.
-
-
-async def _complete_other(store: Store, sequence: int) -> None:
-    """Another start of this id came first; if it died before its state, write that for it."""
-    first = await commands.at_sequence(store, sequence)
-    if first is not None:
-        execution = pending(first)
-        if await states.create(store, execution) is not None:
-            await store.requests.exchange([index.addition(store, execution)])
-
-
-async def _refuse(store: Store, command: Command, stored: Stored | None) -> None:
-    """Take back our index entry, unless it is also the true one, and say that the id is taken."""
-    ours = index.entry(store.subjects, pending(command))
-    if stored is None or index.entry(store.subjects, stored.execution) != ours:
-        await store.requests.exchange([index.removal(store, ours)])
-    status = "" if stored is None else f" ({stored.execution.handler}, {stored.execution.status})"
-    raise AlreadyExistsError(
-        f"A workflow with the id {command.invocation_id} exists already{status}.",
-        hint=f"See it with `durablectl wf get {command.invocation_id}`, or choose another --id.",
+        start_at=request.start_at,
     )

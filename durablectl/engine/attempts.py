@@ -126,8 +126,6 @@ class Call:
 class Local:
     """A function of the app, run in this process."""
 
-    kind = "step"
-
     def __init__(
         self,
         function: Callable[..., Any],
@@ -136,7 +134,9 @@ class Local:
         *,
         retry: Retry | None,
         timeout: float | None,
+        kind: str = "step",
     ) -> None:
+        self.kind = kind
         self.step_type = name
         self._function = function
         self._args = args

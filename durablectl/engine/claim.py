@@ -2,25 +2,36 @@
 
 from __future__ import annotations
 
-import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from durablectl.engine.ownership import Ownership
 from durablectl.model.codec import encode_entry
-from durablectl.model.records import Execution, pending
+from durablectl.model.ending import interrupted_children
 from durablectl.model.status import Status, is_terminal
-from durablectl.storage import index, journal, leases, states
+from durablectl.storage import index, leases, states
+from durablectl.storage.ending import after_end
+from durablectl.storage.starting import START_TIMER, first_state
+from durablectl.storage.wake import poke, timer
 
 if TYPE_CHECKING:
     from durablectl.engine.resources import Resources
-    from durablectl.model.records import Command
+    from durablectl.model.records import Command, Execution
     from durablectl.storage.pulls import Delivery
     from durablectl.storage.states import Stored
+    from durablectl.storage.store import Store
 
-_log = logging.getLogger(__name__)
+EARLY_MICROSECONDS = 500_000
+"""A timer that fires this much before its time, by our clock, counts: the run waits out the rest."""
 
 
-async def claim(resources: Resources, command: Command, delivery: Delivery) -> Ownership | None:
+class Claim(NamedTuple):
+    """``crashed`` tells that the processor that ran it before died on it."""
+
+    ownership: Ownership
+    crashed: bool
+
+
+async def claim(resources: Resources, command: Command, delivery: Delivery) -> Claim | None:
     """Make this processor the owner; None when there is nothing to do for it, and the command is done with.
 
     Dying before the write changes nothing: the command comes again. Dying after it leaves a running invocation whose
@@ -32,26 +43,27 @@ async def claim(resources: Resources, command: Command, delivery: Delivery) -> O
         if stored is None:
             if command.kind != "start":
                 return None
-            execution, revision = pending(command), 0
+            execution, revision = first_state(command), 0
             await store.requests.exchange([index.addition(store, execution)])
         else:
             execution, revision = stored
             if not await _may_claim(resources, stored, command, delivery):
                 return None
-        was_claimed_before = execution.attempt > 0
-        _take(resources, execution, delivery)
+        before = index.entry(store.subjects, execution)
+        crashed = execution.status == Status.RUNNING and bool(execution.owner)
+        _take(resources, execution, command, delivery)
         if revision == 0:
             new_revision = await states.create(store, execution)
         else:
             inside = [encode_entry(entry) for entry in execution.journal]
             new_revision = await states.replace(store, execution, revision, inside)
         if new_revision is not None:
-            if was_claimed_before:
-                _log.info("Taken over at attempt %d.", execution.attempt, extra=_about(execution))
-            return Ownership(store, execution, new_revision)
+            if index.entry(store.subjects, execution) != before:
+                await store.requests.exchange(index.settlement(store, execution))
+            return Claim(Ownership(store, execution, new_revision), crashed)
 
 
-def _take(resources: Resources, execution: Execution, delivery: Delivery) -> None:
+def _take(resources: Resources, execution: Execution, command: Command, delivery: Delivery) -> None:
     now = resources.clock.now()
     execution.enter(Status.RUNNING, now)
     execution.owner = resources.processor_id
@@ -59,21 +71,85 @@ def _take(resources: Resources, execution: Execution, delivery: Delivery) -> Non
     execution.started_at = execution.started_at or now
     execution.command_sequence = delivery.sequence
     execution.waiting_for = None
-    execution.reason = ""
+    if command.kind == "cancel":
+        execution.cancel_requested = True
+        execution.reason = "cancelling: its parent was cancelled"
+    elif not execution.cancel_requested:
+        execution.reason = ""
 
 
 async def _may_claim(resources: Resources, stored: Stored, command: Command, delivery: Delivery) -> bool:
     execution = stored.execution
     if _is_other_start(command, execution):
         return False
-    if execution.status == Status.PENDING:
+    is_free = not execution.owner and execution.status in {Status.PENDING, Status.SUSPENDED, Status.PAUSED}
+    if command.kind == "cancel" and is_free:
         return True
-    if execution.status == Status.RUNNING:
-        redelivered = delivery.attempt > 1 and delivery.sequence == execution.command_sequence
-        return redelivered or not await leases.is_alive(resources.store, execution.owner)
-    if delivery.attempt > 1:
-        await tidy(resources, execution)
+    match execution.status:
+        case Status.PENDING:
+            return await _is_time(resources, execution)
+        case Status.SUSPENDED:
+            return await due(resources.store, execution, resources.clock.now())
+        case Status.RUNNING | Status.PAUSED if execution.status == Status.RUNNING or execution.owner:
+            return await _may_take_over(resources, stored, command, delivery)
+        case _:
+            if delivery.attempt > 1:
+                await tidy(resources, execution)
+            return False
+
+
+async def _may_take_over(resources: Resources, stored: Stored, command: Command, delivery: Delivery) -> bool:
+    """Whether its owner is gone: its lease says so, or its own command was delivered again."""
+    execution = stored.execution
+    is_running = execution.status == Status.RUNNING
+    if is_running and delivery.attempt > 1 and delivery.sequence == execution.command_sequence:
+        return True
+    if await leases.is_alive(resources.store, execution.owner):
+        await _tell_owner(resources.store, stored, command)
+        return False
+    return is_running
+
+
+async def _is_time(resources: Resources, execution: Execution) -> bool:
+    """Whether a delayed start is due; if not, its timer is set again."""
+    if execution.start_at <= resources.clock.now() + EARLY_MICROSECONDS:
+        return True
+    await resources.store.requests.exchange([timer(resources.store, execution, execution.start_at, START_TIMER)])
     return False
+
+
+async def _tell_owner(store: Store, stored: Stored, command: Command) -> None:
+    execution = stored.execution
+    while command.kind == "cancel" and not execution.cancel_requested:
+        execution.cancel_requested, execution.reason = True, "cancelling: its parent was cancelled"
+        if await states.replace(store, execution, stored.revision) is not None:
+            break
+        again = await states.load(store, command.invocation_id)
+        if again is None or is_terminal(again.execution.status):
+            return
+        stored, execution = again, again.execution
+    await poke(store, execution.owner, execution.invocation_id)
+
+
+async def due(store: Store, execution: Execution, now: int) -> bool:
+    """Whether something that a suspended workflow waits for is there."""
+    if execution.deadline and execution.deadline <= now + EARLY_MICROSECONDS:
+        return True
+    signals = {signal.name for signal in execution.signals}
+    children = []
+    for waiting in execution.waits:
+        if waiting.until and waiting.until <= now + EARLY_MICROSECONDS:
+            return True
+        answer = execution.awakeables.get(waiting.awaited_id)
+        if waiting.kind == "awakeable" and answer is not None and answer.resolved:
+            return True
+        if waiting.kind == "signal" and waiting.name.partition(":")[2] in signals:
+            return True
+        if waiting.kind == "child":
+            children.append(waiting.awaited_id)
+    found = await states.load_many(store, children) if children else {}
+    # Nothing listed means a record that someone else suspended: the handler will know what it waits for.
+    return not execution.waits or any(is_terminal(stored.execution.status) for stored in found.values())
 
 
 def _is_other_start(command: Command, execution: Execution) -> bool:
@@ -88,12 +164,8 @@ def _is_other_start(command: Command, execution: Execution) -> bool:
 
 async def tidy(resources: Resources, execution: Execution) -> None:
     """Finish what a processor may have left undone after its last state write; doing it again changes nothing."""
-    store = resources.store
-    writes = index.settlement(store, execution)
-    if is_terminal(execution.status) and not execution.journal_length:
-        writes += journal.removal(store, execution.invocation_id, execution.total_steps)
-    await store.requests.exchange(writes)
-
-
-def _about(execution: Execution) -> dict[str, str]:
-    return {"invocation_id": execution.invocation_id, "handler": execution.handler}
+    if is_terminal(execution.status):
+        children = [] if execution.status == Status.COMPLETED else interrupted_children(execution.journal)
+        await after_end(resources.store, execution, execution.journal, children)
+    else:
+        await resources.store.requests.exchange(index.settlement(resources.store, execution))

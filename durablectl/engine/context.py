@@ -6,21 +6,57 @@ import uuid
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from durablectl.engine.attempts import Call, Local, step_name
-from durablectl.engine.steps import Gather, Step
-from durablectl.errors import InvalidValueError
-from durablectl.model.clock import to_datetime
-from durablectl.model.names import validate_name
+from durablectl.engine.children import SEND, SPAWN, StartChild
+from durablectl.engine.run import COMPENSATION
+from durablectl.engine.steps import Awaiting, Gather, Race, Step
+from durablectl.engine.waits import AwakeableWait, ChildWait, SignalWait, Sleep
+from durablectl.errors import InvalidValueError, UsageError
+from durablectl.model.clock import MICROSECONDS, to_datetime
+from durablectl.model.names import awakeable_id_of, validate_invocation_id, validate_name
 from durablectl.model.retry import Retry, seconds
 from durablectl.model.values import decode_value, encode_value
+from durablectl.storage.starting import StartCommand
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime, timedelta
 
     from durablectl.engine.log import ReplayLogger
+    from durablectl.engine.registry import Workflow
     from durablectl.engine.run import Run
+    from durablectl.engine.steps import Durable
 
 _T = TypeVar("_T")
+
+
+def _microseconds(duration: float | timedelta | None) -> int:
+    return 0 if duration is None else int(seconds(duration) * MICROSECONDS)
+
+
+class Awakeable(Awaiting[_T]):
+    """An awaitable answer; ``id`` is what the outside system needs to give it."""
+
+    __slots__ = ("id",)
+
+    def __init__(self, run: Run, wait: AwakeableWait, awakeable_id: str) -> None:
+        super().__init__(run, wait)
+        self.id = awakeable_id
+
+
+class ChildHandle:
+    """A child workflow that was spawned."""
+
+    def __init__(self, run: Run, handler: str, child_id: str) -> None:
+        self._run = run
+        self._handler = handler
+        self.id = child_id
+
+    def result(
+        self, response_type: type[_T] | None = None, *, timeout: float | timedelta | None = None
+    ) -> Awaiting[_T]:
+        """Await the child's output; StepError when it failed or was cancelled."""
+        wait = ChildWait(self._handler, self.id, None, _microseconds(timeout), response_type)
+        return Awaiting(self._run, wait)
 
 
 class Context:
@@ -32,6 +68,7 @@ class Context:
 
     def __init__(self, run: Run) -> None:
         self._run = run
+        self._awakeables: dict[str, int] = {}
 
     @property
     def invocation_id(self) -> str:
@@ -97,12 +134,122 @@ class Context:
         local = Local(function, args, step_name(function, name), retry=retry, timeout=attempt_timeout)
         return Step(self._run, local, None)
 
-    def gather(self, *steps: Step[Any] | Gather) -> Gather:
+    def gather(self, *steps: Durable) -> Gather:
         """Run steps side by side; await the list of their results, in the order given.
 
         All of them end before the first error, in that order, is raised.
         """
         return Gather(self._run, steps)
+
+    def race(self, *steps: Durable) -> Race:
+        """Run steps side by side until one has ended; await its index and its result. The others are interrupted."""
+        return Race(self._run, steps)
+
+    def sleep(self, duration: float | timedelta) -> Awaiting[None]:
+        """Wait; longer than a second, the workflow is suspended and takes no slot. ``duration`` is in seconds."""
+        return Awaiting(self._run, Sleep("sleep", max(1, _microseconds(duration))))
+
+    def awakeable(
+        self, name: str, *, timeout: float | timedelta | None = None, response_type: type[_T] | None = None
+    ) -> Awakeable[_T]:
+        """Something that an outside system answers; hand out its ``id``, then await the answer.
+
+        The answer may come before the workflow waits for it. Raises StepError when it is rejected, StepTimeoutError
+        after ``timeout`` seconds.
+        """
+        validate_name("awakeable name", name)
+        count = self._awakeables.get(name, 0) + 1
+        self._awakeables[name] = count
+        awakeable_id = awakeable_id_of(self.invocation_id, name, count)
+        return Awakeable(
+            self._run, AwakeableWait(name, awakeable_id, _microseconds(timeout), response_type), awakeable_id
+        )
+
+    def signal(
+        self, name: str, *, timeout: float | timedelta | None = None, response_type: type[_T] | None = None
+    ) -> Awaiting[_T]:
+        """Receive the next signal of this name, in the order sent; StepTimeoutError after ``timeout`` seconds."""
+        validate_name("signal name", name)
+        return Awaiting(self._run, SignalWait(name, _microseconds(timeout), response_type))
+
+    def invoke(
+        self,
+        workflow: Workflow | str,
+        input: Any = None,
+        response_type: type[_T] | None = None,
+        *,
+        partition_key: str = "",
+        timeout: float | timedelta | None = None,
+    ) -> Awaiting[_T]:
+        """Run another workflow as a child; await its output. StepError when it failed or was cancelled.
+
+        Cancelling this workflow cancels the child.
+        """
+        start = self._start(workflow, input, partition_key, None, is_awaited=True)
+        return Awaiting(self._run, ChildWait(start.handler, "", start, _microseconds(timeout), response_type))
+
+    async def spawn(
+        self,
+        workflow: Workflow | str,
+        input: Any = None,
+        *,
+        partition_key: str = "",
+        parent_close: str = "cancel",
+    ) -> ChildHandle:
+        """Start a child and go on; await its output with ``handle.result()``.
+
+        Cancelling this workflow cancels the child, unless ``parent_close`` is "abandon".
+        """
+        if parent_close not in {"cancel", "abandon"}:
+            raise UsageError(f"parent_close={parent_close!r} is unknown.", hint='Use "cancel" or "abandon".')
+        start = self._start(workflow, input, partition_key, None, is_awaited=True)
+        kind = SPAWN if parent_close == "cancel" else SEND
+        child_id = await Step[str](self._run, StartChild(self._run, kind, start, ""), None)
+        return ChildHandle(self._run, start.handler, child_id)
+
+    def send(
+        self,
+        workflow: Workflow | str,
+        input: Any = None,
+        *,
+        delay: float | timedelta | None = None,
+        partition_key: str = "",
+        id: str = "",
+    ) -> Step[str]:
+        """Start another workflow, after ``delay`` seconds if given, and forget it; await its id.
+
+        Without ``id`` the id follows from this invocation and step, so that a replay does not send twice.
+        """
+        if id:
+            validate_invocation_id(id)
+        start = self._start(workflow, input, partition_key, delay, is_awaited=False)
+        return Step(self._run, StartChild(self._run, SEND, start, id), None)
+
+    def defer(self, function: Callable[..., Any], *args: Any, name: str | None = None) -> None:
+        """Register a compensation: a durable step that runs if the workflow is cancelled, the last registered first."""
+        self._run.check_not_halted()
+        step = step_name(function, name)
+        self._run.deferred.append(lambda: Local(function, args, step, retry=None, timeout=None, kind=COMPENSATION))
+
+    def _start(
+        self,
+        workflow: Workflow | str,
+        input: Any,
+        partition_key: str,
+        delay: float | timedelta | None,
+        *,
+        is_awaited: bool,
+    ) -> StartCommand:
+        handler = workflow if isinstance(workflow, str) else workflow.name
+        validate_name("handler", handler)
+        if partition_key:
+            validate_name("partition key", partition_key)
+        payload = encode_value(input, f"the input of workflow {handler!r}")
+        if payload.type_name:
+            self._run.note_type(type(input))
+        moment = self._run.clock.now()
+        start_at = moment + _microseconds(delay) if delay else 0
+        return StartCommand(handler, payload, partition_key, start_at, moment, is_awaited)
 
     def set(self, key: str, value: Any) -> None:
         """Keep a value in the workflow's state, where ``wf get`` shows it. InvalidValueError if it cannot be stored."""

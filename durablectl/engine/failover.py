@@ -7,17 +7,15 @@ import logging
 from typing import TYPE_CHECKING
 
 from durablectl.errors import ConnectionFailedError, StorageError
-from durablectl.model.records import Command
 from durablectl.model.status import Status
-from durablectl.storage import commands, index, leases, states
+from durablectl.storage import index, leases, states
 from durablectl.storage.feed import follow
 from durablectl.storage.provision import LEASE_SECONDS
+from durablectl.storage.wake import wake
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from durablectl.model.records import Execution
-    from durablectl.storage.requests import Request
     from durablectl.storage.store import Store
 
 _log = logging.getLogger(__name__)
@@ -96,12 +94,7 @@ class Failover:
             for stored in found.values()
             if stored.execution.status == Status.RUNNING and is_dead(stored.execution.owner)
         ]
-        await self._store.requests.exchange([self._wake(execution) for execution in orphans])
-        return len(orphans)
-
-    def _wake(self, execution: Execution) -> Request:
-        command = Command(
-            execution.invocation_id, execution.handler, kind="wake", partition_key=execution.partition_key
+        await self._store.requests.exchange(
+            [wake(self._store, e, f"takeover-{e.invocation_id}-{e.attempt}") for e in orphans]
         )
-        message_id = f"takeover-{execution.invocation_id}-{execution.attempt}"
-        return commands.publication(self._store, command, message_id)
+        return len(orphans)

@@ -1,4 +1,4 @@
-"""How a run ends: fold the journal, write the last state, move the index entry, purge what is no longer needed."""
+"""How a run leaves its invocation: ended, suspended, paused, or handed back. Dying anywhere here can be repeated."""
 
 from __future__ import annotations
 
@@ -6,37 +6,37 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from durablectl.engine.halt import Overtaken
 from durablectl.errors import PayloadTooLargeError
+from durablectl.model.ending import FOLD_LIMIT_BYTES, end, interrupted_children
 from durablectl.model.records import NO_PAYLOAD
-from durablectl.model.status import Status
-from durablectl.storage import index, journal
+from durablectl.model.status import Status, is_terminal
+from durablectl.storage import index, states
+from durablectl.storage.ending import after_end
+from durablectl.storage.wake import timer, wake
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from durablectl.engine.resources import Resources
     from durablectl.engine.run import Run
-    from durablectl.model.records import Execution, Payload
-
-FOLD_LIMIT_BYTES = 256 * 1024
+    from durablectl.model.records import Execution, Payload, Waiting
 
 
-async def complete(resources: Resources, run: Run, output: Payload) -> Execution:
+async def complete(run: Run, output: Payload) -> Execution:
     """End as completed; as failed when the server cannot hold the output."""
     try:
-        return await _end(resources, run, Status.COMPLETED, output=output)
+        return await _end(run, Status.COMPLETED, output=output)
     except PayloadTooLargeError as error:
         run.workflow_state = {}
         message = f"The output of {len(output.data):,} bytes cannot be stored: {error.message}"
-        return await _end(resources, run, Status.FAILED, error=message, error_type=type(error).__name__)
+        return await _end(run, Status.FAILED, error=message, error_type=type(error).__name__)
 
 
-async def fail(resources: Resources, run: Run, error: BaseException) -> Execution:
+async def fail(run: Run, error: BaseException) -> Execution:
     """End as failed, with the message and the traceback of what the handler raised."""
     trace = "".join(_without_engine_frames(traceback.TracebackException.from_exception(error)).format())
-    limit = resources.store.record_headroom // 8
+    limit = run.store.record_headroom // 8
     return await _end(
-        resources,
         run,
         Status.FAILED,
         error=str(error)[:limit] or type(error).__name__,
@@ -45,32 +45,89 @@ async def fail(resources: Resources, run: Run, error: BaseException) -> Executio
     )
 
 
-async def pause(resources: Resources, run: Run, reason: str) -> Execution:
-    """Stop for the operator; the journal stays where it is."""
+async def cancel(run: Run, error: str = "") -> Execution:
+    """End as cancelled; ``error`` tells of a compensation that failed."""
+    return await _end(run, Status.CANCELLED, error=error, error_type="CompensationFailed" if error else "")
+
+
+async def suspend(run: Run, waits: list[Waiting]) -> Execution:
+    """Store what is waited for, and let go of slot and memory. Overtaken when an answer has come in meanwhile.
+
+    The timer is set first: dying after it costs a needless wake. What comes in before the state is written changes the
+    state, so that the write fails; a child that ends meanwhile is looked for afterwards.
+    """
+    known = run.ownership.execution
 
     def change(execution: Execution) -> None:
-        execution.enter(Status.PAUSED, resources.clock.now())
-        execution.reason = reason
-        execution.waiting_for = None
-        execution.total_steps = max(execution.total_steps, len(run.entries))
+        if execution is not known:
+            raise Overtaken
+        _leave(run, execution, Status.SUSPENDED)
+        execution.waits = waits
+        execution.deadline = run.deadline
+        execution.waiting_for = waits[0]
+        execution.current_step, execution.current_step_type = waits[0].step_number, waits[0].name
+        execution.signals = [s for s in execution.signals if s.number not in run.received_signals]
+        for answer in execution.awakeables.values():
+            if any(e.awaited_id == answer.awakeable_id and e.finished_at for e in run.entries.values()):
+                answer.result = NO_PAYLOAD
 
+    moments = [moment for moment in (waits[0].until, run.deadline) if moment]
+    if moments:
+        await run.store.requests.exchange([timer(run.store, known, min(moments))])
     execution = await _write(run, change)
-    await resources.store.requests.exchange(index.settlement(resources.store, execution))
+    await run.store.requests.exchange(index.settlement(run.store, execution))
+    children = [waiting.awaited_id for waiting in waits if waiting.kind == "child"]
+    found = await states.load_many(run.store, children) if children else {}
+    if any(is_terminal(stored.execution.status) for stored in found.values()):
+        await run.store.requests.exchange([wake(run.store, execution)])
     return execution
 
 
-async def hand_back(resources: Resources, run: Run) -> None:
-    """Back to pending, for another processor."""
+async def pause(run: Run, reason: str) -> Execution:
+    """Stop for the operator; the journal stays where it is."""
 
     def change(execution: Execution) -> None:
-        execution.enter(Status.PENDING, resources.clock.now())
-        execution.total_steps = max(execution.total_steps, len(run.entries))
+        _leave(run, execution, Status.PAUSED)
+        execution.reason = reason
+        execution.waiting_for = None
+
+    execution = await _write(run, change)
+    await run.store.requests.exchange(index.settlement(run.store, execution))
+    return execution
+
+
+async def let_go(run: Run) -> None:
+    """An operator's pause: the step in flight has ended. Overtaken when it was resumed meanwhile."""
+
+    def change(execution: Execution) -> None:
+        if execution.status != Status.PAUSED:
+            raise Overtaken
+        _leave(run, execution, Status.PAUSED)
+        execution.current_step, execution.current_step_type = -1, ""
+        execution.waiting_for = None
 
     await _write(run, change)
 
 
+async def hand_back(run: Run) -> None:
+    """Back to pending, for another processor."""
+
+    def change(execution: Execution) -> None:
+        status = Status.PAUSED if execution.status == Status.PAUSED else Status.PENDING
+        _leave(run, execution, status)
+
+    await _write(run, change)
+
+
+def _leave(run: Run, execution: Execution, status: Status) -> None:
+    execution.enter(status, run.clock.now())
+    execution.owner = ""
+    execution.total_steps = max(execution.total_steps, len(run.entries))
+    execution.workflow_state = dict(run.workflow_state)
+    execution.compensations = len(run.deferred)
+
+
 async def _end(
-    resources: Resources,
     run: Run,
     status: Status,
     *,
@@ -79,20 +136,18 @@ async def _end(
     error_type: str = "",
     trace: str = "",
 ) -> Execution:
-    folded = _foldable(run)
+    entries = [run.entries[number] for number in sorted(run.entries)]
+    encoded = [entry.encoded for entry in entries]
+    folded = encoded if sum(map(len, encoded)) <= FOLD_LIMIT_BYTES else []
 
     def change(execution: Execution) -> None:
-        now = resources.clock.now()
-        execution.enter(status, now)
-        execution.finished_at = now
-        execution.current_step = -1
-        execution.current_step_type = ""
-        execution.waiting_for = None
+        if status != Status.CANCELLED and (execution.cancel_requested or execution.status == Status.PAUSED):
+            raise Overtaken
+        end(execution, status, run.clock.now(), unfolded=0 if folded else len(entries))
         execution.total_steps = run.total
         execution.workflow_state = dict(run.workflow_state)
         execution.output = output
         execution.error, execution.error_type, execution.traceback = error, error_type, trace
-        execution.journal_length = 0 if folded or not run.entries else len(run.entries)
 
     await run.describe_types()
     try:
@@ -102,23 +157,15 @@ async def _end(
             raise
         folded = []
         execution = await _write(run, change)
-    store = resources.store
-    length = len(folded) and run.total
-    await store.requests.exchange(
-        [*index.settlement(store, execution), *journal.removal(store, run.invocation_id, length)]
-    )
+    children = interrupted_children(entries) if status != Status.COMPLETED else []
+    await after_end(run.store, execution, entries, children)
     return execution
 
 
 async def _write(run: Run, change: Callable[[Execution], None], folded: list[bytes] | None = None) -> Execution:
+    run.waits.close()
     await run.position.close()
     return await run.ownership.write(change, folded or [])
-
-
-def _foldable(run: Run) -> list[bytes]:
-    entries = sorted(run.entries, key=lambda entry: entry.step_number)
-    encoded = [entry.encoded for entry in entries]
-    return encoded if sum(map(len, encoded)) <= FOLD_LIMIT_BYTES else []
 
 
 def _without_engine_frames(error: traceback.TracebackException) -> traceback.TracebackException:

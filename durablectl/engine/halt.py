@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from durablectl.errors import DurableError
-    from durablectl.model.records import Execution
+    from durablectl.model.records import Execution, Waiting
 
 
 class Halt(BaseException):
@@ -20,7 +20,7 @@ class FencedOut(Halt):
     """Another writer owns the invocation now. Made from the state that stands, None when it was deleted."""
 
     def __init__(self, execution: Execution | None) -> None:
-        super().__init__(f"now {execution.status}, owner {execution.owner}" if execution else "gone")
+        super().__init__(f"now {execution.status}, owner {execution.owner or 'none'}" if execution else "gone")
 
 
 class Mismatch(Halt):
@@ -34,5 +34,25 @@ class StorageFailed(Halt):
         super().__init__(error.message)
 
 
+class Suspended(Halt):
+    """Nothing is left to do until one of ``waits`` is over."""
+
+    def __init__(self, waits: list[Waiting]) -> None:
+        super().__init__("suspended")
+        self.waits = waits
+
+
+class Paused(Halt):
+    """An operator paused the invocation: no further step is started."""
+
+
+class TimedOut(Halt):
+    """The workflow's own time limit has passed."""
+
+
 class HandedBack(Halt):
     """Handed back because the processor is stopping: whoever takes the invocation next goes on with it."""
+
+
+class Overtaken(Halt):
+    """Someone changed the state while the run was about to leave it: run the handler again and look."""

@@ -7,6 +7,7 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from durablectl.engine.halt import FencedOut
 from durablectl.engine.worker import work
 from durablectl.errors import DurableError
 
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-_RETRY_SECONDS = 1.0
+_RETRY_SECONDS = 0.5
+_LOOK_SECONDS = 2.0
 
 
 @dataclass(slots=True)
@@ -30,7 +32,19 @@ class _Slot:
     command: Command
     delivery: Delivery
     touched: float
+    looked: float
     run: Run | None = None
+
+
+async def _refresh(run: Run) -> None:
+    try:
+        await run.ownership.refresh()
+    except FencedOut as fenced:
+        run.halt(fenced)
+    except DurableError as error:
+        _log.debug("Could not look at the state of %s: %s", run.invocation_id, error)
+    else:
+        run.waits.recheck()
 
 
 class InFlight:
@@ -43,6 +57,7 @@ class InFlight:
         self._ack_wait = ack_wait
         self._slots: dict[str, _Slot] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._side_tasks: set[asyncio.Task[None]] = set()
         self._stopping = False
         self._loop = asyncio.get_running_loop()
 
@@ -58,14 +73,30 @@ class InFlight:
         """Take a slot; a second command for an invocation that runs here is dealt with at once."""
         slot = self._slots.get(command.invocation_id)
         if slot is None:
-            slot = _Slot(command, delivery, self._loop.time())
+            now = self._loop.time()
+            slot = _Slot(command, delivery, now, now)
             self._slots[command.invocation_id] = slot
             self._spawn(self._work(slot))
         elif slot.delivery.sequence == delivery.sequence:
             # Its ack_wait ran out while it was being worked on; the acknowledgement to come covers this delivery too.
             slot.touched = self._loop.time()
+        elif slot.run is not None and slot.run.is_interruptible:
+            self.poke(command.invocation_id)
+            self._aside(delivery.ack())
         else:
-            self._spawn(delivery.hand_back(_RETRY_SECONDS))
+            self._aside(delivery.hand_back(_RETRY_SECONDS))
+
+    def poke(self, invocation_id: str) -> None:
+        """The state of an invocation may have changed: look at it, if it runs here."""
+        slot = self._slots.get(invocation_id)
+        if slot is not None and slot.run is not None:
+            self._aside(_refresh(slot.run))
+
+    def _aside(self, work: Coroutine[Any, Any, None]) -> None:
+        """Without a slot."""
+        task = self._loop.create_task(work)
+        self._side_tasks.add(task)
+        task.add_done_callback(self._side_tasks.discard)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = self._loop.create_task(work)
@@ -99,15 +130,21 @@ class InFlight:
             del self._slots[command.invocation_id]
 
     async def keep_alive(self) -> None:
-        """Tell JetStream of every command in work that it is, three times within ack_wait."""
+        """Tell JetStream of every command in work that it is, three times within ack_wait; and look at the states.
+
+        Looking is for pokes that were lost: an operator's word reaches a step of an hour within seconds all the same.
+        """
         interval = self._ack_wait / 3
         while True:
-            await asyncio.sleep(min(interval / 2, 5.0))
+            await asyncio.sleep(min(interval / 2, _LOOK_SECONDS))
             now = self._loop.time()
             for slot in list(self._slots.values()):
                 if now - slot.touched >= interval / 2:
                     slot.touched = now
                     await slot.delivery.in_progress()
+                if slot.run is not None and now - slot.looked >= _LOOK_SECONDS:
+                    slot.looked = now
+                    self._aside(_refresh(slot.run))
 
     def stop_at_next_step(self) -> None:
         self._stopping = True

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from durablectl.engine.halt import FencedOut
 from durablectl.errors import ConnectionFailedError
+from durablectl.model.status import Status
 from durablectl.storage import journal, states
 
 if TYPE_CHECKING:
@@ -24,6 +25,9 @@ _LAGGING_SECONDS = 0.02
 class Ownership:
     """One claim of one invocation. ``revision`` is the stream sequence of the state that it owns.
 
+    ``observe`` is told whenever someone else has written the state and left it ours: paused it, asked for its end,
+    answered an awakeable.
+
     Writes go out one at a time: replicated streams refuse a second conditional publish in flight (error 10164).
     """
 
@@ -33,6 +37,9 @@ class Ownership:
         self.revision = revision
         self._owner = execution.owner
         self._attempt = execution.attempt
+        self.was_read = False
+        """Whether its journal has been read, or is known to have been empty, under this claim."""
+        self.observe: Callable[[Execution], None] = lambda _: None
         self._lock = asyncio.Lock()
 
     async def append(self, entry: JournalEntry) -> None:
@@ -74,6 +81,15 @@ class Ownership:
             # A replica that lags: ask again a little later.
             await asyncio.sleep(_LAGGING_SECONDS)
         self.execution, self.revision = stored
+        self.observe(self.execution)
+
+    async def refresh(self) -> None:
+        """Look at the state now. Raises FencedOut, ConnectionFailedError, StorageError."""
+        async with self._lock:
+            stored = await states.load(self._store, self.execution.invocation_id)
+            if stored is None or stored.revision > self.revision:
+                await self._reload()
 
     def _is_ours(self, execution: Execution) -> bool:
-        return (execution.owner, execution.attempt, execution.status) == (self._owner, self._attempt, "running")
+        is_same_claim = (execution.owner, execution.attempt) == (self._owner, self._attempt)
+        return is_same_claim and execution.status in {Status.RUNNING, Status.PAUSED}

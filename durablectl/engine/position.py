@@ -12,6 +12,8 @@ from durablectl.engine.halt import FencedOut, StorageFailed
 from durablectl.errors import DurableError
 
 if TYPE_CHECKING:
+    from collections.abc import Container
+
     from durablectl.engine.run import Run
     from durablectl.model.records import Execution, Waiting
 
@@ -53,6 +55,10 @@ class Position:
             self._waiting[number] = waiting
         if self._timer is None:
             self._arm(VISIBLE_AFTER_SECONDS)
+
+    def is_only(self, numbers: Container[int]) -> bool:
+        """Whether no other step than these is in flight."""
+        return all(number in numbers for number in self._running)
 
     async def close(self) -> None:
         """Write nothing more."""

@@ -20,10 +20,14 @@ from durablectl.engine.resources import Resources
 from durablectl.errors import ConnectionFailedError, DurableError, StorageError
 from durablectl.model.clock import SYSTEM_CLOCK
 from durablectl.storage import leases
+from durablectl.storage.pokes import poked
 from durablectl.storage.provision import provision
 from durablectl.storage.schemas import SchemaWriter
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+    from typing import Any
+
     from durablectl.engine.app import App
     from durablectl.storage.store import Store
 
@@ -70,22 +74,32 @@ class Processor:
         await provision(self._store, replicas=self._options.replicas)
         await leases.renew(self._store, self._lease())
         helpers = [
-            asyncio.create_task(self._renew_lease()),
-            asyncio.create_task(self._inflight.keep_alive()),
-            asyncio.create_task(Failover(self._store, self.id).run()),
+            self._helper(self._renew_lease()),
+            self._helper(self._inflight.keep_alive()),
+            self._helper(Failover(self._store, self.id).run()),
         ]
         try:
-            await self._intake.start()
-            handlers = ", ".join(sorted(self._app.workflows)) or "none"
-            _log.info("Processor %s takes commands for: %s.", self.id, handlers)
-            if ready is not None:
-                ready.set()
-            await stop.wait()
-            await self._stop()
+            async with poked(self._store, self.id, self._inflight.poke):
+                await self._intake.start()
+                handlers = ", ".join(sorted(self._app.workflows)) or "none"
+                _log.info("Processor %s takes commands for: %s.", self.id, handlers)
+                if ready is not None:
+                    ready.set()
+                await stop.wait()
+                await self._stop()
         finally:
             for helper in helpers:
                 helper.cancel()
             await asyncio.gather(*helpers, return_exceptions=True)
+
+    def _helper(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        def ended(task: asyncio.Task[None]) -> None:
+            if not task.cancelled() and task.exception() is not None:
+                _log.error("A part of the processor stopped; restart it.", exc_info=task.exception())
+
+        task = asyncio.create_task(work)
+        task.add_done_callback(ended)
+        return task
 
     async def _stop(self) -> None:
         """Pull no more, let steps end for ``grace`` seconds, hand the rest back."""

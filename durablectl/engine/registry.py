@@ -5,11 +5,15 @@ from __future__ import annotations
 import inspect
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from durablectl.errors import AppError, InvalidNameError
 from durablectl.model.names import validate_name
+from durablectl.model.retry import seconds
 from durablectl.model.values import parameter_message
+
+if TYPE_CHECKING:
+    from datetime import timedelta
 
 Handler = Callable[..., Awaitable[Any]]
 _C = TypeVar("_C", bound=type)
@@ -25,6 +29,8 @@ class Workflow:
     needs_input: bool
     input_type: type[Any] | None
     """The protobuf class with which the input is annotated, if it is one: JSON input is parsed into it."""
+    timeout: float | None = None
+    """Seconds from its first start until it fails by itself."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Awaitable[Any]:
         return self.function(*args, **kwargs)
@@ -54,20 +60,23 @@ def workflow(function: Handler, /) -> Workflow: ...
 
 
 @overload
-def workflow(*, name: str | None = None) -> Callable[[Handler], Workflow]: ...
+def workflow(*, name: str | None = None, timeout: float | timedelta | None = None) -> Callable[[Handler], Workflow]: ...
 
 
-def workflow(function: Handler | None = None, /, *, name: str | None = None) -> Any:
+def workflow(
+    function: Handler | None = None, /, *, name: str | None = None, timeout: float | timedelta | None = None
+) -> Any:
     """Define a workflow: ``async def handler(ctx)`` or ``async def handler(ctx, input)``.
 
-    The handler's name is the function's unless ``name`` is given. Raises AppError for a function that cannot be one.
+    The handler's name is the function's unless ``name`` is given. With ``timeout``, in seconds, it fails
+    when it has not ended that long after its first start. Raises AppError for a function that cannot be one.
     """
     if function is None:
-        return lambda decorated: _define(decorated, name)
-    return _define(function, name)
+        return lambda decorated: _define(decorated, name, timeout)
+    return _define(function, name, timeout)
 
 
-def _define(function: Handler, name: str | None) -> Workflow:
+def _define(function: Handler, name: str | None, timeout: float | timedelta | None) -> Workflow:
     handler = name if name is not None else getattr(function, "__name__", "")
     if not inspect.iscoroutinefunction(function):
         raise AppError(f"The workflow {handler!r} is not a coroutine: define it with `async def`.")
@@ -92,6 +101,7 @@ def _define(function: Handler, name: str | None) -> Workflow:
         takes_input=len(positional) > 1,
         needs_input=len(required) > 1,
         input_type=parameter_message(function, 1),
+        timeout=None if timeout is None else seconds(timeout),
     )
 
 

@@ -1,30 +1,37 @@
-"""One run of one invocation: numbering, replay, steps with their retries, and what a watcher sees meanwhile."""
+"""One run of one invocation: numbering, replay, and how it is told to stop."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from functools import cached_property
 from random import Random
 from typing import TYPE_CHECKING, Any
 
 from durablectl.engine.attempts import inside_step
-from durablectl.engine.halt import Halt, HandedBack, Mismatch, StorageFailed
+from durablectl.engine.halt import Halt, HandedBack, Mismatch, Paused, StorageFailed, TimedOut
 from durablectl.engine.log import ReplayLogger
 from durablectl.engine.position import Position
-from durablectl.engine.steps import step_error
-from durablectl.errors import DurableError, PayloadTooLargeError, StepError, UsageError
+from durablectl.engine.waiting import Waits
+from durablectl.engine.window import Window
+from durablectl.errors import DurableError, PayloadTooLargeError, UsageError
 from durablectl.model.clock import MICROSECONDS
-from durablectl.model.records import NO_PAYLOAD, JournalEntry, Payload, Waiting
-from durablectl.model.values import encode_value, recorded
-from durablectl.storage.journal import READ_AT_ONCE
+from durablectl.model.ending import WAITS
+from durablectl.model.records import NO_PAYLOAD, JournalEntry, Payload
+from durablectl.model.status import Status
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
-    from durablectl.engine.attempts import Attempt, Failure
+    from durablectl.engine.attempts import Attempt
     from durablectl.engine.ownership import Ownership
     from durablectl.engine.resources import Resources
+    from durablectl.model.records import Execution, Waiting
     from durablectl.storage.store import Store
+
+COMPENSATION = "compensation"
+CANCELLED = "Cancelled"
+"""The error type of a step that a cancellation interrupted."""
 
 
 class Run:
@@ -32,32 +39,44 @@ class Run:
 
     def __init__(self, resources: Resources, ownership: Ownership, entries: Sequence[JournalEntry]) -> None:
         execution = ownership.execution
+        self.resources = resources
+        self.ownership = ownership
+        self.clock = resources.clock
         self.invocation_id = execution.invocation_id
         self.handler = execution.handler
         self.attempt = execution.attempt
         self.moment = execution.started_at
         self.workflow_state: dict[str, Payload] = {}
-        self.entries: list[JournalEntry] = list(entries)
+        self.entries = {entry.step_number: entry for entry in entries}
         self.total = 0
         self.halted: Halt | None = None
-        self.stopping = False
-        self.ownership = ownership
-        self._resources = resources
-        self.clock = resources.clock
-        self._recorded = {entry.step_number: entry for entry in entries}
+        self.deferred: list[Callable[[], Attempt]] = []
+        self.is_cancelling = execution.cancel_requested
+        self.is_compensating = False
+        self.window = Window()
+        self.retries: dict[int, Waiting] = {w.step_number: w for w in execution.waits if w.kind == "retry"}
+        self.position = Position(self)
+        self.waits = Waits(self)
+        self.received_signals = {
+            int(entry.awaited_id) for entry in entries if entry.kind == "signal" and entry.awaited_id.isdigit()
+        }
+        self._recorded = dict(self.entries)
         self._last_recorded = max(self._recorded, default=-1)
         self._seed = f"{execution.invocation_id}:{execution.start_token}"
-        self._low = 0
-        self._done: set[int] = set()
-        self._window_moved: asyncio.Event | None = None
+        self.deadline = 0
+        self._deadline_timer: asyncio.TimerHandle | None = None
         self._types: list[type[Any]] = []
         self._task = asyncio.current_task()
-        self._backing_off: set[asyncio.Event] = set()
-        self.position = Position(self)
+        self.is_interruptible = False
+        self._appending = 0
+        self._interrupt_later = False
+        self._is_stopping = False
+        self._is_pausing = execution.status == Status.PAUSED
+        ownership.observe = self.observe
 
     @property
     def store(self) -> Store:
-        return self._resources.store
+        return self.resources.store
 
     @property
     def state_limit(self) -> int:
@@ -82,6 +101,28 @@ class Run:
         """The first recorded step that the handler has not asked for."""
         return self._recorded[min(self._recorded)] if self._recorded else None
 
+    @property
+    def stop_reason(self) -> Halt | None:
+        """Why no new step may start, if that is so."""
+        if self._is_pausing:
+            return Paused()
+        return HandedBack() if self._is_stopping else None
+
+    def check_deadline(self, timeout: float | None) -> None:
+        """Hold the workflow to its own time limit, counted from its first start; TimedOut when that has passed."""
+        if timeout is None or self.is_cancelling:
+            return
+        self.deadline = self.ownership.execution.started_at + int(timeout * MICROSECONDS)
+        left = (self.deadline - self.clock.now()) / MICROSECONDS
+        if left <= 0:
+            raise TimedOut
+        self._deadline_timer = asyncio.get_running_loop().call_later(left, self.halt, TimedOut())
+
+    def close(self) -> None:
+        if self._deadline_timer is not None:
+            self._deadline_timer.cancel()
+        self.waits.close()
+
     def check_not_halted(self) -> None:
         if self.halted is not None:
             raise self.halted
@@ -90,89 +131,81 @@ class Run:
         """Leave the handler, wherever it waits; the first reason stands."""
         if self.halted is None:
             self.halted = reason
-        if self._task is not None and self._task is not asyncio.current_task():
+            self._interrupt()
+
+    @contextlib.contextmanager
+    def interruptible(self) -> Iterator[None]:
+        """The app's code runs: it may be interrupted, unlike what the engine writes before and after."""
+        self.is_interruptible = True
+        try:
+            yield
+        finally:
+            self.is_interruptible = False
+
+    def _interrupt(self) -> None:
+        if self._appending:
+            self._interrupt_later = True
+        elif self.is_interruptible and self._task is not None and self._task is not asyncio.current_task():
             self._task.cancel()
 
     def stop_at_next_step(self) -> None:
-        """Start no further step, and end the wait before another attempt now."""
-        self.stopping = True
-        for wake in self._backing_off:
-            wake.set()
+        """Start no further step, and end every wait now."""
+        self._is_stopping = True
+        self.waits.recheck()
 
-    def begin(self, attempt: Attempt) -> tuple[int, JournalEntry | None]:
+    def observe(self, execution: Execution) -> None:
+        """Someone else has written the state, and left it to this run."""
+        self._is_pausing = execution.status == Status.PAUSED
+        if execution.cancel_requested and not self.is_cancelling:
+            self.is_cancelling = True
+            if self.halted is None:
+                self._interrupt()
+        self.waits.recheck()
+
+    def begin(self, step_type: str, kind: str) -> tuple[int, JournalEntry | None]:
         """The next step's number, and its entry when the journal has it."""
         self.check_not_halted()
         if inside_step.get():
             raise UsageError(
-                f"The step {attempt.step_type!r} was started from inside another step.",
+                f"The step {step_type!r} was started from inside another step.",
                 hint="Start steps from the workflow itself, or make the outer one a child workflow.",
             )
         number = self.total
-        entry = self._recorded.pop(number, None)
-        if entry is not None and (entry.step_type != attempt.step_type or (entry.kind or attempt.kind) != attempt.kind):
+        entry = self._recorded.get(number)
+        if self.is_cancelling and not self.is_compensating and _is_unfinished(entry):
+            raise asyncio.CancelledError
+        if entry is not None and (entry.step_type != step_type or (entry.kind or kind) != kind):
             self.halted = Mismatch(
                 f"step {number} is recorded as {_named(entry.kind, entry.step_type)}, "
-                f"but the code now asks for {_named(attempt.kind, attempt.step_type)}"
+                f"but the code now asks for {_named(kind, step_type)}"
             )
             raise self.halted
-        if entry is None and self.stopping:
-            self.halted = HandedBack()
+        if entry is None and self.stop_reason is not None:
+            self.halted = self.stop_reason
             raise self.halted
+        self._recorded.pop(number, None)
         self.total += 1
         return number, entry
 
     def consume(self, entry: JournalEntry) -> None:
+        """The handler is about to see the end of this step."""
         self.moment = max(self.moment, entry.finished_at)
-        self._advance(entry.step_number)
+        self.window.finished(entry.step_number)
 
     def note_type(self, message_type: type[Any]) -> None:
         """A message type that must be described in the store before the next write that uses it."""
         self._types.append(message_type)
 
-    async def perform(self, number: int, attempt: Attempt) -> Any:
-        """Run a step to its end and journal it; the value as a replay will see it, or StepError."""
-        if number - self._low >= READ_AT_ONCE:
-            await self._wait_for_window(number)
-        entry = JournalEntry(number, attempt.step_type, attempt.kind, started_at=self.clock.now())
-        self.position.started(number, attempt.step_type)
-        try:
-            value = await self._attempts(entry, attempt)
-        finally:
-            self.position.ended(number)
-        self.consume(entry)
-        if entry.error:
-            raise step_error(entry) from value
-        return recorded(value, entry.response)
+    async def describe_types(self) -> None:
+        while self._types:
+            await self.resources.schemas.ensure(self._types.pop())
 
-    async def _attempts(self, entry: JournalEntry, attempt: Attempt) -> Any:
-        """Try until there is a result or no try left, and journal that; the value, or the last exception."""
-        value: Any
-        while True:
-            entry.attempts += 1
-            try:
-                if entry.attempts == 1:
-                    entry.request, types = attempt.request(entry.step_number)
-                    self._types.extend(types)
-                value = await attempt.run()
-                entry.response = encode_value(value, f"the result of step {entry.step_number} {entry.step_type!r}")
-                break
-            except StepError:
-                raise
-            except Exception as error:  # noqa: BLE001 - whatever the app's code raises
-                failure = attempt.failure(error)
-                delay = None if failure.terminal else failure.retry.delay(entry.attempts, self._resources.random)
-                if delay is None:
-                    entry.error, entry.error_type = failure.message, failure.error_type
-                    value = error
-                    break
-            await self._back_off(entry, failure, delay)
-        if entry.response.type_name:
-            self._types.append(type(value))
-        await self._append(entry)
-        return value
+    async def append(self, entry: JournalEntry) -> None:
+        """Journal an entry. One that the server cannot hold is journaled as failed. Raises Halt, nothing else.
 
-    async def _append(self, entry: JournalEntry) -> None:
-        entry.finished_at = self.clock.now()
+        A result that is there is not lost to an interruption: that comes right after.
+        """
+        self._appending += 1
         try:
             await self.describe_types()
             try:
@@ -184,50 +217,22 @@ class Run:
                 await self.ownership.append(entry)
         except DurableError as error:
             # The store's trouble is not the workflow's: the handler must not see it.
-            self.halted = StorageFailed(error)
+            self.halted = self.halted or StorageFailed(error)
             raise self.halted from error
-        self.entries.append(entry)
-
-    async def describe_types(self) -> None:
-        while self._types:
-            await self._resources.schemas.ensure(self._types.pop())
-
-    async def _back_off(self, entry: JournalEntry, failure: Failure, delay: float) -> None:
-        until = self.clock.now() + int(delay * MICROSECONDS)
-        number = entry.step_number
-        self.position.waits(number, Waiting("retry", entry.step_type, number, until, entry.attempts, failure.message))
-        if self.stopping:
-            raise self._hand_back()
-        wake = asyncio.Event()
-        self._backing_off.add(wake)
-        try:
-            await asyncio.wait_for(wake.wait(), delay)
-        except TimeoutError:
-            self.position.waits(number, None)
-        else:
-            raise self._hand_back()
+        except Halt as halt:
+            self.halted = self.halted or halt
+            raise
         finally:
-            self._backing_off.discard(wake)
+            self._appending -= 1
+            if self._interrupt_later and not self._appending:
+                self._interrupt_later = False
+                asyncio.get_running_loop().call_soon(self._interrupt)
+        self.entries[entry.step_number] = entry
 
-    def _hand_back(self) -> Halt:
-        if self.halted is None:
-            self.halted = HandedBack()
-        return self.halted
 
-    def _advance(self, number: int) -> None:
-        self._done.add(number)
-        while self._low in self._done:
-            self._done.discard(self._low)
-            self._low += 1
-        if self._window_moved is not None:
-            self._window_moved.set()
-
-    async def _wait_for_window(self, number: int) -> None:
-        if self._window_moved is None:
-            self._window_moved = asyncio.Event()
-        while number - self._low >= READ_AT_ONCE:
-            self._window_moved.clear()
-            await self._window_moved.wait()
+def _is_unfinished(entry: JournalEntry | None) -> bool:
+    """Where a cancelled handler is interrupted: at a step not recorded, a wait not over, or what compensated it."""
+    return entry is None or entry.kind == COMPENSATION or (entry.kind in WAITS and not entry.finished_at)
 
 
 def _named(kind: str, step_type: str) -> str:

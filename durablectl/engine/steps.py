@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from durablectl.engine.halt import Halt
-from durablectl.errors import StepError, UsageError
+from durablectl.engine.run import CANCELLED
+from durablectl.engine.stepping import perform, step_error
+from durablectl.errors import UsageError
+from durablectl.model.records import JournalEntry, Payload
 from durablectl.model.values import decode_value
 
 if TYPE_CHECKING:
@@ -14,42 +17,66 @@ if TYPE_CHECKING:
 
     from durablectl.engine.attempts import Attempt
     from durablectl.engine.run import Run
-    from durablectl.model.records import JournalEntry
+    from durablectl.engine.waiting import Wait
 
 _T = TypeVar("_T")
 _NOT_BEGUN = -1
 
 
-class Step(Generic[_T]):
-    """A step that starts when it is awaited, alone or by ``ctx.gather``; its number is given at that moment."""
+class Durable(Protocol):
+    """What ``ctx.gather`` and ``ctx.race`` take."""
 
-    __slots__ = ("_attempt", "_entry", "_number", "_response_type", "_run")
+    def begin(self) -> None:
+        """Take a number, before any of the others runs."""
 
-    def __init__(self, run: Run, attempt: Attempt, response_type: type[_T] | None) -> None:
+    async def finish(self) -> Any: ...
+
+    def abandon(self) -> None:
+        """Nobody will wait for it any more."""
+
+
+class _Numbered:
+    """An awaitable with one step number, which it gets when it is awaited, alone or by gather or race."""
+
+    __slots__ = ("_entry", "_kind", "_number", "_run", "_step_type")
+
+    def __init__(self, run: Run, step_type: str, kind: str) -> None:
         self._run = run
-        self._attempt = attempt
-        self._response_type = response_type
+        self._step_type = step_type
+        self._kind = kind
         self._number = _NOT_BEGUN
         self._entry: JournalEntry | None = None
 
-    def begin(self) -> bool:
-        """Take a number; True when the journal has the result already."""
+    def begin(self) -> None:
         if self._number != _NOT_BEGUN:
             raise UsageError(
-                f"The step {self._attempt.step_type!r} was awaited twice.", hint="Keep its result, or make a new step."
+                f"The step {self._step_type!r} was awaited twice.", hint="Keep its result, or make a new step."
             )
-        self._number, self._entry = self._run.begin(self._attempt)
-        return self._entry is not None
+        self._number, self._entry = self._run.begin(self._step_type, self._kind)
+
+    def abandon(self) -> None:
+        if self._number != _NOT_BEGUN:
+            self._run.window.finished(self._number)
+
+
+class Step(_Numbered, Generic[_T]):
+    """A step that starts when it is awaited."""
+
+    __slots__ = ("_attempt", "_response_type")
+
+    def __init__(self, run: Run, attempt: Attempt, response_type: type[_T] | None) -> None:
+        super().__init__(run, attempt.step_type, attempt.kind)
+        self._attempt = attempt
+        self._response_type = response_type
 
     async def finish(self) -> _T:
         """The recorded result, or that of running the step now. Raises StepError when it failed for good."""
         entry = self._entry
         if entry is None:
-            result: _T = await self._run.perform(self._number, self._attempt)
+            result: _T = await perform(self._run, self._number, self._attempt)
             return result
         self._run.consume(entry)
-        if entry.error:
-            raise step_error(entry)
+        raise_recorded(entry)
         recorded: _T = decode_value(entry.response, self._response_type)
         return recorded
 
@@ -58,25 +85,66 @@ class Step(Generic[_T]):
         return self.finish().__await__()
 
 
-class Gather:
-    """Steps that run side by side."""
+class Awaiting(_Numbered, Generic[_T]):
+    """Something that the workflow waits for, and may be suspended for: a timer, an answer, a child."""
 
+    __slots__ = ("_wait",)
+
+    def __init__(self, run: Run, wait: Wait) -> None:
+        super().__init__(run, wait.step_type, wait.kind)
+        self._wait = wait
+
+    async def finish(self) -> _T:
+        entry = self._entry
+        if entry is None or not entry.finished_at:
+            entry = await self._run.waits.wait(self._number, self._wait, entry)
+        self._run.consume(entry)
+        raise_recorded(entry)
+        value: _T = self._wait.value(entry)
+        return value
+
+    def __await__(self) -> Generator[Any, None, _T]:
+        self.begin()
+        return self.finish().__await__()
+
+
+def raise_recorded(entry: JournalEntry) -> None:
+    """Raise what the recorded step raised, if it did."""
+    if entry.error_type == CANCELLED:
+        raise asyncio.CancelledError
+    if entry.error:
+        raise step_error(entry)
+
+
+class _Group:
     __slots__ = ("_children", "_run")
 
-    def __init__(self, run: Run, children: Sequence[Step[Any] | Gather]) -> None:
+    def __init__(self, run: Run, name: str, children: Sequence[Durable]) -> None:
         for child in children:
-            if not isinstance(child, (Step, Gather)):
+            if not isinstance(child, (_Numbered, _Group)):
                 raise UsageError(
-                    f"ctx.gather takes steps, and got a {type(child).__name__}.",
-                    hint="Pass ctx.step(...), ctx.call(...) or ctx.gather(...) without await.",
+                    f"ctx.{name} takes steps, and got a {type(child).__name__}.",
+                    hint="Pass ctx.step(...), ctx.call(...), ctx.sleep(...) and the like, without await.",
                 )
         self._run = run
         self._children = children
 
-    def begin(self) -> bool:
-        """Number all steps in the order given; True when the journal has every result already."""
-        recorded = [child.begin() for child in self._children]
-        return all(recorded)
+    def begin(self) -> None:
+        for child in self._children:
+            child.begin()
+
+    def abandon(self) -> None:
+        for child in self._children:
+            child.abandon()
+
+
+class Gather(_Group):
+    """Steps that run side by side."""
+
+    __slots__ = ()
+
+    def __init__(self, run: Run, children: Sequence[Durable]) -> None:
+        super().__init__(run, "gather", children)
 
     async def finish(self) -> list[Any]:
         tasks = [asyncio.ensure_future(child.finish()) for child in self._children]
@@ -85,16 +153,9 @@ class Gather:
         try:
             await asyncio.wait(tasks)
         except asyncio.CancelledError:
-            for task in tasks:
-                task.cancel()
-            await asyncio.wait(tasks)
+            await _cancel(tasks)
             raise
-        errors = [error for task in tasks if (error := _error_of(task)) is not None]
-        for error in errors:
-            if isinstance(error, Halt):
-                raise error
-        if errors:
-            raise errors[0]
+        _raise_first(tasks)
         return [task.result() for task in tasks]
 
     def __await__(self) -> Generator[Any, None, list[Any]]:
@@ -102,20 +163,83 @@ class Gather:
         return self.finish().__await__()
 
 
-def _error_of(task: asyncio.Future[Any]) -> BaseException | None:
-    if task.cancelled():
-        return asyncio.CancelledError()
-    return task.exception()
+class Race(_Group):
+    """Steps of which the first to end counts; the others are interrupted."""
+
+    __slots__ = ("_entry", "_number", "_tasks")
+
+    KIND = "race"
+
+    def __init__(self, run: Run, children: Sequence[Durable]) -> None:
+        if not children:
+            raise UsageError("ctx.race needs at least one step.")
+        super().__init__(run, "race", children)
+
+    def begin(self) -> None:
+        self._number, self._entry = self._run.begin(self.KIND, self.KIND)
+        super().begin()
+
+    async def finish(self) -> tuple[int, Any]:
+        """The index of the winner and its result; which one it was is journaled before anyone sees it."""
+        run, entry = self._run, self._entry
+        if entry is None:
+            entry = JournalEntry(self._number, self.KIND, self.KIND, started_at=run.clock.now())
+            entry.response = Payload(str(await self._first()).encode())
+            entry.finished_at = run.clock.now()
+            await run.append(entry)
+        run.consume(entry)
+        winner = int(entry.response.data)
+        for index, child in enumerate(self._children):
+            if index != winner:
+                child.abandon()
+        # Its end is recorded by now, or the recording comes first here: either way this runs nothing twice.
+        return winner, await self._result(winner)
+
+    async def _first(self) -> int:
+        self._tasks = [asyncio.ensure_future(child.finish()) for child in self._children]
+        try:
+            await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            await _cancel(self._tasks)
+            raise
+        winner = next(index for index, task in enumerate(self._tasks) if task.done())
+        await _cancel([task for index, task in enumerate(self._tasks) if index != winner])
+        _raise_halt(self._tasks)
+        return winner
+
+    async def _result(self, winner: int) -> Any:
+        if self._entry is None:
+            return self._tasks[winner].result()
+        return await self._children[winner].finish()
+
+    def abandon(self) -> None:
+        self._run.window.finished(self._number)
+        super().abandon()
+
+    def __await__(self) -> Generator[Any, None, tuple[int, Any]]:
+        self.begin()
+        return self.finish().__await__()
 
 
-def step_error(entry: JournalEntry) -> StepError:
-    """What the handler sees of a step that failed for good, now and on every replay."""
-    tries = f"after {entry.attempts} attempts" if entry.attempts > 1 else "at its first attempt"
-    return StepError(
-        f"Step {entry.step_number} {entry.step_type!r} failed {tries}: {entry.error}",
-        step_number=entry.step_number,
-        step_type=entry.step_type,
-        attempts=entry.attempts,
-        error=entry.error,
-        error_type=entry.error_type,
-    )
+async def _cancel(tasks: Sequence[asyncio.Future[Any]]) -> None:
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        await asyncio.wait(tasks)
+
+
+def _errors(tasks: Sequence[asyncio.Future[Any]]) -> list[BaseException]:
+    found = (asyncio.CancelledError() if task.cancelled() else task.exception() for task in tasks)
+    return [error for error in found if error is not None]
+
+
+def _raise_halt(tasks: Sequence[asyncio.Future[Any]]) -> None:
+    for error in _errors(tasks):
+        if isinstance(error, Halt):
+            raise error
+
+
+def _raise_first(tasks: Sequence[asyncio.Future[Any]]) -> None:
+    _raise_halt(tasks)
+    for error in _errors(tasks):
+        raise error

@@ -4,30 +4,42 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from durablectl.engine import finish
 from durablectl.engine.claim import claim
 from durablectl.engine.context import Context
-from durablectl.engine.halt import FencedOut, Halt, HandedBack, Mismatch, StorageFailed
+from durablectl.engine.halt import (
+    FencedOut,
+    Halt,
+    HandedBack,
+    Mismatch,
+    Overtaken,
+    Paused,
+    StorageFailed,
+    Suspended,
+    TimedOut,
+)
 from durablectl.engine.run import Run
-from durablectl.errors import AppError, NonDeterminismError
+from durablectl.engine.steps import Step
+from durablectl.errors import AppError, NonDeterminismError, StepError, WorkflowTimeoutError
 from durablectl.model.values import decode_value, encode_value, is_message, parse_message
 from durablectl.storage import journal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
 
+    from durablectl.engine.attempts import Attempt
     from durablectl.engine.ownership import Ownership
     from durablectl.engine.registry import Workflow
     from durablectl.engine.resources import Resources
-    from durablectl.model.records import Command, Payload
+    from durablectl.model.records import Command, JournalEntry, Payload
     from durablectl.storage.pulls import Delivery
 
 _log = logging.getLogger(__name__)
 
 _RETRY_SECONDS = 1.0
+MAX_CRASHES = 5
 
 
 async def work(resources: Resources, command: Command, delivery: Delivery, running: Callable[[Run], None]) -> None:
@@ -35,75 +47,142 @@ async def work(resources: Resources, command: Command, delivery: Delivery, runni
 
     ``running`` is told of the run once it is claimed.
     """
-    ownership = await claim(resources, command, delivery)
-    if ownership is None:
+    claimed = await claim(resources, command, delivery)
+    if claimed is None:
         await delivery.ack()
         return
-    run = await _prepare(resources, ownership)
-    running(run)
-    about = {"invocation_id": run.invocation_id, "handler": run.handler}
+    about = {"invocation_id": command.invocation_id, "handler": command.handler}
     try:
-        try:
-            await _run_to_end(resources, run, resources.workflows[run.handler], about)
-        except HandedBack:
-            await finish.hand_back(resources, run)
-            await delivery.hand_back()
-            _log.info("Handed back at step %d.", run.total, extra=about)
-        else:
-            await delivery.ack()
+        crashed = claimed.crashed
+        while not await _run_once(resources, claimed.ownership, running, about, crashed=crashed):
+            crashed = False
+    except HandedBack:
+        await delivery.hand_back()
     except FencedOut as fenced:
         _log.warning("Fenced out, nothing more was written: the invocation is %s.", fenced, extra=about)
         await delivery.ack()
     except StorageFailed as failure:
         _log.error("Not finished, will be delivered again: %s", failure, extra=about)
         await delivery.hand_back(_RETRY_SECONDS)
+    else:
+        await delivery.ack()
 
 
-async def _prepare(resources: Resources, ownership: Ownership) -> Run:
-    """Nothing can be in the journal of an invocation that nobody has claimed before.
+async def _run_once(
+    resources: Resources, ownership: Ownership, running: Callable[[Run], None], about: dict[str, str], *, crashed: bool
+) -> bool:
+    """Run the handler and write where that led; False when it must be run again on what changed meanwhile."""
+    run = Run(resources, ownership, await _entries(resources, ownership))
+    running(run)
+    workflow = resources.workflows[run.handler]
+    try:
+        if crashed and await _crashes_again_and_again(run):
+            await finish.pause(run, f"crashed its processor {MAX_CRASHES} times")
+            _log.error("Paused: it crashed its processor %d times.", MAX_CRASHES, extra=about)
+            return True
+        try:
+            await _to_its_end(run, workflow, about)
+        except Suspended as suspended:
+            await finish.suspend(run, suspended.waits)
+        except Paused:
+            await finish.let_go(run)
+            _log.info("Paused at step %d.", run.total, extra=about)
+        except HandedBack:
+            await finish.hand_back(run)
+            _log.info("Handed back at step %d.", run.total, extra=about)
+            raise
+    except Overtaken:
+        return False
+    finally:
+        run.close()
+    return True
 
-    Entries inside the record, as other implementations keep them, move to the journal first: the next write of the
-    state leaves them out. Dying in between, the next claim finds them in either place.
+
+async def _entries(resources: Resources, ownership: Ownership) -> list[JournalEntry]:
+    """The journal. Nothing can be in that of an invocation that nobody has claimed before.
+
+    Entries inside the record, as other implementations and a retry keep them, move to the journal first: the next write
+    of the state leaves them out. Dying in between, the next claim finds them in either place.
     """
     execution = ownership.execution
-    entries = (
-        await journal.read(resources.store, execution.invocation_id, ownership.revision)
-        if execution.attempt > 1
-        else []
-    )
+    entries: list[JournalEntry] = []
+    if execution.attempt > 1 or ownership.was_read:
+        entries = await journal.read(resources.store, execution.invocation_id, ownership.revision)
+    ownership.was_read = True
     recorded = {entry.step_number for entry in entries}
     for entry in execution.journal:
         if entry.step_number not in recorded:
             await ownership.append(entry)
             entries.append(entry)
-    return Run(resources, ownership, entries)
+    execution.journal = []
+    return entries
 
 
-async def _run_to_end(resources: Resources, run: Run, workflow: Workflow, about: dict[str, str]) -> None:
+async def _crashes_again_and_again(run: Run) -> bool:
+    """Count the processors that died on this invocation without getting any further."""
+    execution = run.ownership.execution
+    crashes = execution.crashes + 1 if len(run.entries) == execution.crash_mark or not execution.crashes else 1
+
+    def change(execution: Any) -> None:
+        execution.crashes, execution.crash_mark = crashes, len(run.entries)
+
+    await run.ownership.write(change)
+    return crashes >= MAX_CRASHES
+
+
+async def _to_its_end(run: Run, workflow: Workflow, about: dict[str, str]) -> None:
     """Run the handler and write its outcome; Halt when the run ends without one."""
     try:
         output = await _run_handler(run, workflow)
     except Mismatch as mismatch:
-        execution = await finish.pause(resources, run, f"{NonDeterminismError.__name__}: {mismatch}")
+        execution = await finish.pause(run, f"{NonDeterminismError.__name__}: {mismatch}")
         _log.error("Paused: %s", execution.reason, extra=about)
+    except TimedOut:
+        timeout = WorkflowTimeoutError(f"The workflow had not ended after {workflow.timeout:g} s.")
+        await finish.fail(run, timeout)
+        _log.warning("Failed: %s", timeout, extra=about)
     except Halt:
         raise
     except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - whatever the app's code raises
-        execution = await finish.fail(resources, run, error)
+        if run.is_cancelling:
+            await _cancel(run, about)
+            return
+        execution = await finish.fail(run, error)
         _log.warning("Failed: %s: %s", execution.error_type, execution.error, extra=about)
     else:
-        execution = await finish.complete(resources, run, output)
+        if run.is_cancelling:
+            await _cancel(run, about)
+            return
+        execution = await finish.complete(run, output)
         _log.debug("%s after %d steps.", execution.status.capitalize(), run.total, extra=about)
+
+
+async def _cancel(run: Run, about: dict[str, str]) -> None:
+    """Run the compensations, the last registered first, each a durable step; then end as cancelled."""
+    run.is_compensating = True
+    failures = []
+    while run.deferred:
+        attempt: Attempt = run.deferred.pop()()
+        try:
+            with run.interruptible():
+                await Step[Any](run, attempt, None)
+        except StepError as error:
+            failures.append(error.message)
+            _log.error("A compensation failed: %s", error, extra=about)
+    await finish.cancel(run, "; ".join(failures))
+    _log.info("Cancelled after %d steps.", run.total, extra=about)
 
 
 async def _run_handler(run: Run, workflow: Workflow) -> Payload:
     try:
-        output = await _call_handler(run, workflow)
+        run.check_deadline(workflow.timeout)
+        with run.interruptible():
+            output = await _call_handler(run, workflow)
     except (Exception, asyncio.CancelledError):
         run.check_not_halted()
         raise
     run.check_not_halted()
-    if run.leftover is not None:
+    if run.leftover is not None and not run.is_cancelling:
         raise Mismatch(
             f"step {run.leftover.step_number} is recorded as {run.leftover.step_type!r}, "
             f"but the code now ends after {run.total} steps"

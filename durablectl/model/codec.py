@@ -1,23 +1,110 @@
 """Records to protobuf bytes and back; the only module that knows the generated code.
 
 Every decode accepts records in which only fields 1 to 9 are set, and raises StorageError on bytes that are not such a
-record at all.
+record at all. Fields that have the same name and type on both sides are listed once, in ``_PLAIN_*``.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from google.protobuf.message import DecodeError, Message
 
 from durablectl._proto import durable_pb2 as pb
 from durablectl.errors import StorageError
-from durablectl.model.records import Awakeable, Command, Execution, JournalEntry, Payload, Waiting
+from durablectl.model.records import (
+    Awakeable,
+    Command,
+    DroppedSteps,
+    Execution,
+    JournalEntry,
+    Payload,
+    Signal,
+    Waiting,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 _M = TypeVar("_M", bound=Message)
+
+
+class _Plain:
+    """Copies equally named fields; attrgetter keeps it as fast as naming each one."""
+
+    def __init__(self, *names: str) -> None:
+        self._names = names
+        self._get: Callable[[Any], tuple[Any, ...]] = attrgetter(*names)
+
+    def of(self, record: object) -> dict[str, Any]:
+        return dict(zip(self._names, self._get(record), strict=True))
+
+
+_PLAIN_COMMAND = _Plain(
+    "invocation_id",
+    "handler",
+    "partition_key",
+    "created_at",
+    "start_token",
+    "parent_id",
+    "parent_handler",
+    "parent_partition_key",
+    "start_at",
+    "schedule",
+    "restarted_from",
+)
+_PLAIN_ENTRY = _Plain(
+    "step_number",
+    "step_type",
+    "error",
+    "kind",
+    "started_at",
+    "finished_at",
+    "attempts",
+    "error_type",
+    "until",
+    "awaited_id",
+)
+_PLAIN_WAITING = _Plain("kind", "name", "step_number", "until", "attempt", "error", "awaited_id")
+_PLAIN_AWAKEABLE = _Plain("awakeable_id", "invocation_id", "resolved", "error", "created_at", "name")
+_PLAIN_EXECUTION = _Plain(
+    "handler",
+    "status",
+    "current_step",
+    "current_step_type",
+    "error",
+    "error_type",
+    "traceback",
+    "reason",
+    "partition_key",
+    "owner",
+    "attempt",
+    "total_steps",
+    "created_at",
+    "started_at",
+    "updated_at",
+    "finished_at",
+    "parent_id",
+    "start_token",
+    "indexed_at",
+    "command_sequence",
+    "journal_length",
+    "previous_group",
+    "previous_indexed_at",
+    "crashes",
+    "crash_mark",
+    "cancel_requested",
+    "compensations",
+    "parent_handler",
+    "parent_partition_key",
+    "start_at",
+    "schedule",
+    "restarted_from",
+    "restarted_as",
+    "signals_sent",
+    "deadline",
+)
 
 
 def _parse(message: _M, data: bytes, what: str) -> _M:
@@ -33,61 +120,48 @@ def _parse(message: _M, data: bytes, what: str) -> _M:
 
 def encode_command(command: Command) -> bytes:
     return pb.Command(
-        invocation_id=command.invocation_id,
-        handler=command.handler,
+        **_PLAIN_COMMAND.of(command),
         args=command.input.data,
-        partition_key=command.partition_key,
-        kind=command.kind,
         input_type=command.input.type_name,
-        created_at=command.created_at,
-        start_token=command.start_token,
-        parent_id=command.parent_id,
+        kind=command.kind,
     ).SerializeToString()
 
 
 def decode_command(data: bytes) -> Command:
     message = _parse(pb.Command(), data, "A command")
     return Command(
-        invocation_id=message.invocation_id,
-        handler=message.handler,
-        kind=message.kind or "start",
+        **_PLAIN_COMMAND.of(message),
         input=Payload(message.args, message.input_type),
-        partition_key=message.partition_key,
-        created_at=message.created_at,
-        start_token=message.start_token,
-        parent_id=message.parent_id,
+        kind=message.kind or "start",
     )
 
 
 def _entry_message(entry: JournalEntry) -> pb.JournalEntry:
-    return pb.JournalEntry(
+    # Once a step, so without the detour through a table.
+    message = pb.JournalEntry(
         step_number=entry.step_number,
         step_type=entry.step_type,
+        kind=entry.kind,
         request=entry.request.data,
         response=entry.response.data,
-        error=entry.error,
-        kind=entry.kind,
+        request_type=entry.request.type_name,
+        response_type=entry.response.type_name,
         started_at=entry.started_at,
         finished_at=entry.finished_at,
         attempts=entry.attempts,
-        request_type=entry.request.type_name,
-        response_type=entry.response.type_name,
-        error_type=entry.error_type,
     )
+    if entry.error:
+        message.error, message.error_type = entry.error, entry.error_type
+    if entry.awaited_id or entry.until:
+        message.awaited_id, message.until = entry.awaited_id, entry.until
+    return message
 
 
 def _entry(message: pb.JournalEntry) -> JournalEntry:
     return JournalEntry(
-        step_number=message.step_number,
-        step_type=message.step_type,
-        kind=message.kind,
+        **_PLAIN_ENTRY.of(message),
         request=Payload(message.request, message.request_type),
         response=Payload(message.response, message.response_type),
-        error=message.error,
-        error_type=message.error_type,
-        started_at=message.started_at,
-        finished_at=message.finished_at,
-        attempts=message.attempts,
     )
 
 
@@ -125,126 +199,70 @@ def encode_execution(execution: Execution, folded: Sequence[bytes] = ()) -> byte
 
 def _execution_message(execution: Execution) -> pb.ExecutionState:
     message = pb.ExecutionState(
+        **_PLAIN_EXECUTION.of(execution),
         invocation_id=execution.invocation_id,
-        handler=execution.handler,
         current_state=execution.output.data,
-        status=execution.status,
-        current_step=execution.current_step,
-        current_step_type=execution.current_step_type,
-        workflow_state={key: payload.data for key, payload in execution.workflow_state.items()},
-        workflow_state_types={k: p.type_name for k, p in execution.workflow_state.items() if p.type_name},
+        output_type=execution.output.type_name,
         input=execution.input.data,
         input_type=execution.input.type_name,
-        output_type=execution.output.type_name,
-        error=execution.error,
-        error_type=execution.error_type,
-        traceback=execution.traceback,
-        reason=execution.reason,
-        partition_key=execution.partition_key,
-        owner=execution.owner,
-        attempt=execution.attempt,
-        total_steps=execution.total_steps,
-        created_at=execution.created_at,
-        started_at=execution.started_at,
-        updated_at=execution.updated_at,
-        finished_at=execution.finished_at,
-        parent_id=execution.parent_id,
-        start_token=execution.start_token,
-        indexed_at=execution.indexed_at,
-        command_sequence=execution.command_sequence,
-        journal_length=execution.journal_length,
-        previous_group=execution.previous_group,
-        previous_indexed_at=execution.previous_indexed_at,
     )
-    if execution.journal:
-        message.journal.extend([_entry_message(entry) for entry in execution.journal])
+    if execution.workflow_state:
+        for key, payload in execution.workflow_state.items():
+            message.workflow_state[key] = payload.data
+            if payload.type_name:
+                message.workflow_state_types[key] = payload.type_name
     if execution.waiting_for is not None:
         message.waiting_for.CopyFrom(_waiting_message(execution.waiting_for))
+    if execution.waits:
+        message.waits.extend([_waiting_message(waiting) for waiting in execution.waits])
     for key, awakeable in execution.awakeables.items():
-        message.awakeables[key].CopyFrom(_awakeable_message(awakeable))
+        message.awakeables[key].CopyFrom(
+            pb.AwakeableState(
+                **_PLAIN_AWAKEABLE.of(awakeable), result=awakeable.result.data, result_type=awakeable.result.type_name
+            )
+        )
+    if execution.signals:
+        message.signals.extend(
+            [
+                pb.Signal(name=s.name, data=s.data.data, type=s.data.type_name, sent_at=s.sent_at, number=s.number)
+                for s in execution.signals
+            ]
+        )
+    for dropped in execution.history:
+        entries = [_entry_message(entry) for entry in dropped.entries]
+        message.history.add(dropped_at=dropped.dropped_at, reason=dropped.reason, entries=entries)
     return message
 
 
 def _waiting_message(waiting: Waiting) -> pb.Waiting:
-    return pb.Waiting(
-        kind=waiting.kind,
-        name=waiting.name,
-        step_number=waiting.step_number,
-        until=waiting.until,
-        attempt=waiting.attempt,
-        error=waiting.error,
-    )
-
-
-def _awakeable_message(awakeable: Awakeable) -> pb.AwakeableState:
-    return pb.AwakeableState(
-        awakeable_id=awakeable.awakeable_id,
-        invocation_id=awakeable.invocation_id,
-        resolved=awakeable.resolved,
-        result=awakeable.result,
-        error=awakeable.error,
-        created_at=awakeable.created_at,
-    )
+    return pb.Waiting(**_PLAIN_WAITING.of(waiting))
 
 
 def decode_execution(data: bytes, invocation_id: str) -> Execution:
     """``invocation_id`` is the record's key; it stands in where the record does not name itself."""
     message = _parse(pb.ExecutionState(), data, f"The state of {invocation_id}")
-    waiting = message.waiting_for if message.HasField("waiting_for") else None
+    types = message.workflow_state_types
     return Execution(
+        **_PLAIN_EXECUTION.of(message),
         invocation_id=message.invocation_id or invocation_id,
-        handler=message.handler,
-        status=message.status,
-        current_step=message.current_step,
-        current_step_type=message.current_step_type,
         journal=[_entry(entry) for entry in message.journal],
         output=Payload(message.current_state, message.output_type),
-        workflow_state={
-            key: Payload(data, message.workflow_state_types.get(key, ""))
-            for key, data in message.workflow_state.items()
-        },
+        workflow_state={key: Payload(data, types.get(key, "")) for key, data in message.workflow_state.items()},
         awakeables={key: _awakeable(value) for key, value in message.awakeables.items()},
         input=Payload(message.input, message.input_type),
-        error=message.error,
-        error_type=message.error_type,
-        traceback=message.traceback,
-        reason=message.reason,
-        partition_key=message.partition_key,
-        owner=message.owner,
-        attempt=message.attempt,
-        total_steps=message.total_steps,
-        created_at=message.created_at,
-        started_at=message.started_at,
-        updated_at=message.updated_at,
-        finished_at=message.finished_at,
-        waiting_for=None if waiting is None else _waiting(waiting),
-        parent_id=message.parent_id,
-        start_token=message.start_token,
-        indexed_at=message.indexed_at,
-        command_sequence=message.command_sequence,
-        journal_length=message.journal_length,
-        previous_group=message.previous_group,
-        previous_indexed_at=message.previous_indexed_at,
+        waiting_for=_waiting(message.waiting_for) if message.HasField("waiting_for") else None,
+        waits=[_waiting(waiting) for waiting in message.waits],
+        signals=[Signal(s.name, Payload(s.data, s.type), s.sent_at, s.number) for s in message.signals],
+        history=[
+            DroppedSteps(dropped.dropped_at, dropped.reason, [_entry(entry) for entry in dropped.entries])
+            for dropped in message.history
+        ],
     )
 
 
 def _waiting(message: pb.Waiting) -> Waiting:
-    return Waiting(
-        kind=message.kind,
-        name=message.name,
-        step_number=message.step_number,
-        until=message.until,
-        attempt=message.attempt,
-        error=message.error,
-    )
+    return Waiting(**_PLAIN_WAITING.of(message))
 
 
 def _awakeable(message: pb.AwakeableState) -> Awakeable:
-    return Awakeable(
-        awakeable_id=message.awakeable_id,
-        invocation_id=message.invocation_id,
-        resolved=message.resolved,
-        result=message.result,
-        error=message.error,
-        created_at=message.created_at,
-    )
+    return Awakeable(**_PLAIN_AWAKEABLE.of(message), result=Payload(message.result, message.result_type))

@@ -45,3 +45,20 @@ def new_invocation_id() -> str:
     """Random, 20 lower-case hexadecimal digits in four groups, easy to read out over a telephone."""
     text = secrets.token_hex(10)
     return "-".join(text[i : i + 5] for i in range(0, 20, 5))
+
+
+def awakeable_id_of(invocation_id: str, name: str, count: int) -> str:
+    """The id of the ``count``-th awakeable of that name: it holds the invocation id, so that it is found at once."""
+    return f"{invocation_id}.{name}" if count == 1 else f"{invocation_id}.{name}.{count}"
+
+
+def invocation_of_awakeable(awakeable_id: str) -> str:
+    """The invocation that an awakeable belongs to; InvalidNameError for what is not an awakeable id."""
+    invocation_id, _, rest = awakeable_id.partition(".")
+    name, _, count = rest.partition(".")
+    if not rest or (count and not count.isdigit()):
+        raise InvalidNameError(
+            f"{awakeable_id!r} is not an awakeable id.", hint="It has the form <invocation id>.<name>; see `wf get`."
+        )
+    validate_name("awakeable name", name)
+    return validate_name("invocation id", invocation_id)

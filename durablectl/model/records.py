@@ -33,11 +33,20 @@ class Command:
     created_at: int = 0
     start_token: str = ""
     parent_id: str = ""
+    parent_handler: str = ""
+    parent_partition_key: str = ""
+    start_at: int = 0
+    schedule: str = ""
+    restarted_from: str = ""
 
 
 @dataclass(slots=True)
 class JournalEntry:
-    """One finished step. ``error`` is empty unless the step failed for good."""
+    """One step. ``error`` is empty unless the step failed for good.
+
+    A wait is journaled when it begins, and again when it ends; until then ``finished_at`` is 0. ``until`` is when it
+    ends by itself, ``awaited_id`` the awakeable or child that ends it.
+    """
 
     step_number: int
     step_type: str
@@ -49,6 +58,8 @@ class JournalEntry:
     started_at: int = 0
     finished_at: int = 0
     attempts: int = 0
+    until: int = 0
+    awaited_id: str = ""
     encoded: bytes = field(default=b"", compare=False, repr=False)
     """As it stands in the stream; kept so that folding need not encode it again."""
 
@@ -63,6 +74,26 @@ class Waiting:
     until: int = 0
     attempt: int = 0
     error: str = ""
+    awaited_id: str = ""
+
+
+@dataclass(slots=True)
+class Signal:
+    """``number`` counts the signals of an invocation from 1."""
+
+    name: str
+    data: Payload = NO_PAYLOAD
+    sent_at: int = 0
+    number: int = 0
+
+
+@dataclass(slots=True)
+class DroppedSteps:
+    """Part of a journal that a retry has dropped."""
+
+    dropped_at: int
+    reason: str
+    entries: list[JournalEntry] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -70,9 +101,10 @@ class Awakeable:
     awakeable_id: str
     invocation_id: str
     resolved: bool = False
-    result: bytes = b""
+    result: Payload = NO_PAYLOAD
     error: str = ""
     created_at: int = 0
+    name: str = ""
 
 
 @dataclass(slots=True)
@@ -112,6 +144,21 @@ class Execution:
     journal_length: int = 0
     previous_group: str = ""
     previous_indexed_at: int = 0
+    crashes: int = 0
+    crash_mark: int = 0
+    cancel_requested: bool = False
+    compensations: int = 0
+    waits: list[Waiting] = field(default_factory=list)
+    signals: list[Signal] = field(default_factory=list)
+    history: list[DroppedSteps] = field(default_factory=list)
+    parent_handler: str = ""
+    parent_partition_key: str = ""
+    start_at: int = 0
+    schedule: str = ""
+    restarted_from: str = ""
+    restarted_as: str = ""
+    signals_sent: int = 0
+    deadline: int = 0
 
     def enter(self, status: Status, moment: int) -> None:
         """Change the status at ``moment``, remembering the index entry that this leaves behind."""
@@ -135,4 +182,9 @@ def pending(command: Command) -> Execution:
         indexed_at=command.created_at,
         parent_id=command.parent_id,
         start_token=command.start_token,
+        parent_handler=command.parent_handler,
+        parent_partition_key=command.parent_partition_key,
+        start_at=command.start_at,
+        schedule=command.schedule,
+        restarted_from=command.restarted_from,
     )

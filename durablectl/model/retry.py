@@ -39,7 +39,10 @@ class Retry:
         if self.max_attempts is not None and attempt >= self.max_attempts:
             return None
         exponent = min(attempt - 1, 64)
-        wait = min(seconds(self.initial) * self.factor**exponent, seconds(self.cap))
+        try:
+            wait = min(seconds(self.initial) * self.factor**exponent, seconds(self.cap))
+        except OverflowError:
+            wait = seconds(self.cap)
         return wait * (1 + self.jitter * (2 * random.random() - 1))
 
 

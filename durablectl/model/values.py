@@ -46,7 +46,7 @@ def decode_value(payload: Payload, message_type: type[Any] | None = None) -> Any
         return None
     try:
         value = json.loads(payload.data)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidValueError(f"A stored value of {len(payload.data)} bytes is not JSON: {error}.") from error
     return parse_message(value, message_type) if message_type is not None else value
 
@@ -64,9 +64,13 @@ def _decode_message(payload: Payload, message_type: type[Any] | None) -> Any:
         raise InvalidValueError(
             f"A stored value is a {payload.type_name}, but {cls.DESCRIPTOR.full_name} was asked for."
         )
-    message = cls()
-    message.ParseFromString(payload.data)
-    return message
+    from google.protobuf.message import DecodeError
+
+    try:
+        return cls.FromString(payload.data)
+    except DecodeError as error:
+        size = len(payload.data)
+        raise InvalidValueError(f"A stored value of {size} bytes is not a {payload.type_name}: {error}.") from error
 
 
 def _imported_class(type_name: str) -> Any:

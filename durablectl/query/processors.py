@@ -6,13 +6,17 @@ from typing import TYPE_CHECKING
 
 from durablectl.query.views import ProcessorView
 from durablectl.storage import leases
+from durablectl.storage.store import require_jetstream
 
 if TYPE_CHECKING:
     from durablectl.storage.store import Store
 
 
 async def live_processors(store: Store) -> list[ProcessorView]:
-    """The processors that hold a lease, the longest-running first."""
+    """The processors that hold a lease, the longest-running first. UnsupportedServerError without JetStream."""
+    found = await leases.live_processors(store)
+    if not found:
+        await require_jetstream(store)
     return [
         ProcessorView(
             processor_id=lease.processor_id,
@@ -24,5 +28,5 @@ async def live_processors(store: Store) -> list[ProcessorView]:
             busy=lease.busy,
             started_at=lease.started_at,
         )
-        for lease in await leases.live_processors(store)
+        for lease in found
     ]

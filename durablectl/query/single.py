@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from durablectl.errors import NotFoundError
+from durablectl.errors import NotFoundError, NotProvisionedError
 from durablectl.model.names import validate_name
 from durablectl.model.status import Status, is_terminal
 from durablectl.query.views import WaitingView, WorkflowView, payloads, workflow_view
@@ -30,7 +30,11 @@ async def get_workflow(store: Store, invocation_id: str) -> WorkflowView:
 
 async def _read(store: Store, invocation_id: str) -> tuple[Stored, list[JournalEntry]]:
     while True:
-        stored = await states.load(store, invocation_id)
+        try:
+            stored = await states.load(store, invocation_id)
+        except NotProvisionedError:
+            await require_provisioned(store)
+            raise
         if stored is None:
             await require_provisioned(store)
             raise not_found(invocation_id)

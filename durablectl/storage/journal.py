@@ -88,6 +88,12 @@ async def _read(store: Store, invocation_id: str, subjects: Sequence[str], at_le
     raise ConnectionFailedError(f"No replica of {store.subjects.state_stream} has caught up to sequence {at_least}.")
 
 
+def removal_of(store: Store, invocation_id: str, entries: Sequence[JournalEntry]) -> list[Request]:
+    """The writes that remove these entries."""
+    subjects, stream = store.subjects, store.subjects.state_stream
+    return [purge_request(store, stream, subjects.journal(invocation_id, entry.step_number)) for entry in entries]
+
+
 def removal(store: Store, invocation_id: str, length: int) -> list[Request]:
     """The writes that remove the entries numbered below ``length`` of an invocation that has ended."""
     subjects, stream = store.subjects, store.subjects.state_stream

@@ -101,6 +101,16 @@ async def replace(store: Store, execution: Execution, revision: int, folded: Seq
     return await _compare_and_set(store, execution.invocation_id, encode_execution(execution, folded), revision)
 
 
+async def delete(store: Store, invocation_id: str, revision: int) -> bool:
+    """Delete the state that stands at ``revision``, as KV does: a marker, which goes away by itself after an hour."""
+    headers = {"KV-Operation": "PURGE", "Nats-Rollup": "sub", "Nats-TTL": "1h", EXPECTED: str(revision)}
+    try:
+        await store.requests.publish(store.subjects.state(invocation_id), b"", headers)
+    except WrongSequenceError:
+        return False
+    return True
+
+
 async def _compare_and_set(store: Store, invocation_id: str, data: bytes, revision: int) -> int | None:
     subject = store.subjects.state(invocation_id)
     headers = {EXPECTED: str(revision)}

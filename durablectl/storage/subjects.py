@@ -115,6 +115,13 @@ class Subjects:
         """Where a command that cannot be read is set aside, by its sequence in COMMANDS."""
         return f"durable{self._dash}.rejected.{sequence}"
 
+    def timer(self, invocation_id: str, name: str) -> str:
+        return f"schedules{self._dash}.{invocation_id}.{name}"
+
+    def poke(self, processor_id: str) -> str:
+        """Not stored by any stream."""
+        return f"durable{self._dash}.poke.{processor_id}"
+
     @cached_property
     def state_stream_subjects(self) -> list[str]:
         return [

@@ -1,0 +1,121 @@
+"""Giving an ended workflow another chance, or removing it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from durablectl.control.loading import load
+from durablectl.control.start import start_again
+from durablectl.control.steering import Steered, impossible, set_safety_net
+from durablectl.errors import ConflictError, UsageError
+from durablectl.model.clock import SYSTEM_CLOCK
+from durablectl.model.codec import encode_entry
+from durablectl.model.records import NO_PAYLOAD, DroppedSteps
+from durablectl.model.status import Status, is_terminal
+from durablectl.storage import index, journal, states
+from durablectl.storage.wake import wake
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from durablectl.model.records import Execution, JournalEntry
+    from durablectl.storage.store import Store
+
+_RETRIABLE = frozenset({Status.FAILED, Status.CANCELLED})
+
+
+async def retry(store: Store, invocation_id: str, *, from_step: int | None = None) -> Steered:
+    """Go on from the first unfinished step, or from step ``from_step``; what is dropped is kept as history.
+
+    Raises NotFoundError, InvalidStateError unless failed or cancelled, UsageError for a step that it never reached.
+    """
+    while True:
+        execution, revision = await load(store, invocation_id)
+        if execution.status not in _RETRIABLE:
+            if not is_terminal(execution.status):
+                message = f"It has not ended, but is {execution.status}."
+                if execution.attempt and execution.history:
+                    return Steered(invocation_id, execution.status, changed=False, message=message)
+            raise impossible(execution, "retried", "Only a failed or cancelled workflow can be retried.")
+        entries = execution.journal or await journal.read(store, invocation_id)
+        if from_step is not None and not 0 <= from_step <= len(entries):
+            hint = f"Its steps are 0 to {len(entries) - 1}." if entries else "It has none."
+            raise UsageError(f"The workflow {invocation_id} has no step {from_step}.", hint=hint)
+        kept, dropped = split(entries, execution, from_step)
+        _reopen(execution, dropped)
+        await set_safety_net(store, execution)
+        in_stream = journal.removal_of(store, invocation_id, [] if execution.journal else dropped)
+        await store.requests.exchange(in_stream)
+        folded = [encode_entry(entry) for entry in kept] if execution.journal else []
+        if await states.replace(store, execution, revision, folded) is None:
+            continue
+        await store.requests.exchange([*index.settlement(store, execution), wake(store, execution)])
+        return Steered(invocation_id, Status.PENDING, changed=True, message=f"Retrying from step {len(kept)}.")
+
+
+def split(
+    entries: Sequence[JournalEntry], execution: Execution, from_step: int | None
+) -> tuple[list[JournalEntry], list[JournalEntry]]:
+    """The entries to keep and those to drop.
+
+    Without ``from_step``: a failed step that ended the workflow is unfinished, and so is whatever failed beside or after
+    it, was interrupted, or compensated.
+    """
+    if from_step is not None:
+        return [e for e in entries if e.step_number < from_step], [e for e in entries if e.step_number >= from_step]
+    first_failed = min((e.step_number for e in entries if _ended_it(e, execution)), default=len(entries))
+    dropped = [
+        e
+        for e in entries
+        if e.kind == "compensation" or e.error_type == "Cancelled" or (e.error and e.step_number >= first_failed)
+    ]
+    numbers = {entry.step_number for entry in dropped}
+    return [e for e in entries if e.step_number not in numbers], dropped
+
+
+def _ended_it(entry: JournalEntry, execution: Execution) -> bool:
+    """The workflow's error is the step's, word for word: nobody handled it."""
+    return bool(entry.error) and entry.error in execution.error
+
+
+def _reopen(execution: Execution, dropped: list[JournalEntry]) -> None:
+    now = SYSTEM_CLOCK.now()
+    reason = f"retried after: {execution.error or execution.reason or execution.status}"
+    execution.history.append(DroppedSteps(now, reason, list(dropped)))
+    execution.enter(Status.PENDING, now)
+    execution.output = NO_PAYLOAD
+    execution.error = execution.error_type = execution.traceback = execution.reason = execution.owner = ""
+    execution.finished_at = execution.crashes = execution.compensations = execution.journal_length = 0
+    execution.cancel_requested = False
+
+
+async def restart(store: Store, invocation_id: str) -> Steered:
+    """A new invocation with the same input, linked with the old one. InvalidStateError unless it has ended."""
+    while True:
+        execution, revision = await load(store, invocation_id)
+        if not is_terminal(execution.status):
+            raise impossible(execution, "restarted", "Only a workflow that has ended can be restarted.")
+        new_id = await start_again(store, execution)
+        execution.restarted_as = new_id
+        folded = [encode_entry(entry) for entry in execution.journal]
+        if await states.replace(store, execution, revision, folded) is not None:
+            return Steered(
+                new_id, Status.PENDING, changed=True, message=f"Started {new_id} with the input of {invocation_id}."
+            )
+
+
+async def delete(store: Store, invocation_id: str) -> Steered:
+    """Remove an ended workflow with its journal and index entry. InvalidStateError for one that has not ended."""
+    execution, revision = await load(store, invocation_id)
+    if not is_terminal(execution.status):
+        raise impossible(execution, "deleted", "Cancel it first.")
+    if not await states.delete(store, invocation_id, revision):
+        raise ConflictError(f"The workflow {invocation_id} was changed meanwhile; nothing was deleted.")
+    length = max(execution.total_steps, execution.journal_length)
+    await store.requests.exchange(
+        [
+            index.removal(store, index.entry(store.subjects, execution)),
+            *(journal.removal(store, invocation_id, length) if execution.journal_length else []),
+        ]
+    )
+    return Steered(invocation_id, "deleted", changed=True, message="Deleted.")

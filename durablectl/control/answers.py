@@ -1,0 +1,97 @@
+"""What comes in from outside: answers to awakeables, and signals."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from durablectl.control.loading import load
+from durablectl.control.steering import Steered, impossible, inside, set_safety_net
+from durablectl.errors import InvalidStateError
+from durablectl.model.clock import SYSTEM_CLOCK
+from durablectl.model.names import invocation_of_awakeable, validate_name
+from durablectl.model.records import NO_PAYLOAD, Awakeable, Payload, Signal
+from durablectl.model.status import Status, is_terminal
+from durablectl.model.values import encode_value, is_message
+from durablectl.storage import states
+from durablectl.storage.schemas import SchemaWriter
+from durablectl.storage.wake import poke, wake
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from durablectl.model.records import Execution
+    from durablectl.storage.store import Store
+
+
+async def resolve(store: Store, awakeable_id: str, value: Any = None) -> Steered:
+    """Answer an awakeable, whether or not the workflow waits for it yet.
+
+    Raises InvalidNameError, NotFoundError, InvalidValueError; InvalidStateError when it was answered before or the
+    workflow has ended.
+    """
+    payload = await _encode(store, value, f"the answer to {awakeable_id}")
+    return await _answer(store, awakeable_id, payload, "")
+
+
+async def reject(store: Store, awakeable_id: str, error: str) -> Steered:
+    """Answer an awakeable with an error, which the handler sees as StepError."""
+    return await _answer(store, awakeable_id, NO_PAYLOAD, error or "rejected")
+
+
+async def _answer(store: Store, awakeable_id: str, result: Payload, error: str) -> Steered:
+    def change(execution: Execution) -> None:
+        known = execution.awakeables.get(awakeable_id)
+        if known is not None and known.resolved:
+            raise InvalidStateError(f"The awakeable {awakeable_id} was answered before.")
+        name = awakeable_id.split(".")[1]
+        execution.awakeables[awakeable_id] = Awakeable(
+            awakeable_id,
+            execution.invocation_id,
+            resolved=True,
+            result=result,
+            error=error,
+            name=name,
+            created_at=SYSTEM_CLOCK.now(),
+        )
+
+    execution = await _bring(store, invocation_of_awakeable(awakeable_id), change)
+    done = "Rejected." if error else "Resolved."
+    return Steered(execution.invocation_id, execution.status, changed=True, message=done)
+
+
+async def signal(store: Store, invocation_id: str, name: str, value: Any = None) -> Steered:
+    """Send a signal; the workflow receives those of a name in the order sent. InvalidStateError when it has ended."""
+    validate_name("signal name", name)
+    payload = await _encode(store, value, f"the data of signal {name}")
+
+    def change(execution: Execution) -> None:
+        execution.signals_sent += 1
+        execution.signals.append(Signal(name, payload, SYSTEM_CLOCK.now(), execution.signals_sent))
+
+    execution = await _bring(store, invocation_id, change)
+    return Steered(invocation_id, execution.status, changed=True, message=f"Signal {execution.signals_sent} sent.")
+
+
+async def _bring(store: Store, invocation_id: str, change: Callable[[Execution], None]) -> Execution:
+    """Write what has come in, then get the workflow moving if it waits."""
+    while True:
+        execution, revision = await load(store, invocation_id)
+        if is_terminal(execution.status):
+            raise impossible(execution, "answered or signalled")
+        change(execution)
+        is_suspended = execution.status == Status.SUSPENDED
+        if is_suspended:
+            await set_safety_net(store, execution)
+        if await states.replace(store, execution, revision, inside(execution)) is None:
+            continue
+        if is_suspended:
+            await store.requests.exchange([wake(store, execution)])
+        elif execution.owner:
+            await poke(store, execution.owner, invocation_id)
+        return execution
+
+
+async def _encode(store: Store, value: Any, what: str) -> Payload:
+    if is_message(value):
+        await SchemaWriter(store).ensure(type(value))
+    return encode_value(value, what)

@@ -1,0 +1,181 @@
+"""Steering workflows. Each operation is one compare-and-set, repeated on whatever state stands when another was first.
+
+Where an operation needs a processor, a timer is set before the write and a wake command published after it: dying in
+between costs two seconds, not the workflow.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from durablectl.control.loading import load
+from durablectl.errors import InvalidStateError
+from durablectl.model.clock import SYSTEM_CLOCK
+from durablectl.model.ending import FOLD_LIMIT_BYTES, end, interrupted_children
+from durablectl.model.status import Status, is_terminal
+from durablectl.storage import index, journal, leases, states
+from durablectl.storage.ending import after_end
+from durablectl.storage.wake import SAFETY_NET_MICROSECONDS, poke, timer, wake
+
+if TYPE_CHECKING:
+    from durablectl.model.records import Execution, JournalEntry
+    from durablectl.storage.states import Stored
+    from durablectl.storage.store import Store
+
+SAFETY_NET = "steer"
+
+
+@dataclass(frozen=True)
+class Steered:
+    """What an operation did. ``changed`` is False when it was so already; ``message`` is a sentence about it."""
+
+    invocation_id: str
+    status: str
+    changed: bool
+    message: str
+
+    def to_json(self) -> dict[str, object]:
+        return {
+            "invocation_id": self.invocation_id,
+            "status": self.status,
+            "changed": self.changed,
+            "message": self.message,
+        }
+
+
+def impossible(execution: Execution, what: str, hint: str = "") -> InvalidStateError:
+    """The error for an operation that this status does not allow."""
+    return InvalidStateError(
+        f"The workflow {execution.invocation_id} is {execution.status} and cannot be {what}.", hint=hint
+    )
+
+
+async def pause(store: Store, invocation_id: str, reason: str = "") -> Steered:
+    """No further step is started; one in flight ends and is journaled.
+
+    Raises NotFoundError, and InvalidStateError for a workflow that has ended or is being cancelled.
+    """
+    while True:
+        execution, revision = await load(store, invocation_id)
+        if is_terminal(execution.status):
+            raise impossible(execution, "paused", "Only a workflow that has not ended can be paused.")
+        if execution.cancel_requested:
+            raise InvalidStateError(f"The workflow {invocation_id} is being cancelled and cannot be paused.")
+        if execution.status == Status.PAUSED:
+            return Steered(invocation_id, Status.PAUSED, changed=False, message="It was paused already.")
+        owner = execution.owner if execution.status == Status.RUNNING else ""
+        execution.enter(Status.PAUSED, SYSTEM_CLOCK.now())
+        execution.owner, execution.reason = owner, reason
+        if await states.replace(store, execution, revision, inside(execution)) is None:
+            continue
+        await store.requests.exchange(index.settlement(store, execution))
+        if owner:
+            await poke(store, owner, invocation_id)
+        return Steered(invocation_id, Status.PAUSED, changed=True, message="Paused.")
+
+
+async def resume(store: Store, invocation_id: str) -> Steered:
+    """Go on from the journal. Raises NotFoundError, and InvalidStateError for a workflow that has ended."""
+    while True:
+        execution, revision = await load(store, invocation_id)
+        if is_terminal(execution.status):
+            hint = "A failed or cancelled workflow goes on with `wf retry`."
+            raise impossible(execution, "resumed", "" if execution.status == Status.COMPLETED else hint)
+        if execution.status == Status.PENDING:
+            await store.requests.exchange([wake(store, execution)])
+        if execution.status != Status.PAUSED:
+            message = f"It is not paused, but {execution.status}."
+            return Steered(invocation_id, execution.status, changed=False, message=message)
+        in_flight = await leases.is_alive(store, execution.owner)
+        execution.enter(Status.RUNNING if in_flight else Status.PENDING, SYSTEM_CLOCK.now())
+        execution.reason, execution.crashes = "", 0
+        if not in_flight:
+            execution.owner = ""
+            await set_safety_net(store, execution)
+        if await states.replace(store, execution, revision, inside(execution)) is None:
+            continue
+        await store.requests.exchange(index.settlement(store, execution))
+        if in_flight:
+            await poke(store, execution.owner, invocation_id)
+        else:
+            await store.requests.exchange([wake(store, execution)])
+        return Steered(invocation_id, execution.status, changed=True, message="Resumed.")
+
+
+async def cancel(store: Store, invocation_id: str, reason: str = "", *, now: bool = False) -> Steered:
+    """End it: interrupt the step in flight and run the compensations, or with ``now`` skip them.
+
+    Raises NotFoundError, and InvalidStateError for a workflow that has completed or failed.
+    """
+    while True:
+        stored = await load(store, invocation_id)
+        execution = stored.execution
+        if execution.status == Status.CANCELLED:
+            return Steered(invocation_id, Status.CANCELLED, changed=False, message="It was cancelled already.")
+        if is_terminal(execution.status):
+            raise impossible(execution, "cancelled")
+        if execution.cancel_requested and not now:
+            await _call(store, execution)
+            return Steered(invocation_id, execution.status, changed=False, message="It is being cancelled already.")
+        has_run = execution.status == Status.RUNNING or bool(execution.owner)
+        if now or not (has_run or execution.compensations):
+            steered = await _cancel_here(store, stored, reason)
+        else:
+            steered = await _ask_to_cancel(store, stored, reason)
+        if steered is not None:
+            return steered
+
+
+async def _ask_to_cancel(store: Store, stored: Stored, reason: str) -> Steered | None:
+    """Leave it to a processor: only the handler knows its compensations."""
+    execution, revision = stored
+    execution.cancel_requested = True
+    execution.enter(Status.RUNNING, SYSTEM_CLOCK.now())
+    execution.reason = f"cancelling: {reason}" if reason else "cancelling"
+    await set_safety_net(store, execution)
+    if await states.replace(store, execution, revision, inside(execution)) is None:
+        return None
+    await store.requests.exchange(index.settlement(store, execution))
+    await _call(store, execution)
+    return Steered(execution.invocation_id, Status.RUNNING, changed=True, message="Cancelling.")
+
+
+async def _cancel_here(store: Store, stored: Stored, reason: str) -> Steered | None:
+    execution, revision = stored
+    owner = execution.owner
+    entries: list[JournalEntry] = execution.journal
+    if execution.attempt and not entries:
+        entries = await journal.read(store, execution.invocation_id)
+    encoded = [entry.encoded for entry in entries] if not execution.journal else inside(execution)
+    folded = encoded if sum(map(len, encoded)) <= FOLD_LIMIT_BYTES else []
+    end(execution, Status.CANCELLED, SYSTEM_CLOCK.now(), unfolded=0 if folded else len(entries))
+    execution.total_steps = max(execution.total_steps, len(entries))
+    execution.reason, execution.owner = reason, ""
+    if await states.replace(store, execution, revision, folded) is None:
+        return None
+    await after_end(store, execution, entries, interrupted_children(entries))
+    if owner:
+        await poke(store, owner, execution.invocation_id)
+    return Steered(execution.invocation_id, Status.CANCELLED, changed=True, message="Cancelled.")
+
+
+async def _call(store: Store, execution: Execution) -> None:
+    """Have a processor look: the one that runs it, or any."""
+    if await leases.is_alive(store, execution.owner):
+        await poke(store, execution.owner, execution.invocation_id)
+    else:
+        await store.requests.exchange([wake(store, execution)])
+
+
+async def set_safety_net(store: Store, execution: Execution) -> None:
+    """A wake in two seconds, should this process die after its next write."""
+    moment = SYSTEM_CLOCK.now() + SAFETY_NET_MICROSECONDS
+    await store.requests.exchange([timer(store, execution, moment, SAFETY_NET)])
+
+
+def inside(execution: Execution) -> list[bytes]:
+    """The encoded entries of a record that carries its journal."""
+    from durablectl.model.codec import encode_entry
+
+    return [encode_entry(entry) for entry in execution.journal]

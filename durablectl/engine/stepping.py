@@ -1,0 +1,100 @@
+"""Running one step to its end: attempts, back-off, and the journal entry."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from durablectl.engine.run import CANCELLED
+from durablectl.errors import InvalidValueError, StepError, StepTimeoutError
+from durablectl.model.clock import MICROSECONDS
+from durablectl.model.records import JournalEntry, Waiting
+from durablectl.model.values import encode_value, recorded
+
+if TYPE_CHECKING:
+    from durablectl.engine.attempts import Attempt
+    from durablectl.engine.run import Run
+
+TIMED_OUT = "TimeoutError"
+
+
+async def perform(run: Run, number: int, attempt: Attempt) -> Any:
+    """Run a step and journal its end; the value as a replay will see it, or StepError."""
+    if not run.window.is_open(number):
+        await run.window.wait(number)
+    entry = JournalEntry(number, attempt.step_type, attempt.kind, started_at=run.clock.now())
+    run.position.started(number, attempt.step_type)
+    try:
+        value = await _attempts(run, entry, attempt)
+        entry.finished_at = run.clock.now()
+        await run.append(entry)
+    except asyncio.CancelledError:
+        if run.is_cancelling and run.halted is None:
+            entry.error, entry.error_type, entry.finished_at = (
+                "interrupted by a cancellation",
+                CANCELLED,
+                run.clock.now(),
+            )
+            await run.append(entry)
+        raise
+    finally:
+        run.position.ended(number)
+    run.consume(entry)
+    if entry.error:
+        raise step_error(entry) from value
+    return recorded(value, entry.response)
+
+
+async def _attempts(run: Run, entry: JournalEntry, attempt: Attempt) -> Any:
+    """Try until there is a result or no try left; the value, or the last exception."""
+    earlier = run.retries.pop(entry.step_number, None)
+    if earlier is not None:
+        entry.attempts = earlier.attempt
+        await run.waits.back_off(earlier)
+    try:
+        entry.request, types = attempt.request(entry.step_number)
+    except InvalidValueError as error:
+        entry.attempts += 1
+        entry.error, entry.error_type = error.message, type(error).__name__
+        return error
+    for message_type in types:
+        run.note_type(message_type)
+    while True:
+        entry.attempts += 1
+        try:
+            value = await attempt.run()
+            entry.response = encode_value(value, f"the result of step {entry.step_number} {entry.step_type!r}")
+        except Exception as error:  # noqa: BLE001 - whatever the app's code raises
+            failure = attempt.failure(error)
+            delay = None if failure.terminal else failure.retry.delay(entry.attempts, run.resources.random)
+            if delay is None:
+                entry.error, entry.error_type = failure.message, failure.error_type
+                return error
+            until = run.clock.now() + int(delay * MICROSECONDS)
+        else:
+            if entry.response.type_name:
+                run.note_type(type(value))
+            return value
+        await run.waits.back_off(
+            Waiting("retry", entry.step_type, entry.step_number, until, entry.attempts, failure.message)
+        )
+
+
+def step_error(entry: JournalEntry) -> StepError:
+    """What the handler sees of a step that failed for good, now and on every replay."""
+    kind = StepTimeoutError if entry.error_type == TIMED_OUT else StepError
+    tries = (
+        ""
+        if not entry.attempts
+        else f" after {entry.attempts} attempts"
+        if entry.attempts > 1
+        else " at its first attempt"
+    )
+    return kind(
+        f"Step {entry.step_number} {entry.step_type!r} failed{tries}: {entry.error}",
+        step_number=entry.step_number,
+        step_type=entry.step_type,
+        attempts=entry.attempts,
+        error=entry.error,
+        error_type=entry.error_type,
+    )

@@ -1,0 +1,58 @@
+"""What becomes of a record when its workflow ends, whoever ends it."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from durablectl.model.records import Execution, JournalEntry
+    from durablectl.model.status import Status
+
+WAITS = frozenset({"sleep", "awakeable", "signal", "child"})
+"""Kinds of journal entries that are written when the wait begins, and again when it is over."""
+
+FOLD_LIMIT_BYTES = 256 * 1024
+"""A journal up to this size becomes part of the record; a bigger one stays where it is."""
+
+
+def end(execution: Execution, status: Status, moment: int, *, unfolded: int) -> None:
+    """Enter a terminal status; ``unfolded`` counts the journal entries that stay in the stream."""
+    execution.enter(status, moment)
+    execution.finished_at = moment
+    execution.current_step = -1
+    execution.current_step_type = ""
+    execution.waiting_for = None
+    execution.waits = []
+    execution.signals = []
+    execution.cancel_requested = False
+    execution.compensations = 0
+    execution.journal_length = unfolded
+    if execution.reason.startswith("cancelling"):
+        execution.reason = execution.reason.removeprefix("cancelling").removeprefix(": ")
+
+
+class Child(NamedTuple):
+    """A child workflow, as its parent's journal names it."""
+
+    invocation_id: str
+    handler: str
+
+
+def interrupted_children(entries: Sequence[JournalEntry]) -> list[Child]:
+    """The children to cancel with their parent: not known to have ended, and not started to outlive it ("send")."""
+    found: dict[str, str] = {}
+    spared: set[str] = set()
+    for entry in entries:
+        handler = entry.step_type.partition(":")[2]
+        if entry.kind == "spawn" and entry.response.data:
+            found[json.loads(entry.response.data)] = handler
+        elif entry.kind == "send" and entry.response.data:
+            spared.add(json.loads(entry.response.data))
+        elif entry.kind == "child" and entry.finished_at and entry.error_type != "Cancelled":
+            spared.add(entry.awaited_id)
+        elif entry.kind == "child":
+            found[entry.awaited_id] = handler
+    return [Child(child, handler) for child, handler in found.items() if child not in spared]

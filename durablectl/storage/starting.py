@@ -1,0 +1,100 @@
+"""The writes that start a workflow: index entry and command together, then the state."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from durablectl.errors import AlreadyExistsError
+from durablectl.model.codec import encode_command
+from durablectl.model.records import NO_PAYLOAD, Command, Payload, Waiting, pending
+from durablectl.storage import commands, index, states
+from durablectl.storage.requests import too_large
+from durablectl.storage.wake import scheduled
+
+if TYPE_CHECKING:
+    from durablectl.model.records import Execution
+    from durablectl.storage.states import Stored
+    from durablectl.storage.store import Store
+
+START_TIMER = "start"
+
+
+@dataclass(frozen=True)
+class StartCommand:
+    """What a workflow says of a child that it starts; ``start_at`` in microseconds, 0 for at once."""
+
+    handler: str
+    input: Payload = NO_PAYLOAD
+    partition_key: str = ""
+    start_at: int = 0
+    created_at: int = 0
+    is_awaited: bool = True
+
+
+def first_state(command: Command) -> Execution:
+    """The state that a start creates."""
+    execution = pending(command)
+    if command.start_at:
+        execution.waiting_for = Waiting("start", command.handler, -1, until=command.start_at)
+    return execution
+
+
+async def start_command(store: Store, command: Command) -> None:
+    """A state never stands without a command that will run it. Raises AlreadyExistsError, PayloadTooLargeError."""
+    execution = first_state(command)
+    limit = store.max_payload - store.record_headroom
+    size = len(encode_command(command))
+    if size > limit:
+        raise too_large(size, limit)
+    publication = commands.publication(store, command, command.invocation_id)
+    if command.start_at:
+        later = scheduled(store, command, command.start_at, START_TIMER)
+        publication = later._replace(headers={**(later.headers or {}), **(publication.headers or {})})
+    _, ack = await store.requests.exchange([index.addition(store, execution), publication])
+    if ack.get("duplicate"):
+        await _complete_other(store, ack["seq"])
+    elif await states.create(store, execution) is not None:
+        return
+    stored = await states.load(store, command.invocation_id)
+    ours = index.entry(store.subjects, execution)
+    if stored is None or index.entry(store.subjects, stored.execution) != ours:
+        await store.requests.exchange([index.removal(store, ours)])
+    if stored is None or stored.execution.start_token != command.start_token:
+        raise _refusal(command, stored)
+    # Otherwise it is our own start, stored by a processor that was faster, or by an earlier try.
+
+
+async def start_child(store: Store, start: StartCommand, child_id: str, parent: Execution) -> None:
+    """Start a child once, however often this is done: id and token follow from the parent's step."""
+    command = Command(
+        invocation_id=child_id,
+        handler=start.handler,
+        input=start.input,
+        partition_key=start.partition_key,
+        created_at=start.created_at,
+        start_token=hashlib.sha256(f"{parent.start_token}:{child_id}".encode()).hexdigest()[:16],
+        parent_id=parent.invocation_id,
+        parent_handler=parent.handler if start.is_awaited else "",
+        parent_partition_key=parent.partition_key,
+        start_at=start.start_at,
+    )
+    await start_command(store, command)
+
+
+async def _complete_other(store: Store, sequence: int) -> None:
+    """Another start of this id came first; if it died before its state, write that for it."""
+    first = await commands.at_sequence(store, sequence)
+    if first is not None:
+        execution = first_state(first)
+        if await states.create(store, execution) is not None:
+            await store.requests.exchange([index.addition(store, execution)])
+
+
+def _refusal(command: Command, stored: Stored | None) -> AlreadyExistsError:
+    status = "" if stored is None else f" ({stored.execution.handler}, {stored.execution.status})"
+    return AlreadyExistsError(
+        f"A workflow with the id {command.invocation_id} exists already{status}.",
+        hint=f"See it with `durablectl wf get {command.invocation_id}`, or choose another --id.",
+    )

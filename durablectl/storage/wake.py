@@ -1,0 +1,71 @@
+"""Getting an invocation moving: wake commands, timers, and a word to the processor that runs it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from durablectl.model.clock import MICROSECONDS
+from durablectl.model.codec import encode_command
+from durablectl.model.records import Command
+from durablectl.storage.requests import Request
+from durablectl.storage.store import purge_request
+
+if TYPE_CHECKING:
+    from durablectl.model.records import Execution
+    from durablectl.storage.store import Store
+
+SAFETY_NET_MICROSECONDS = 2 * MICROSECONDS
+
+
+def _command(execution: Execution) -> Command:
+    return Command(
+        execution.invocation_id,
+        execution.handler,
+        kind="wake",
+        partition_key=execution.partition_key,
+    )
+
+
+def wake(store: Store, execution: Execution, message_id: str = "") -> Request:
+    """The command that lets a processor look at the invocation; a needless one does nothing."""
+    subject = store.subjects.command(execution.handler, execution.partition_key)
+    headers = {"Nats-Msg-Id": message_id} if message_id else None
+    return Request(subject, encode_command(_command(execution)), headers)
+
+
+def wake_parent(store: Store, execution: Execution) -> Request:
+    """Tell the parent that its child has ended."""
+    handler, partition_key = execution.parent_handler, execution.parent_partition_key
+    command = Command(execution.parent_id, handler, kind="wake", partition_key=partition_key)
+    return Request(store.subjects.command(handler, partition_key), encode_command(command))
+
+
+def cancellation(store: Store, invocation_id: str, handler: str) -> Request:
+    """The command that cancels a child with its parent; it waits for a processor that has the handler."""
+    command = Command(invocation_id, handler, kind="cancel")
+    return Request(store.subjects.command(handler, ""), encode_command(command))
+
+
+def timer(store: Store, execution: Execution, moment: int, name: str = "wake") -> Request:
+    """A wake command that the server publishes at ``moment`` (microseconds); it replaces the timer of that name."""
+    return scheduled(store, _command(execution), moment, name)
+
+
+def scheduled(store: Store, command: Command, moment: int, name: str) -> Request:
+    """A command that the server publishes at ``moment``, whether or not any processor is there."""
+    at = datetime.fromtimestamp(moment / MICROSECONDS, UTC).isoformat(timespec="milliseconds")
+    headers = {
+        "Nats-Schedule": f"@at {at.replace('+00:00', 'Z')}",
+        "Nats-Schedule-Target": store.subjects.command(command.handler, command.partition_key),
+    }
+    return Request(store.subjects.timer(command.invocation_id, name), encode_command(command), headers)
+
+
+def timers_removal(store: Store, invocation_id: str) -> Request:
+    return purge_request(store, store.subjects.commands_stream, store.subjects.timer(invocation_id, "*"))
+
+
+async def poke(store: Store, processor_id: str, invocation_id: str) -> None:
+    """Tell a processor to look at the state again now. It may be lost: processors look from time to time anyway."""
+    await store.nats.publish(store.subjects.poke(processor_id), invocation_id.encode())
