@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from durablectl import control, query
 from durablectl.errors import UsageError
+from durablectl.model.clock import MICROSECONDS, SYSTEM_CLOCK
 from durablectl.model.retry import seconds
 from durablectl.query import Filters
 from durablectl.settings import Settings, resolve
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterable
     from datetime import timedelta
 
+    from durablectl.control import Steered
     from durablectl.query import StatsView, WorkflowPage, WorkflowView
     from durablectl.storage.store import Store
 
@@ -60,14 +62,16 @@ class Client:
         *,
         id: str | None = None,
         partition_key: str | None = None,
+        delay: float | timedelta | None = None,
     ) -> str:
-        """Start a workflow, named or given as the decorated function; its invocation id.
+        """Start a workflow, named or given as the decorated function, after ``delay`` seconds; its invocation id.
 
         ``input`` is a JSON value or a protobuf message. Returns once the start is stored and can be read. Raises
         AlreadyExistsError, InvalidNameError, InvalidValueError, PayloadTooLargeError.
         """
         name = handler if isinstance(handler, str) else getattr(handler, "name", "")
-        request = control.StartRequest(name, input, id, partition_key)
+        start_at = SYSTEM_CLOCK.now() + int(seconds(delay) * MICROSECONDS) if delay else 0
+        request = control.StartRequest(name, input, id, partition_key, start_at)
         return await control.start(self._store, request)
 
     async def result(self, invocation_id: str, *, timeout: float | timedelta | None = None) -> Any:
@@ -97,6 +101,49 @@ class Client:
     def watch(self, invocation_id: str) -> AsyncGenerator[WorkflowView, None]:
         """The workflow as it stands and after every change, until it has ended. Raises NotFoundError."""
         return query.watch_workflow(self._store, invocation_id)
+
+    async def pause(self, invocation_id: str, reason: str = "") -> Steered:
+        """Start no further step; one in flight ends and is journaled. Raises NotFoundError, InvalidStateError."""
+        return await control.pause(self._store, invocation_id, reason)
+
+    async def resume(self, invocation_id: str) -> Steered:
+        """Go on from the journal. Raises NotFoundError, InvalidStateError."""
+        return await control.resume(self._store, invocation_id)
+
+    async def cancel(self, invocation_id: str, reason: str = "", *, now: bool = False) -> Steered:
+        """Interrupt the step in flight, run the compensations (not with ``now``) and end as cancelled.
+
+        Raises NotFoundError, InvalidStateError. Returns when the cancellation is stored, not when it is done.
+        """
+        return await control.cancel(self._store, invocation_id, reason, now=now)
+
+    async def retry(self, invocation_id: str, *, from_step: int | None = None, restart: bool = False) -> Steered:
+        """Go on with a failed or cancelled workflow from its first unfinished step, or from ``from_step``.
+
+        With ``restart`` a new invocation with the same input is started; the result names it. Raises NotFoundError,
+        InvalidStateError, UsageError.
+        """
+        if restart:
+            if from_step is not None:
+                raise UsageError("A restart begins at the first step.", hint="Give either from_step or restart.")
+            return await control.restart(self._store, invocation_id)
+        return await control.retry(self._store, invocation_id, from_step=from_step)
+
+    async def delete(self, invocation_id: str) -> Steered:
+        """Remove a workflow that has ended. Raises NotFoundError, InvalidStateError."""
+        return await control.delete(self._store, invocation_id)
+
+    async def signal(self, invocation_id: str, name: str, value: Any = None) -> Steered:
+        """Send a signal. Raises NotFoundError, InvalidStateError, InvalidValueError."""
+        return await control.signal(self._store, invocation_id, name, value)
+
+    async def resolve(self, awakeable_id: str, value: Any = None) -> Steered:
+        """Answer an awakeable. Raises NotFoundError, InvalidStateError, InvalidValueError."""
+        return await control.resolve(self._store, awakeable_id, value)
+
+    async def reject(self, awakeable_id: str, error: str) -> Steered:
+        """Answer an awakeable with an error. Raises NotFoundError, InvalidStateError."""
+        return await control.reject(self._store, awakeable_id, error)
 
 
 def _many(value: str | Iterable[str]) -> Iterable[str]:

@@ -3,22 +3,40 @@
 from durablectl.control.again import delete, restart, retry
 from durablectl.control.answers import reject, resolve, signal
 from durablectl.control.outcome import Outcome, wait_for_outcome
+from durablectl.control.scheduling import (
+    ScheduleView,
+    create_schedule,
+    delete_schedule,
+    get_schedule,
+    list_schedules,
+    pause_schedule,
+    resume_schedule,
+    trigger_schedule,
+)
 from durablectl.control.start import StartRequest, start
 from durablectl.control.steering import Steered, cancel, pause, resume
 
 __all__ = [
     "Outcome",
+    "ScheduleView",
     "StartRequest",
     "Steered",
     "cancel",
+    "create_schedule",
     "delete",
+    "delete_schedule",
+    "get_schedule",
+    "list_schedules",
     "pause",
+    "pause_schedule",
     "reject",
     "resolve",
     "restart",
     "resume",
+    "resume_schedule",
     "retry",
     "signal",
     "start",
+    "trigger_schedule",
     "wait_for_outcome",
 ]

@@ -58,8 +58,8 @@ def split(
 ) -> tuple[list[JournalEntry], list[JournalEntry]]:
     """The entries to keep and those to drop.
 
-    Without ``from_step``: a failed step that ended the workflow is unfinished, and so is whatever failed beside or after
-    it, was interrupted, or compensated.
+    Without ``from_step``: a failed step that ended the workflow is unfinished, and so is whatever failed beside or
+    after it, was interrupted, or compensated.
     """
     if from_step is not None:
         return [e for e in entries if e.step_number < from_step], [e for e in entries if e.step_number >= from_step]

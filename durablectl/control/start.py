@@ -28,7 +28,8 @@ _TRIES = 3
 class StartRequest:
     """``input`` is a JSON value, a protobuf message, or None for no input; without ``invocation_id`` one is made.
 
-    ``start_at`` (microseconds since the epoch) delays the start; 0 starts at once.
+    ``start_at`` (microseconds since the epoch) delays the start; 0 starts at once. ``schedule`` names
+    the schedule that triggered it.
     """
 
     handler: str
@@ -36,6 +37,7 @@ class StartRequest:
     invocation_id: str | None = None
     partition_key: str | None = None
     start_at: int = 0
+    schedule: str = ""
 
 
 async def start(store: Store, request: StartRequest, clock: Clock = SYSTEM_CLOCK) -> str:
@@ -92,4 +94,5 @@ def _command(request: StartRequest, clock: Clock) -> Command:
         created_at=clock.now(),
         start_token=secrets.token_hex(8),
         start_at=request.start_at,
+        schedule=request.schedule,
     )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from durablectl.engine import finish
 from durablectl.engine.claim import claim
 from durablectl.engine.context import Context
+from durablectl.engine.firing import fire
 from durablectl.engine.halt import (
     FencedOut,
     Halt,
@@ -25,6 +26,7 @@ from durablectl.engine.steps import Step
 from durablectl.errors import AppError, NonDeterminismError, StepError, WorkflowTimeoutError
 from durablectl.model.values import decode_value, encode_value, is_message, parse_message
 from durablectl.storage import journal
+from durablectl.storage.schedules import FIRE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,6 +49,10 @@ async def work(resources: Resources, command: Command, delivery: Delivery, runni
 
     ``running`` is told of the run once it is claimed.
     """
+    if command.kind == FIRE:
+        await fire(resources, delivery, command.schedule)
+        await delivery.ack()
+        return
     claimed = await claim(resources, command, delivery)
     if claimed is None:
         await delivery.ack()

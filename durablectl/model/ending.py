@@ -34,6 +34,13 @@ def end(execution: Execution, status: Status, moment: int, *, unfolded: int) -> 
         execution.reason = execution.reason.removeprefix("cancelling").removeprefix(": ")
 
 
+def children(entries: Sequence[JournalEntry]) -> list[str]:
+    """The ids of the workflows that these steps started."""
+    started = [json.loads(e.response.data) for e in entries if e.kind in {"spawn", "send"} and e.response.data]
+    awaited = [entry.awaited_id for entry in entries if entry.kind == "child" and entry.awaited_id]
+    return list(dict.fromkeys([*started, *awaited]))
+
+
 class Child(NamedTuple):
     """A child workflow, as its parent's journal names it."""
 

@@ -5,10 +5,19 @@ from durablectl.query.listing import list_workflows
 from durablectl.query.processors import live_processors
 from durablectl.query.single import get_workflow
 from durablectl.query.stats import get_stats
-from durablectl.query.views import ProcessorView, StatsView, StepView, WaitingView, WorkflowPage, WorkflowView
+from durablectl.query.views import (
+    DroppedView,
+    ProcessorView,
+    StatsView,
+    StepView,
+    WaitingView,
+    WorkflowPage,
+    WorkflowView,
+)
 from durablectl.query.watching import watch_all, watch_workflow
 
 __all__ = [
+    "DroppedView",
     "Filters",
     "ProcessorView",
     "StatsView",

@@ -6,9 +6,10 @@ import heapq
 from typing import TYPE_CHECKING
 
 from durablectl.errors import UsageError
+from durablectl.query.building import payloads, workflow_view
 from durablectl.query.filters import Filters
 from durablectl.query.scanning import scan
-from durablectl.query.views import WorkflowPage, payloads, workflow_view
+from durablectl.query.views import WorkflowPage
 from durablectl.storage.schemas import load_schemas
 
 if TYPE_CHECKING:

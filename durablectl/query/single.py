@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from durablectl.errors import NotFoundError, NotProvisionedError
 from durablectl.model.names import validate_name
 from durablectl.model.status import Status, is_terminal
-from durablectl.query.views import WaitingView, WorkflowView, payloads, workflow_view
+from durablectl.query.building import payloads, workflow_view
+from durablectl.query.views import WaitingView, WorkflowView
 from durablectl.storage import journal, leases, states
 from durablectl.storage.provision import require_provisioned
 from durablectl.storage.schemas import load_schemas

@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING, Any
 from durablectl.model.clock import to_rfc3339
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-
-    from durablectl.model.records import Execution, JournalEntry, Payload, Waiting
-    from durablectl.model.schemas import Schemas
+    from collections.abc import Mapping, Sequence
 
 
 @dataclass(frozen=True)
 class StepView:
-    """A journaled step; ``request`` and ``response`` are JSON data."""
+    """A journaled step; ``request`` and ``response`` are JSON data.
+
+    A wait has ``finished_at`` 0 until it is over; ``until`` is when it ends by itself, ``awaited_id`` the awakeable,
+    child or signal that ends it.
+    """
 
     step_number: int
     step_type: str
@@ -31,6 +32,8 @@ class StepView:
     attempts: int
     started_at: int
     finished_at: int
+    until: int = 0
+    awaited_id: str = ""
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -44,6 +47,8 @@ class StepView:
             "attempts": self.attempts or None,
             "started_at": to_rfc3339(self.started_at),
             "finished_at": to_rfc3339(self.finished_at),
+            "until": to_rfc3339(self.until),
+            "awaited_id": self.awaited_id or None,
         }
 
 
@@ -54,6 +59,9 @@ class WaitingView:
     "retry": the step ``name`` failed ``attempt`` times, last with ``error``, and is tried again at ``until``.
     "processor": no live processor has registered the handler ``name``.
     "takeover": the processor ``name`` that ran it is gone, and no other has taken it over yet.
+    "start": it was started with a delay, and begins at ``until``.
+    "sleep", "awakeable", "signal", "child": it is suspended in the step ``name``, at most until ``until``;
+    ``awaited_id`` is the awakeable to resolve, or the child.
     """
 
     kind: str
@@ -62,6 +70,7 @@ class WaitingView:
     until: int = 0
     attempt: int = 0
     error: str = ""
+    awaited_id: str = ""
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -71,12 +80,32 @@ class WaitingView:
             "until": to_rfc3339(self.until),
             "attempt": self.attempt or None,
             "error": self.error or None,
+            "awaited_id": self.awaited_id or None,
+        }
+
+
+@dataclass(frozen=True)
+class DroppedView:
+    """What a retry has dropped from the journal."""
+
+    dropped_at: int
+    reason: str
+    steps: Sequence[StepView]
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "dropped_at": to_rfc3339(self.dropped_at),
+            "reason": self.reason,
+            "steps": [step.to_json() for step in self.steps],
         }
 
 
 @dataclass(frozen=True)
 class WorkflowView:
-    """One invocation. ``journal`` is None in a list; ``input``, ``output`` and ``workflow_state`` are JSON data."""
+    """One invocation; in a list ``journal`` and ``history`` are None.
+
+    ``input``, ``output`` and ``workflow_state`` are JSON data.
+    """
 
     invocation_id: str
     handler: str
@@ -101,7 +130,12 @@ class WorkflowView:
     finished_at: int
     parent_id: str
     revision: int
+    schedule: str = ""
+    restarted_from: str = ""
+    restarted_as: str = ""
+    children: Sequence[str] = ()
     journal: Sequence[StepView] | None = None
+    history: Sequence[DroppedView] | None = None
 
     def to_json(self) -> dict[str, Any]:
         result = {
@@ -128,9 +162,14 @@ class WorkflowView:
             "finished_at": to_rfc3339(self.finished_at),
             "parent_id": self.parent_id or None,
             "revision": self.revision,
+            "schedule": self.schedule or None,
+            "restarted_from": self.restarted_from or None,
+            "restarted_as": self.restarted_as or None,
         }
         if self.journal is not None:
+            result["children"] = list(self.children)
             result["journal"] = [step.to_json() for step in self.journal]
+            result["history"] = [dropped.to_json() for dropped in self.history or ()]
         return result
 
 
@@ -186,67 +225,3 @@ class ProcessorView:
             "busy": self.busy,
             "started_at": to_rfc3339(self.started_at),
         }
-
-
-def payloads(execution: Execution, entries: Sequence[JournalEntry]) -> Iterator[Payload]:
-    """Every value of a record and its journal, for finding the message types among them."""
-    yield execution.input
-    yield execution.output
-    yield from execution.workflow_state.values()
-    for entry in entries:
-        yield entry.request
-        yield entry.response
-
-
-def workflow_view(
-    execution: Execution, revision: int, schemas: Schemas, entries: Sequence[JournalEntry] | None = None
-) -> WorkflowView:
-    """The view of a record; with ``entries`` it has a journal."""
-    journal = None if entries is None else [_step_view(entry, schemas) for entry in entries]
-    return WorkflowView(
-        invocation_id=execution.invocation_id,
-        handler=execution.handler,
-        status=execution.status,
-        current_step=execution.current_step,
-        current_step_type=execution.current_step_type,
-        total_steps=max(execution.total_steps, len(execution.journal), len(journal or ())),
-        input=schemas.to_json(execution.input),
-        output=schemas.to_json(execution.output),
-        error=execution.error,
-        error_type=execution.error_type,
-        traceback=execution.traceback,
-        reason=execution.reason,
-        partition_key=execution.partition_key,
-        attempt=execution.attempt,
-        owner=execution.owner,
-        waiting_for=_waiting_view(execution.waiting_for),
-        workflow_state={key: schemas.to_json(value) for key, value in sorted(execution.workflow_state.items())},
-        created_at=execution.created_at,
-        started_at=execution.started_at,
-        updated_at=execution.updated_at,
-        finished_at=execution.finished_at,
-        parent_id=execution.parent_id,
-        revision=revision,
-        journal=journal,
-    )
-
-
-def _waiting_view(waiting: Waiting | None) -> WaitingView | None:
-    if waiting is None:
-        return None
-    return WaitingView(waiting.kind, waiting.name, waiting.step_number, waiting.until, waiting.attempt, waiting.error)
-
-
-def _step_view(entry: JournalEntry, schemas: Schemas) -> StepView:
-    return StepView(
-        step_number=entry.step_number,
-        step_type=entry.step_type,
-        kind=entry.kind,
-        request=schemas.to_json(entry.request),
-        response=schemas.to_json(entry.response),
-        error=entry.error,
-        error_type=entry.error_type,
-        attempts=entry.attempts,
-        started_at=entry.started_at,
-        finished_at=entry.finished_at,
-    )

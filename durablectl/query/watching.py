@@ -9,9 +9,10 @@ from durablectl.model.codec import decode_entry, decode_execution
 from durablectl.model.names import validate_name
 from durablectl.model.schemas import Schemas
 from durablectl.model.status import is_terminal
+from durablectl.query.building import payloads, workflow_view
 from durablectl.query.filters import Filters
-from durablectl.query.single import not_found
-from durablectl.query.views import WorkflowView, payloads, workflow_view
+from durablectl.query.single import not_found, with_processor
+from durablectl.query.views import WorkflowView
 from durablectl.storage.feed import follow
 from durablectl.storage.provision import require_provisioned
 from durablectl.storage.schemas import load_schemas
@@ -60,12 +61,16 @@ class _Watched:
 
 
 async def watch_workflow(store: Store, invocation_id: str) -> AsyncGenerator[WorkflowView, None]:
-    """The workflow as it stands, then again after every change, until it has ended. Raises NotFoundError."""
+    """The workflow as it stands, then again after every change, until it has ended. Raises NotFoundError.
+
+    Whether a processor is there for it is looked up for the first view only.
+    """
     validate_name("invocation id", invocation_id)
     await require_provisioned(store)
     subjects = store.subjects
     filters = [subjects.state(invocation_id), subjects.journal(invocation_id, "*")]
     watched = _Watched(store, invocation_id)
+    first = True
     async with follow(store, subjects.state_stream, filters) as feed:
         left = feed.snapshot
         if left == 0:
@@ -77,7 +82,9 @@ async def watch_workflow(store: Store, invocation_id: str) -> AsyncGenerator[Wor
                 continue
             if watched.execution is None:
                 raise not_found(invocation_id)
-            yield await watched.view(watched.execution)
+            view = await watched.view(watched.execution)
+            yield await with_processor(store, view) if first else view
+            first = False
             if is_terminal(watched.execution.status):
                 return
 

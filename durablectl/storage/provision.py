@@ -55,6 +55,7 @@ def stream_configurations(subjects: Subjects) -> list[dict[str, Any]]:
             "allow_direct": True,
             "allow_msg_ttl": True,
             "allow_msg_schedules": True,
+            "allow_rollup_hdrs": True,
             "duplicate_window": DUPLICATE_WINDOW_SECONDS * NANOSECONDS,
         },
         {

@@ -33,7 +33,7 @@ _HEARTBEAT = "100"
 class Delivery:
     """A command that JetStream handed out, until it is acknowledged or handed back."""
 
-    __slots__ = ("_store", "attempt", "consumer", "data", "reply", "sequence", "subject")
+    __slots__ = ("_store", "attempt", "consumer", "data", "moment", "reply", "sequence", "subject")
 
     def __init__(self, store: Store, message: Msg, consumer: str) -> None:
         self._store = store
@@ -46,6 +46,8 @@ class Delivery:
         """How many times JetStream has delivered this command; 1 is the first."""
         self.sequence = fields.stream_sequence
         """Its sequence in the stream COMMANDS."""
+        self.moment = fields.moment
+        """When it was stored, in microseconds."""
 
     async def ack(self) -> None:
         await self._answer(b"+ACK")

@@ -15,6 +15,9 @@ from durablectl.model.clock import MICROSECONDS
 NO_PARTITION = "~"
 """Stands for "no partition key" in a subject; not a character that a key may hold."""
 
+RECURRENCE = "~"
+"""Stands where the timers of an invocation have its id."""
+
 
 @dataclass(frozen=True)
 class Subjects:
@@ -118,6 +121,18 @@ class Subjects:
     def timer(self, invocation_id: str, name: str) -> str:
         return f"schedules{self._dash}.{invocation_id}.{name}"
 
+    def schedule(self, name: str) -> str:
+        """The record of a schedule."""
+        return f"durable{self._dash}.schedule.{name}"
+
+    def recurrence(self, name: str) -> str:
+        """The message schedule of a schedule, beside the timers of invocations."""
+        return f"schedules{self._dash}.{RECURRENCE}.{name}"
+
+    def fires(self, handler: str, name: str) -> str:
+        """Where a schedule's fires arrive: a partition of its own, which no key can be."""
+        return f"{self._commands_prefix}{handler}.{NO_PARTITION}{name}"
+
     def poke(self, processor_id: str) -> str:
         """Not stored by any stream."""
         return f"durable{self._dash}.poke.{processor_id}"
@@ -129,6 +144,7 @@ class Subjects:
             self._journal_prefix + ">",
             self._type_prefix + ">",
             f"durable{self._dash}.rejected.>",
+            f"durable{self._dash}.schedule.>",
         ]
 
     @cached_property

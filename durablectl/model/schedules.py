@@ -1,0 +1,98 @@
+"""Recurring starts: what a schedule is, and when it fires next."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from durablectl.errors import StorageError, UsageError
+from durablectl.model.clock import MICROSECONDS, to_datetime
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+SKIP, ALLOW = "skip", "allow"
+OVERLAPS = (SKIP, ALLOW)
+_CRON_FIELDS = 5
+CATCH_UP_MICROSECONDS = 60 * MICROSECONDS
+"""A fire that is taken up this much later than it was due is a catch-up."""
+
+
+@dataclass
+class Schedule:
+    """A recurring start. Either ``cron`` (five fields, in ``time_zone``) or ``every`` (seconds) is set.
+
+    ``fired``, ``skipped`` and ``caught_up`` count; times are microseconds since the epoch.
+    """
+
+    name: str
+    handler: str
+    input: Any = None
+    partition_key: str = ""
+    cron: str = ""
+    every: int = 0
+    time_zone: str = "UTC"
+    overlap: str = SKIP
+    paused: bool = False
+    created_at: int = 0
+    last_fired_at: int = 0
+    last_invocation_id: str = ""
+    fired: int = 0
+    skipped: int = 0
+    caught_up: int = 0
+
+    def expression(self) -> str:
+        """As nats-server takes it: its cron has seconds in front."""
+        return f"@every {self.every}s" if self.every else f"0 {self.cron}"
+
+    def next_after(self, moment: int) -> int:
+        """When it fires next after ``moment``; 0 while it is paused, or never."""
+        if self.paused:
+            return 0
+        if self.every:
+            step = self.every * MICROSECONDS
+            base = self.last_fired_at or self.created_at
+            return base + step * max(1, -(-(moment - base) // step))
+        return _next_of_cron(self.cron, self.time_zone, to_datetime(moment))
+
+    def encode(self) -> bytes:
+        return json.dumps(asdict(self)).encode()
+
+    @classmethod
+    def decode(cls, data: bytes, name: str) -> Schedule:
+        try:
+            return cls(**json.loads(data))
+        except (ValueError, TypeError) as error:
+            raise StorageError(f"The schedule {name} cannot be read: {error}.") from error
+
+
+def _next_of_cron(cron: str, time_zone: str, after: datetime) -> int:
+    from cronsim import CronSim
+
+    moments: Iterable[datetime] = CronSim(cron, after.astimezone(ZoneInfo(time_zone)))
+    following = next(iter(moments), None)
+    return 0 if following is None else int(following.timestamp() * MICROSECONDS)
+
+
+def check_cron(cron: str, time_zone: str) -> None:
+    """UsageError that says what is wrong with a cron expression or time zone."""
+    from cronsim import CronSimError
+
+    try:
+        ZoneInfo(time_zone)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise UsageError(f"There is no time zone {time_zone!r}.", hint="Use a name such as Europe/Berlin.") from error
+    if len(cron.split()) != _CRON_FIELDS:
+        raise UsageError(
+            f"The cron expression {cron!r} has {len(cron.split())} fields.",
+            hint="It needs five: minute, hour, day of month, month, day of week. Quote it in a shell.",
+        )
+    try:
+        following = _next_of_cron(cron, time_zone, datetime.now(ZoneInfo(time_zone)))
+    except CronSimError as error:
+        raise UsageError(f"The cron expression {cron!r} is wrong: {error}.") from error
+    if not following:
+        raise UsageError(f"The cron expression {cron!r} never fires.")
