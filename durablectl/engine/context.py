@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import uuid
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from durablectl.engine.attempts import Call, Local, step_name
 from durablectl.engine.children import SEND, SPAWN, StartChild
+from durablectl.engine.handles import Awakeable, ChildHandle, microseconds
 from durablectl.engine.run import COMPENSATION
 from durablectl.engine.steps import Awaiting, Gather, Race, Step
 from durablectl.engine.waits import AwakeableWait, ChildWait, SignalWait, Sleep
 from durablectl.errors import InvalidValueError, UsageError
-from durablectl.model.clock import MICROSECONDS, to_datetime
+from durablectl.model.clock import to_datetime
 from durablectl.model.names import awakeable_id_of, validate_invocation_id, validate_name
 from durablectl.model.retry import Retry, seconds
 from durablectl.model.values import decode_value, encode_value
 from durablectl.storage.starting import StartCommand
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
     from datetime import datetime, timedelta
 
     from durablectl.engine.log import ReplayLogger
@@ -27,36 +28,6 @@ if TYPE_CHECKING:
     from durablectl.engine.steps import Durable
 
 _T = TypeVar("_T")
-
-
-def _microseconds(duration: float | timedelta | None) -> int:
-    return 0 if duration is None else int(seconds(duration) * MICROSECONDS)
-
-
-class Awakeable(Awaiting[_T]):
-    """An awaitable answer; ``id`` is what the outside system needs to give it."""
-
-    __slots__ = ("id",)
-
-    def __init__(self, run: Run, wait: AwakeableWait, awakeable_id: str) -> None:
-        super().__init__(run, wait)
-        self.id = awakeable_id
-
-
-class ChildHandle:
-    """A child workflow that was spawned."""
-
-    def __init__(self, run: Run, handler: str, child_id: str) -> None:
-        self._run = run
-        self._handler = handler
-        self.id = child_id
-
-    def result(
-        self, response_type: type[_T] | None = None, *, timeout: float | timedelta | None = None
-    ) -> Awaiting[_T]:
-        """Await the child's output; StepError when it failed or was cancelled."""
-        wait = ChildWait(self._handler, self.id, None, _microseconds(timeout), response_type)
-        return Awaiting(self._run, wait)
 
 
 class Context:
@@ -117,6 +88,26 @@ class Context:
         )
         return Step(self._run, call, response_type)
 
+    @overload
+    def step(
+        self,
+        function: Callable[..., Awaitable[_T]],
+        *args: Any,
+        name: str | None = None,
+        retry: Retry | None = None,
+        timeout: float | timedelta | None = None,
+    ) -> Step[_T]: ...
+
+    @overload
+    def step(
+        self,
+        function: Callable[..., _T],
+        *args: Any,
+        name: str | None = None,
+        retry: Retry | None = None,
+        timeout: float | timedelta | None = None,
+    ) -> Step[_T]: ...
+
     def step(
         self,
         function: Callable[..., Any],
@@ -147,7 +138,7 @@ class Context:
 
     def sleep(self, duration: float | timedelta) -> Awaiting[None]:
         """Wait; longer than a second, the workflow is suspended and takes no slot. ``duration`` is in seconds."""
-        return Awaiting(self._run, Sleep("sleep", max(1, _microseconds(duration))))
+        return Awaiting(self._run, Sleep("sleep", max(1, microseconds(duration))))
 
     def awakeable(
         self, name: str, *, timeout: float | timedelta | None = None, response_type: type[_T] | None = None
@@ -162,7 +153,7 @@ class Context:
         self._awakeables[name] = count
         awakeable_id = awakeable_id_of(self.invocation_id, name, count)
         return Awakeable(
-            self._run, AwakeableWait(name, awakeable_id, _microseconds(timeout), response_type), awakeable_id
+            self._run, AwakeableWait(name, awakeable_id, microseconds(timeout), response_type), awakeable_id
         )
 
     def signal(
@@ -170,7 +161,7 @@ class Context:
     ) -> Awaiting[_T]:
         """Receive the next signal of this name, in the order sent; StepTimeoutError after ``timeout`` seconds."""
         validate_name("signal name", name)
-        return Awaiting(self._run, SignalWait(name, _microseconds(timeout), response_type))
+        return Awaiting(self._run, SignalWait(name, microseconds(timeout), response_type))
 
     def invoke(
         self,
@@ -186,7 +177,7 @@ class Context:
         Cancelling this workflow cancels the child.
         """
         start = self._start(workflow, input, partition_key, None, is_awaited=True)
-        return Awaiting(self._run, ChildWait(start.handler, "", start, _microseconds(timeout), response_type))
+        return Awaiting(self._run, ChildWait(start.handler, "", start, microseconds(timeout), response_type))
 
     async def spawn(
         self,
@@ -248,7 +239,7 @@ class Context:
         if payload.type_name:
             self._run.note_type(type(input))
         moment = self._run.clock.now()
-        start_at = moment + _microseconds(delay) if delay else 0
+        start_at = moment + microseconds(delay) if delay else 0
         return StartCommand(handler, payload, partition_key, start_at, moment, is_awaited)
 
     def set(self, key: str, value: Any) -> None:

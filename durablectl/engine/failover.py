@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING
 
 from durablectl.errors import ConnectionFailedError, StorageError
 from durablectl.model.status import Status
-from durablectl.storage import index, leases, states
+from durablectl.storage import commands, index, leases, states
 from durablectl.storage.feed import follow
 from durablectl.storage.provision import LEASE_SECONDS
 from durablectl.storage.wake import wake
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
+    from durablectl.model.records import Execution
     from durablectl.storage.store import Store
 
 _log = logging.getLogger(__name__)
@@ -25,14 +26,19 @@ _MARGIN_SECONDS = 0.5
 _AT_ONCE = 500
 
 
+def _was_dropped(execution: Execution) -> bool:
+    """Handed back by a processor that died before it called another."""
+    return execution.status == Status.PENDING and execution.attempt > 0
+
+
 class Failover:
     """Follows all leases. When one runs out, every survivor publishes the same wake commands; JetStream keeps one."""
 
-    def __init__(self, store: Store, processor_id: str) -> None:
+    def __init__(self, store: Store) -> None:
         self._store = store
-        self._id = processor_id
         self._renewed: dict[str, float] = {}
         self._reconnects = 0
+        self._may_have_orphans = True
         self._loop = asyncio.get_running_loop()
 
     async def run(self) -> None:
@@ -44,24 +50,30 @@ class Failover:
                 async for change in feed:
                     self._renewed[subjects.processor_of(change.subject)] = self._loop.time()
 
+    async def prepare(self, handlers: Iterable[str]) -> None:
+        """Before this processor takes commands: are there some in work? Their processors may be gone unseen.
+
+        An invocation that runs, or was dropped, has a command that is not acknowledged.
+        """
+        infos = [await commands.consumer_info(self._store, commands.consumer_name(handler)) for handler in handlers]
+        self._may_have_orphans = any(info and info["num_ack_pending"] for info in infos)
+
     async def _look(self) -> None:
-        is_first = True
         while True:
             await asyncio.sleep(_LOOK_SECONDS)
             self._forgive_outage()
             deadline = self._loop.time() - LEASE_SECONDS - _MARGIN_SECONDS
             silent = [processor for processor, renewed in self._renewed.items() if renewed < deadline]
-            if not (silent or is_first) or not self._store.is_connected:
+            if not (silent or self._may_have_orphans) or not self._store.is_connected:
                 continue
             try:
                 dead = {processor for processor in silent if not await leases.is_alive(self._store, processor)}
                 if dead:
                     await self._take_over(lambda owner, dead=dead: owner in dead)  # type: ignore[misc]
-                elif is_first:
-                    # Processors may have died before this one was there to see it.
+                elif self._may_have_orphans:
                     alive = {lease.processor_id for lease in await leases.live_processors(self._store)}
                     await self._take_over(lambda owner, alive=alive: owner not in alive)  # type: ignore[misc]
-                    is_first = False
+                    self._may_have_orphans = False
             except (ConnectionFailedError, StorageError) as error:
                 _log.warning("Could not look for workflows to take over, will try again: %s", error)
             else:
@@ -92,7 +104,8 @@ class Failover:
         orphans = [
             stored.execution
             for stored in found.values()
-            if stored.execution.status == Status.RUNNING and is_dead(stored.execution.owner)
+            if _was_dropped(stored.execution)
+            or (stored.execution.status == Status.RUNNING and is_dead(stored.execution.owner))
         ]
         await self._store.requests.exchange(
             [wake(self._store, e, f"takeover-{e.invocation_id}-{e.attempt}") for e in orphans]

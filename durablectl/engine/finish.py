@@ -6,7 +6,7 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from durablectl.engine.halt import Overtaken
+from durablectl.engine.halt import Overtaken, Paused
 from durablectl.errors import PayloadTooLargeError
 from durablectl.model.ending import FOLD_LIMIT_BYTES, end, interrupted_children
 from durablectl.model.records import NO_PAYLOAD
@@ -110,13 +110,18 @@ async def let_go(run: Run) -> None:
 
 
 async def hand_back(run: Run) -> None:
-    """Back to pending, for another processor."""
+    """Back to pending, for another processor, which a new command calls at once.
+
+    Handing the old command back would not do: nats-server forgets that when it is restarted.
+    """
 
     def change(execution: Execution) -> None:
         status = Status.PAUSED if execution.status == Status.PAUSED else Status.PENDING
         _leave(run, execution, status)
 
-    await _write(run, change)
+    execution = await _write(run, change)
+    if execution.status == Status.PENDING:
+        await run.store.requests.exchange([wake(run.store, execution)])
 
 
 def _leave(run: Run, execution: Execution, status: Status) -> None:
@@ -141,8 +146,10 @@ async def _end(
     folded = encoded if sum(map(len, encoded)) <= FOLD_LIMIT_BYTES else []
 
     def change(execution: Execution) -> None:
-        if status != Status.CANCELLED and (execution.cancel_requested or execution.status == Status.PAUSED):
+        if status != Status.CANCELLED and execution.cancel_requested:
             raise Overtaken
+        if status != Status.CANCELLED and execution.status == Status.PAUSED:
+            raise Paused
         end(execution, status, run.clock.now(), unfolded=0 if folded else len(entries))
         execution.total_steps = run.total
         execution.workflow_state = dict(run.workflow_state)

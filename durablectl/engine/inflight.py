@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from durablectl.engine.halt import FencedOut
+from durablectl.engine.position import VISIBLE_AFTER_SECONDS
 from durablectl.engine.worker import work
 from durablectl.errors import DurableError
 
@@ -128,6 +129,15 @@ class InFlight:
             await slot.delivery.hand_back(_RETRY_SECONDS)
         finally:
             del self._slots[command.invocation_id]
+
+    async def show_positions(self) -> None:
+        """Have every run write which step it is at, if it has been there for a while."""
+        while True:
+            await asyncio.sleep(VISIBLE_AFTER_SECONDS)
+            now = self._loop.time()
+            for slot in self._slots.values():
+                if slot.run is not None:
+                    slot.run.position.look(now)
 
     async def keep_alive(self) -> None:
         """Tell JetStream of every command in work that it is, three times within ack_wait; and look at the states.

@@ -73,10 +73,13 @@ class Processor:
         """
         await provision(self._store, replicas=self._options.replicas)
         await leases.renew(self._store, self._lease())
+        failover = Failover(self._store)
+        await failover.prepare(self._app.workflows)
         helpers = [
             self._helper(self._renew_lease()),
             self._helper(self._inflight.keep_alive()),
-            self._helper(Failover(self._store, self.id).run()),
+            self._helper(self._inflight.show_positions()),
+            self._helper(failover.run()),
         ]
         try:
             async with poked(self._store, self.id, self._inflight.poke):

@@ -42,6 +42,7 @@ class Run:
         self.resources = resources
         self.ownership = ownership
         self.clock = resources.clock
+        self.loop = asyncio.get_running_loop()
         self.invocation_id = execution.invocation_id
         self.handler = execution.handler
         self.attempt = execution.attempt
@@ -102,6 +103,11 @@ class Run:
         return self._recorded[min(self._recorded)] if self._recorded else None
 
     @property
+    def is_journaling(self) -> bool:
+        """Whether a result is on its way into the journal."""
+        return self._appending > 0
+
+    @property
     def stop_reason(self) -> Halt | None:
         """Why no new step may start, if that is so."""
         if self._is_pausing:
@@ -116,7 +122,7 @@ class Run:
         left = (self.deadline - self.clock.now()) / MICROSECONDS
         if left <= 0:
             raise TimedOut
-        self._deadline_timer = asyncio.get_running_loop().call_later(left, self.halt, TimedOut())
+        self._deadline_timer = self.loop.call_later(left, self.halt, TimedOut())
 
     def close(self) -> None:
         if self._deadline_timer is not None:
@@ -187,6 +193,11 @@ class Run:
         self.total += 1
         return number, entry
 
+    def begin_compensating(self) -> None:
+        """Number the compensations on from the last entry of the handler: the same on every replay."""
+        self.is_compensating = True
+        self.total = 1 + max((n for n, entry in self.entries.items() if entry.kind != COMPENSATION), default=-1)
+
     def consume(self, entry: JournalEntry) -> None:
         """The handler is about to see the end of this step."""
         self.moment = max(self.moment, entry.finished_at)
@@ -226,7 +237,7 @@ class Run:
             self._appending -= 1
             if self._interrupt_later and not self._appending:
                 self._interrupt_later = False
-                asyncio.get_running_loop().call_soon(self._interrupt)
+                self.loop.call_soon(self._interrupt)
         self.entries[entry.step_number] = entry
 
 

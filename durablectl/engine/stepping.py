@@ -26,19 +26,16 @@ async def perform(run: Run, number: int, attempt: Attempt) -> Any:
     run.position.started(number, attempt.step_type)
     try:
         value = await _attempts(run, entry, attempt)
-        entry.finished_at = run.clock.now()
-        await run.append(entry)
     except asyncio.CancelledError:
         if run.is_cancelling and run.halted is None:
-            entry.error, entry.error_type, entry.finished_at = (
-                "interrupted by a cancellation",
-                CANCELLED,
-                run.clock.now(),
-            )
+            entry.error, entry.error_type = "interrupted by a cancellation", CANCELLED
+            entry.finished_at = run.clock.now()
             await run.append(entry)
         raise
     finally:
         run.position.ended(number)
+    entry.finished_at = run.clock.now()
+    await run.append(entry)
     run.consume(entry)
     if entry.error:
         raise step_error(entry) from value

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -14,6 +13,8 @@ from durablectl.model.status import is_terminal
 from durablectl.storage import states
 
 if TYPE_CHECKING:
+    import asyncio
+
     from durablectl.engine.run import Run
     from durablectl.model.records import Execution, JournalEntry
 
@@ -69,7 +70,7 @@ class Waits:
 
     def __init__(self, run: Run) -> None:
         self._run = run
-        self._loop = asyncio.get_running_loop()
+        self._loop = run.loop
         self._open: dict[int, _Open] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._settling: asyncio.TimerHandle | None = None
@@ -171,6 +172,9 @@ class Waits:
         self._settling = None
         run = self._run
         if not self._open or run.halted is not None or not run.position.is_only(self._open):
+            return
+        if run.is_journaling:
+            self._settle()
             return
         if self._checking is not None and not self._checking.done():
             self._settle()

@@ -62,8 +62,6 @@ async def work(resources: Resources, command: Command, delivery: Delivery, runni
         crashed = claimed.crashed
         while not await _run_once(resources, claimed.ownership, running, about, crashed=crashed):
             crashed = False
-    except HandedBack:
-        await delivery.hand_back()
     except FencedOut as fenced:
         _log.warning("Fenced out, nothing more was written: the invocation is %s.", fenced, extra=about)
         await delivery.ack()
@@ -96,7 +94,6 @@ async def _run_once(
         except HandedBack:
             await finish.hand_back(run)
             _log.info("Handed back at step %d.", run.total, extra=about)
-            raise
     except Overtaken:
         return False
     finally:
@@ -149,7 +146,9 @@ async def _to_its_end(run: Run, workflow: Workflow, about: dict[str, str]) -> No
         _log.warning("Failed: %s", timeout, extra=about)
     except Halt:
         raise
-    except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - whatever the app's code raises
+    except (Exception, asyncio.CancelledError) as error:
+        if isinstance(error, asyncio.CancelledError) and not run.is_cancelling and _is_torn_down():
+            raise
         if run.is_cancelling:
             await _cancel(run, about)
             return
@@ -163,9 +162,15 @@ async def _to_its_end(run: Run, workflow: Workflow, about: dict[str, str]) -> No
         _log.debug("%s after %d steps.", execution.status.capitalize(), run.total, extra=about)
 
 
+def _is_torn_down() -> bool:
+    """Whether this process is ending, and not the workflow's own code cancelling something."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
 async def _cancel(run: Run, about: dict[str, str]) -> None:
     """Run the compensations, the last registered first, each a durable step; then end as cancelled."""
-    run.is_compensating = True
+    run.begin_compensating()
     failures = []
     while run.deferred:
         attempt: Attempt = run.deferred.pop()()

@@ -37,8 +37,12 @@ class _Plain:
         self._names = names
         self._get: Callable[[Any], tuple[Any, ...]] = attrgetter(*names)
 
-    def of(self, record: object) -> dict[str, Any]:
-        return dict(zip(self._names, self._get(record), strict=True))
+    def of(self, message: Message) -> dict[str, Any]:
+        return dict(zip(self._names, self._get(message), strict=True))
+
+    def set_in(self, record: object) -> dict[str, Any]:
+        """Without the fields that are empty or zero, as most are: the message has them so anyway."""
+        return {name: value for name, value in zip(self._names, self._get(record), strict=True) if value}
 
 
 _PLAIN_COMMAND = _Plain(
@@ -120,7 +124,7 @@ def _parse(message: _M, data: bytes, what: str) -> _M:
 
 def encode_command(command: Command) -> bytes:
     return pb.Command(
-        **_PLAIN_COMMAND.of(command),
+        **_PLAIN_COMMAND.set_in(command),
         args=command.input.data,
         input_type=command.input.type_name,
         kind=command.kind,
@@ -199,7 +203,7 @@ def encode_execution(execution: Execution, folded: Sequence[bytes] = ()) -> byte
 
 def _execution_message(execution: Execution) -> pb.ExecutionState:
     message = pb.ExecutionState(
-        **_PLAIN_EXECUTION.of(execution),
+        **_PLAIN_EXECUTION.set_in(execution),
         invocation_id=execution.invocation_id,
         current_state=execution.output.data,
         output_type=execution.output.type_name,
@@ -218,7 +222,9 @@ def _execution_message(execution: Execution) -> pb.ExecutionState:
     for key, awakeable in execution.awakeables.items():
         message.awakeables[key].CopyFrom(
             pb.AwakeableState(
-                **_PLAIN_AWAKEABLE.of(awakeable), result=awakeable.result.data, result_type=awakeable.result.type_name
+                **_PLAIN_AWAKEABLE.set_in(awakeable),
+                result=awakeable.result.data,
+                result_type=awakeable.result.type_name,
             )
         )
     if execution.signals:
@@ -235,29 +241,29 @@ def _execution_message(execution: Execution) -> pb.ExecutionState:
 
 
 def _waiting_message(waiting: Waiting) -> pb.Waiting:
-    return pb.Waiting(**_PLAIN_WAITING.of(waiting))
+    return pb.Waiting(**_PLAIN_WAITING.set_in(waiting))
 
 
 def decode_execution(data: bytes, invocation_id: str) -> Execution:
     """``invocation_id`` is the record's key; it stands in where the record does not name itself."""
     message = _parse(pb.ExecutionState(), data, f"The state of {invocation_id}")
-    types = message.workflow_state_types
-    return Execution(
-        **_PLAIN_EXECUTION.of(message),
-        invocation_id=message.invocation_id or invocation_id,
-        journal=[_entry(entry) for entry in message.journal],
-        output=Payload(message.current_state, message.output_type),
-        workflow_state={key: Payload(data, types.get(key, "")) for key, data in message.workflow_state.items()},
-        awakeables={key: _awakeable(value) for key, value in message.awakeables.items()},
-        input=Payload(message.input, message.input_type),
-        waiting_for=_waiting(message.waiting_for) if message.HasField("waiting_for") else None,
-        waits=[_waiting(waiting) for waiting in message.waits],
-        signals=[Signal(s.name, Payload(s.data, s.type), s.sent_at, s.number) for s in message.signals],
-        history=[
-            DroppedSteps(dropped.dropped_at, dropped.reason, [_entry(entry) for entry in dropped.entries])
-            for dropped in message.history
-        ],
-    )
+    # Only what is set: asking for each of the empty lists and maps costs more than all the rest.
+    given: dict[str, Any] = {descriptor.name: value for descriptor, value in message.ListFields()}
+    take = given.pop
+    types = take("workflow_state_types", {})
+    special = {
+        "invocation_id": take("invocation_id", invocation_id),
+        "output": Payload(take("current_state", b""), take("output_type", "")),
+        "input": Payload(take("input", b""), take("input_type", "")),
+        "workflow_state": {k: Payload(v, types.get(k, "")) for k, v in take("workflow_state", {}).items()},
+        "awakeables": {key: _awakeable(value) for key, value in take("awakeables", {}).items()},
+    }
+    for name, decode in _DECODERS.items():
+        if name in given:
+            special[name] = [decode(item) for item in take(name)]
+    if "waiting_for" in given:
+        special["waiting_for"] = _waiting(take("waiting_for"))
+    return Execution(**{**_ABSENT, **given, **special})
 
 
 def _waiting(message: pb.Waiting) -> Waiting:
@@ -266,3 +272,22 @@ def _waiting(message: pb.Waiting) -> Waiting:
 
 def _awakeable(message: pb.AwakeableState) -> Awakeable:
     return Awakeable(**_PLAIN_AWAKEABLE.of(message), result=Payload(message.result, message.result_type))
+
+
+def _signal(message: pb.Signal) -> Signal:
+    return Signal(message.name, Payload(message.data, message.type), message.sent_at, message.number)
+
+
+def _dropped(message: pb.DroppedSteps) -> DroppedSteps:
+    return DroppedSteps(message.dropped_at, message.reason, [_entry(entry) for entry in message.entries])
+
+
+_ABSENT = {"handler": "", "status": "", "current_step": 0}
+"""Where a record says nothing, and our own defaults for a new one are different."""
+
+_DECODERS: dict[str, Callable[[Any], Any]] = {
+    "journal": _entry,
+    "waits": _waiting,
+    "signals": _signal,
+    "history": _dropped,
+}

@@ -3,6 +3,7 @@
 from durablectl.query.filters import Filters
 from durablectl.query.listing import list_workflows
 from durablectl.query.processors import live_processors
+from durablectl.query.selecting import Selected, select, select_ids
 from durablectl.query.single import get_workflow
 from durablectl.query.stats import get_stats
 from durablectl.query.views import (
@@ -20,6 +21,7 @@ __all__ = [
     "DroppedView",
     "Filters",
     "ProcessorView",
+    "Selected",
     "StatsView",
     "StepView",
     "WaitingView",
@@ -29,6 +31,8 @@ __all__ = [
     "get_workflow",
     "list_workflows",
     "live_processors",
+    "select",
+    "select_ids",
     "watch_all",
     "watch_workflow",
 ]

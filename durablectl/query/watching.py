@@ -12,7 +12,6 @@ from durablectl.model.status import is_terminal
 from durablectl.query.building import payloads, workflow_view
 from durablectl.query.filters import Filters
 from durablectl.query.single import not_found, with_processor
-from durablectl.query.views import WorkflowView
 from durablectl.storage.feed import follow
 from durablectl.storage.provision import require_provisioned
 from durablectl.storage.schemas import load_schemas
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
     from durablectl.model.records import Execution, JournalEntry
+    from durablectl.query.views import WorkflowView
     from durablectl.storage.feed import Change
     from durablectl.storage.store import Store
 

@@ -192,6 +192,8 @@ class Feed:
         with contextlib.suppress(nats.errors.Error):
             if self._subscription is not None:
                 await self._subscription.unsubscribe()
+        if not self._store.is_connected:
+            return
         with contextlib.suppress(StorageError, ConnectionFailedError):
             await self._store.requests.call(f"{self._store.api}.CONSUMER.DELETE.{self._stream}.{self._consumer}")
 

@@ -101,7 +101,7 @@ class Requests:
         """
         deadline = self._loop.time() + self._timeout
         while True:
-            reply = await self.send(subject, payload, headers)
+            reply = await (await self._start_request(subject, payload, headers, None)).future
             try:
                 answer = _answer(reply, subject)
             except BusyError:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from durablectl.model.clock import MICROSECONDS
 
@@ -17,6 +17,14 @@ NO_PARTITION = "~"
 
 RECURRENCE = "~"
 """Stands where the timers of an invocation have its id."""
+
+_HOUR = 3600 * MICROSECONDS
+
+
+@lru_cache(maxsize=64)
+def _hour(number: int) -> str:
+    """Day and hour, as two tokens, of the hour that is so many after the epoch."""
+    return datetime.fromtimestamp(number * 3600, UTC).strftime("%Y%m%d.%H")
 
 
 @dataclass(frozen=True)
@@ -111,7 +119,7 @@ class Subjects:
 
     def index(self, group: str, moment: int, handler: str, partition_key: str, invocation_id: str) -> str:
         """The index entry of an invocation that entered the status group ``group`` at ``moment`` microseconds."""
-        hour = datetime.fromtimestamp(moment // MICROSECONDS, UTC).strftime("%Y%m%d.%H")
+        hour = _hour(moment // _HOUR)
         return f"{self._index_prefix}{group}.{hour}.{handler}.{partition_key or NO_PARTITION}.{invocation_id}"
 
     def rejected(self, sequence: int) -> str:
