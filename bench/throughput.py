@@ -85,7 +85,7 @@ class _Bare:
         self._queue: asyncio.Queue[Delivery] = asyncio.Queue()
 
     async def run(self, ids: list[str]) -> float:
-        pulls = Pulls(self._store, commands.consumer_name(HANDLER), self._queue.put_nowait, lambda: None)
+        pulls = Pulls(self._store, commands.consumer_name(HANDLER), self._queue.put_nowait, lambda: None, _nothing)
         await pulls.start()
         began = time.perf_counter()
 
@@ -117,6 +117,10 @@ class _Bare:
             [Request(completed), index.removal(opened, active), *journal.removal(opened, invocation_id, 3)]
         )
         await delivery.ack()
+
+
+async def _nothing() -> None:
+    """Nobody deletes the consumer here."""
 
 
 def measure(count: int, rounds: int) -> tuple[float, float]:

@@ -1,4 +1,4 @@
-"""What the tests of storage, engine and crashes share: running processors, waiting for conditions, looking underneath."""
+"""What the tests of storage, engine and crashes share: processors, conditions, a look underneath."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from durablectl import control, query
 from durablectl.engine.app import App
 from durablectl.engine.hosting import hosted
 from durablectl.engine.processor import Processor, ProcessorOptions
-from durablectl.model.codec import decode_entry
+from durablectl.model.codec import decode_entry, encode_command
 from durablectl.storage import commands, states
 from durablectl.storage.provision import provision
 from durablectl.storage.store import Store, open_store
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
     from durablectl.control import Outcome
-    from durablectl.model.records import JournalEntry
+    from durablectl.model.records import Command, JournalEntry
     from durablectl.query import WorkflowView
     from durablectl.settings import Settings
 
@@ -99,6 +99,13 @@ async def start(store: Store, handler: Any, input: Any = None, *, id: str | None
     return await control.start(store, control.StartRequest(name, input, id))
 
 
+async def publish_command(store: Store, command: Command, message_id: str = "", subject: str = "") -> None:
+    """A command as a client that dies right afterwards leaves it, or on any ``subject`` as a stranger might."""
+    headers = {"Nats-Msg-Id": message_id} if message_id else None
+    subject = subject or store.subjects.command(command.handler, command.partition_key)
+    await store.requests.publish(subject, encode_command(command), headers)
+
+
 async def outcome(store: Store, invocation_id: str, timeout: float = 15) -> Outcome:
     return await control.wait_for_outcome(store, invocation_id, timeout)
 
@@ -169,6 +176,18 @@ async def consumer(store: Store, handler: Any) -> dict[str, Any]:
     info = await commands.consumer_info(store, commands.consumer_name(handler.name))
     assert info is not None
     return info
+
+
+async def standing_still(store: Store) -> None:
+    """Until nothing more arrives in the stream of states and journals: what a dead process had sent is stored."""
+    seen = [-1]
+
+    async def unchanged() -> bool:
+        answer = await store.requests.call(f"{store.api}.STREAM.INFO.{store.subjects.state_stream}")
+        seen.append(answer["state"]["last_seq"])
+        return seen[-1] == seen[-2]
+
+    await until(unchanged, every=0.2)
 
 
 async def commands_left(store: Store) -> int:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, TypeVar, get_type_hints, overload
 
 import typer
 
+from durablectl.cli.completing import complete_from
 from durablectl.cli.output import Output, OutputFormat, is_decorated, warn
 from durablectl.errors import UsageError
 from durablectl.settings import DEFAULT_URL, resolve
@@ -58,7 +59,7 @@ def with_connection(function: Callable[..., R]) -> Callable[..., R]:
         return {"settings": settings}
 
     added = [
-        _option(
+        option(
             parameter,
             str | None,
             None,
@@ -66,7 +67,7 @@ def with_connection(function: Callable[..., R]) -> Callable[..., R]:
         )
         for parameter, _, metavar, flags, text, variable in rows
     ]
-    return _extend(function, "settings", added, provide)
+    return extend(function, "settings", added, provide)
 
 
 @overload
@@ -93,22 +94,27 @@ def with_output(
         return {"output": _chosen(values["output_format"], formats, json=values["json_output"])}
 
     added = [
-        _option(
+        option(
             "output_format",
             str | None,
             None,
             typer.Option(
-                "--output", "-o", metavar=names, help=f"Output format (default {formats[0]}).", rich_help_panel="Output"
+                "--output",
+                "-o",
+                metavar=names,
+                help=f"Output format (default {formats[0]}).",
+                rich_help_panel="Output",
+                autocompletion=complete_from(formats),
             ),
         ),
-        _option(
+        option(
             "json_output",
             bool,
             False,  # noqa: FBT003  # the default of the option
             typer.Option("--json", help="The same as -o json.", rich_help_panel="Output"),
         ),
     ]
-    return _extend(function, "output", added, provide)
+    return extend(function, "output", added, provide)
 
 
 def _chosen(given: str | None, formats: Sequence[OutputFormat], *, json: bool) -> Output:
@@ -120,13 +126,13 @@ def _chosen(given: str | None, formats: Sequence[OutputFormat], *, json: bool) -
     return Output(format=OutputFormat(name), decorated=is_decorated(sys.stdout))
 
 
-def _option(name: str, annotation: Any, default: object, info: Any) -> inspect.Parameter:
+def option(name: str, annotation: Any, default: object, info: Any) -> inspect.Parameter:
     return inspect.Parameter(
         name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[annotation, info]
     )
 
 
-def _extend(
+def extend(
     function: Callable[..., R],
     provided: str,
     added: Sequence[inspect.Parameter],

@@ -25,6 +25,7 @@ stderr_is_json: ContextVar[bool] = ContextVar("stderr_is_json", default=False)
 """Whether errors and warnings are JSON objects, one a line; set for the time of a command."""
 
 _CONTROL = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"}
+_CONTROL |= {code: f"\\u{code:04x}" for code in (0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2066, 0x206A))}
 
 
 class OutputFormat(StrEnum):
@@ -81,7 +82,10 @@ def is_coloured(stream: IO[str]) -> bool:
 
 
 def printable(text: str) -> str:
-    """Control characters as visible escapes, so that stored data cannot drive the terminal; newline and tab stay."""
+    """Control and direction characters as visible escapes, so that stored data cannot drive the terminal.
+
+    Newline and tab stay.
+    """
     return text.translate(_CONTROL)
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from durablectl.cli.boundary import INTERRUPTED
 from durablectl.errors import DurableError
 from durablectl.settings import Settings
 
@@ -121,25 +123,16 @@ async def _watch(server: EmbeddedServer) -> None:
 
 @contextlib.contextmanager
 def stop_signals() -> Iterator[asyncio.Event]:
-    """An event that the first SIGINT or SIGTERM sets; a second one ends the process at once."""
+    """An event that the first SIGINT or SIGTERM sets; a second one ends the process at once, as a crash would."""
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
-    numbers = (signal.SIGINT, signal.SIGTERM)
 
-    def restore() -> None:
-        for number in numbers:
-            loop.remove_signal_handler(number)
-
-    def first() -> None:
+    def received() -> None:
+        if stop.is_set():
+            os._exit(INTERRUPTED)  # what is journaled is safe, and the server does not outlive its parent
         stop.set()
-        restore()
 
-    # Not on Windows, where Ctrl-C cancels the command instead.
-    with contextlib.suppress(NotImplementedError):
-        for number in numbers:
-            loop.add_signal_handler(number, first)
-    try:
-        yield stop
-    finally:
-        with contextlib.suppress(NotImplementedError):
-            restore()
+    with contextlib.suppress(NotImplementedError):  # Windows, where Ctrl-C cancels the command instead
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, received)
+    yield stop

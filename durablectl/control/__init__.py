@@ -14,7 +14,7 @@ from durablectl.control.scheduling import (
     trigger_schedule,
 )
 from durablectl.control.start import StartRequest, start
-from durablectl.control.steering import Steered, cancel, pause, resume
+from durablectl.control.steering import Steered, cancel, pause, resume, until_cancelled
 
 __all__ = [
     "Outcome",
@@ -38,5 +38,6 @@ __all__ = [
     "signal",
     "start",
     "trigger_schedule",
+    "until_cancelled",
     "wait_for_outcome",
 ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from durablectl.control.loading import load
@@ -10,6 +12,8 @@ from durablectl.control.steering import Steered, impossible, set_safety_net
 from durablectl.errors import ConflictError, UsageError
 from durablectl.model.clock import SYSTEM_CLOCK
 from durablectl.model.codec import encode_entry
+from durablectl.model.ending import FOLD_LIMIT_BYTES, WAITS, interrupted_children
+from durablectl.model.ending import children as children_of
 from durablectl.model.records import NO_PAYLOAD, DroppedSteps
 from durablectl.model.status import Status, is_terminal
 from durablectl.storage import index, journal, states
@@ -50,7 +54,9 @@ async def retry(store: Store, invocation_id: str, *, from_step: int | None = Non
         if await states.replace(store, execution, revision, folded) is None:
             continue
         await store.requests.exchange([*index.settlement(store, execution), wake(store, execution)])
-        return Steered(invocation_id, Status.PENDING, changed=True, message=f"Retrying from step {len(kept)}.")
+        recorded = {entry.step_number for entry in kept if entry.finished_at or entry.kind not in WAITS}
+        first = next(number for number in itertools.count() if number not in recorded)
+        return Steered(invocation_id, Status.PENDING, changed=True, message=f"Retrying from step {first}.")
 
 
 def split(
@@ -59,15 +65,21 @@ def split(
     """The entries to keep and those to drop.
 
     Without ``from_step``: a failed step that ended the workflow is unfinished, and so is whatever failed beside or
-    after it, was interrupted, or compensated.
+    after it, was interrupted, or compensated. Children that were cancelled with the workflow are started anew.
     """
+    children = {child.invocation_id for child in interrupted_children(entries)}
+    anew = {e.step_number for e in entries if children.intersection(children_of([e]))}
     if from_step is not None:
-        return [e for e in entries if e.step_number < from_step], [e for e in entries if e.step_number >= from_step]
+        anew.update(e.step_number for e in entries if e.step_number >= from_step)
+        return [e for e in entries if e.step_number not in anew], [e for e in entries if e.step_number in anew]
     first_failed = min((e.step_number for e in entries if _ended_it(e, execution)), default=len(entries))
     dropped = [
         e
         for e in entries
-        if e.kind == "compensation" or e.error_type == "Cancelled" or (e.error and e.step_number >= first_failed)
+        if e.step_number in anew
+        or e.kind == "compensation"
+        or e.error_type == "Cancelled"
+        or (e.error and e.step_number >= first_failed)
     ]
     numbers = {entry.step_number for entry in dropped}
     return [e for e in entries if e.step_number not in numbers], dropped
@@ -82,6 +94,7 @@ def _reopen(execution: Execution, dropped: list[JournalEntry]) -> None:
     now = SYSTEM_CLOCK.now()
     reason = f"retried after: {execution.error or execution.reason or execution.status}"
     execution.history.append(DroppedSteps(now, reason, list(dropped)))
+    _fit(execution.history)
     execution.enter(Status.PENDING, now)
     execution.output = NO_PAYLOAD
     execution.error = execution.error_type = execution.traceback = execution.reason = execution.owner = ""
@@ -89,19 +102,33 @@ def _reopen(execution: Execution, dropped: list[JournalEntry]) -> None:
     execution.cancel_requested = False
 
 
+def _fit(history: list[DroppedSteps]) -> None:
+    """Requests and results that would make the record too big are forgotten, the oldest first."""
+    room = FOLD_LIMIT_BYTES // 2
+    for dropped in reversed(history):
+        room -= sum(len(entry.request.data) + len(entry.response.data) for entry in dropped.entries)
+        if room < 0:
+            dropped.entries = [replace(e, request=NO_PAYLOAD, response=NO_PAYLOAD) for e in dropped.entries]
+
+
 async def restart(store: Store, invocation_id: str) -> Steered:
     """A new invocation with the same input, linked with the old one. InvalidStateError unless it has ended."""
-    while True:
-        execution, revision = await load(store, invocation_id)
-        if not is_terminal(execution.status):
-            raise impossible(execution, "restarted", "Only a workflow that has ended can be restarted.")
-        new_id = await start_again(store, execution)
+    execution, revision = await load(store, invocation_id)
+    if not is_terminal(execution.status):
+        raise impossible(execution, "restarted", "Only a workflow that has ended can be restarted.")
+    new_id = await start_again(store, execution)
+    while is_terminal(execution.status):
         execution.restarted_as = new_id
         folded = [encode_entry(entry) for entry in execution.journal]
         if await states.replace(store, execution, revision, folded) is not None:
-            return Steered(
-                new_id, Status.PENDING, changed=True, message=f"Started {new_id} with the input of {invocation_id}."
-            )
+            break
+        # Someone deleted it, retried it, or restarted it too: the new one runs in any case and names its origin.
+        stored = await states.load(store, invocation_id)
+        if stored is None:
+            break
+        execution, revision = stored
+    message = f"Started {new_id} with the input of {invocation_id}."
+    return Steered(new_id, Status.PENDING, changed=True, message=message, restarted_from=invocation_id)
 
 
 async def delete(store: Store, invocation_id: str) -> Steered:
@@ -109,7 +136,7 @@ async def delete(store: Store, invocation_id: str) -> Steered:
     execution, revision = await load(store, invocation_id)
     if not is_terminal(execution.status):
         raise impossible(execution, "deleted", "Cancel it first.")
-    if not await states.delete(store, invocation_id, revision):
+    if not await states.delete(store, execution, revision):
         raise ConflictError(f"The workflow {invocation_id} was changed meanwhile; nothing was deleted.")
     length = max(execution.total_steps, execution.journal_length)
     await store.requests.exchange(

@@ -11,6 +11,7 @@ from durablectl.model.clock import SYSTEM_CLOCK
 from durablectl.model.names import invocation_of_awakeable, validate_name
 from durablectl.model.records import NO_PAYLOAD, Awakeable, Payload, Signal
 from durablectl.model.status import Status, is_terminal
+from durablectl.model.text import storable
 from durablectl.model.values import encode_value, is_message
 from durablectl.storage import states
 from durablectl.storage.schemas import SchemaWriter
@@ -35,7 +36,7 @@ async def resolve(store: Store, awakeable_id: str, value: Any = None) -> Steered
 
 async def reject(store: Store, awakeable_id: str, error: str) -> Steered:
     """Answer an awakeable with an error, which the handler sees as StepError."""
-    return await _answer(store, awakeable_id, NO_PAYLOAD, error or "rejected")
+    return await _answer(store, awakeable_id, NO_PAYLOAD, storable(error) or "rejected")
 
 
 async def _answer(store: Store, awakeable_id: str, result: Payload, error: str) -> Steered:
@@ -55,8 +56,10 @@ async def _answer(store: Store, awakeable_id: str, result: Payload, error: str) 
         )
 
     execution = await _bring(store, invocation_of_awakeable(awakeable_id), change)
-    done = "Rejected." if error else "Resolved."
-    return Steered(execution.invocation_id, execution.status, changed=True, message=done)
+    done = "Rejected" if error else "Resolved"
+    is_early = execution.status == Status.SUSPENDED and all(w.awaited_id != awakeable_id for w in execution.waits)
+    message = f"{done}; the workflow does not wait for {awakeable_id} yet." if is_early else f"{done}."
+    return Steered(execution.invocation_id, execution.status, changed=True, message=message)
 
 
 async def signal(store: Store, invocation_id: str, name: str, value: Any = None) -> Steered:

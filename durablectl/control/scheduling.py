@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from durablectl.control.start import StartRequest, start
-from durablectl.errors import AlreadyExistsError, NotFoundError, UsageError
+from durablectl.errors import AlreadyExistsError, NotFoundError, StorageError, UsageError
 from durablectl.model.clock import SYSTEM_CLOCK, to_rfc3339
 from durablectl.model.names import validate_name
 from durablectl.model.schedules import OVERLAPS, SKIP, Schedule, check_cron
@@ -103,7 +103,11 @@ async def create_schedule(
         raise AlreadyExistsError(
             f"A schedule {name} exists already.", hint=f"Delete it first: durablectl schedule delete {name}"
         )
-    view, _ = await _change(store, name, paused=False)
+    try:
+        view, _ = await _change(store, name, paused=False)
+    except StorageError:
+        await store.requests.exchange([schedules.removal(store, name)])
+        raise
     return view
 
 

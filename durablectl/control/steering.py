@@ -6,14 +6,16 @@ between costs two seconds, not the workflow.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from durablectl.control.loading import load
+from durablectl.control.outcome import wait_for_outcome
 from durablectl.errors import InvalidStateError
 from durablectl.model.clock import SYSTEM_CLOCK
 from durablectl.model.ending import FOLD_LIMIT_BYTES, end, interrupted_children
 from durablectl.model.status import Status, is_terminal
+from durablectl.model.text import storable
 from durablectl.storage import index, journal, leases, states
 from durablectl.storage.ending import after_end
 from durablectl.storage.wake import SAFETY_NET_MICROSECONDS, poke, timer, wake
@@ -28,12 +30,16 @@ SAFETY_NET = "steer"
 
 @dataclass(frozen=True)
 class Steered:
-    """What an operation did. ``changed`` is False when it was so already; ``message`` is a sentence about it."""
+    """What an operation did. ``changed`` is False when it was so already; ``message`` is a sentence about it.
+
+    Of a restart, ``invocation_id`` and ``status`` are those of the new invocation, and ``restarted_from`` is the old.
+    """
 
     invocation_id: str
     status: str
     changed: bool
     message: str
+    restarted_from: str = ""
 
     def to_json(self) -> dict[str, object]:
         return {
@@ -41,6 +47,7 @@ class Steered:
             "status": self.status,
             "changed": self.changed,
             "message": self.message,
+            "restarted_from": self.restarted_from or None,
         }
 
 
@@ -66,13 +73,18 @@ async def pause(store: Store, invocation_id: str, reason: str = "") -> Steered:
             return Steered(invocation_id, Status.PAUSED, changed=False, message="It was paused already.")
         owner = execution.owner if execution.status == Status.RUNNING else ""
         execution.enter(Status.PAUSED, SYSTEM_CLOCK.now())
-        execution.owner, execution.reason = owner, reason
+        execution.owner, execution.reason = owner, storable(reason)
         if await states.replace(store, execution, revision, inside(execution)) is None:
             continue
         await store.requests.exchange(index.settlement(store, execution))
+        message = "Paused."
         if owner:
             await poke(store, owner, invocation_id)
-        return Steered(invocation_id, Status.PAUSED, changed=True, message="Paused.")
+            if execution.current_step >= 0:
+                message = (
+                    f"Paused; step {execution.current_step} {execution.current_step_type} is in flight and ends first."
+                )
+        return Steered(invocation_id, Status.PAUSED, changed=True, message=message)
 
 
 async def resume(store: Store, invocation_id: str) -> Steered:
@@ -127,12 +139,21 @@ async def cancel(store: Store, invocation_id: str, reason: str = "", *, now: boo
             return steered
 
 
+async def until_cancelled(store: Store, steered: Steered, timeout: float | None = None) -> Steered:
+    """What came of a cancellation, once the compensations have run. WaitTimeoutError after ``timeout`` seconds."""
+    if steered.status == Status.CANCELLED:
+        return steered
+    execution = (await wait_for_outcome(store, steered.invocation_id, timeout)).execution
+    message = f"Cancelled, but a compensation failed: {execution.error}" if execution.error else "Cancelled."
+    return replace(steered, status=execution.status, message=message)
+
+
 async def _ask_to_cancel(store: Store, stored: Stored, reason: str) -> Steered | None:
     """Leave it to a processor: only the handler knows its compensations."""
     execution, revision = stored
     execution.cancel_requested = True
     execution.enter(Status.RUNNING, SYSTEM_CLOCK.now())
-    execution.reason = f"cancelling: {reason}" if reason else "cancelling"
+    execution.reason = storable(f"cancelling: {reason}" if reason else "cancelling")
     await set_safety_net(store, execution)
     if await states.replace(store, execution, revision, inside(execution)) is None:
         return None
@@ -151,7 +172,7 @@ async def _cancel_here(store: Store, stored: Stored, reason: str) -> Steered | N
     folded = encoded if sum(map(len, encoded)) <= FOLD_LIMIT_BYTES else []
     end(execution, Status.CANCELLED, SYSTEM_CLOCK.now(), unfolded=0 if folded else len(entries))
     execution.total_steps = max(execution.total_steps, len(entries))
-    execution.reason, execution.owner = reason, ""
+    execution.reason, execution.owner = storable(reason), ""
     if await states.replace(store, execution, revision, folded) is None:
         return None
     await after_end(store, execution, entries, interrupted_children(entries))

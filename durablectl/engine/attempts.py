@@ -12,6 +12,7 @@ from durablectl.engine.threads import run_in_thread
 from durablectl.errors import ConnectionFailedError, InvalidValueError, TerminalError, UsageError
 from durablectl.model.records import NO_PAYLOAD, Payload
 from durablectl.model.retry import STEP_RETRY, TRANSPORT_RETRY, Retry
+from durablectl.model.text import message_of
 from durablectl.model.values import decode_value, encode_value, is_message, message_to_json, parse_message
 from durablectl.storage import services
 
@@ -46,7 +47,7 @@ class Attempt(Protocol):
 
     async def run(self) -> Any: ...
 
-    def failure(self, error: Exception) -> Failure: ...
+    def failure(self, error: BaseException) -> Failure: ...
 
 
 class TransportError(Exception):
@@ -114,12 +115,14 @@ class Call:
             return parse_message(decode_value(Payload(reply.data)), self._response_type)
         return decode_value(Payload(reply.data, self._response_type.DESCRIPTOR.full_name), self._response_type)
 
-    def failure(self, error: Exception) -> Failure:
+    def failure(self, error: BaseException) -> Failure:
         if isinstance(error, (TransportError, TimeoutError, ConnectionFailedError)):
             message = str(error) if isinstance(error, TransportError) else f"no answer within {self._timeout:g} s"
             return Failure(message, "Unavailable", self._retry or TRANSPORT_RETRY, terminal=False)
         if isinstance(error, ServiceError):
-            return Failure(str(error), f"ServiceError {error.code}", self._retry or STEP_RETRY, error.is_terminal)
+            return Failure(
+                message_of(error), f"ServiceError {error.code}", self._retry or STEP_RETRY, error.is_terminal
+            )
         return describe(error, self._retry or STEP_RETRY)
 
 
@@ -169,16 +172,16 @@ class Local:
             result = self._function(*self._args)
         return await result if inspect.isawaitable(result) else result
 
-    def failure(self, error: Exception) -> Failure:
-        if isinstance(error, TimeoutError) and not str(error) and self._timeout is not None:
+    def failure(self, error: BaseException) -> Failure:
+        if isinstance(error, TimeoutError) and not error.args and self._timeout is not None:
             return Failure(f"no result within {self._timeout:g} s", "TimeoutError", self._retry, terminal=False)
         return describe(error, self._retry)
 
 
-def describe(error: Exception, retry: Retry) -> Failure:
+def describe(error: BaseException, retry: Retry) -> Failure:
     """An error that the step itself raised; what no second attempt can mend is terminal."""
     terminal = isinstance(error, (TerminalError, InvalidValueError, UsageError))
-    return Failure(str(error) or type(error).__name__, type(error).__name__, retry, terminal)
+    return Failure(message_of(error), type(error).__name__, retry, terminal)
 
 
 def step_name(function: Callable[..., Any], name: str | None) -> str:

@@ -46,5 +46,5 @@ class StartChild:
         await start_child(self._run.store, start, self._id, self._run.ownership.execution)
         return self._id
 
-    def failure(self, error: Exception) -> Failure:
+    def failure(self, error: BaseException) -> Failure:
         return describe(error, TRANSPORT_RETRY)

@@ -39,14 +39,15 @@ async def claim(resources: Resources, command: Command, delivery: Delivery) -> C
     """
     store = resources.store
     while True:
-        stored = await states.load(store, command.invocation_id)
+        stored, deleted_start = await states.load_or_trace(store, command.invocation_id)
         if stored is None:
-            if command.kind != "start":
+            if command.kind != "start" or (deleted_start and command.start_token == deleted_start):
                 return None
             execution, revision = first_state(command), 0
             await store.requests.exchange([index.addition(store, execution)])
         else:
             execution, revision = stored
+            _complete(execution, command)
             if not await _may_claim(resources, stored, command, delivery):
                 return None
         before = index.entry(store.subjects, execution)
@@ -61,6 +62,13 @@ async def claim(resources: Resources, command: Command, delivery: Delivery) -> C
             if index.entry(store.subjects, execution) != before:
                 await store.requests.exchange(index.settlement(store, execution))
             return Claim(Ownership(store, execution, new_revision), crashed)
+
+
+def _complete(execution: Execution, command: Command) -> None:
+    """A state that another implementation has created knows its input from the command only."""
+    if command.kind == "start" and not (execution.attempt or execution.start_token or execution.input.data):
+        execution.input = command.input
+        execution.created_at = execution.created_at or command.created_at
 
 
 def _take(resources: Resources, execution: Execution, command: Command, delivery: Delivery) -> None:
@@ -153,8 +161,8 @@ async def due(store: Store, execution: Execution, now: int) -> bool:
 
 
 def _is_other_start(command: Command, execution: Execution) -> bool:
-    """A start of the same id that came second."""
-    return bool(
+    """A start of the same id that came second, or any command for another handler's invocation."""
+    return command.handler != execution.handler or bool(
         command.kind == "start"
         and command.start_token
         and execution.start_token

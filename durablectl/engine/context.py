@@ -26,8 +26,17 @@ if TYPE_CHECKING:
     from durablectl.engine.registry import Workflow
     from durablectl.engine.run import Run
     from durablectl.engine.steps import Durable
+    from durablectl.model.records import Payload
 
 _T = TypeVar("_T")
+
+
+LONGEST_KEY = 1000
+
+
+def state_size(key: str, payload: Payload) -> int:
+    """Bytes that an entry of the workflow state takes in the record, about."""
+    return len(key.encode()) * (2 if payload.type_name else 1) + len(payload.data) + len(payload.type_name) + 16
 
 
 class Context:
@@ -245,9 +254,15 @@ class Context:
     def set(self, key: str, value: Any) -> None:
         """Keep a value in the workflow's state, where ``wf get`` shows it. InvalidValueError if it cannot be stored."""
         self._run.check_not_halted()
+        given: object = key
+        if not isinstance(given, str) or not given.isprintable() or not 0 < len(given) <= LONGEST_KEY:
+            raise InvalidValueError(
+                f"{str(given)[:50]!r} cannot be a key of the workflow state.",
+                hint=f"Use a string of 1 to {LONGEST_KEY} printable characters.",
+            )
         state = self._run.workflow_state
         payload = encode_value(value, f"the value of the workflow state {key!r}")
-        size = sum(len(p.data) for k, p in state.items() if k != key) + len(payload.data)
+        size = sum(state_size(k, p) for k, p in state.items() if k != key) + state_size(key, payload)
         limit = self._run.state_limit
         if size > limit:
             raise InvalidValueError(

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
-from durablectl.errors import ConnectionFailedError, StorageError
+from durablectl.errors import DurableError
 from durablectl.model.status import Status
 from durablectl.storage import commands, index, leases, states
 from durablectl.storage.feed import follow
@@ -74,7 +74,7 @@ class Failover:
                     alive = {lease.processor_id for lease in await leases.live_processors(self._store)}
                     await self._take_over(lambda owner, alive=alive: owner not in alive)  # type: ignore[misc]
                     self._may_have_orphans = False
-            except (ConnectionFailedError, StorageError) as error:
+            except DurableError as error:
                 _log.warning("Could not look for workflows to take over, will try again: %s", error)
             else:
                 for processor in dead:

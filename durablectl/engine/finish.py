@@ -11,6 +11,7 @@ from durablectl.errors import PayloadTooLargeError
 from durablectl.model.ending import FOLD_LIMIT_BYTES, end, interrupted_children
 from durablectl.model.records import NO_PAYLOAD
 from durablectl.model.status import Status, is_terminal
+from durablectl.model.text import message_of, storable
 from durablectl.storage import index, states
 from durablectl.storage.ending import after_end
 from durablectl.storage.wake import timer, wake
@@ -34,12 +35,12 @@ async def complete(run: Run, output: Payload) -> Execution:
 
 async def fail(run: Run, error: BaseException) -> Execution:
     """End as failed, with the message and the traceback of what the handler raised."""
-    trace = "".join(_without_engine_frames(traceback.TracebackException.from_exception(error)).format())
     limit = run.store.record_headroom // 8
+    trace = storable("".join(_without_engine_frames(traceback.TracebackException.from_exception(error)).format()), None)
     return await _end(
         run,
         Status.FAILED,
-        error=str(error)[:limit] or type(error).__name__,
+        error=message_of(error, limit),
         error_type=type(error).__name__,
         trace=trace[-2 * limit :],
     )
@@ -56,10 +57,10 @@ async def suspend(run: Run, waits: list[Waiting]) -> Execution:
     The timer is set first: dying after it costs a needless wake. What comes in before the state is written changes the
     state, so that the write fails; a child that ends meanwhile is looked for afterwards.
     """
-    known = run.ownership.execution
+    known, known_revision = run.ownership.execution, run.ownership.revision
 
     def change(execution: Execution) -> None:
-        if execution is not known:
+        if run.ownership.revision != known_revision:
             raise Overtaken
         _leave(run, execution, Status.SUSPENDED)
         execution.waits = waits
@@ -151,7 +152,7 @@ async def _end(
         if status != Status.CANCELLED and execution.status == Status.PAUSED:
             raise Paused
         end(execution, status, run.clock.now(), unfolded=0 if folded else len(entries))
-        execution.total_steps = run.total
+        execution.total_steps = max([run.total, *(number + 1 for number in run.entries)])
         execution.workflow_state = dict(run.workflow_state)
         execution.output = output
         execution.error, execution.error_type, execution.traceback = error, error_type, trace

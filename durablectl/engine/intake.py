@@ -13,7 +13,7 @@ from durablectl.storage import commands
 from durablectl.storage.pulls import Pulls
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterable
+    from collections.abc import Callable, Coroutine, Iterable
     from typing import Any
 
     from durablectl.engine.inflight import InFlight
@@ -45,19 +45,32 @@ class Intake:
     async def start(self) -> None:
         subjects = self._store.subjects
         for handler in self._handlers:
-            name = commands.consumer_name(handler)
-            changes = await commands.ensure_consumer(
-                self._store, name, subjects.handler_commands(handler), self._ack_wait
+            await self._open(
+                commands.consumer_name(handler),
+                f"of handler {handler}",
+                subjects.handler_commands(handler),
+                self._on_delivery,
+                self._pulls,
             )
-            for change in changes:
-                _log.warning("The consumer of handler %s was changed: %s.", handler, change)
-            self._pulls.append(Pulls(self._store, name, self._on_delivery, self.fill))
-        await commands.ensure_consumer(self._store, commands.UNROUTED, subjects.unrouted_commands, self._ack_wait)
-        self._unrouted = Pulls(self._store, commands.UNROUTED, self._on_unrouted, self.fill)
-        for pulls in [*self._pulls, self._unrouted]:
-            await pulls.start()
+        unrouted: list[Pulls] = []
+        await self._open(
+            commands.UNROUTED, "of unrouted commands", subjects.unrouted_commands, self._on_unrouted, unrouted
+        )
+        self._unrouted = unrouted[0]
         self._inflight.freed = self.fill
         self.fill()
+
+    async def _open(
+        self, name: str, purpose: str, filter_subject: str, deliver: Callable[[Delivery], None], pulls: list[Pulls]
+    ) -> None:
+        async def ensure() -> None:
+            for change in await commands.ensure_consumer(self._store, name, filter_subject, self._ack_wait):
+                _log.warning("The consumer %s was changed: %s.", purpose, change)
+
+        await ensure()
+        opened = Pulls(self._store, name, deliver, self.fill, ensure)
+        await opened.start()
+        pulls.append(opened)
 
     async def stop(self) -> None:
         """Ask for nothing more; what arrives all the same is handed back."""
@@ -90,9 +103,12 @@ class Intake:
             self._spawn(delivery.hand_back())
             return
         command = self._read(delivery)
-        if command is not None:
+        if command is not None and command.handler not in self._handlers:
+            # The subject brought it here, but the body decides.
+            self._spawn(self._route(command, delivery))
+        elif command is not None:
             self._inflight.start(command, delivery)
-            self.fill()
+        self.fill()
 
     def _on_unrouted(self, delivery: Delivery) -> None:
         command = self._read(delivery)

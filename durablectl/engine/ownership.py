@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from copy import copy
 from typing import TYPE_CHECKING
 
 from durablectl.engine.halt import FencedOut
-from durablectl.errors import ConnectionFailedError
 from durablectl.model.status import Status
 from durablectl.storage import journal, states
+from durablectl.storage.states import UNREACHABLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -49,7 +50,7 @@ class Ownership:
         """
         async with self._lock:
             while True:
-                with contextlib.suppress(ConnectionFailedError):
+                with contextlib.suppress(*UNREACHABLE):
                     if await journal.append(self._store, self.execution.invocation_id, entry, self.revision):
                         return
                     await self._reload()
@@ -63,12 +64,14 @@ class Ownership:
         """
         async with self._lock:
             while True:
-                change(self.execution)
-                with contextlib.suppress(ConnectionFailedError):
-                    revision = await states.replace(self._store, self.execution, self.revision, folded)
+                # On a copy: a write that fails must leave no trace in what the next one starts from.
+                changed = copy(self.execution)
+                change(changed)
+                with contextlib.suppress(*UNREACHABLE):
+                    revision = await states.replace(self._store, changed, self.revision, folded)
                     if revision is not None:
-                        self.revision = revision
-                        return self.execution
+                        self.execution, self.revision = changed, revision
+                        return changed
                     await self._reload()
                     continue
                 await asyncio.sleep(_RETRY_SECONDS)

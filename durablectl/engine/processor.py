@@ -17,7 +17,7 @@ from durablectl.engine.halt import HandedBack
 from durablectl.engine.inflight import InFlight
 from durablectl.engine.intake import Intake
 from durablectl.engine.resources import Resources
-from durablectl.errors import ConnectionFailedError, DurableError, StorageError
+from durablectl.errors import DurableError
 from durablectl.model.clock import SYSTEM_CLOCK
 from durablectl.storage import leases
 from durablectl.storage.pokes import poked
@@ -124,7 +124,7 @@ class Processor:
             await asyncio.sleep(leases.RENEW_SECONDS)
             try:
                 await leases.renew(self._store, self._lease())
-            except (ConnectionFailedError, StorageError) as error:
+            except DurableError as error:
                 _log.warning("The lease of %s could not be renewed: %s", self.id, error)
 
     def _lease(self) -> leases.Lease:

@@ -196,6 +196,8 @@ class Run:
     def begin_compensating(self) -> None:
         """Number the compensations on from the last entry of the handler: the same on every replay."""
         self.is_compensating = True
+        while self._task is not None and self._task.uncancel():
+            pass
         self.total = 1 + max((n for n, entry in self.entries.items() if entry.kind != COMPENSATION), default=-1)
 
     def consume(self, entry: JournalEntry) -> None:

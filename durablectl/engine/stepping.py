@@ -38,7 +38,7 @@ async def perform(run: Run, number: int, attempt: Attempt) -> Any:
     await run.append(entry)
     run.consume(entry)
     if entry.error:
-        raise step_error(entry) from value
+        raise step_error(entry) from (value if isinstance(value, BaseException) else None)
     return recorded(value, entry.response)
 
 
@@ -61,7 +61,9 @@ async def _attempts(run: Run, entry: JournalEntry, attempt: Attempt) -> Any:
         try:
             value = await attempt.run()
             entry.response = encode_value(value, f"the result of step {entry.step_number} {entry.step_type!r}")
-        except Exception as error:  # noqa: BLE001 - whatever the app's code raises
+        except (Exception, asyncio.CancelledError) as error:
+            if isinstance(error, asyncio.CancelledError) and is_interrupted():
+                raise
             failure = attempt.failure(error)
             delay = None if failure.terminal else failure.retry.delay(entry.attempts, run.resources.random)
             if delay is None:
@@ -77,16 +79,16 @@ async def _attempts(run: Run, entry: JournalEntry, attempt: Attempt) -> Any:
         )
 
 
+def is_interrupted() -> bool:
+    """Whether someone cancelled this task, and not the step's own code something else."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
 def step_error(entry: JournalEntry) -> StepError:
     """What the handler sees of a step that failed for good, now and on every replay."""
     kind = StepTimeoutError if entry.error_type == TIMED_OUT else StepError
-    tries = (
-        ""
-        if not entry.attempts
-        else f" after {entry.attempts} attempts"
-        if entry.attempts > 1
-        else " at its first attempt"
-    )
+    tries = {0: "", 1: " at its first attempt"}.get(entry.attempts, f" after {entry.attempts} attempts")
     return kind(
         f"Step {entry.step_number} {entry.step_type!r} failed{tries}: {entry.error}",
         step_number=entry.step_number,

@@ -22,6 +22,7 @@ from durablectl.engine.halt import (
     TimedOut,
 )
 from durablectl.engine.run import Run
+from durablectl.engine.stepping import is_interrupted
 from durablectl.engine.steps import Step
 from durablectl.errors import AppError, NonDeterminismError, StepError, WorkflowTimeoutError
 from durablectl.model.values import decode_value, encode_value, is_message, parse_message
@@ -147,7 +148,7 @@ async def _to_its_end(run: Run, workflow: Workflow, about: dict[str, str]) -> No
     except Halt:
         raise
     except (Exception, asyncio.CancelledError) as error:
-        if isinstance(error, asyncio.CancelledError) and not run.is_cancelling and _is_torn_down():
+        if isinstance(error, asyncio.CancelledError) and not run.is_cancelling and is_interrupted():
             raise
         if run.is_cancelling:
             await _cancel(run, about)
@@ -160,12 +161,6 @@ async def _to_its_end(run: Run, workflow: Workflow, about: dict[str, str]) -> No
             return
         execution = await finish.complete(run, output)
         _log.debug("%s after %d steps.", execution.status.capitalize(), run.total, extra=about)
-
-
-def _is_torn_down() -> bool:
-    """Whether this process is ending, and not the workflow's own code cancelling something."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
 
 
 async def _cancel(run: Run, about: dict[str, str]) -> None:

@@ -154,7 +154,7 @@ def _entry_message(entry: JournalEntry) -> pb.JournalEntry:
         finished_at=entry.finished_at,
         attempts=entry.attempts,
     )
-    if entry.error:
+    if entry.error or entry.error_type:
         message.error, message.error_type = entry.error, entry.error_type
     if entry.awaited_id or entry.until:
         message.awaited_id, message.until = entry.awaited_id, entry.until

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 SKIP, ALLOW = "skip", "allow"
 OVERLAPS = (SKIP, ALLOW)
 _CRON_FIELDS = 5
+_NAMES = frozenset(["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec", "sun", "mon", "tue", "wed", "thu", "fri", "sat"])
 CATCH_UP_MICROSECONDS = 60 * MICROSECONDS
 """A fire that is taken up this much later than it was due is a catch-up."""
 
@@ -45,8 +47,15 @@ class Schedule:
     caught_up: int = 0
 
     def expression(self) -> str:
-        """As nats-server takes it: its cron has seconds in front."""
-        return f"@every {self.every}s" if self.every else f"0 {self.cron}"
+        """As nats-server takes it: its cron has seconds in front, and Sunday is 0 only."""
+        if self.every:
+            return f"@every {self.every}s"
+        *others, weekdays = self.cron.split()
+        if "7" in weekdays and not weekdays.startswith("*"):
+            weekdays = ",".join(
+                str(day) for day in sorted({day % 7 for day in _parsed(self.cron, datetime.now(UTC)).weekdays})
+            )
+        return " ".join(["0", *others, weekdays])
 
     def next_after(self, moment: int) -> int:
         """When it fires next after ``moment``; 0 while it is paused, or never."""
@@ -69,10 +78,14 @@ class Schedule:
             raise StorageError(f"The schedule {name} cannot be read: {error}.") from error
 
 
-def _next_of_cron(cron: str, time_zone: str, after: datetime) -> int:
+def _parsed(cron: str, after: datetime) -> Any:
     from cronsim import CronSim
 
-    moments: Iterable[datetime] = CronSim(cron, after.astimezone(ZoneInfo(time_zone)))
+    return CronSim(cron, after)
+
+
+def _next_of_cron(cron: str, time_zone: str, after: datetime) -> int:
+    moments: Iterable[datetime] = _parsed(cron, after.astimezone(ZoneInfo(time_zone)))
     following = next(iter(moments), None)
     return 0 if following is None else int(following.timestamp() * MICROSECONDS)
 
@@ -87,9 +100,16 @@ def check_cron(cron: str, time_zone: str) -> None:
         raise UsageError(f"There is no time zone {time_zone!r}.", hint="Use a name such as Europe/Berlin.") from error
     if len(cron.split()) != _CRON_FIELDS:
         raise UsageError(
-            f"The cron expression {cron!r} has {len(cron.split())} fields.",
-            hint="It needs five: minute, hour, day of month, month, day of week. Quote it in a shell.",
+            f"The cron expression {cron!r} has {len(cron.split())} of five fields.",
+            hint="They are minute, hour, day of month, month, day of week. Quote them in a shell.",
         )
+    # The library that tells when it fires next knows more than nats-server, which does the firing.
+    for word in re.findall(r"[^0-9*,/\s-]+", cron):
+        if word.lower() not in _NAMES:
+            raise UsageError(
+                f"The cron expression {cron!r} is wrong: {word!r} is unknown to nats-server.",
+                hint="Use numbers, *, lists, ranges, steps, and the English names of months and days like jan and mon.",
+            )
     try:
         following = _next_of_cron(cron, time_zone, datetime.now(ZoneInfo(time_zone)))
     except CronSimError as error:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from durablectl.model.records import Payload
 
 _LENGTH_DELIMITED = 2
+_DEEPEST = 16
 
 
 def describe(message_type: type[Any]) -> bytes:
@@ -58,24 +59,32 @@ class Schemas:
         if they are printable, else by protobuf field number, else in hexadecimal.
         """
         data, type_name = payload
+        if not data and not type_name:
+            return None
         cls = self._classes.get(type_name)
         if cls is not None:
             try:
-                return json_format.MessageToDict(cls.FromString(data), always_print_fields_with_no_presence=True)
-            except DecodeError:
-                return _guess(data)
+                shown = json_format.MessageToDict(cls.FromString(data), always_print_fields_with_no_presence=True)
+                return _checked(shown)
+            except (DecodeError, json_format.Error, ValueError, TypeError, RecursionError):
+                pass  # Cut short, or its own mapping cannot hold it: shown as what it is.
         if type_name:
             fields = _by_field_number(data)
-            return _guess(data) if fields is None else fields
-        if not data:
-            return None
+            if fields is not None:
+                return fields
         return _guess(data)
 
 
-def _guess(data: bytes) -> Any:
+def _checked(value: Any) -> Any:
+    """ValueError or RecursionError for what strict JSON in UTF-8 cannot hold: NaN, lone surrogates, endless nesting."""
+    json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+    return value
+
+
+def _guess(data: bytes, depth: int = 0) -> Any:
     try:
-        return json.loads(data)
-    except ValueError:
+        return _checked(json.loads(data))
+    except (ValueError, RecursionError):
         pass
     try:
         text = data.decode()
@@ -83,14 +92,17 @@ def _guess(data: bytes) -> Any:
         text = None
     if text is not None and text.isprintable():
         return text
-    fields = _by_field_number(data)
+    fields = _by_field_number(data, depth)
     if fields is not None:
         return fields
     return text if text is not None else data.hex()
 
 
-def _by_field_number(data: bytes) -> dict[str, Any] | None:
+def _by_field_number(data: bytes, depth: int = 0) -> dict[str, Any] | None:
+    """None for what is not a protobuf message, and for what nests too deep to be worth showing so."""
     message = Empty()
+    if depth > _DEEPEST:
+        return None
     try:
         message.ParseFromString(data)
     except DecodeError:
@@ -99,7 +111,7 @@ def _by_field_number(data: bytes) -> dict[str, Any] | None:
     for unknown in unknown_fields.UnknownFieldSet(message):  # type: ignore[attr-defined]  # typeshed lacks __iter__
         key, value = str(unknown.field_number), unknown.data
         if unknown.wire_type == _LENGTH_DELIMITED:
-            value = _guess(value) if value else ""
+            value = _guess(value, depth + 1) if value else ""
         elif not isinstance(value, int):
             return None
         if key not in result:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+_LAST_SECONDS = 0.3
+_SILENCE_SECONDS = 5.0
+
 
 class Scanned(NamedTuple):
     """A record, its revision, and when it was last written (microseconds, by the server's clock)."""
@@ -28,19 +32,33 @@ class Scanned(NamedTuple):
 
 
 async def scan(store: Store) -> AsyncIterator[Scanned]:
-    """Every state record as it stands, in the order of last change; one that cannot be read is logged and left out."""
+    """Every state record, in the order of last change; one that cannot be read is logged and left out.
+
+    A record that is written meanwhile is seen once. What is written for the first time meanwhile may be seen or not.
+    """
     await require_provisioned(store)
     subjects = store.subjects
+    seen: set[str] = set()
     async with follow(store, subjects.state_stream, [subjects.all_states]) as feed:
         if not feed.snapshot:
             return
-        async for change in feed:
-            if not change.deleted:
-                try:
-                    execution = decode_execution(change.data, subjects.state_key(change.subject))
-                except StorageError as error:
-                    _log.warning("Left out: %s", error)
-                else:
-                    yield Scanned(execution, change.sequence, change.moment)
-            if change.remaining == 0:
+        patience = _SILENCE_SECONDS
+        while True:
+            try:
+                # A record that is written all the time may be away at the very moment when all else has been sent; one
+                # that was deleted never comes.
+                change = await asyncio.wait_for(anext(feed), patience)
+            except TimeoutError:
+                return
+            patience = _SILENCE_SECONDS if change.remaining else _LAST_SECONDS
+            if change.subject not in seen:
+                seen.add(change.subject)
+                if not change.deleted:
+                    try:
+                        execution = decode_execution(change.data, subjects.state_key(change.subject))
+                    except StorageError as error:
+                        _log.warning("Left out: %s", error)
+                    else:
+                        yield Scanned(execution, change.sequence, change.moment)
+            if len(seen) >= feed.snapshot:
                 return

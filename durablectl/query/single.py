@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from durablectl.errors import NotFoundError, NotProvisionedError
+from durablectl.model.clock import SYSTEM_CLOCK
 from durablectl.model.names import validate_name
 from durablectl.model.status import Status, is_terminal
 from durablectl.query.building import payloads, workflow_view
@@ -58,9 +59,14 @@ def not_found(invocation_id: str) -> NotFoundError:
 async def with_processor(store: Store, view: WorkflowView) -> WorkflowView:
     """The view, saying so where it waits for a processor that is not there."""
     if view.status == Status.PENDING:
+        if view.waiting_for is not None and view.waiting_for.until > SYSTEM_CLOCK.now():
+            return view
         live = await leases.live_processors(store)
         if not any(view.handler in lease.handlers for lease in live):
             return replace(view, waiting_for=WaitingView("processor", view.handler))
     elif view.status == Status.RUNNING and view.owner and not await leases.is_alive(store, view.owner):
         return replace(view, waiting_for=WaitingView("takeover", view.owner))
+    elif view.status == Status.PAUSED and view.owner and not await leases.is_alive(store, view.owner):
+        # What was in flight when it was paused has died with its processor.
+        return replace(view, owner="", current_step=-1, current_step_type="")
     return view

@@ -12,6 +12,7 @@ from durablectl.model.status import is_terminal
 from durablectl.query.building import payloads, workflow_view
 from durablectl.query.filters import Filters
 from durablectl.query.single import not_found, with_processor
+from durablectl.storage import states
 from durablectl.storage.feed import follow
 from durablectl.storage.provision import require_provisioned
 from durablectl.storage.schemas import load_schemas
@@ -36,6 +37,10 @@ class _Watched:
         self._entries: dict[int, JournalEntry] = {}
         self._types: set[str] = set()
         self._schemas = Schemas()
+
+    @property
+    def has_ended(self) -> bool:
+        return self.execution is not None and is_terminal(self.execution.status)
 
     def take(self, change: Change) -> None:
         if not self._store.subjects.is_state(change.subject):
@@ -72,16 +77,16 @@ async def watch_workflow(store: Store, invocation_id: str) -> AsyncGenerator[Wor
     watched = _Watched(store, invocation_id)
     first = True
     async with follow(store, subjects.state_stream, filters) as feed:
-        left = feed.snapshot
-        if left == 0:
+        if not feed.snapshot:
             raise not_found(invocation_id)
         async for change in feed:
             watched.take(change)
-            left -= 1
-            if left > 0:
+            if change.remaining and not watched.has_ended:
                 continue
             if watched.execution is None:
-                raise not_found(invocation_id)
+                if change.deleted or await states.load(store, invocation_id) is None:
+                    raise not_found(invocation_id)
+                continue  # It was being written when the watch began, and comes next.
             view = await watched.view(watched.execution)
             yield await with_processor(store, view) if first else view
             first = False

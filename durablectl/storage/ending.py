@@ -22,7 +22,8 @@ async def after_end(
     """Move the index entry, purge journal and timers, tell the parent, and have ``children`` cancelled."""
     writes = index.settlement(store, execution)
     if not execution.journal_length:
-        writes += journal.removal(store, execution.invocation_id, execution.total_steps)
+        length = max((entry.step_number + 1 for entry in entries), default=0)
+        writes += journal.removal(store, execution.invocation_id, max(length, execution.total_steps))
     if execution.start_at or execution.attempt > 1 or any(entry.kind in WAITS for entry in entries):
         writes.append(timers_removal(store, execution.invocation_id))
     if execution.parent_handler:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import nats.errors
 
-from durablectl.errors import ConnectionFailedError, StorageError
+from durablectl.errors import DurableError
 from durablectl.storage.acks import PREFIX, delivery_fields
 from durablectl.storage.provision import NANOSECONDS
 
@@ -182,7 +182,7 @@ class Feed:
             await self._delete()
             try:
                 await self._create()
-            except (ConnectionFailedError, nats.errors.Error):
+            except (DurableError, nats.errors.Error):
                 await asyncio.sleep(_LOOK_SECONDS)
             else:
                 return
@@ -194,7 +194,7 @@ class Feed:
                 await self._subscription.unsubscribe()
         if not self._store.is_connected:
             return
-        with contextlib.suppress(StorageError, ConnectionFailedError):
+        with contextlib.suppress(DurableError):
             await self._store.requests.call(f"{self._store.api}.CONSUMER.DELETE.{self._stream}.{self._consumer}")
 
 

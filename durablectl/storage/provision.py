@@ -63,7 +63,8 @@ def stream_configurations(subjects: Subjects) -> list[dict[str, Any]]:
             "name": subjects.processors_stream,
             "subjects": subjects.processors_subjects,
             "retention": "limits",
-            "storage": "memory",
+            # A stream in memory would be gone for good when a single server restarts.
+            "storage": "file",
             "max_age": LEASE_SECONDS * NANOSECONDS,
             "duplicate_window": LEASE_SECONDS * NANOSECONDS,
         },

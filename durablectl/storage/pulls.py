@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 
 import nats.errors
 
+from durablectl.errors import DurableError
 from durablectl.storage.acks import PREFIX, delivery_fields
 from durablectl.storage.provision import NANOSECONDS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from nats.aio.msg import Msg
     from nats.aio.subscription import Subscription
@@ -28,6 +29,8 @@ _EXPIRES_SECONDS = 30
 _HEARTBEAT_SECONDS = 5
 _SILENCE_SECONDS = 3 * _HEARTBEAT_SECONDS
 _HEARTBEAT = "100"
+_NO_RESPONDERS = "503"
+_PAUSE_SECONDS = 0.25
 
 
 class Delivery:
@@ -69,17 +72,24 @@ class Delivery:
 class Pulls:
     """The open pull requests on one consumer.
 
-    ``deliver`` is called with each command; ``starved`` whenever fewer are outstanding than were asked for.
+    ``deliver`` is called with each command; ``starved`` whenever fewer are outstanding than were asked for; ``restore``
+    makes the consumer again when someone has deleted it.
     """
 
     def __init__(
-        self, store: Store, consumer: str, deliver: Callable[[Delivery], None], starved: Callable[[], None]
+        self,
+        store: Store,
+        consumer: str,
+        deliver: Callable[[Delivery], None],
+        starved: Callable[[], None],
+        restore: Callable[[], Awaitable[object]],
     ) -> None:
         self.consumer = consumer
         self.outstanding = 0
         self._store = store
         self._deliver = deliver
         self._starved = starved
+        self._restore = restore
         self._subject = f"{store.api}.CONSUMER.MSG.NEXT.{store.subjects.commands_stream}.{consumer}"
         self._inbox = ""
         self._numbers = itertools.count()
@@ -94,12 +104,13 @@ class Pulls:
         self._watchdog = asyncio.create_task(self._watch())
 
     async def stop(self) -> None:
-        """Without interest in the inbox the server drops the open pulls."""
+        """Without interest in the inbox the server drops the open pulls; what it has sent already still arrives."""
         if self._watchdog is not None:
             self._watchdog.cancel()
-        if self._subscription is not None:
-            with contextlib.suppress(nats.errors.Error):
-                await self._subscription.unsubscribe()
+        if self._subscription is not None and self._store.is_connected:
+            with contextlib.suppress(nats.errors.Error, TimeoutError):
+                drained = self._subscription.drain()  # type: ignore[no-untyped-call]
+                await asyncio.wait_for(drained, self._store.settings.timeout)
 
     async def ask(self, count: int) -> None:
         """Ask for ``count`` more commands."""
@@ -129,9 +140,17 @@ class Pulls:
             return
         unfilled = headers.get("Nats-Pending-Messages")
         self.outstanding = max(0, self.outstanding - int(unfilled)) if unfilled is not None else 0
-        if status == "503":
-            await asyncio.sleep(0.25)
+        if status == _NO_RESPONDERS or "Consumer Deleted" in headers.get("Description", ""):
+            await self._make_again()
         self._starved()
+
+    async def _make_again(self) -> None:
+        """Someone deleted the consumer, or its stream has no leader for a while."""
+        await asyncio.sleep(_PAUSE_SECONDS)
+        try:
+            await self._restore()
+        except DurableError as error:
+            _log.warning("The consumer %s is gone and cannot be made again yet: %s", self.consumer, error)
 
     async def _watch(self) -> None:
         """Open pulls do not survive a reconnection, nor the loss of the consumer's leader: notice and ask again."""

@@ -150,15 +150,16 @@ class Requests:
         messages: list[Msg] | None,
         timeout: float | None = None,
     ) -> _Pending:
+        size = len(payload) + _header_size(headers)
+        if size > self._nats.max_payload:
+            # The server would close the connection: it counts the headers, nats-py does not.
+            raise too_large(size, self._nats.max_payload)
         token = str(next(self._tokens))
         deadline = self._loop.time() + (self._timeout if timeout is None else timeout)
         pending = _Pending(self._loop.create_future(), deadline, messages)
         self._pending[token] = pending
         try:
             await self._nats.publish(subject, payload, reply=self._prefix + token, headers=headers)
-        except nats.errors.MaxPayloadError as error:
-            del self._pending[token]
-            raise too_large(len(payload), self._nats.max_payload) from error
         except nats.errors.Error as error:
             self._pending.pop(token, None)
             raise ConnectionFailedError(f"The connection to the NATS server is gone: {error}.") from error
@@ -210,6 +211,10 @@ def _answer(reply: Msg, subject: str) -> dict[str, Any]:
     if "error" in answer:
         raise api_error(answer["error"], subject)
     return answer
+
+
+def _header_size(headers: dict[str, str] | None) -> int:
+    return 0 if headers is None else 12 + sum(len(key) + len(value.encode()) + 4 for key, value in headers.items())
 
 
 def too_large(size: int, limit: int) -> PayloadTooLargeError:

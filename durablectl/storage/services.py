@@ -23,6 +23,8 @@ ERROR = "Nats-Service-Error"
 ERROR_CODE = "Nats-Service-Error-Code"
 JSON = "application/json"
 PROTOBUF = "application/x-protobuf"
+_HEADERS = 64
+"""Bytes that the header of an answer takes at most; the server counts them too."""
 
 
 class Reply(NamedTuple):
@@ -103,17 +105,22 @@ class ServiceHost:
 
     def _spawner(self, endpoint: Endpoint) -> Callable[[Request], Awaitable[None]]:
         async def spawn(request: Request) -> None:
-            task = asyncio.create_task(_answer(endpoint, request))
+            task = asyncio.create_task(_answer(self._store, endpoint, request))
             self._running.add(task)
             task.add_done_callback(self._running.discard)
 
         return spawn
 
 
-async def _answer(endpoint: Endpoint, request: Request) -> None:
+async def _answer(store: Store, endpoint: Endpoint, request: Request) -> None:
     headers: dict[str, Any] = request.headers or {}
     content_type = headers.get(CONTENT_TYPE, "").partition(";")[0].strip().lower()
     answer = await endpoint.handle(Incoming(request.data, content_type))
+    limit = store.max_payload - _HEADERS
+    if len(answer.data) > limit:
+        size = len(answer.data)
+        message = f"the answer of {size:,} bytes is over the server's maximum payload of {store.max_payload:,} bytes"
+        answer = Outgoing(error=message, error_code="500")
     # A caller that is gone, or asked for no answer, is nobody's error.
     with contextlib.suppress(nats.errors.Error, ValueError):
         if answer.error_code:

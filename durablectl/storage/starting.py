@@ -15,6 +15,7 @@ from durablectl.storage.wake import scheduled
 
 if TYPE_CHECKING:
     from durablectl.model.records import Execution
+    from durablectl.storage.requests import Request
     from durablectl.storage.states import Stored
     from durablectl.storage.store import Store
 
@@ -48,11 +49,11 @@ async def start_command(store: Store, command: Command) -> None:
     size = len(encode_command(command))
     if size > limit:
         raise too_large(size, limit)
-    publication = commands.publication(store, command, command.invocation_id)
-    if command.start_at:
-        later = scheduled(store, command, command.start_at, START_TIMER)
-        publication = later._replace(headers={**(later.headers or {}), **(publication.headers or {})})
+    publication = _publication(store, command, command.invocation_id)
     _, ack = await store.requests.exchange([index.addition(store, execution), publication])
+    if ack.get("duplicate") and await _was_deleted(store, command.invocation_id, ack["seq"]):
+        # The server remembers the id for two minutes, whatever became of the workflow.
+        (ack,) = await store.requests.exchange([_publication(store, command, f"again-{command.start_token}")])
     if ack.get("duplicate"):
         await _complete_other(store, ack["seq"])
     elif await states.create(store, execution) is not None:
@@ -64,6 +65,23 @@ async def start_command(store: Store, command: Command) -> None:
     if stored is None or stored.execution.start_token != command.start_token:
         raise _refusal(command, stored)
     # Otherwise it is our own start, stored by a processor that was faster, or by an earlier try.
+
+
+def _publication(store: Store, command: Command, message_id: str) -> Request:
+    publication = commands.publication(store, command, message_id)
+    if not command.start_at:
+        return publication
+    later = scheduled(store, command, command.start_at, START_TIMER)
+    return later._replace(headers={**(later.headers or {}), **(publication.headers or {})})
+
+
+async def _was_deleted(store: Store, invocation_id: str, sequence: int) -> bool:
+    """Whether the start command stored at ``sequence`` belongs to a workflow that is gone."""
+    stored, deleted_start = await states.load_or_trace(store, invocation_id)
+    if stored is not None:
+        return False
+    first = await commands.at_sequence(store, sequence)
+    return first is None or bool(deleted_start and first.start_token == deleted_start)
 
 
 async def start_child(store: Store, start: StartCommand, child_id: str, parent: Execution) -> None:

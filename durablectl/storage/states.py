@@ -6,7 +6,7 @@ import asyncio
 import json
 from typing import TYPE_CHECKING, NamedTuple
 
-from durablectl.errors import ConnectionFailedError, StorageError
+from durablectl.errors import ConnectionFailedError, NotProvisionedError, StorageError
 from durablectl.model.codec import decode_execution, encode_execution
 from durablectl.storage.requests import WrongSequenceError, unanswered
 
@@ -20,9 +20,15 @@ if TYPE_CHECKING:
 
 EXPECTED = "Nats-Expected-Last-Subject-Sequence"
 EXPECTED_SUBJECT = "Nats-Expected-Last-Subject-Sequence-Subject"
+_DELETED_START = "Durable-Start-Token"
+_MARKER = "KV-Operation"
 
 _UNCERTAIN_TRIES = 20
 _UNCERTAIN_PAUSE_SECONDS = 0.5
+
+
+UNREACHABLE = (ConnectionFailedError, NotProvisionedError)
+"""What a restart of the server, or a stream without a leader, looks like: nobody answers for it, for a while."""
 
 
 class Stored(NamedTuple):
@@ -42,15 +48,20 @@ class Raw(NamedTuple):
 
 async def get_last(store: Store, stream: str, subject: str) -> Raw | None:
     """The last message on ``subject`` by direct get; None when there is none, or it marks a deletion."""
+    reply = await _last(store, stream, subject)
+    if reply is None or _MARKER in (reply.headers or {}):
+        return None
+    return Raw(reply.data, int((reply.headers or {})["Nats-Sequence"]), subject)
+
+
+async def _last(store: Store, stream: str, subject: str) -> Msg | None:
     reply = await store.requests.send(f"{store.api}.DIRECT.GET.{stream}.{subject}", b"")
     headers = reply.headers or {}
-    if "Nats-Sequence" not in headers:
-        if headers.get("Status") == "404":
-            return None
-        raise unanswered(reply, subject)
-    if "KV-Operation" in headers:
+    if "Nats-Sequence" in headers:
+        return reply
+    if headers.get("Status") == "404":
         return None
-    return Raw(reply.data, int(headers["Nats-Sequence"]), subject)
+    raise unanswered(reply, subject)
 
 
 class ManyLast(NamedTuple):
@@ -73,7 +84,7 @@ async def get_many_last(store: Store, stream: str, subjects: Sequence[str]) -> M
         return None
     if status not in {"204", "404"}:
         raise unanswered(replies[-1], stream)
-    found = [_raw(reply) for reply in replies[:-1] if "KV-Operation" not in (reply.headers or {})]
+    found = [_raw(reply) for reply in replies[:-1] if _MARKER not in (reply.headers or {})]
     return ManyLast(found, int(last.get("Nats-UpTo-Sequence", 0)))
 
 
@@ -85,6 +96,15 @@ def _raw(reply: Msg) -> Raw:
 async def load(store: Store, invocation_id: str) -> Stored | None:
     raw = await get_last(store, store.subjects.state_stream, store.subjects.state(invocation_id))
     return None if raw is None else Stored(decode_execution(raw.data, invocation_id), raw.sequence)
+
+
+async def load_or_trace(store: Store, invocation_id: str) -> tuple[Stored | None, str]:
+    """The record, or the start token of the one that was deleted; that is empty when there was none."""
+    reply = await _last(store, store.subjects.state_stream, store.subjects.state(invocation_id))
+    headers = {} if reply is None else reply.headers or {}
+    if reply is None or _MARKER in headers:
+        return None, headers.get(_DELETED_START, "")
+    return Stored(decode_execution(reply.data, invocation_id), int(headers["Nats-Sequence"])), ""
 
 
 async def create(store: Store, execution: Execution) -> int | None:
@@ -101,11 +121,22 @@ async def replace(store: Store, execution: Execution, revision: int, folded: Seq
     return await _compare_and_set(store, execution.invocation_id, encode_execution(execution, folded), revision)
 
 
-async def delete(store: Store, invocation_id: str, revision: int) -> bool:
-    """Delete the state that stands at ``revision``, as KV does: a marker, which goes away by itself after an hour."""
-    headers = {"KV-Operation": "PURGE", "Nats-Rollup": "sub", "Nats-TTL": "1h", EXPECTED: str(revision)}
+async def delete(store: Store, execution: Execution, revision: int) -> bool:
+    """Delete the state that stands at ``revision``, as KV does: a marker, which goes away by itself later.
+
+    The marker names the start, so that a start command that is still there brings nothing back to life. That may lie
+    there for long only where no processor has ever taken it.
+    """
+    headers = {
+        _MARKER: "PURGE",
+        "Nats-Rollup": "sub",
+        "Nats-TTL": "1h" if execution.attempt else "8760h",
+        EXPECTED: str(revision),
+    }
+    if execution.start_token:
+        headers[_DELETED_START] = execution.start_token
     try:
-        await store.requests.publish(store.subjects.state(invocation_id), b"", headers)
+        await store.requests.publish(store.subjects.state(execution.invocation_id), b"", headers)
     except WrongSequenceError:
         return False
     return True
@@ -118,15 +149,15 @@ async def _compare_and_set(store: Store, invocation_id: str, data: bytes, revisi
         return (await store.requests.publish(subject, data, headers)).sequence
     except WrongSequenceError:
         return await _after_deletion(store, subject, data) if revision == 0 else None
-    except ConnectionFailedError:
+    except UNREACHABLE:
         return await _settle(store, subject, data, revision)
 
 
 async def _after_deletion(store: Store, subject: str, data: bytes) -> int | None:
     """A key that another tool deleted leaves a marker, over which a first state may be written."""
-    reply = await store.requests.send(f"{store.api}.DIRECT.GET.{store.subjects.state_stream}.{subject}", b"")
-    headers = reply.headers or {}
-    if "KV-Operation" not in headers:
+    reply = await _last(store, store.subjects.state_stream, subject)
+    headers = {} if reply is None else reply.headers or {}
+    if _MARKER not in headers:
         return None
     try:
         return (await store.requests.publish(subject, data, {EXPECTED: headers["Nats-Sequence"]})).sequence
@@ -148,7 +179,7 @@ async def _settle(store: Store, subject: str, data: bytes, revision: int) -> int
             if (raw.sequence if raw is not None else 0) != revision:
                 return None
             return (await store.requests.publish(subject, data, {EXPECTED: str(revision)})).sequence
-        except (WrongSequenceError, ConnectionFailedError):
+        except (WrongSequenceError, *UNREACHABLE):
             continue
     raise StorageError(f"A write to {subject} was neither confirmed nor refused; the NATS server stays silent.")
 

@@ -8,7 +8,7 @@ import logging
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import typer
 
@@ -20,7 +20,7 @@ from durablectl.model.clock import SYSTEM_CLOCK
 from durablectl.model.status import Status, is_terminal
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable
 
     from durablectl.cli.stack import Stack
     from durablectl.query import StatsView, WorkflowPage, WorkflowView
@@ -112,8 +112,7 @@ async def _play(store: Store, show: _Show) -> None:
     try:
         async with asyncio.timeout(_LIMIT_SECONDS), asyncio.TaskGroup() as tasks:
             tasks.create_task(_start(store, show))
-            pushed = cast("AsyncGenerator[WorkflowView]", query.watch_all(store))
-            async with contextlib.aclosing(pushed) as views:
+            async with contextlib.aclosing(query.watch_all(store)) as views:
                 async for view in views:
                     show.take(view)
                     if not show.unfinished:
@@ -147,7 +146,7 @@ async def _displayed(show: _Show, stack: Stack, output: Output) -> AsyncIterator
 
         for label, text in demo_rows(stack.view):
             typer.echo(f"{label}: {text}", err=True)
-        show.changed = lambda view: typer.echo(change_line(view))
+        show.changed = lambda view: typer.echo(change_line(view, SYSTEM_CLOCK.now()))
         yield
 
 
@@ -199,20 +198,14 @@ def _conclude(output: Output, page: WorkflowPage, stats: StatsView) -> None:
     if output.is_json:
         output.print_json({**page.to_json(), "stats": stats.to_json()})
         return
-    if not output.decorated:
-        for status, number in {"total": stats.total, **stats.by_status}.items():
-            typer.echo(f"{status}\t{number}")
-        typer.echo("\n".join(("", _STAYING, _DEV, _ELSEWHERE, *_TRY)), err=True)
-        return
-    from durablectl.cli.render.stack import commands
+    from durablectl.cli.render.demo import next_steps
+    from durablectl.cli.render.stats import stats_lines
 
+    if not output.decorated:
+        typer.echo(f"\n{stats_lines(stats)}")
+        typer.echo(f"\n{next_steps()}", err=True)
+        return
     console = stdout_console()
     by_status = ", ".join(f"{number} {status}" for status, number in stats.by_status.items())
     console.print(f"\n{stats.total} workflows: {by_status}.\n")
-    console.print(_STAYING, commands([_DEV]), _ELSEWHERE, commands(_TRY), sep="\n")
-
-
-_STAYING = "Next, the same stack staying up, with its data kept in ./.durablectl:"
-_DEV = "durablectl dev"
-_ELSEWHERE = "and in another terminal:"
-_TRY = ("durablectl wf start async_workflow --input '\"user-001\"' --wait", "durablectl wf list")
+    console.print(next_steps(), soft_wrap=True)

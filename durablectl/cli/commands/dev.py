@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import typer
 
 from durablectl.cli.boundary import asynchronous
+from durablectl.cli.logs import configure_logs
 from durablectl.cli.options import with_output
 from durablectl.cli.output import Output, OutputFormat, stdout_console, warn
 from durablectl.errors import DurableError
@@ -22,9 +23,6 @@ if TYPE_CHECKING:
     from durablectl.cli.stack import StackView
 
 _log = logging.getLogger(__name__)
-
-_ACK_WAIT_SECONDS = 10.0
-"""Short, so that after a kill -9 the next `dev` soon goes on with what the last one left."""
 
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
@@ -51,6 +49,9 @@ async def dev(
     output: Output,
 ) -> None:
     """Run nats-server, services and a processor on this machine until Ctrl-C, and keep the data for the next time."""
+    configure_logs("json" if output.is_json else "text", "info")
+
+    from durablectl.cli.about import version
     from durablectl.cli.stack import running, stop_signals
     from durablectl.embedded import EmbeddedServer
     from durablectl.engine.app import choose_app, load_app
@@ -59,13 +60,15 @@ async def dev(
 
     namespace = checked(namespace or os.environ.get("DURABLECTL_NAMESPACE", ""))
     app = load_app(*choose_app(apps or ()))
-    logging.basicConfig(level=logging.INFO)
+    logger = logging.getLogger("durablectl")
+    logger.setLevel(logging.WARNING)  # until the banner is out, which tells the same
     server = EmbeddedServer(data_dir, port=nats_port, sync=sync)
     _make(data_dir)
-    options = ProcessorOptions(max_concurrent=max_concurrent, ack_wait=_ACK_WAIT_SECONDS)
+    options = ProcessorOptions(max_concurrent, version=version())
     with stop_signals() as stop:
         async with running(server, app, options, namespace=namespace) as stack:
             _announce(stack.view, data_dir, output)
+            logger.setLevel(logging.NOTSET)
             await stop.wait()
             _log.info("Stopping.")
 
@@ -98,7 +101,7 @@ def _announce(view: StackView, data_dir: Path, output: Output) -> None:
     console.print("durablectl dev", style="bold")
     console.print()
     console.print(pieces(rows))
-    console.print("\nIn another terminal:", commands(tries), "\nCtrl-C stops it.\n", sep="\n")
+    console.print("\nIn another terminal:", commands(tries), "\nCtrl-C stops it.\n", sep="\n", soft_wrap=True)
 
 
 def _exports(view: StackView) -> Iterator[str]:
@@ -118,9 +121,10 @@ def _exports(view: StackView) -> Iterator[str]:
         yield f"export DURABLECTL_NAMESPACE={view.namespace}"
 
 
-def _same(url: str, ours: str) -> bool:
-    other, own = urlsplit(url), urlsplit(ours)
-    return other.hostname in _LOOPBACK and (other.port or 4222) == own.port
+def _same(urls: str, ours: str) -> bool:
+    """Whether all of them, comma-separated as in NATS_URL, are this one."""
+    others = [urlsplit(url) for url in urls.split(",")]
+    return all(url.hostname in _LOOPBACK and (url.port or 4222) == urlsplit(ours).port for url in others)
 
 
 def _commands(view: StackView) -> Iterator[str]:

@@ -34,11 +34,16 @@ _Handlers = Annotated[
 @with_connection
 @with_output(formats=(OutputFormat.TABLE, OutputFormat.WIDE, OutputFormat.JSON, OutputFormat.JSONL))
 async def get(
-    invocation_id: Annotated[str, typer.Argument(metavar="ID")], *, settings: Settings, output: Output
+    invocation_id: Annotated[str, typer.Argument(metavar="ID")],
+    history: Annotated[bool, typer.Option("--history", help="Also the steps that retries have dropped.")] = False,
+    *,
+    settings: Settings,
+    output: Output,
 ) -> None:
-    """Show one workflow: what it does or waits for, its steps with requests and results, its output or error.
+    """Show one workflow, step by step.
 
-    On a terminal long values are shortened; -o wide shows them whole.
+    What it does or waits for, its steps with requests and results, its output or error with the traceback. On a
+    terminal long values are shortened; -o wide shows them whole.
     """
     from durablectl import query
     from durablectl.storage.store import open_store
@@ -50,9 +55,12 @@ async def get(
         return
     from durablectl.cli.render.workflow import workflow_page, workflow_text
 
-    console, now = stdout_console(), SYSTEM_CLOCK.now()
-    full = output.format is OutputFormat.WIDE
-    show(console, workflow_page(view, now, console.width, full=full) if output.decorated else workflow_text(view, now))
+    now = SYSTEM_CLOCK.now()
+    if not output.decorated:
+        typer.echo(workflow_text(view, now, history=history))
+        return
+    console, full = stdout_console(), output.format is OutputFormat.WIDE
+    show(console, workflow_page(view, now, console.width, full=full, history=history))
 
 
 @asynchronous
@@ -93,12 +101,12 @@ def _print_page(page: WorkflowPage, output: Output) -> None:
         for view in page.workflows:
             typer.echo(view.invocation_id)
         return
-    console = stdout_console()
     wide = output.format is OutputFormat.WIDE
     if page.workflows and output.decorated:
+        console = stdout_console()
         show(console, workflow_table(page.workflows, SYSTEM_CLOCK.now(), console.width, wide=wide))
     elif page.workflows:
-        show(console, workflow_lines(page.workflows, wide=wide))
+        typer.echo(workflow_lines(page.workflows, wide=wide))
     if told := page_note(page):
         note(told)
 
@@ -119,8 +127,11 @@ async def stats(status: _Statuses = None, handler: _Handlers = None, *, settings
         return
     from durablectl.cli.render.stats import stats_lines, stats_table
 
+    if not output.decorated:
+        typer.echo(stats_lines(counts))
+        return
     console = stdout_console()
-    show(console, stats_table(counts, console.width) if output.decorated else stats_lines(counts))
+    show(console, stats_table(counts, console.width))
 
 
 @asynchronous
@@ -138,7 +149,6 @@ async def processors(*, settings: Settings, output: Output) -> None:
         return
     from durablectl.cli.render.listing import processor_lines, processor_table
 
-    console = stdout_console()
     if output.format is OutputFormat.JSONL:
         for view in views:
             output.print_json(view.to_json())
@@ -146,9 +156,10 @@ async def processors(*, settings: Settings, output: Output) -> None:
         for view in views:
             typer.echo(view.processor_id)
     elif views and output.decorated:
+        console = stdout_console()
         wide = output.format is OutputFormat.WIDE
         show(console, processor_table(views, SYSTEM_CLOCK.now(), 1_000_000 if wide else console.width))
     elif views:
-        show(console, processor_lines(views))
+        typer.echo(processor_lines(views))
     if not views and output.format is not OutputFormat.JSONL:
         note("No live processor. Start one with `durablectl run processor`.")

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from durablectl.cli.boundary import asynchronous
+from durablectl.cli.durations import ahead, moment, seconds
 from durablectl.cli.input import read_input
 from durablectl.cli.options import with_connection, with_output
 from durablectl.cli.output import Output, OutputFormat, note, print_json
 from durablectl.errors import UsageError
+from durablectl.model.clock import SYSTEM_CLOCK
 from durablectl.settings import Settings
 
 if TYPE_CHECKING:
@@ -34,6 +36,10 @@ async def start(
         str | None, typer.Option("--id", metavar="ID", help="The invocation id; without it one is made.")
     ] = None,
     partition_key: Annotated[str | None, typer.Option(metavar="KEY", help="The partition of the command.")] = None,
+    delay: Annotated[str | None, typer.Option(metavar="DURATION", help="Begin after so long: 30s, 15m, 3d.")] = None,
+    at: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Begin then: 2026-11-22, 2026-11-22T09:00 (local) or RFC 3339.")
+    ] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for the end and print the output.")] = False,
     timeout: Annotated[str | None, _TIMEOUT] = None,
     *,
@@ -46,14 +52,15 @@ async def start(
     """
     if timeout is not None and not wait:
         raise UsageError("--timeout is about --wait, which was not given.", hint="Add --wait, or leave --timeout out.")
-    limit = _seconds(timeout)
+    limit = _limit(timeout)
+    start_at = _start_at(delay, at)
     value = read_input(input_text)
 
     from durablectl import control
     from durablectl.storage.store import open_store
 
     async with open_store(settings) as store:
-        request = control.StartRequest(handler, value, invocation_id, partition_key)
+        request = control.StartRequest(handler, value, invocation_id, partition_key, start_at)
         started = await control.start(store, request)
         if wait and not output.is_json:
             note(f"Started {started}.")
@@ -61,7 +68,7 @@ async def start(
             output.print_json({"invocation_id": started})
         elif not wait:
             typer.echo(started)
-        await _note_if_nobody_runs(store, handler)
+        await note_if_nobody_runs(store, handler)
         return await _outcome(store, started, limit, output) if wait else 0
 
 
@@ -75,11 +82,11 @@ async def result(
     settings: Settings,
     output: Output,
 ) -> int:
-    """Wait for the end of a workflow and print its output.
+    """Wait for the end and print the output.
 
     Exits with 10 if it failed, 11 if it was cancelled, 5 after --timeout. With --json it prints the whole workflow.
     """
-    limit = _seconds(timeout)
+    limit = _limit(timeout)
 
     from durablectl.storage.store import open_store
 
@@ -101,7 +108,8 @@ async def _outcome(store: Store, invocation_id: str, limit: float | None, output
     return 0
 
 
-async def _note_if_nobody_runs(store: Store, handler: str) -> None:
+async def note_if_nobody_runs(store: Store, handler: str) -> None:
+    """Tell of a handler that no live processor has registered, on standard error."""
     from durablectl import query
 
     known = sorted({name for processor in await query.live_processors(store) for name in processor.handlers})
@@ -119,12 +127,20 @@ def nobody_runs(handler: str, known: Iterable[str]) -> str:
     return f"{told} Registered are: {', '.join(known)}." if known else f"{told} There is no live processor at all."
 
 
-def _seconds(text: str | None) -> float | None:
-    if text is None:
-        return None
-    from durablectl.settings.parsing import seconds
+def _limit(timeout: str | None) -> float | None:
+    return None if timeout is None else seconds(timeout, "--timeout")
 
-    try:
-        return seconds(text)
-    except ValueError as error:
-        raise UsageError(f"The --timeout cannot be used: {error}.") from None
+
+def _start_at(delay: str | None, at: str | None) -> int:
+    """In microseconds; 0 for at once."""
+    now = SYSTEM_CLOCK.now()
+    if delay is not None and at is not None:
+        raise UsageError("--delay and --at were given, but there is one start.", hint="Give only one of them.")
+    if delay is not None:
+        return ahead(delay, "--delay", now)
+    if at is None:
+        return 0
+    start_at = moment(at, "--at")
+    if start_at < now:
+        raise UsageError(f"The --at cannot be used: {at!r} lies in the past.", hint="Leave --at out to start now.")
+    return start_at

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _FRAME_SECONDS = 0.1
 _IDLE_FRAME_SECONDS = 1.0
-_EXIT_CODES = {
+_EXIT_CODES: Mapping[str, int] = {
     Status.FAILED: WorkflowFailedError.exit_code,
     Status.CANCELLED: WorkflowCancelledError.exit_code,
 }
@@ -58,7 +58,7 @@ async def watch(
             async for view in changes:
                 status = view.status
                 print_json(view.to_json(), one_line=True)
-    return _EXIT_CODES.get(Status(status), 0) if exit_status else 0
+    return _EXIT_CODES.get(status, 0) if exit_status else 0
 
 
 async def _live(changes: AsyncIterator[WorkflowView]) -> str:
@@ -71,14 +71,17 @@ async def _live(changes: AsyncIterator[WorkflowView]) -> str:
     screen = Screen()
     following = asyncio.create_task(screen.follow(changes))
     try:
-        with Live(console=console, auto_refresh=False, transient=True, vertical_overflow="crop") as live:
-            while not following.done():
-                if screen.view is not None:
+        while screen.view is None and not following.done():
+            await screen.wait(following)
+        if screen.view is not None:
+            with Live(console=console, auto_refresh=False, transient=True, vertical_overflow="crop") as live:
+                while not following.done():
                     live.update(screen.frame(SYSTEM_CLOCK.now(), *console.size), refresh=True)
-                await screen.wait(following)
+                    await screen.wait(following)
         await following
     finally:
         following.cancel()
+        await asyncio.gather(following, return_exceptions=True)
         if screen.view is not None:
             show(console, watch_end(screen.view, SYSTEM_CLOCK.now(), console.width))
     return screen.view.status if screen.view is not None else ""

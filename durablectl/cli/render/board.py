@@ -6,10 +6,19 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from durablectl.cli.render.signs import FAILED, RETRYING, RUNNING, status_sign
-from durablectl.cli.render.situation import failure, has_current, is_retrying, next_attempt, sign, steps_done, waiting
+from durablectl.cli.render.signs import FAILED, RETRYING, Sign, status_sign
+from durablectl.cli.render.situation import (
+    failure,
+    has_current,
+    is_open,
+    is_retrying,
+    next_attempt,
+    sign,
+    steps_done,
+    waiting,
+)
 from durablectl.cli.render.table import Column, plain, table
-from durablectl.cli.render.wording import duration, one_line, value
+from durablectl.cli.render.wording import clock, compact, duration, one_line, value
 from durablectl.model.status import Status
 
 if TYPE_CHECKING:
@@ -41,18 +50,17 @@ def board(views: Sequence[WorkflowView], now: int, width: int) -> Text:
 
 def progress(view: WorkflowView) -> Text:
     """``●●◐``: steps done, and the one under way; past ten of them also the count."""
-    failed = {step.step_number for step in view.journal or () if step.error}
     done = steps_done(view)
+    failed = [bool(step.error) for step in view.journal or () if not is_open(step)] or [False] * done
     dots = Text()
-    for number in range(min(done, _MOST_DOTS)):
-        dots.append(*(("✗", FAILED.style) if number in failed else ("●", "green")))
+    for was_failure in failed[:_MOST_DOTS]:
+        dots.append(*(FAILED if was_failure else Sign("●", "green")))
     if done > _MOST_DOTS:
         dots.append(f" {done:,}", style="green")
-    if view.status == Status.RUNNING and is_retrying(view):
-        dots.append(*RETRYING)
-    elif has_current(view):
-        dots.append("◐", style=RUNNING.style)
-    elif view.status == Status.FAILED and not failed:
+    if has_current(view):
+        sign = RETRYING if is_retrying(view) else Sign("◐", status_sign(view.status).style)
+        dots.append(*sign)
+    elif view.status == Status.FAILED and not any(failed):
         dots.append(*FAILED)
     return dots
 
@@ -67,10 +75,10 @@ def happening(view: WorkflowView, now: int) -> Text:
     if reason is not None and reason.kind == "retry":
         told = f"{one_line(reason.name)}  {next_attempt(reason, now)}: {one_line(reason.error)}"
         return Text(told, style=RETRYING.style)
-    if reason is not None:
+    if reason is not None and view.status != Status.PAUSED:
         return Text(waiting(reason, now), style="yellow")
     if has_current(view):
-        return Text.assemble(one_line(view.current_step_type), (f"  {duration(now - view.updated_at)}", "dim"))
+        return Text.assemble(one_line(view.current_step_type), (f"  {clock(now - view.updated_at)}", "dim"))
     return Text("")
 
 
@@ -80,4 +88,6 @@ def status(view: WorkflowView) -> Text:
 
 def time(view: WorkflowView, now: int) -> str:
     """How long it took from its start to its end, or has taken until now."""
-    return duration((view.finished_at or now) - view.started_at) if view.started_at else ""
+    if not view.started_at:
+        return ""
+    return compact(duration(view.finished_at - view.started_at) if view.finished_at else clock(now - view.started_at))

@@ -9,8 +9,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from durablectl.cli.render.board import board
-from durablectl.cli.render.stack import demo_rows, pieces
+from durablectl.cli.render.board import board, happening
+from durablectl.cli.render.situation import has_current
+from durablectl.cli.render.stack import commands, demo_rows, pieces
 from durablectl.model.status import is_terminal
 
 if TYPE_CHECKING:
@@ -57,14 +58,20 @@ def _progress(workflows: Sequence[WorkflowView], total: int, elapsed: float, wid
     return line
 
 
-def change_line(workflow: WorkflowView) -> str:
-    """A change off a terminal: id, handler, status, and the step, output or error, with tabs between."""
-    return "\t".join((workflow.invocation_id, workflow.handler, workflow.status, _detail(workflow)))
+def next_steps() -> Text:
+    """What to try after the demo."""
+    return Text("\n").join(
+        [
+            Text("Next, the same stack staying up, with its data kept in ./.durablectl:"),
+            commands(["durablectl dev"]),
+            Text("and in another terminal:"),
+            commands(["""durablectl wf start async_workflow --input '"user-001"' --wait""", "durablectl wf list"]),
+        ]
+    )
 
 
-def _detail(workflow: WorkflowView) -> str:
-    if workflow.error:
-        return workflow.error.splitlines()[0]
-    if workflow.waiting_for is not None:
-        return f"{workflow.waiting_for.kind}: {workflow.waiting_for.error}"
-    return workflow.current_step_type
+def change_line(workflow: WorkflowView, now: int) -> str:
+    """A change off a terminal: id, handler, status, and the step, result or error, with tabs between."""
+    retrying = workflow.waiting_for is not None
+    detail = workflow.current_step_type if has_current(workflow) and not retrying else happening(workflow, now).plain
+    return f"{workflow.invocation_id}\t{workflow.handler}\t{workflow.status}\t{detail}"

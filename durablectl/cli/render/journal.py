@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
+from rich.cells import cell_len
 from rich.text import Text
 
-from durablectl.cli.render.signs import DONE, FAILED, RETRYING, spinner, status_sign
-from durablectl.cli.render.situation import failure, has_current, next_attempt
+from durablectl.cli.render.signs import DONE, FAILED, RETRYING, STATUS, spinner
+from durablectl.cli.render.situation import failure, is_open, is_orphaned, next_attempt, sign, waiting
 from durablectl.cli.render.table import Column, plain, separated, table
-from durablectl.cli.render.wording import count, duration, iso, one_line, shortened, value
+from durablectl.cli.render.wording import clock, compact, count, countdown, duration, iso, one_line, shortened, value
 from durablectl.model.status import Status, is_terminal
 
 if TYPE_CHECKING:
@@ -35,44 +37,58 @@ def journal_table(
     width: int | None,
     *,
     newest: int | None = None,
-    moving: bool = False,
+    live: bool = False,
+    explain: bool = False,
     failed_before: WaitingView | None = None,
 ) -> Text:
     """For a terminal; ``width`` None shortens nothing.
 
-    ``newest`` shows that many steps only, ``moving`` turns the sign of the running one, and ``failed_before`` is why
-    the attempt before that one failed.
+    ``newest`` shows that many steps only. ``live`` turns the sign of the running one, ``explain`` tells below it why
+    its last attempt failed: ``failed_before``, when another one is under way.
     """
     steps = view.journal or ()
     hidden = max(0, len(steps) - newest) if newest is not None else 0
-    rows = [_step_row(step) for step in steps[hidden:]]
-    beside = 0
-    if not is_terminal(view.status) and has_current(view):
-        rows.append(_current_row(view, now, failed_before, moving=moving))
-        beside = view.total_steps - len(steps) - 1
+    rows = [_step_row(view, step, now) for step in steps[hidden:]]
     lines = [Text(f"  {count(hidden, 'earlier step')} not shown", style="dim")] if hidden else []
+    journaled = {step.step_number for step in steps}
+    current = not is_terminal(view.status) and view.current_step >= 0 and view.current_step not in journaled
+    if current:
+        rows.append(_current_row(view, now, failed_before, live=live))
+        rows.sort(key=lambda row: int(row.number))
     if rows:
         lines.append(_table(rows, width))
-    if beside > 0:
-        lines.append(Text(f"  {count(beside, 'more step')} under way beside it", style="dim"))
+    if current:
+        retry = _retry(view) or failed_before
+        if explain and retry is not None:
+            lines.append(Text(shortened(f"     {one_line(retry.error)}", width or _UNLIMITED), RETRYING.style))
+        beside = view.total_steps - len(steps) - 1
+        if beside > 0:
+            lines.append(Text(f"     and {count(beside, 'more step')} beside it", style="dim"))
     return Text("\n").join(lines)
 
 
-def journal_lines(view: WorkflowView) -> Text:
+def journal_lines(view: WorkflowView) -> str:
     """For a pipe: tab-separated, whole values."""
     steps = view.journal or ()
-    columns: list[tuple[str, list[str]]] = [
-        ("STEP", [str(step.step_number) for step in steps]),
-        ("STEP_TYPE", [one_line(step.step_type) for step in steps]),
-        ("STATE", ["failed" if step.error else "done" for step in steps]),
-        ("STARTED", [iso(step.started_at) for step in steps]),
-        ("FINISHED", [iso(step.finished_at) for step in steps]),
-        ("ATTEMPTS", [str(step.attempts or "") for step in steps]),
-        ("REQUEST", [value(step.request) for step in steps]),
-        ("RESPONSE", ["" if step.error else value(step.response) for step in steps]),
-        ("ERROR", [failure(step) for step in steps]),
-    ]
-    return separated([plain(title, cells) for title, cells in columns])
+    return separated(
+        [
+            ("STEP", [str(step.step_number) for step in steps]),
+            ("STEP_TYPE", [one_line(step.step_type) for step in steps]),
+            ("STATE", [_state(step) for step in steps]),
+            ("STARTED", [iso(step.started_at) for step in steps]),
+            ("FINISHED", [iso(step.finished_at) for step in steps]),
+            ("ATTEMPTS", [str(step.attempts or "") for step in steps]),
+            ("REQUEST", [value(step.request) for step in steps]),
+            ("RESPONSE", ["" if step.error else value(step.response) for step in steps]),
+            ("ERROR", [failure(step) for step in steps]),
+        ]
+    )
+
+
+def _state(step: StepView) -> str:
+    if step.error:
+        return "failed"
+    return "waiting" if is_open(step) else "done"
 
 
 def exchange(step: StepView, room: int) -> Text:
@@ -81,42 +97,79 @@ def exchange(step: StepView, room: int) -> Text:
     result = failure(step) if step.error else value(step.response)
     arrow = _ARROW if request else _ARROW.lstrip()
     room -= len(arrow)
-    request = shortened(request, max(room // 2, room - len(result)))
-    result = shortened(result, room - len(request))
+    request = shortened(request, max(room // 2, room - cell_len(result)))
+    result = shortened(result, room - cell_len(request))
     return Text.assemble((request, "dim"), (arrow, "dim"), (result, FAILED.style if step.error else ""))
 
 
-def _step_row(step: StepView) -> _Row:
+def _step_row(view: WorkflowView, step: StepView, now: int) -> _Row:
+    if is_open(step):
+        return _waiting_row(view, step, now)
     known = step.started_at and step.finished_at
     return _Row(
         sign=FAILED if step.error else DONE,
         number=str(step.step_number),
         name=one_line(step.step_type),
-        time=duration(step.finished_at - step.started_at) if known else "",
+        time=compact(duration(step.finished_at - step.started_at)) if known else "",
         tries=str(step.attempts) if step.attempts > 1 else "",
         result=step,
     )
 
 
-def _current_row(view: WorkflowView, now: int, failed_before: WaitingView | None, *, moving: bool) -> _Row:
-    retry = view.waiting_for if view.waiting_for and view.waiting_for.kind == "retry" else None
-    running = view.status == Status.RUNNING
+def _waiting_row(view: WorkflowView, step: StepView, now: int) -> _Row:
+    reason = view.waiting_for
+    if reason is not None and reason.step_number != step.step_number:
+        # The record names the first of several waits; each of them is in the journal.
+        reason = replace(
+            reason,
+            kind=step.kind,
+            name=step.step_type,
+            until=step.until,
+            awaited_id=step.awaited_id,
+            attempt=0,
+            error="",
+        )
+    return _Row(
+        sign=STATUS[Status.CANCELLED if is_terminal(view.status) else Status.SUSPENDED],
+        number=str(step.step_number),
+        name=one_line(step.step_type),
+        time=compact(duration((view.finished_at or now) - step.started_at)),
+        tries="",
+        result=Text(_awaited(reason, now) if reason is not None else "", STATUS[Status.SUSPENDED].style),
+    )
+
+
+def _awaited(reason: WaitingView, now: int) -> str:
+    """The step's name says the rest."""
+    if not reason.awaited_id:
+        return waiting(reason, now)
+    most = f", at most another {countdown(reason.until - now)}" if reason.until else ""
+    return f"waiting for {one_line(reason.awaited_id)}{most}"
+
+
+def _current_row(view: WorkflowView, now: int, failed_before: WaitingView | None, *, live: bool) -> _Row:
+    retry = _retry(view)
+    running = view.status == Status.RUNNING and not is_orphaned(view)
     told = Text("")
     if retry is not None:
-        told = Text(f"{next_attempt(retry, now)}: {one_line(retry.error)}", style=RETRYING.style)
+        told = Text(next_attempt(retry, now), style=RETRYING.style)
     elif failed_before is not None:
-        told = Text(
-            f"attempt {failed_before.attempt + 1}, the last: {one_line(failed_before.error)}", style=RETRYING.style
-        )
-    sign = spinner(now) if moving and running else status_sign(view.status)
+        told = Text(f"attempt {failed_before.attempt + 1}", style=RETRYING.style)
+    elif view.status == Status.PAUSED and view.owner:
+        told = Text("in flight, ends first", style=STATUS[Status.PAUSED].style)
+    moving = spinner(now) if live and running else sign(view)
     return _Row(
-        sign=RETRYING if retry and running else sign,
+        sign=RETRYING if retry else moving,
         number=str(view.current_step),
         name=one_line(view.current_step_type),
-        time=duration(now - view.updated_at) if running and not retry else "",
+        time=compact(clock(now - view.updated_at)) if running and not retry else "",
         tries="",
         result=told,
     )
+
+
+def _retry(view: WorkflowView) -> WaitingView | None:
+    return view.waiting_for if view.waiting_for is not None and view.waiting_for.kind == "retry" else None
 
 
 def _table(rows: list[_Row], width: int | None) -> Text:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from durablectl.cli.render.board import happening, status, time
-from durablectl.cli.render.situation import failure, sign
+from durablectl.cli.render.situation import failure, has_current, sign
 from durablectl.cli.render.table import Column, plain, separated, table
-from durablectl.cli.render.wording import ago, iso, one_line
+from durablectl.cli.render.wording import age, compact, iso, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -49,26 +49,27 @@ def workflow_table(views: Sequence[WorkflowView], now: int, width: int, *, wide:
         [
             Column("", [Text(*sign(view)) for view in views]),
             plain("ID", [one_line(view.invocation_id) for view in views]),
-            plain("HANDLER", [one_line(view.handler) for view in views], drop=1, least=12),
+            plain("HANDLER", [one_line(view.handler) for view in views], drop=1),
             Column("STATUS", [status(view) for view in views], drop=3),
-            plain("CREATED", [ago(view.created_at, now) for view in views], drop=2, right=True),
+            plain("AGE", [compact(age(view.created_at, now)) for view in views], drop=2, right=True),
             plain("TIME", [time(view, now) for view in views], drop=5, right=True),
-            plain("STEP", [str(view.current_step) if view.current_step >= 0 else "" for view in views], drop=6),
             *(rare if wide else []),
-            Column("DETAIL", [happening(view, now) for view in views], drop=4, least=0 if wide else 16),
+            Column("DETAIL", [_detail(view, now) for view in views], drop=4, least=0 if wide else 24),
         ],
         width if not wide else 1_000_000,
     )
 
 
-def workflow_lines(views: Sequence[WorkflowView], *, wide: bool = False) -> Text:
+def _detail(view: WorkflowView, now: int) -> Text:
+    """The current step as ``2 HelloService.SayHello  1.2 s``; otherwise as on the board."""
+    told = happening(view, now)
+    return Text.assemble(f"{view.current_step} ", told) if has_current(view) and told.plain else told
+
+
+def workflow_lines(views: Sequence[WorkflowView], *, wide: bool = False) -> str:
     """For a pipe: tab-separated, RFC 3339, nothing shortened."""
     return separated(
-        [
-            plain(title, [one_line(str(cell(view))) for view in views])
-            for title, cell, rare in _PLAIN
-            if wide or not rare
-        ]
+        [(title, [one_line(str(cell(view))) for view in views]) for title, cell, rare in _PLAIN if wide or not rare]
     )
 
 
@@ -85,7 +86,7 @@ def processor_table(views: Sequence[ProcessorView], now: int, width: int) -> Tex
         [
             plain("PROCESSOR", [one_line(view.processor_id) for view in views]),
             plain("BUSY", [f"{view.busy}/{view.slots}" for view in views], right=True),
-            plain("STARTED", [ago(view.started_at, now) for view in views], drop=2, right=True),
+            plain("AGE", [compact(age(view.started_at, now)) for view in views], drop=2, right=True),
             plain("VERSION", [one_line(view.version) for view in views], drop=3),
             plain("HANDLERS", [one_line(", ".join(view.handlers)) for view in views], drop=1, least=16),
         ],
@@ -93,10 +94,10 @@ def processor_table(views: Sequence[ProcessorView], now: int, width: int) -> Tex
     )
 
 
-def processor_lines(views: Sequence[ProcessorView]) -> Text:
+def processor_lines(views: Sequence[ProcessorView]) -> str:
     rows = [[one_line(str(cell)) for cell in _processor(view)] for view in views]
     titles = ("PROCESSOR", "HOST", "PID", "BUSY", "SLOTS", "STARTED", "VERSION", "HANDLERS")
-    return separated([plain(title, [row[index] for row in rows]) for index, title in enumerate(titles)])
+    return separated([(title, [row[index] for row in rows]) for index, title in enumerate(titles)])
 
 
 def _processor(view: ProcessorView) -> tuple[object, ...]:

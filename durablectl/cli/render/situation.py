@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from durablectl.cli.render.signs import RETRYING, Sign, spinner, status_sign
-from durablectl.cli.render.wording import count, duration, one_line, seconds
-from durablectl.model.status import Status
+from durablectl.cli.render.wording import clock, count, countdown, duration, one_line
+from durablectl.model.status import Status, is_terminal
 
 if TYPE_CHECKING:
     from durablectl.query import StepView, WaitingView, WorkflowView
@@ -15,14 +15,15 @@ if TYPE_CHECKING:
 def situation(view: WorkflowView, now: int) -> str:
     """For example ``retrying HelloService.SayHello, attempt 7, next in 12 s: no service answers``."""
     if view.status in _ENDED:
-        return _ended(view)
-    if view.waiting_for is not None:
+        told = failure(view) or one_line(view.reason)
+        return f"{ended(view)}: {told}" if told else ended(view)
+    if view.waiting_for is not None and view.status != Status.PAUSED and not is_cancelling(view):
         return waiting(view.waiting_for, now)
     if view.status == Status.PENDING:
         return "waiting for a processor to pick it up"
     if view.status == Status.RUNNING:
-        return _running(view, now)
-    return f"{one_line(view.status)}{f': {one_line(view.reason)}' if view.reason else ''}"
+        return _cancelling(view, now) if is_cancelling(view) else _running(view, now)
+    return _standing(view)
 
 
 def waiting(reason: WaitingView, now: int) -> str:
@@ -34,38 +35,80 @@ def waiting(reason: WaitingView, now: int) -> str:
             return f"waiting: no live processor has registered handler {name}"
         case "takeover":
             return f"waiting: its processor {name} is gone, and no other has taken it over yet"
+        case "sleep":
+            return f"sleeping, wakes in {countdown(reason.until - now)}"
+        case "start":
+            return f"starts in {countdown(reason.until - now)}"
         case _:
-            until = f", for another {seconds(reason.until - now)}" if reason.until else ""
-            return f"waiting for {one_line(reason.kind)} {name}".rstrip() + until
+            what = one_line(_KINDS.get(reason.kind, reason.kind))
+            most = f", at most another {countdown(reason.until - now)}" if reason.until else ""
+            which = f" {one_line(reason.awaited_id)}" if reason.kind == "child" and reason.awaited_id else ""
+            return f"waiting for {what} {name.partition(':')[2] or name}{which}{most}"
+
+
+_KINDS = {"awakeable": "the awakeable", "signal": "the signal", "child": "the child workflow"}
+
+
+def answering(view: WorkflowView) -> str:
+    """The command that ends the wait, or shows more of it; empty where there is none."""
+    reason = view.waiting_for
+    if reason is None or is_terminal(view.status):
+        return ""
+    match reason.kind:
+        case "awakeable" if reason.awaited_id:
+            return f"durablectl wf resolve {one_line(reason.awaited_id)} --data JSON"
+        case "signal":
+            name = one_line(reason.name)
+            return f"durablectl wf signal {one_line(view.invocation_id)} {name.partition(':')[2] or name} --data JSON"
+        case "child" if reason.awaited_id:
+            return f"durablectl wf get {one_line(reason.awaited_id)}"
+    return ""
+
+
+def is_cancelling(view: WorkflowView) -> bool:
+    """It runs its compensations, or waits for a processor to do so."""
+    return view.status == Status.RUNNING and view.reason.startswith("cancelling")
 
 
 def next_attempt(reason: WaitingView, now: int) -> str:
     left = reason.until - now
-    return f"attempt {reason.attempt}, next {f'in {seconds(left)}' if left > 0 else 'now'}"
+    return f"attempt {reason.attempt}, next {f'in {countdown(left)}' if left > 0 else 'now'}"
 
 
 def is_retrying(view: WorkflowView) -> bool:
     return view.waiting_for is not None and view.waiting_for.kind == "retry"
 
 
+def is_orphaned(view: WorkflowView) -> bool:
+    return view.waiting_for is not None and view.waiting_for.kind == "takeover"
+
+
 def sign(view: WorkflowView, now: int | None = None) -> Sign:
     """Of its status, or of a retry; with ``now`` (microseconds) a running one moves."""
-    if view.status == Status.RUNNING and is_retrying(view):
+    if view.status in {Status.RUNNING, Status.SUSPENDED} and is_retrying(view):
         return RETRYING
+    if is_orphaned(view):
+        return status_sign(Status.PENDING)
     if view.status == Status.RUNNING and now is not None:
         return spinner(now)
     return status_sign(view.status)
 
 
 def failure(of: WorkflowView | StepView) -> str:
-    """The error with its type, on one line."""
-    return one_line(f"{of.error_type}: {of.error}" if of.error_type and of.error else of.error)
+    """The error with its type, on one line; a StepError says by itself what it is."""
+    typed = of.error and of.error_type and of.error_type != "StepError"
+    return one_line(f"{of.error_type}: {of.error}" if typed else of.error)
+
+
+def is_open(step: StepView) -> bool:
+    """A wait is journaled when it begins; other implementations write no times at all."""
+    return bool(step.started_at) and not step.finished_at and not step.error
 
 
 def steps_done(view: WorkflowView) -> int:
     """Exact with a journal; without one, what the state record tells."""
     if view.journal is not None:
-        return len(view.journal)
+        return sum(not is_open(step) for step in view.journal)
     return view.current_step if view.current_step >= 0 else view.total_steps
 
 
@@ -73,23 +116,49 @@ def has_current(view: WorkflowView) -> bool:
     """Whether the current step is really under way: it stays in the record for a moment after its end."""
     if view.current_step < 0:
         return False
-    return all(step.step_number != view.current_step for step in view.journal or ())
+    return all(step.step_number != view.current_step or is_open(step) for step in view.journal or ())
 
 
 _ENDED = {Status.COMPLETED: "in", Status.FAILED: "after", Status.CANCELLED: "after"}
 
 
-def _ended(view: WorkflowView) -> str:
+def ended(view: WorkflowView) -> str:
+    """``completed in 3.2 s, 3 steps``."""
     known = view.started_at and view.finished_at
     took = f" {_ENDED[Status(view.status)]} {duration(view.finished_at - view.started_at)}" if known else ""
-    steps = f", {count(view.total_steps, 'step')}"
-    told = failure(view) or one_line(view.reason)
-    return f"{view.status}{took}{steps}{f': {told}' if told else ''}"
+    return f"{view.status}{took}, {count(view.total_steps, 'step')}"
+
+
+def progressing(view: WorkflowView, now: int) -> str:
+    """``running for 2.3 s, 2 steps done``: the whole of it, where the step under way is told elsewhere."""
+    waits = view.waiting_for is not None and not is_retrying(view)
+    if view.status != Status.RUNNING or waits or is_cancelling(view):
+        return situation(view, now)
+    lasted = f" for {clock(now - view.started_at)}" if view.started_at else ""
+    return f"{'retrying' if is_retrying(view) else 'running'}{lasted}, {count(steps_done(view), 'step')} done"
+
+
+def _standing(view: WorkflowView) -> str:
+    told = f"{one_line(view.status)}{f': {one_line(view.reason)}' if view.reason else ''}"
+    if view.status != Status.PAUSED or not (view.owner and has_current(view)):
+        return told
+    return f"{told} (step {view.current_step} {one_line(view.current_step_type)} is in flight and ends first)"
+
+
+def _cancelling(view: WorkflowView, now: int) -> str:
+    told = one_line(view.reason)
+    if not view.owner:
+        return f"{told}, once a processor picks it up"
+    if is_orphaned(view) and view.waiting_for is not None:
+        return f"{told}, {waiting(view.waiting_for, now)}"
+    if has_current(view):
+        return f"{told}, running step {view.current_step} {one_line(view.current_step_type)}"
+    return told
 
 
 def _running(view: WorkflowView, now: int) -> str:
     if has_current(view):
-        lasted = duration(now - view.updated_at)
+        lasted = clock(now - view.updated_at)
         return f"running step {view.current_step} {one_line(view.current_step_type)} for {lasted}"
     done = steps_done(view)
     return f"running, {count(done, 'step')} done" if done else "running"

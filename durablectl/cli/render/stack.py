@@ -49,5 +49,5 @@ def pieces(rows: Rows) -> Table:
 
 
 def commands(lines: Sequence[str]) -> Text:
-    """Indented, one a line, never cut: they are there to be copied."""
-    return Text("\n".join(f"  {line}" for line in lines), "cyan", no_wrap=True, overflow="ignore")
+    """Indented, one a line; print it with ``soft_wrap``, because it is there to be copied."""
+    return Text("\n".join(f"  {line}" for line in lines), "cyan")

@@ -43,7 +43,7 @@ def stats_table(stats: StatsView, width: int) -> Text:
     return Text("\n\n").join([statuses, handlers, Text(f"  {count(stats.total, 'workflow')}", style="bold")])
 
 
-def stats_lines(stats: StatsView) -> Text:
+def stats_lines(stats: StatsView) -> str:
     """For a pipe: what is counted, which, how many."""
     rows = [
         "BY\tNAME\tCOUNT",
@@ -51,7 +51,7 @@ def stats_lines(stats: StatsView) -> Text:
         *(f"handler\t{one_line(name)}\t{number}" for name, number in stats.by_handler.items()),
         f"total\t\t{stats.total}",
     ]
-    return Text("\n".join(rows))
+    return "\n".join(rows)
 
 
 def _counts(numbers: Mapping[str, int], total: int) -> list[Column]:

@@ -40,12 +40,10 @@ def table(columns: Sequence[Column], width: int, *, header: bool = True) -> Text
     return Text("\n").join(_line(row, fitted) for row in rows)
 
 
-def separated(columns: Sequence[Column]) -> Text:
-    """Everything, with a tab between columns: for a pipe."""
-    titled = [column for column in columns if column.title]
-    rows = [[column.title for column in titled]]
-    rows += [[column.cells[index].plain for column in titled] for index in range(len(columns[0].cells))]
-    return Text("\n".join("\t".join(row) for row in rows))
+def separated(columns: Sequence[tuple[str, Sequence[str]]]) -> str:
+    """Titles and cells with a tab between columns, for a pipe; a plain string, as rich would expand the tabs."""
+    rows = [[title for title, _ in columns], *zip(*(cells for _, cells in columns), strict=True)]
+    return "\n".join("\t".join(row) for row in rows)
 
 
 def fit(columns: Sequence[Column], width: int) -> list[tuple[Column, int]]:

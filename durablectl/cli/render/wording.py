@@ -5,44 +5,63 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from rich.cells import cell_len, set_cell_size
+
 from durablectl.cli.output import printable
 from durablectl.model.clock import MICROSECONDS, to_rfc3339
 
-_MILLISECONDS = 1000
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 
 
 def duration(microseconds: int) -> str:
-    """``350 ms``, ``1.2 s``, ``12 s``, ``2 min 05 s``, ``3 h 20 min``, ``4 d 6 h``; never negative."""
+    """``0.4 ms``, ``350 ms``, ``1.2 s``, ``12 s``, ``2 min 05 s``, ``3 h 20 min``, ``4 d 6 h``; never negative."""
     microseconds = max(0, microseconds)
     if microseconds < MICROSECONDS:
-        return f"{microseconds // _MILLISECONDS} ms"
-    seconds = microseconds // MICROSECONDS
-    if seconds < 10:  # noqa: PLR2004 - where a tenth still says something
-        return f"{microseconds // 100_000 / 10:.1f} s"
-    if seconds < _MINUTE:
-        return f"{seconds} s"
-    if seconds < _HOUR:
-        return f"{seconds // _MINUTE} min {seconds % _MINUTE:02d} s"
-    if seconds < _DAY:
-        return f"{seconds // _HOUR} h {seconds % _HOUR // _MINUTE:02d} min"
-    return f"{seconds // _DAY} d {seconds % _DAY // _HOUR} h"
+        return _with_tenths(microseconds, 1000, "ms")
+    if microseconds < _MINUTE * MICROSECONDS:
+        return _with_tenths(microseconds, MICROSECONDS, "s")
+    whole = microseconds // MICROSECONDS
+    if whole < _HOUR:
+        return f"{whole // _MINUTE} min {whole % _MINUTE:02d} s"
+    if whole < _DAY:
+        return f"{whole // _HOUR} h {whole % _HOUR // _MINUTE:02d} min"
+    return f"{whole // _DAY} d {whole % _DAY // _HOUR} h"
 
 
-def seconds(microseconds: int) -> str:
-    """Whole seconds, for a countdown or a running clock that would flicker with tenths."""
-    return duration(max(0, microseconds) // MICROSECONDS * MICROSECONDS) if microseconds >= MICROSECONDS else "0 s"
+def _with_tenths(microseconds: int, unit: int, name: str) -> str:
+    """Below ten of a unit, where a tenth still says something."""
+    if microseconds < 10 * unit:
+        return f"{microseconds * 10 // unit / 10:.1f} {name}"
+    return f"{microseconds // unit} {name}"
 
 
-def ago(moment: int, now: int) -> str:
-    """``5 min ago``, in the largest unit alone; empty for 0."""
+def compact(words: str) -> str:
+    """A duration for a column: ``2m04s``."""
+    return words.replace(" ", "").replace("min", "m")
+
+
+def clock(microseconds: int) -> str:
+    """How long something has been going on: a duration that does not flicker with milliseconds."""
+    if microseconds < MICROSECONDS:
+        return _with_tenths(max(0, microseconds), MICROSECONDS, "s")
+    return duration(microseconds)
+
+
+def countdown(microseconds: int) -> str:
+    """In whole seconds, the last of which is 1 s."""
+    left = max(0, -(-microseconds // MICROSECONDS))
+    return f"{left} s" if left < _MINUTE else duration(left * MICROSECONDS)
+
+
+def age(moment: int, now: int) -> str:
+    """``5 min``, in the largest unit alone; empty for 0."""
     if not moment:
         return ""
     passed = max(0, now - moment) // MICROSECONDS
     for unit, name in ((_DAY, "d"), (_HOUR, "h"), (_MINUTE, "min")):
         if passed >= unit:
-            return f"{passed // unit} {name} ago"
-    return f"{passed} s ago"
+            return f"{passed // unit} {name}"
+    return f"{passed} s"
 
 
 def iso(moment: int) -> str:
@@ -60,8 +79,8 @@ def value(data: Any) -> str:
 
 
 def shortened(text: str, width: int) -> str:
-    """At most ``width`` characters, the last one an ellipsis where something is missing."""
-    return text if len(text) <= width else text[: max(0, width - 1)] + "…"
+    """At most ``width`` columns, the last one an ellipsis where something is missing."""
+    return text if cell_len(text) <= width else set_cell_size(text, max(0, width - 1)) + "…"
 
 
 def count(number: int, noun: str) -> str:

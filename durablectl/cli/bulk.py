@@ -1,0 +1,258 @@
+"""One operation on one workflow or many: chosen, asked about, carried out, accounted for."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+import typer
+
+from durablectl.cli.asking import agreed, can_ask
+from durablectl.cli.output import (
+    Output,
+    OutputFormat,
+    is_decorated,
+    note,
+    print_json,
+    show,
+    stderr_console,
+    stdout_console,
+)
+from durablectl.errors import ConnectionFailedError, DurableError, UsageError
+from durablectl.model.clock import SYSTEM_CLOCK
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator, Sequence
+
+    from durablectl.cli.targets import Targets
+    from durablectl.control import Steered
+    from durablectl.query import Selected
+    from durablectl.settings import Settings
+    from durablectl.storage.store import Store
+
+SOME_FAILED = 6
+_DECLINED = 1
+_AT_ONCE = 16
+_SAMPLE = 10
+_GRACE_SECONDS = 5.0
+
+
+class Operation(NamedTuple):
+    """``verb`` is what the question asks; ``statuses`` are those that filters without --status choose."""
+
+    verb: str
+    statuses: Sequence[str]
+    act: Callable[[Store, str], Awaitable[Steered]]
+
+
+@dataclass
+class _Tally:
+    total: int
+    changed: int = 0
+    unchanged: int = 0
+    failed: int = 0
+    lost: ConnectionFailedError | None = None
+
+    def add(self, result: Steered | DurableError) -> None:
+        if isinstance(result, DurableError):
+            self.failed += 1
+            if isinstance(result, ConnectionFailedError):
+                self.lost = result
+        elif result.changed:
+            self.changed += 1
+        else:
+            self.unchanged += 1
+
+
+async def steer(settings: Settings, targets: Targets, output: Output, operation: Operation) -> int:
+    """The exit code. A single id raises its error; of many, each result is a line of its own."""
+    from durablectl.storage.store import open_store
+
+    async with open_store(settings) as store:
+        if targets.is_one and not targets.dry_run:
+            print_steered(await operation.act(store, targets.ids[0]), output)
+            return 0
+        selected = await _selected(store, targets, operation)
+        ids = [each.invocation_id for each in selected] if targets.are_filtered else list(targets.ids)
+        if targets.dry_run:
+            _show_selection(selected, ids, operation, output)
+            return 0
+        if not ids:
+            note(f"Nothing to {operation.verb}: {'no workflow matches' if targets.are_filtered else 'no ids came'}.")
+            return 0
+        if targets.are_filtered and not targets.yes and not await _is_agreed(selected, operation):
+            note("Nothing was changed.")
+            return _DECLINED
+        return await _carry_out(store, ids, operation, output, targets.rate)
+
+
+def print_steered(steered: Steered, output: Output) -> None:
+    """The result for a single workflow."""
+    if output.is_json:
+        output.print_json(steered.to_json())
+    else:
+        typer.echo(steered.invocation_id if output.format is OutputFormat.NAME else steered.message)
+
+
+async def _selected(store: Store, targets: Targets, operation: Operation) -> list[Selected]:
+    from durablectl import query
+
+    if targets.are_filtered:
+        filters = query.Filters.parse(targets.statuses or operation.statuses, targets.handlers)
+        return await query.select(store, filters)
+    return await query.select_ids(store, targets.ids) if targets.dry_run else []
+
+
+async def _is_agreed(selected: Sequence[Selected], operation: Operation) -> bool:
+    from durablectl.cli.render.steered import selection_table
+    from durablectl.cli.render.wording import count
+
+    many = count(len(selected), "workflow")
+    if not can_ask():
+        raise UsageError(
+            f"This would {operation.verb} {many}; nothing was changed.",
+            hint="Add --yes to do it, or --dry-run to see which.",
+        )
+    console = stderr_console()
+    show(console, selection_table(selected[:_SAMPLE], len(selected), SYSTEM_CLOCK.now(), console.width))
+    return await agreed(f"{operation.verb.capitalize()} {f'these {many}' if len(selected) > 1 else 'it'}?")
+
+
+def _show_selection(selected: Sequence[Selected], ids: Sequence[str], operation: Operation, output: Output) -> None:
+    from durablectl.cli.render.steered import selection_lines, selection_table
+    from durablectl.cli.render.wording import count
+
+    if output.is_json:
+        for each in selected:
+            print_json(each.to_json(), one_line=True)
+    elif output.format is OutputFormat.NAME:
+        for each in selected:
+            typer.echo(each.invocation_id)
+    elif selected and output.decorated:
+        console = stdout_console()
+        show(console, selection_table(selected[:_SAMPLE], len(selected), SYSTEM_CLOCK.now(), console.width))
+    elif selected:
+        typer.echo(selection_lines(selected))
+    known = {each.invocation_id for each in selected}
+    for missing in (each for each in ids if each not in known):
+        note(f"There is no workflow {missing}.")
+    note(f"Would {operation.verb} {count(len(selected), 'workflow')}. Nothing was changed.")
+
+
+async def _carry_out(store: Store, ids: Sequence[str], operation: Operation, output: Output, rate: float) -> int:
+    from durablectl.cli.render.steered import account
+
+    tally = _Tally(len(ids))
+    try:
+        with _printer(ids, output) as tell:
+            await _Crew(store, operation, tally, tell).work(ids, rate)
+    finally:
+        note(account(tally.total, tally.changed, tally.unchanged, tally.failed))
+    if tally.lost is not None:
+        raise tally.lost
+    return SOME_FAILED if tally.failed else 0
+
+
+@dataclass
+class _Crew:
+    """Several at once, told in the order given. Interrupted, it begins no more, but ends what it has begun."""
+
+    store: Store
+    operation: Operation
+    tally: _Tally
+    tell: Callable[[str, Steered | DurableError], None]
+    running: deque[tuple[str, asyncio.Task[Steered | DurableError]]] = field(default_factory=deque)
+
+    async def work(self, ids: Sequence[str], rate: float) -> None:
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+        try:
+            for index, invocation_id in enumerate(ids):
+                while len(self.running) >= _AT_ONCE:
+                    await self._first()
+                if self.tally.lost is not None:
+                    break
+                if rate:
+                    await self._until(begun + index / rate)
+                self.running.append((invocation_id, loop.create_task(self._one(invocation_id))))
+            while self.running:
+                await self._first()
+        except BaseException:
+            await self._end_what_was_begun()
+            raise
+
+    async def _one(self, invocation_id: str) -> Steered | DurableError:
+        try:
+            return await self.operation.act(self.store, invocation_id)
+        except DurableError as error:
+            return error
+
+    async def _until(self, moment: float) -> None:
+        """Tells what ends in the meantime."""
+        loop = asyncio.get_running_loop()
+        while (left := moment - loop.time()) > 0:
+            if not self.running:
+                await asyncio.sleep(left)
+                continue
+            await asyncio.wait([self.running[0][1]], timeout=left)
+            if self.running[0][1].done():
+                await self._first()
+
+    async def _first(self) -> None:
+        invocation_id, task = self.running[0]
+        await asyncio.wait([task])  # unlike awaiting it, leaves it alone when this is cancelled
+        self.running.popleft()
+        result = task.result()
+        self.tally.add(result)
+        self.tell(invocation_id, result)
+
+    async def _end_what_was_begun(self) -> None:
+        if self.running:
+            await asyncio.wait([task for _, task in self.running], timeout=_GRACE_SECONDS)
+        for invocation_id, task in self.running:
+            if not task.done():
+                task.cancel()
+            elif not task.cancelled() and task.exception() is None:
+                self.tally.add(task.result())
+                with contextlib.suppress(OSError):
+                    self.tell(invocation_id, task.result())
+
+
+@contextlib.contextmanager
+def _printer(ids: Sequence[str], output: Output) -> Iterator[Callable[[str, Steered | DurableError], None]]:
+    """What prints a result, with a progress bar on a terminal where the results themselves go elsewhere."""
+    from durablectl.cli.render.steered import item_json, item_line, item_text
+
+    width = max(map(len, ids))
+    console = stdout_console() if output.decorated else None
+
+    def tell(invocation_id: str, result: Steered | DurableError) -> None:
+        if output.is_json:
+            print_json(item_json(invocation_id, result), one_line=True)
+        elif output.format is OutputFormat.NAME:
+            if isinstance(result, DurableError):
+                note(f"{invocation_id}: {result.message}")
+            else:
+                typer.echo(result.invocation_id)
+        elif console is not None:
+            show(console, item_line(invocation_id, result, width))
+        else:
+            typer.echo(item_text(invocation_id, result))
+
+    if len(ids) <= _AT_ONCE or sys.stdout.isatty() or not is_decorated(sys.stderr):
+        yield tell
+        return
+    from rich.progress import Progress
+
+    with Progress(console=stderr_console(), transient=True) as progress:
+        bar = progress.add_task("", total=len(ids))
+
+        def tell_and_move(invocation_id: str, result: Steered | DurableError) -> None:
+            tell(invocation_id, result)
+            progress.advance(bar)
+
+        yield tell_and_move

@@ -1,0 +1,210 @@
+"""`durablectl schedule`: recurring starts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from durablectl.cli.boundary import asynchronous
+from durablectl.cli.commands.start import note_if_nobody_runs
+from durablectl.cli.completing import complete_from
+from durablectl.cli.durations import seconds
+from durablectl.cli.input import read_input
+from durablectl.cli.options import with_connection, with_output
+from durablectl.cli.output import Output, OutputFormat, note, show, stdout_console
+from durablectl.errors import UsageError
+from durablectl.model.clock import SYSTEM_CLOCK
+from durablectl.model.schedules import OVERLAPS, SKIP
+from durablectl.settings import Settings
+
+if TYPE_CHECKING:
+    from durablectl.control import ScheduleView
+
+_ONE = (OutputFormat.TABLE, OutputFormat.JSON, OutputFormat.JSONL)
+_Name = Annotated[str, typer.Argument(metavar="NAME")]
+
+
+@asynchronous
+@with_connection
+@with_output(formats=_ONE)
+async def create(
+    name: _Name,
+    handler: Annotated[str, typer.Argument(metavar="HANDLER", help="The workflow to start.")],
+    cron: Annotated[
+        str, typer.Option("--cron", metavar="'M H D M W'", help="Minute, hour, day of month, month, day of week.")
+    ] = "",
+    every: Annotated[str | None, typer.Option("--every", metavar="DURATION", help="30s, 5m, 2h, 1d.")] = None,
+    time_zone: Annotated[
+        str | None, typer.Option("--tz", metavar="ZONE", help="Of --cron, as Europe/Berlin; UTC without it.")
+    ] = None,
+    input_text: Annotated[
+        str | None, typer.Option("--input", "-i", metavar="JSON|@FILE|-", help="The input, as JSON.")
+    ] = None,
+    overlap: Annotated[
+        str,
+        typer.Option(
+            metavar="|".join(OVERLAPS),
+            help="What to do while the last one still runs.",
+            autocompletion=complete_from(OVERLAPS),
+        ),
+    ] = SKIP,
+    partition_key: Annotated[str, typer.Option(metavar="KEY", help="The partition of the command.")] = "",
+    *,
+    settings: Settings,
+    output: Output,
+) -> None:
+    """Start a workflow again and again, from now on.
+
+    Of the fires that are missed while no processor is there, one is caught up.
+
+    Example: durablectl schedule create report daily_report --cron '0 9 * * 1-5' --tz Europe/Berlin
+    """
+    if time_zone is not None and not cron:
+        raise UsageError("--tz is about --cron, which was not given.", hint="Add --cron, or leave --tz out.")
+    interval = 0 if every is None else _whole_seconds(every)
+    value = read_input(input_text)
+
+    from durablectl import control
+    from durablectl.storage.store import open_store
+
+    async with open_store(settings) as store:
+        view = await control.create_schedule(
+            store,
+            name,
+            handler,
+            input=value,
+            cron=cron,
+            every=interval,
+            time_zone=time_zone or "UTC",
+            overlap=overlap,
+            partition_key=partition_key,
+        )
+        _tell(view, "Created", output)
+        await note_if_nobody_runs(store, handler)
+
+
+def _whole_seconds(text: str) -> int:
+    interval = seconds(text, "--every")
+    if interval != int(interval):
+        raise UsageError(f"The --every cannot be used: {text!r} is not a whole number of seconds.")
+    return int(interval)
+
+
+@asynchronous
+@with_connection
+@with_output
+async def list_(*, settings: Settings, output: Output) -> None:
+    """List the schedules, by name."""
+    from durablectl import control
+    from durablectl.storage.store import open_store
+
+    async with open_store(settings) as store:
+        views = await control.list_schedules(store)
+    if output.format is OutputFormat.JSON:
+        output.print_json({"schedules": [view.to_json() for view in views]})
+        return
+    from durablectl.cli.render.schedules import schedule_lines, schedule_table
+
+    wide = output.format is OutputFormat.WIDE
+    if output.format is OutputFormat.JSONL:
+        for view in views:
+            output.print_json(view.to_json())
+    elif output.format is OutputFormat.NAME:
+        for view in views:
+            typer.echo(view.schedule.name)
+    elif views and output.decorated:
+        console = stdout_console()
+        show(console, schedule_table(views, SYSTEM_CLOCK.now(), 1_000_000 if wide else console.width))
+    elif views:
+        typer.echo(schedule_lines(views))
+    if not views and output.format is not OutputFormat.JSONL:
+        note("No schedules. Create one with `durablectl schedule create`.")
+
+
+@asynchronous
+@with_connection
+@with_output(formats=_ONE)
+async def get(name: _Name, *, settings: Settings, output: Output) -> None:
+    """Show one schedule: when it fires, what it has started, what it has skipped."""
+    from durablectl import control
+    from durablectl.storage.store import open_store
+
+    async with open_store(settings) as store:
+        view = await control.get_schedule(store, name)
+    if output.is_json:
+        output.print_json(view.to_json())
+        return
+    from durablectl.cli.render.schedules import schedule_page, schedule_text
+
+    if not output.decorated:
+        typer.echo(schedule_text(view))
+        return
+    show(stdout_console(), schedule_page(view, SYSTEM_CLOCK.now()))
+
+
+@asynchronous
+@with_connection
+@with_output(formats=_ONE)
+async def pause(name: _Name, *, settings: Settings, output: Output) -> None:
+    """Start nothing more until it is resumed."""
+    from durablectl import control
+    from durablectl.storage.store import open_store
+
+    async with open_store(settings) as store:
+        view, changed = await control.pause_schedule(store, name)
+    _tell(view, "Paused" if changed else "It was paused already", output, changed=changed)
+
+
+@asynchronous
+@with_connection
+@with_output(formats=_ONE)
+async def resume(name: _Name, *, settings: Settings, output: Output) -> None:
+    """Go on, without catching up on what was missed while it was paused."""
+    from durablectl import control
+    from durablectl.storage.store import open_store
+
+    async with open_store(settings) as store:
+        view, changed = await control.resume_schedule(store, name)
+    _tell(view, "Resumed" if changed else "It was not paused", output, changed=changed)
+
+
+@asynchronous
+@with_connection
+@with_output(formats=_ONE)
+async def delete(name: _Name, *, settings: Settings, output: Output) -> None:
+    """Remove a schedule; what it has started goes on."""
+    from durablectl import control
+    from durablectl.storage.store import open_store
+
+    async with open_store(settings) as store:
+        await control.delete_schedule(store, name)
+    if output.is_json:
+        output.print_json({"name": name, "deleted": True})
+    else:
+        typer.echo("Deleted.")
+
+
+@asynchronous
+@with_connection
+@with_output(formats=_ONE)
+async def trigger(name: _Name, *, settings: Settings, output: Output) -> None:
+    """Start its workflow now, even while it is paused or the last one runs; print the invocation id."""
+    from durablectl import control
+    from durablectl.storage.store import open_store
+
+    async with open_store(settings) as store:
+        invocation_id = await control.trigger_schedule(store, name)
+    if output.is_json:
+        output.print_json({"invocation_id": invocation_id, "schedule": name})
+    else:
+        typer.echo(invocation_id)
+
+
+def _tell(view: ScheduleView, done: str, output: Output, *, changed: bool = True) -> None:
+    if output.is_json:
+        output.print_json({**view.to_json(), "changed": changed})
+        return
+    from durablectl.cli.render.schedules import next_start
+
+    typer.echo(f"{done}{next_start(view, SYSTEM_CLOCK.now(), relative=output.decorated)}.")

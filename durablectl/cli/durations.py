@@ -1,0 +1,65 @@
+"""Durations and moments as users type them."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from durablectl.errors import UsageError
+from durablectl.model.clock import MICROSECONDS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_UNITS: Mapping[str, float] = {
+    "us": 1e-6,
+    "µs": 1e-6,
+    "ms": 1e-3,
+    "s": 1.0,
+    "m": 60.0,
+    "h": 3600.0,
+    "d": 86_400.0,
+    "w": 604_800.0,
+}
+_NUMBER = r"(?:\d+(?:\.\d*)?|\.\d+)"
+_PART = re.compile(rf"({_NUMBER})(us|µs|ms|s|m|h|d|w)")
+_DURATION = re.compile(rf"(?:{_PART.pattern})+")
+_LATEST = datetime(9999, 1, 1, tzinfo=UTC).timestamp()
+
+
+def seconds(text: str, option: str) -> float:
+    """``90``, ``1m30s``, ``500ms``, ``3d``. UsageError names the ``option``."""
+    if re.fullmatch(_NUMBER, text):
+        value = float(text)
+    elif _DURATION.fullmatch(text):
+        value = sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text))
+    else:
+        raise UsageError(f"The {option} cannot be used: {text!r} is not a duration such as 30s, 5m, 2h30m or 3d.")
+    if value <= 0:
+        raise UsageError(f"The {option} cannot be used: it must be longer than zero.")
+    return value
+
+
+def ahead(text: str, option: str, now: int) -> int:
+    """The moment that is a duration after ``now``, both in microseconds."""
+    return _within_reach(now / MICROSECONDS + seconds(text, option), text, option)
+
+
+def moment(text: str, option: str) -> int:
+    """RFC 3339, a date, or a date and time, in microseconds; what names no zone is in that of this machine."""
+    try:
+        # RFC 3339 writes zones that Python 3.11 and later read, Z among them.
+        at = datetime.fromisoformat(text.strip()).astimezone().timestamp()
+    except (ValueError, OverflowError, OSError):
+        raise UsageError(
+            f"The {option} cannot be used: {text!r} is not a time.",
+            hint="Write it like 2026-11-22, 2026-11-22T09:00 or 2026-11-22T09:00:00Z.",
+        ) from None
+    return _within_reach(at, text, option)
+
+
+def _within_reach(at: float, text: str, option: str) -> int:
+    if not 0 < at < _LATEST:
+        raise UsageError(f"The {option} cannot be used: {text!r} does not lie between 1970 and 9999.")
+    return int(at * MICROSECONDS)

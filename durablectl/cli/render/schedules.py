@@ -1,0 +1,139 @@
+"""Schedules: when they fire, and what came of it."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+
+from durablectl.cli.render.signs import STATUS
+from durablectl.cli.render.table import Column, plain, separated, table
+from durablectl.cli.render.wording import age, compact, count, countdown, duration, iso, one_line, value
+from durablectl.model.clock import MICROSECONDS
+from durablectl.model.status import Status
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from durablectl.control import ScheduleView
+
+_LABEL = 11
+_ENDING_IN_NOTHING = re.compile(r"((?<=[a-z]) 0+ [a-z]+|\.0(?= ))")
+_ARMED, _PAUSED = STATUS[Status.RUNNING], STATUS[Status.PAUSED]
+
+
+def timing(view: ScheduleView) -> str:
+    """``every 5 min``, or the cron expression with its time zone."""
+    schedule = view.schedule
+    if schedule.every:
+        return f"every {_ENDING_IN_NOTHING.sub('', duration(schedule.every * MICROSECONDS))}"
+    return one_line(f"{schedule.cron} {schedule.time_zone}")
+
+
+def next_start(view: ScheduleView, now: int, *, relative: bool) -> str:
+    """``; it starts async_workflow next at 2026-11-23T09:00:00.000Z, in 11 h 00 min``; empty while it is paused."""
+    if not view.next_at:
+        return ""
+    told = f"; it starts {one_line(view.schedule.handler)} next at {iso(view.next_at)}"
+    return f"{told}, in {countdown(view.next_at - now)}" if relative else told
+
+
+def schedule_table(views: Sequence[ScheduleView], now: int, width: int) -> Text:
+    """For a terminal, with relative times; ``now`` in microseconds."""
+    signs = [_PAUSED if view.schedule.paused else _ARMED for view in views]
+    return table(
+        [
+            Column("", [Text(*sign) for sign in signs]),
+            plain("NAME", [one_line(view.schedule.name) for view in views]),
+            plain("HANDLER", [one_line(view.schedule.handler) for view in views], drop=2),
+            plain("WHEN", [timing(view) for view in views], drop=1),
+            Column("NEXT", [_next(view, now) for view in views], drop=6),
+            plain("LAST", [_ago(view.schedule.last_fired_at, now) for view in views], drop=5),
+            plain("FIRED", [f"{view.schedule.fired:,}" for view in views], drop=4, right=True),
+            plain("SKIPPED", [f"{view.schedule.skipped:,}" for view in views], drop=3, right=True),
+        ],
+        width,
+    )
+
+
+def _next(view: ScheduleView, now: int) -> Text:
+    if view.schedule.paused:
+        return Text("paused", _PAUSED.style)
+    return Text(f"in {compact(countdown(view.next_at - now))}" if view.next_at else "never")
+
+
+def _ago(moment: int, now: int) -> str:
+    return f"{age(moment, now)} ago" if moment else ""
+
+
+_PLAIN: Sequence[tuple[str, Callable[[ScheduleView], object]]] = (
+    ("NAME", lambda view: view.schedule.name),
+    ("HANDLER", lambda view: view.schedule.handler),
+    ("CRON", lambda view: view.schedule.cron),
+    ("TIME_ZONE", lambda view: view.schedule.time_zone if view.schedule.cron else ""),
+    ("EVERY_SECONDS", lambda view: view.schedule.every or ""),
+    ("OVERLAP", lambda view: view.schedule.overlap),
+    ("PAUSED", lambda view: "true" if view.schedule.paused else "false"),
+    ("NEXT", lambda view: iso(view.next_at)),
+    ("LAST", lambda view: iso(view.schedule.last_fired_at)),
+    ("LAST_ID", lambda view: view.schedule.last_invocation_id),
+    ("FIRED", lambda view: view.schedule.fired),
+    ("SKIPPED", lambda view: view.schedule.skipped),
+    ("CAUGHT_UP", lambda view: view.schedule.caught_up),
+)
+
+
+def schedule_lines(views: Sequence[ScheduleView]) -> str:
+    """For a pipe: tab-separated, RFC 3339, nothing shortened."""
+    return separated([(title, [one_line(str(cell(view))) for view in views]) for title, cell in _PLAIN])
+
+
+def schedule_page(view: ScheduleView, now: int) -> Text:
+    """For a terminal."""
+    sign = _PAUSED if view.schedule.paused else _ARMED
+    lines = [Text.assemble((f"{label:<{_LABEL}}", "dim"), text) for label, text in _facts(view, now)]
+    return Text.assemble(Text("\n").join(lines), "\n\n", sign, " ", (_sentence(view, now), "bold"))
+
+
+def schedule_text(view: ScheduleView) -> str:
+    """For a pipe: a label and a text on each line."""
+    return "\n".join(f"{label}\t{text}" for label, text in [*_facts(view, None), ("Next", iso(view.next_at))] if text)
+
+
+def _sentence(view: ScheduleView, now: int) -> str:
+    if view.schedule.paused:
+        return "paused: it starts nothing until it is resumed"
+    if not view.next_at:
+        return "it never fires again"
+    return f"next start in {countdown(view.next_at - now)}, at {iso(view.next_at)}"
+
+
+def _facts(view: ScheduleView, now: int | None) -> Sequence[tuple[str, str]]:
+    schedule = view.schedule
+
+    def moment(of: int) -> str:
+        return iso(of) if now is None or not of else f"{iso(of)}  {age(of, now)} ago"
+
+    facts = (
+        ("Name", one_line(schedule.name)),
+        ("Handler", one_line(schedule.handler)),
+        ("When", timing(view)),
+        ("Paused", "yes" if schedule.paused else ""),
+        ("Input", "" if schedule.input is None else value(schedule.input)),
+        ("Partition", one_line(schedule.partition_key)),
+        ("Overlap", f"{schedule.overlap}: {_OVERLAP.get(schedule.overlap, '')}"),
+        ("Created", moment(schedule.created_at)),
+        ("Last fire", moment(schedule.last_fired_at)),
+        ("Last start", one_line(schedule.last_invocation_id)),
+        ("Fired", f"{count(schedule.fired, 'time')}{_caught_up(schedule.caught_up)}"),
+        ("Skipped", count(schedule.skipped, "time") if schedule.skipped else ""),
+    )
+    return [(label, text) for label, text in facts if text]
+
+
+_OVERLAP = {"skip": "no start while the last one still runs", "allow": "starts whatever still runs"}
+
+
+def _caught_up(number: int) -> str:
+    return f", {number:,} of them to catch up on what was missed while no processor was there" if number else ""

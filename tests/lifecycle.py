@@ -1,0 +1,83 @@
+"""What the tests of waiting, steering, chaos and failover share: processor processes, and a look at many workflows."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from chaos_app import EFFECTS
+from durablectl import query
+from durablectl.storage import leases
+from durablectl.storage.feed import NEW, follow
+from support import index_entries, until
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from conftest import Spawned
+    from durablectl.query import WorkflowView
+    from durablectl.storage.store import Store
+
+CHAOS_APP = str(Path(__file__).with_name("chaos_app.py"))
+
+
+class Fleet:
+    """Processors as processes of their own, whose workflows leave their effects in one file."""
+
+    def __init__(self, spawn: Callable[..., Spawned], directory: Path, app: str = CHAOS_APP) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        self.effects = directory / "effects.jsonl"
+        self.healed = directory / "all-healed"
+        self._spawn = spawn
+        self._app = app
+
+    def start(self, *options: str) -> Spawned:
+        command = ["run", "processor", self._app, "--grace", "1", *options]
+        return self._spawn(*command, env={EFFECTS: str(self.effects)})
+
+
+def kill(process: Spawned) -> None:
+    """With -9, and until it is gone."""
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+async def alive(store: Store, process: Spawned, timeout: float = 15) -> str:
+    """Until the processor of this process holds a lease; its id."""
+
+    async def lease() -> str:
+        assert process.poll() is None, process.err()
+        live = await leases.live_processors(store)
+        return next((lease.processor_id for lease in live if lease.process_id == process.pid), "")
+
+    return await until(lease, timeout)
+
+
+async def every_workflow(store: Store) -> dict[str, WorkflowView]:
+    """All of them, children too, with their journals."""
+    ids = dict.fromkeys(entry.invocation_id for entry in await index_entries(store))
+    return {invocation_id: await query.get_workflow(store, invocation_id) for invocation_id in ids}
+
+
+@contextlib.asynccontextmanager
+async def journal_watch(store: Store) -> AsyncIterator[dict[str, list[bytes]]]:
+    """Every message that the journal stream takes from now on, by invocation."""
+    seen: dict[str, list[bytes]] = {}
+    subjects = store.subjects
+
+    async def watch(feed: Any) -> None:
+        async for change in feed:
+            seen.setdefault(change.subject.split(".")[-2], []).append(change.data)
+
+    async with follow(store, subjects.state_stream, [subjects.journal("*", "*")], NEW) as feed:
+        task = asyncio.create_task(watch(feed))
+        try:
+            yield seen
+        finally:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task

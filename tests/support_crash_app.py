@@ -1,0 +1,58 @@
+"""The app of the crash tests: every step leaves a line in the file $EFFECTS, which no crash can take back."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import sys
+import time
+
+from durablectl import workflow
+
+
+def leave(*words: object) -> None:
+    line = " ".join(map(str, [*words, os.getpid()])) + "\n"
+    file = os.open(os.environ["EFFECTS"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    os.write(file, line.encode())
+    os.close(file)
+
+
+async def effect(invocation_id: str, number: int, seconds: float) -> int:
+    leave("begin", invocation_id, number)
+    await asyncio.sleep(random.uniform(0.5, 1.5) * seconds)
+    leave("end", invocation_id, number)
+    return os.getpid()
+
+
+def stubborn(seconds: float) -> None:
+    leave("begin", "stubborn", 0)
+    time.sleep(seconds)
+
+
+@workflow
+async def chain(ctx, order):
+    return [await ctx.step(effect, ctx.invocation_id, n, order["seconds"]) for n in range(order["steps"])]
+
+
+@workflow
+async def fan(ctx, order):
+    return await ctx.gather(*(ctx.step(effect, ctx.invocation_id, n, order["seconds"]) for n in range(order["steps"])))
+
+
+@workflow
+async def holds_a_thread(ctx, seconds):
+    await ctx.step(stubborn, seconds)
+
+
+@workflow
+async def exits(ctx, where):
+    if where == "handler":
+        sys.exit("from the handler")
+    await ctx.step(sys.exit, "from a step")
+
+
+@workflow
+async def says(ctx, text):
+    ctx.log.info("It says %s.", text)
+    return text

@@ -1,0 +1,193 @@
+"""`run processor` and `run service` as real processes, and what they log."""
+
+from __future__ import annotations
+
+import json
+import logging
+import signal
+import sys
+import time
+
+import pytest
+
+from durablectl.cli.logs import JsonFormatter, TextFormatter
+
+APP = """
+import asyncio, time
+from durablectl import Context, service, workflow
+
+def block():
+    time.sleep(60)
+
+async def nap(seconds):
+    await asyncio.sleep(seconds)
+    return seconds
+
+@workflow
+async def blocking(ctx: Context):
+    await ctx.step(block)
+
+@workflow
+async def napping(ctx: Context, seconds: float):
+    ctx.log.info("good night", extra={"bed": 7})
+    return await ctx.step(nap, seconds)
+
+@workflow
+async def failing(ctx: Context):
+    raise ValueError("no\\x1b[31m way")
+
+@service("Echo")
+class Echo:
+    async def Say(self, request):
+        return request
+"""
+
+
+@pytest.fixture
+def app(tmp_path):
+    path = tmp_path / "night.py"
+    path.write_text(APP)
+    return path.name
+
+
+@pytest.fixture
+def processor(spawn, app):
+    def start(*args: str):
+        process = spawn("run", "processor", app, "--log-format", "json", *args)
+        awaited(lambda: "takes commands for" in process.err(), process)
+        return process
+
+    return start
+
+
+def awaited(condition, process, seconds: float = 10) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, process.err()
+        time.sleep(0.02)
+
+
+def records(process):
+    return [json.loads(line) for line in process.err().splitlines()]
+
+
+def busy(cli) -> int:
+    return sum(processor["busy"] for processor in json.loads(cli("processors", "--json").stdout)["processors"])
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_hands_the_work_back_and_exits_0(processor, cli, number):
+    process = processor("--grace", "0.3", "--max-concurrent", "3")
+    cli("wf", "start", "napping", "--input", "60", "--id", "nap")
+    awaited(lambda: "good night" in process.err(), process)
+    process.send_signal(number)
+    assert process.wait(5) == 0
+    assert json.loads(cli("wf", "get", "nap", "--json").stdout)["status"] == "pending"
+    (night,) = [record for record in records(process) if record["message"] == "good night"]
+    assert night.items() >= {"invocation_id": "nap", "handler": "napping", "bed": 7, "level": "info"}.items()
+    assert night["time"].endswith("Z")
+    assert process.out() == ""
+
+
+@pytest.mark.parametrize("handler", ["blocking", "napping"])
+def test_a_second_signal_ends_it_at_once(processor, cli, handler):
+    process = processor("--grace", "60")
+    cli("wf", "start", handler, *(["--input", "60"] if handler == "napping" else []))
+    awaited(lambda: busy(cli) == 1, process)
+    process.interrupt()
+    awaited(lambda: "Stopping" in process.err(), process)
+    assert process.poll() is None
+    began = time.monotonic()
+    process.interrupt()
+    assert process.wait(5) == 130
+    assert time.monotonic() - began < 1
+
+
+def test_a_step_that_blocks_does_not_hold_up_the_end(processor, cli):
+    process = processor("--grace", "0.2")
+    cli("wf", "start", "blocking")
+    awaited(lambda: busy(cli) == 1, process)
+    process.terminate()
+    assert process.wait(5) == 0
+
+
+def test_the_processor_tells_its_slots_and_its_failures(processor, cli):
+    process = processor("--max-concurrent", "7", "--ack-wait", "5")
+    (found,) = json.loads(cli("processors", "--json").stdout)["processors"]
+    assert (found["slots"], found["handlers"]) == (7, ["blocking", "failing", "napping"])
+    cli("wf", "start", "failing", "--id", "f", "--wait")
+    awaited(lambda: "Failed" in process.err(), process)
+    (failed,) = [record for record in records(process) if record["message"].startswith("Failed")]
+    assert failed.items() >= {"level": "warning", "invocation_id": "f", "handler": "failing"}.items()
+
+
+def test_the_sample_app_is_announced(spawn):
+    process = spawn("run", "service")
+    awaited(lambda: "TicketService" in process.err(), process)
+    assert "WARNING  No app was named: running the sample app durablectl.demo." in process.err()
+    process.terminate()
+    assert process.wait(10) == 0
+
+
+def test_a_service_comes_and_goes(spawn, app):
+    process = spawn("run", "service", app, "--log-format", "json")
+    awaited(lambda: "Echo" in process.err(), process)
+    process.interrupt()
+    assert process.wait(10) == 0
+    assert [record["message"] for record in records(process)] == ["Service Echo serves: Say.", "Stopping."]
+
+
+def test_the_app_may_come_from_the_environment_or_pyproject(spawn, app, tmp_path):
+    process = spawn("run", "processor", env={"DURABLECTL_APP": app})
+    awaited(lambda: "takes commands for: blocking, failing, napping" in process.err(), process)
+    process.terminate()
+    assert process.wait(10) == 0
+    (tmp_path / "pyproject.toml").write_text(f'[tool.durablectl]\napp = "{app}"\n')
+    process = spawn("run", "processor")
+    awaited(lambda: "takes commands for: blocking, failing, napping" in process.err(), process)
+    assert "No app was named" not in process.err()
+
+
+def record(message: str, *args: object, **extra: object) -> logging.LogRecord:
+    made = logging.makeLogRecord(
+        {
+            "name": "durablectl.engine.worker",
+            "levelno": 30,
+            "levelname": "WARNING",
+            "msg": message,
+            "args": args,
+            **extra,
+        }
+    )
+    made.created = 1_795_384_800.25
+    return made
+
+
+def test_text_logs():
+    made = record("it %s\nfailed\x1b[2J", "really", invocation_id="abc", handler="pay")
+    assert TextFormatter().format(made) == (
+        "2026-11-22T22:00:00.250Z  WARNING  it really\n  failed\\x1b[2J  engine.worker  invocation_id=abc  handler=pay"
+    )
+    assert TextFormatter(short=True).format(record("hm")) == "22:00:00.250  WARNING  hm  engine.worker"
+    assert TextFormatter(coloured=True).format(record("hm")) == (
+        "\x1b[2m2026-11-22T22:00:00.250Z\x1b[0m  \x1b[33mWARNING\x1b[0m  hm  \x1b[2mengine.worker\x1b[0m"
+    )
+
+
+def test_json_logs():
+    try:
+        {}["key"]
+    except KeyError:
+        made = record("x", invocation_id="abc", odd={1}, exc_info=sys.exc_info())
+    line = JsonFormatter().format(made)
+    assert "\n" not in line
+    found = json.loads(line)
+    assert found.pop("exception").endswith("KeyError: 'key'")
+    assert found == {
+        "time": "2026-11-22T22:00:00.250Z",
+        "level": "warning",
+        "logger": "durablectl.engine.worker",
+        "message": "x",
+        "invocation_id": "abc",
+        "odd": "{1}",
+    }

@@ -1,0 +1,139 @@
+"""The command tree: what it imports, its help, its version, and completion in a shell."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from durablectl.cli.about import version
+from durablectl.cli.completing import FILES, SCRIPTS, script
+from durablectl.cli.main import app
+
+COMPLETIONS = Path(__file__).parent.parent / "completions"
+HEAVY = ("nats", "google.protobuf", "fastapi", "uvicorn", "uvloop", "prometheus_client")
+
+IMPORTS = """
+import json, sys
+sys.argv = ["durablectl", *{args!r}]
+code = 0
+try:
+    from durablectl.cli.main import main
+    main()
+except SystemExit as end:
+    code = end.code
+print(json.dumps([code, sorted(sys.modules)]), file=sys.stderr)
+"""
+
+
+def imported(environment: dict[str, str], *args: str) -> tuple[int, set[str]]:
+    import os
+
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORTS.format(args=args)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **environment},
+        check=True,
+    )
+    code, modules = json.loads(done.stderr.splitlines()[-1])
+    return code, set(modules)
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize("args", [("--help",), ("wf", "--help"), ("run", "processor", "--help"), ("--version",)])
+def test_help_imports_nothing_heavy(environment, args):
+    code, modules = imported(environment, *args)
+    assert code == 0
+    assert not modules & {*HEAVY}
+    assert not any(name.startswith(("durablectl.storage", "durablectl.engine", "durablectl.query")) for name in modules)
+
+
+@pytest.mark.parametrize("args", [("wf", "list"), ("wf", "get", "x"), ("wf", "stats"), ("wf", "watch", "x")])
+def test_queries_import_no_engine(runner, environment, args):
+    assert runner.invoke(app, ["wf", "start", "x", "--id", "x"]).exit_code == 0
+    if args[1] == "watch":
+        args = (*args, "--namespace", "nowhere")
+    code, modules = imported(environment, *args)
+    assert code in {0, 3}
+    assert "nats" in modules
+    assert not any(name.startswith(("durablectl.engine", "durablectl.control", "fastapi")) for name in modules)
+
+
+def test_version():
+    result = CliRunner().invoke(app, ["--version"])
+    assert (result.exit_code, result.stdout) == (0, f"durablectl {version()}\n")
+
+
+def commands(tree, path=()):
+    for name, command in getattr(tree, "commands", {}).items():
+        yield (*path, name)
+        yield from commands(command, (*path, name))
+
+
+def test_every_command_explains_itself():
+    from typer.main import get_command
+
+    found = list(commands(get_command(app)))
+    assert {("demo",), ("dev",), ("run", "processor"), ("run", "service"), ("wf", "start"), ("wf", "watch")} <= {*found}
+    for path in found:
+        result = CliRunner().invoke(app, [*path, "--help"])
+        assert result.exit_code == 0
+        assert "Usage: " in result.stdout
+        explained = result.stdout.splitlines()[2].strip()
+        assert explained.endswith((".", ":")) or len(explained) > 40, path
+
+
+@pytest.mark.parametrize("shell", SCRIPTS)
+def test_completion_files_are_what_the_command_prints(shell):
+    result = CliRunner().invoke(app, ["completion", shell])
+    assert (result.exit_code, result.stdout) == (0, script(shell))
+    assert (COMPLETIONS / FILES[shell]).read_text() == script(shell)
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
+@pytest.mark.parametrize(
+    ("line", "candidates"),
+    [
+        ("w", ["wf"]),
+        ("wf ", ["start", "result", "get", "list", "stats", "watch"]),
+        ("wf list --status c", ["completed", "cancelled"]),
+        ("wf stats -o ", ["table", "json", "jsonl"]),
+        ("run processor --log-format ", ["text", "json"]),
+        ("completion ", ["bash", "zsh", "fish"]),
+    ],
+)
+def test_bash_completes(tmp_path, line, candidates):
+    program = tmp_path / "durablectl"
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m durablectl "$@"\n')
+    program.chmod(0o755)
+    done = subprocess.run(
+        ["bash", "--norc"],
+        input=f"""
+            PATH={tmp_path}:$PATH
+            source {COMPLETIONS / FILES["bash"]}
+            COMP_WORDS=(durablectl {line}); [[ "{line}" == *" " ]] && COMP_WORDS+=("")
+            COMP_CWORD=$(( ${{#COMP_WORDS[@]}} - 1 ))
+            $(complete -p durablectl | sed 's/.*-F \\([^ ]*\\).*/\\1/') durablectl
+            printf '%s\\n' "${{COMPREPLY[@]}}"
+        """,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stderr == ""
+    assert set(candidates) <= set(done.stdout.split())
+    if not line.endswith(" "):
+        assert done.stdout.split() == candidates
+
+
+def test_help_begins_with_what_a_newcomer_needs():
+    listed = CliRunner().invoke(app, ["--help"]).stdout.partition("Commands:\n")[2]
+    names = [line.split()[0] for line in listed.splitlines()]
+    assert names[:3] == ["demo", "dev", "run"]
+    assert names[-1] == "completion"

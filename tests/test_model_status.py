@@ -1,0 +1,59 @@
+"""The status rules, and what a change of status does to the index entry."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from durablectl.model.records import Command, Execution, Payload, pending
+from durablectl.model.status import ACTIVE, TERMINAL, Status, index_group, is_terminal
+from durablectl.storage import index
+from durablectl.storage.subjects import Subjects
+
+SUBJECTS = Subjects("")
+
+
+def test_the_statuses_are_those_of_the_contract():
+    assert [*Status] == ["pending", "running", "suspended", "paused", "completed", "failed", "cancelled"]
+    assert {"completed", "failed", "cancelled"} == TERMINAL
+    assert {"pending", "running", "suspended", "paused"} == ACTIVE
+
+
+def test_a_claim_moves_no_index_entry_and_every_other_change_does():
+    assert index_group("pending") == index_group("running") == "active"
+    assert len({index_group(status) for status in Status}) == len(Status) - 1
+
+
+def test_a_word_of_another_implementation_is_not_terminal():
+    assert not is_terminal("weird")
+    assert index_group("weird") == "weird"
+
+
+@given(st.lists(st.sampled_from(Status), min_size=1, max_size=12))
+def test_every_change_knows_the_entry_that_it_replaces(statuses):
+    """However an invocation moves, the entries added and the entries removed leave exactly the true one."""
+    execution = pending(Command("i", "h", created_at=1_700_000_000_000_000))
+    entered = {index.entry(SUBJECTS, execution)}
+    for hours, status in enumerate(statuses, 1):
+        execution.enter(status, 1_700_000_000_000_000 + hours * 3_600_000_000)
+        current, previous = index.entry(SUBJECTS, execution), index.previous_entry(SUBJECTS, execution)
+        entered.add(current)
+        if previous != current:
+            entered.discard(previous)
+        assert entered == {current}
+
+
+def test_the_first_state_is_the_same_whoever_writes_it():
+    command = Command("i", "h", "start", Payload(b"1"), "p", 123, "token", "parent")
+    assert pending(command) == pending(command)
+    state = pending(command)
+    assert (state.status, state.current_step, state.total_steps, state.attempt) == ("pending", -1, 0, 0)
+    assert (state.input, state.partition_key, state.created_at) == (Payload(b"1"), "p", 123)
+    assert (state.start_token, state.parent_id, state.handler) == ("token", "parent", "h")
+
+
+def test_an_index_entry_holds_what_listing_reads():
+    execution = Execution("id-1", "greet", "failed", partition_key="eu", indexed_at=1_795_350_000_000_000)
+    assert index.entry(SUBJECTS, execution) == "durable.index.failed.20261122.12.greet.eu.id-1"
+    execution.partition_key = ""
+    assert index.entry(Subjects("ns"), execution) == "durable-ns.index.failed.20261122.12.greet.~.id-1"

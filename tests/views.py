@@ -1,0 +1,170 @@
+"""Views as a server might have answered at NOW, one for each state that a renderer has to show."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from durablectl.query import ProcessorView, StepView, WaitingView, WorkflowView
+
+S = 1_000_000
+NOW = 1_795_384_800 * S
+"""2026-11-22T22:00:00Z."""
+
+
+def workflow(status: str, **changes: Any) -> WorkflowView:
+    view = WorkflowView(
+        invocation_id=f"{status}-0001",
+        handler="async_workflow",
+        status=status,
+        current_step=-1,
+        current_step_type="",
+        total_steps=0,
+        input="user-001",
+        output=None,
+        error="",
+        error_type="",
+        traceback="",
+        reason="",
+        partition_key="",
+        attempt=1,
+        owner="host-4711-c0ffee",
+        waiting_for=None,
+        workflow_state={},
+        created_at=NOW - 125 * S,
+        started_at=NOW - 124 * S,
+        updated_at=NOW - 2 * S,
+        finished_at=0,
+        parent_id="",
+        revision=17,
+        journal=[],
+    )
+    return replace(view, **changes)
+
+
+def step(number: int, who: str = "User", **changes: Any) -> StepView:
+    view = StepView(
+        step_number=number,
+        step_type="HelloService.SayHello",
+        kind="call",
+        request={"name": f"{who}:user-001"},
+        response={"message": f"Hello, {who}:user-001!"},
+        error="",
+        error_type="",
+        attempts=1,
+        started_at=NOW - 100 * S,
+        finished_at=NOW - 100 * S + 3_456,
+    )
+    return replace(view, **changes)
+
+
+GREETINGS = ["Hello, User:user-001!", "Hello, Team:user-001!", "Hello, Account:user-001!"]
+STEPS = [step(0), step(1, "Team"), step(2, "Account")]
+TRACE = 'Traceback (most recent call last):\n  File "shop.py", line 7, in checkout\n    charge()\nValueError: no money'
+
+PENDING = workflow("pending", started_at=0, owner="", attempt=0)
+UNHEARD = replace(PENDING, invocation_id="unheard-0001", waiting_for=WaitingView("processor", "async_workflow"))
+RUNNING = workflow(
+    "running", current_step=2, current_step_type="HelloService.SayHello", total_steps=3, journal=STEPS[:2], attempt=2
+)
+RETRYING = replace(
+    RUNNING,
+    invocation_id="retrying-0001",
+    waiting_for=WaitingView("retry", "HelloService.SayHello", 2, NOW + 11_400_000, 7, "no service answers"),
+)
+ORPHANED = replace(RUNNING, invocation_id="orphaned-0001", waiting_for=WaitingView("takeover", "host-4711-c0ffee"))
+PARALLEL = workflow(
+    "running",
+    invocation_id="parallel-0001",
+    current_step=0,
+    current_step_type="HelloService.SayHello",
+    total_steps=4,
+    journal=[step(1, "Team")],
+)
+SLEEPING = workflow(
+    "suspended",
+    invocation_id="sleeping-0001",
+    current_step=1,
+    current_step_type="sleep",
+    total_steps=2,
+    waiting_for=WaitingView("sleep", "sleep", 1, NOW + 273_900 * S),
+    journal=[
+        step(0),
+        step(1, kind="sleep", step_type="sleep", request=None, response=None, finished_at=0, attempts=0),
+    ],
+)
+ASKING = replace(
+    SLEEPING,
+    invocation_id="asking-0001",
+    current_step_type="awakeable:approval",
+    waiting_for=WaitingView("awakeable", "awakeable:approval", 1),
+    journal=[step(0), replace(SLEEPING.journal[1], kind="awakeable", step_type="awakeable:approval")],  # type: ignore[index]
+)
+PAUSED = workflow(
+    "paused",
+    total_steps=1,
+    reason="NonDeterminismError: step 1 is recorded as the step 'a', but the code now asks for the step 'b'",
+    journal=STEPS[:1],
+)
+COMPLETED = workflow("completed", total_steps=3, output=GREETINGS, finished_at=NOW - 120_544_000, journal=STEPS)
+FAILED = workflow(
+    "failed",
+    handler="checkout",
+    input={"cart": ["A-7"], "note": "two\nlines \x1b[31mred"},
+    total_steps=2,
+    error="no money\x07",
+    error_type="ValueError",
+    traceback=TRACE,
+    finished_at=NOW - 60 * S,
+    workflow_state={"cart": ["A-7"]},
+    journal=[
+        step(0),
+        step(
+            1,
+            step_type="charge",
+            kind="step",
+            request={"amount": 3},
+            response=None,
+            error="no money",
+            error_type="ValueError",
+            attempts=3,
+            finished_at=NOW - 97 * S,
+        ),
+    ],
+)
+CANCELLED = workflow(
+    "cancelled", total_steps=1, reason="ordered by mistake", finished_at=NOW - 30 * S, journal=STEPS[:1]
+)
+FOREIGN = workflow(
+    "completed",
+    invocation_id="foreign-0001",
+    started_at=0,
+    created_at=0,
+    updated_at=0,
+    owner="",
+    attempt=0,
+    total_steps=1,
+    output="Hello",
+    journal=[step(0, kind="", attempts=0, started_at=0, finished_at=0)],
+)
+
+ALL = {
+    "pending": PENDING,
+    "unheard": UNHEARD,
+    "running": RUNNING,
+    "retrying": RETRYING,
+    "orphaned": ORPHANED,
+    "parallel": PARALLEL,
+    "sleeping": SLEEPING,
+    "asking": ASKING,
+    "paused": PAUSED,
+    "completed": COMPLETED,
+    "failed": FAILED,
+    "cancelled": CANCELLED,
+    "foreign": FOREIGN,
+}
+
+PROCESSORS = [
+    ProcessorView("host-4711-c0ffee", ["async_workflow", "checkout"], "0.1.0", "host", 4711, 100, 3, NOW - 7200 * S),
+    ProcessorView("host-4712-decade", ["reminder"], "0.2.0", "host", 4712, 20, 0, NOW - 5 * S),
+]
