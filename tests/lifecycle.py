@@ -10,13 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chaos_app import EFFECTS
-from durablectl import query
+from durablectl import control, query
+from durablectl.errors import AlreadyExistsError, ConnectionFailedError
 from durablectl.storage import leases
 from durablectl.storage.feed import NEW, follow
 from support import index_entries, until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Iterable
+
+    from chaos_judging import Effect
 
     from conftest import Spawned
     from durablectl.query import WorkflowView
@@ -28,8 +31,9 @@ CHAOS_APP = str(Path(__file__).with_name("chaos_app.py"))
 class Fleet:
     """Processors as processes of their own, whose workflows leave their effects in one file."""
 
-    def __init__(self, spawn: Callable[..., Spawned], directory: Path, app: str = CHAOS_APP) -> None:
+    def __init__(self, spawn: Callable[..., Spawned], directory: Path, app: str = CHAOS_APP, url: str = "") -> None:
         directory.mkdir(parents=True, exist_ok=True)
+        self._env = {"NATS_URL": url} if url else {}
         self.effects = directory / "effects.jsonl"
         self.healed = directory / "all-healed"
         self._spawn = spawn
@@ -37,7 +41,7 @@ class Fleet:
 
     def start(self, *options: str) -> Spawned:
         command = ["run", "processor", self._app, "--grace", "1", *options]
-        return self._spawn(*command, env={EFFECTS: str(self.effects)})
+        return self._spawn(*command, env={EFFECTS: str(self.effects), **self._env})
 
 
 def kill(process: Spawned) -> None:
@@ -55,6 +59,36 @@ async def alive(store: Store, process: Spawned, timeout: float = 15) -> str:
         return next((lease.processor_id for lease in live if lease.process_id == process.pid), "")
 
     return await until(lease, timeout)
+
+
+async def start_many(store: Store, handler: str, plan: Any, count: int, stem: str, every: float = 0.0) -> list[str]:
+    """One after the other, ``every`` so many seconds; an outage in between is waited for. Their ids, <stem><n>."""
+    ids = [f"{stem}{number}" for number in range(count)]
+    for invocation_id in ids:
+        request = control.StartRequest(handler, plan, invocation_id)
+        while True:
+            try:
+                await control.start(store, request)
+            except AlreadyExistsError:
+                break
+            except ConnectionFailedError:
+                await asyncio.sleep(0.1)
+            else:
+                break
+        await asyncio.sleep(every)
+    return ids
+
+
+def failover_gaps(effects: Iterable[Effect], dead: int) -> list[float]:
+    """Seconds from the last effect of a dead process to the first of another, for each workflow that it had."""
+    last: dict[str, int] = {}
+    gaps: dict[str, float] = {}
+    for effect in sorted(effects, key=lambda effect: effect.at):
+        if effect.pid == dead:
+            last[effect.invocation_id] = effect.at
+        elif effect.invocation_id in last and effect.invocation_id not in gaps:
+            gaps[effect.invocation_id] = (effect.at - last[effect.invocation_id]) / 1e6
+    return list(gaps.values())
 
 
 async def every_workflow(store: Store) -> dict[str, WorkflowView]:

@@ -36,6 +36,7 @@ class Mortal:
     def __init__(self, client, after: int, received: bool) -> None:
         self.died = asyncio.Event()
         self._buried = asyncio.Event()
+        self._dying: asyncio.Task[None] | None = None
         self._left = after
         self._received = received
         self._client = client
@@ -47,12 +48,20 @@ class Mortal:
         if self._left > 0 or (self._left == 0 and self._received):
             await self._publish(*args, **options)
         if self._left <= 0:
-            if not self.died.is_set():
-                self.died.set()
-                await self._client.flush()
-                await self._client.close()
+            if self._dying is None:
+                self._dying = asyncio.create_task(self._die())
             await self._buried.wait()
             raise nats.errors.ConnectionClosedError
+
+    async def _die(self) -> None:
+        """In a task of its own: whoever sent the last message may be cancelled, the socket is closed all the same."""
+        await self._client.flush()
+        await self._client.close()
+        self.died.set()
+
+    @property
+    def is_dying(self) -> bool:
+        return self._dying is not None and not self.died.is_set()
 
     def bury(self) -> None:
         self._buried.set()
@@ -101,7 +110,8 @@ async def live_and_die(settings, store, this: Life, after: int, received: bool) 
         this.invocation_id = await start(store, this.handler)
 
         async def over() -> bool:
-            return mortal.died.is_set() or await index_of(store, this.invocation_id) in (["completed"], ["failed"])
+            ended = await index_of(store, this.invocation_id) in (["completed"], ["failed"])
+            return mortal.died.is_set() or (ended and not mortal.is_dying)
 
         await until(over, 20, 0.03)
         this.died = mortal.died.is_set()

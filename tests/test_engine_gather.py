@@ -158,3 +158,29 @@ async def test_far_more_steps_than_a_read_holds(settings, store):
 
 async def recorded(store, invocation_id: str, count: int) -> bool:
     return len(await journal_subjects(store, invocation_id)) == count
+
+
+async def test_asyncios_own_gather_and_tasks_work_too(settings, store):
+    """They start steps in the order in which the tasks begin, which is the order given."""
+    runs: list[int] = []
+    gate = asyncio.Event()
+
+    async def step(number: int) -> int:
+        runs.append(number)
+        if number == 2:
+            await gate.wait()
+        return number
+
+    @workflow
+    async def handler(ctx):
+        task = asyncio.ensure_future(ctx.step(step, 0))
+        gathered = await asyncio.gather(ctx.step(step, 1), ctx.step(step, 2))
+        return [await task, *gathered]
+
+    async with processing(settings, handler, grace=0.05):
+        invocation_id = await start(store, handler)
+        await until(lambda: two_recorded(store, invocation_id))
+    gate.set()
+    async with processing(settings, handler):
+        assert await result(store, invocation_id) == [0, 1, 2]
+    assert runs == [0, 1, 2, 2]

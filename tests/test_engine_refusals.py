@@ -7,10 +7,10 @@ import itertools
 
 import pytest
 
-from durablectl import workflow
+from durablectl import control, workflow
 from durablectl.demo._proto.hello_pb2 import HelloRequest
-from durablectl.errors import UsageError, WorkflowFailedError
-from support import ended, processing, provisioned, run
+from durablectl.errors import AppError, UsageError, WorkflowFailedError
+from support import ended, index_of, processing, provisioned, result, run
 
 
 @pytest.fixture
@@ -116,3 +116,61 @@ async def test_a_step_name_that_no_line_can_show_is_refused(settings, store, nam
     assert view.status == "failed"
     assert "must be 1 to 256 printable characters" in view.error
     assert view.journal == []
+
+
+async def test_an_input_that_the_workflow_does_not_take_is_a_sentence(settings, store):
+    @workflow
+    async def none(_ctx): ...
+
+    @workflow
+    async def message(_ctx, request: HelloRequest):
+        return request.name
+
+    @workflow
+    async def optional(_ctx, value="default"):
+        return value
+
+    async with processing(settings, none, message, optional):
+        view = await ended(store, none, 5)
+        assert view.error == "The workflow 'none' takes no input, and was started with one."
+        view = await ended(store, message, {"nme": "typo"})
+        assert (view.status, view.error_type) == ("failed", "InvalidValueError")
+        assert "is not the JSON of a hello.HelloRequest" in view.error
+        assert await run(store, optional) == "default"
+        assert await run(store, optional, 0) == 0
+
+
+async def test_the_longest_and_oddest_names_that_are_allowed_work(settings, store):
+    name = "-=_" + "h" * 125
+
+    @workflow(name=name)
+    async def handler(_ctx, value):
+        return value
+
+    async with processing(settings, handler):
+        request = control.StartRequest(name, 1, "i" * 125 + "-=_", "p" * 125 + "=-_")
+        invocation_id = await control.start(store, request)
+        assert await result(store, invocation_id) == 1
+        assert await index_of(store, invocation_id) == ["completed"]
+
+
+@pytest.mark.parametrize(
+    ("define", "words"),
+    [
+        (lambda: workflow(lambda _ctx: None), "is not a coroutine"),
+        (lambda: workflow(name="a.b")(asyncio.sleep), "holds the character '.'"),
+        (lambda: workflow(name="")(asyncio.sleep), "is empty"),
+        (lambda: workflow(no_context), "takes 0 parameters"),
+        (lambda: workflow(too_many), "takes 3 parameters"),
+    ],
+)
+def test_what_cannot_be_a_workflow_is_refused_when_it_is_defined(define, words):
+    with pytest.raises(AppError) as caught:
+        define()
+    assert words in caught.value.message
+
+
+async def no_context(): ...
+
+
+async def too_many(_ctx, _first, _second): ...

@@ -12,7 +12,7 @@ RESERVED_IDS = frozenset({"active", "stats"})
 
 _VALID = re.compile(r"[A-Za-z0-9_=-]{1,128}\Z")
 _VALID_CHARACTER = re.compile(r"[A-Za-z0-9_=-]")
-_ALLOWED = "use letters, digits, '-', '_' and '=', 1 to 128 of them"
+_ALLOWED = "Use letters, digits, '-', '_' and '=', 1 to 128 of them"
 
 
 def validate_name(what: str, name: str) -> str:
@@ -23,13 +23,13 @@ def validate_name(what: str, name: str) -> str:
     if _VALID.match(name):
         return name
     if not name:
-        raise InvalidNameError(f"The {what} is empty.", hint=f"In a {what} {_ALLOWED}.")
+        raise InvalidNameError(f"The {what} is empty.", hint=f"{_ALLOWED}.")
     if len(name) > MAX_NAME_LENGTH:
-        raise InvalidNameError(f"The {what} has {len(name)} characters.", hint=f"In a {what} {_ALLOWED}.")
+        raise InvalidNameError(f"The {what} has {len(name)} characters.", hint=f"{_ALLOWED}.")
     character = next(c for c in name if not _VALID_CHARACTER.match(c))
     shown = repr(character) if character.isprintable() else f"U+{ord(character):04X}"
     raise InvalidNameError(
-        f"The {what} {name!r} holds the character {shown}, which is not allowed.", hint=f"In a {what} {_ALLOWED}."
+        f"The {what} {name!r} holds the character {shown}, which is not allowed.", hint=f"{_ALLOWED}."
     )
 
 

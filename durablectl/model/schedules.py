@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 SKIP, ALLOW = "skip", "allow"
 OVERLAPS = (SKIP, ALLOW)
 _CRON_FIELDS = 5
-_NAMES = frozenset(["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec", "sun", "mon", "tue", "wed", "thu", "fri", "sat"])
+_NAMES = "jan feb mar apr may jun jul aug sep oct nov dec sun mon tue wed thu fri sat"
 CATCH_UP_MICROSECONDS = 60 * MICROSECONDS
 """A fire that is taken up this much later than it was due is a catch-up."""
 
@@ -105,7 +105,7 @@ def check_cron(cron: str, time_zone: str) -> None:
         )
     # The library that tells when it fires next knows more than nats-server, which does the firing.
     for word in re.findall(r"[^0-9*,/\s-]+", cron):
-        if word.lower() not in _NAMES:
+        if word.lower() not in _NAMES.split():
             raise UsageError(
                 f"The cron expression {cron!r} is wrong: {word!r} is unknown to nats-server.",
                 hint="Use numbers, *, lists, ranges, steps, and the English names of months and days like jan and mon.",

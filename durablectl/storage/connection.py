@@ -33,9 +33,14 @@ async def connect(settings: Settings, name: str, lost: list[Callable[[], None]])
     client = NatsClient()
     failures: list[Exception] = []
 
+    options = _options(settings)
+    refused = asyncio.Event()
+
     async def on_error(error: Exception) -> None:
         failures.append(error)
         del failures[:-8]
+        if sum(isinstance(failure, OSError) for failure in failures) > len(options["servers"]):
+            refused.set()  # Nobody is there, at the second try either.
         if client.is_connected:
             _log.warning("NATS: %s", error)
 
@@ -48,27 +53,35 @@ async def connect(settings: Settings, name: str, lost: list[Callable[[], None]])
     async def on_reconnected() -> None:
         _log.warning("Reconnected to the NATS server.")
 
-    options = _options(settings)
-    try:
-        await asyncio.wait_for(
-            client.connect(
-                name=name,
-                error_cb=on_error,
-                disconnected_cb=on_disconnected,
-                reconnected_cb=on_reconnected,
-                connect_timeout=2,
-                reconnect_time_wait=0.25,  # type: ignore[arg-type]  # seconds; nats-py only sleeps for it
-                max_reconnect_attempts=-1,
-                pending_size=64 * 1024 * 1024,
-                **options,
-            ),
-            CONNECT_SECONDS,
+    connecting = asyncio.ensure_future(
+        client.connect(
+            name=name,
+            error_cb=on_error,
+            disconnected_cb=on_disconnected,
+            reconnected_cb=on_reconnected,
+            connect_timeout=2,
+            reconnect_time_wait=0.25,  # type: ignore[arg-type]  # seconds; nats-py only sleeps for it
+            max_reconnect_attempts=-1,
+            pending_size=64 * 1024 * 1024,
+            **options,
         )
+    )
+    giving_up = asyncio.ensure_future(refused.wait())
+    try:
+        await asyncio.wait([connecting, giving_up], timeout=CONNECT_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        if not connecting.done():
+            connecting.cancel()
+            await asyncio.wait([connecting])
+            raise TimeoutError  # noqa: TRY301 - one place says what went wrong
+        connecting.result()
     except (TimeoutError, OSError, nats.errors.Error, ValueError) as error:
         cause = next((f for f in reversed(failures) if _is_refusal(f)), failures[-1] if failures else error)
         with contextlib.suppress(Exception):
             await client.close()
         raise _connect_error(settings, cause) from error
+    finally:
+        giving_up.cancel()
+        connecting.cancel()
     return client
 
 

@@ -6,11 +6,10 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from durablectl.errors import AlreadyExistsError
+from durablectl.errors import AlreadyExistsError, PayloadTooLargeError
 from durablectl.model.codec import encode_command
 from durablectl.model.records import NO_PAYLOAD, Command, Payload, Waiting, pending
 from durablectl.storage import commands, index, states
-from durablectl.storage.requests import too_large
 from durablectl.storage.wake import scheduled
 
 if TYPE_CHECKING:
@@ -48,7 +47,11 @@ async def start_command(store: Store, command: Command) -> None:
     limit = store.max_payload - store.record_headroom
     size = len(encode_command(command))
     if size > limit:
-        raise too_large(size, limit)
+        raise PayloadTooLargeError(
+            f"A record of {size:,} bytes is over the server's maximum payload of {store.max_payload:,} bytes, "
+            f"of which {store.record_headroom:,} are kept free.",
+            hint="Store the data elsewhere and pass a reference, or raise max_payload in the server's configuration.",
+        )
     publication = _publication(store, command, command.invocation_id)
     _, ack = await store.requests.exchange([index.addition(store, execution), publication])
     if ack.get("duplicate") and await _was_deleted(store, command.invocation_id, ack["seq"]):
