@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import os
 import signal
+import time
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -115,3 +117,18 @@ async def journal_watch(store: Store) -> AsyncIterator[dict[str, list[bytes]]]:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
+
+
+async def start_at(store: Store, handler: Any, seconds: float, input: Any = None) -> str:
+    """A start that is delayed by so many seconds."""
+    moment = int((time.time() + seconds) * 1_000_000)
+    return await control.start(store, control.StartRequest(handler.name, input, start_at=moment))
+
+
+_crossed: Counter[tuple[str, str]] = Counter()
+
+
+def cross(invocation_id: str, place: str) -> int:
+    """How often a workflow of this process has come by here, this time included."""
+    _crossed[invocation_id, place] += 1
+    return _crossed[invocation_id, place]

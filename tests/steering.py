@@ -80,6 +80,19 @@ async def paying(ctx: Any, key: str) -> str:
     return await ctx.step(charge, key)
 
 
+async def hoard(key: str) -> str:
+    effects.append(f"hoarded {key}")
+    return "x" * 100_000
+
+
+@workflow
+async def hoarding(ctx: Any, key: str) -> str:
+    """Its journal is bigger than a message may be."""
+    for _ in range(12):
+        await ctx.step(hoard, key)
+    return await ctx.step(charge, key)
+
+
 @workflow
 async def booking(ctx: Any, key: str) -> str:
     """Compensates, which takes until the test releases it."""
@@ -98,7 +111,7 @@ async def delegating(ctx: Any, key: str) -> Any:
     return await ctx.invoke(asking, key)
 
 
-ALL = [busy, asking, quick, paying, booking, listening, delegating]
+ALL = [busy, asking, quick, paying, hoarding, booking, listening, delegating]
 
 
 class Desk:

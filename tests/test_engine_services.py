@@ -134,7 +134,7 @@ def raising(name: str, error: Exception, runs: list):
     [
         (ValueError("bad luck"), 3, ("ValueError: bad luck", "ServiceError 500")),
         (TerminalError("sold out"), 1, ("sold out", "ServiceError 422")),
-        (ValueError("two\nlines, Grüße"), 3, ("ValueError: two lines, Grüße", "ServiceError 500")),
+        (SystemExit("two\nlines, Grüße"), 3, ("SystemExit: two lines, Grüße", "ServiceError 500")),
     ],
     ids=["error", "terminal", "lines"],
 )

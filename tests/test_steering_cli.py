@@ -1,32 +1,23 @@
-"""`wf pause`, `resume`, `cancel`, `retry`, `delete`, `signal`, `resolve`, `reject`: what they print, ask and refuse."""
+"""`wf pause`, `resume`, `cancel`, `retry` and `delete` of one workflow: what they print, do and refuse."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import time
 
-import pytest
 import pytest_asyncio
 
 import steering
 from durablectl import control, query
+from durablectl.storage import states
+from steering import new_key
 from support import reaches, start, until
-from views import S
 
 
 @pytest_asyncio.fixture
 async def desk(settings):
     async with steering.desk(settings) as opened:
         yield opened
-
-
-async def statuses(desk) -> dict[str, int]:
-    return dict((await query.get_stats(desk.store)).by_status)
-
-
-async def pending(desk, count: int) -> list[str]:
-    return [await start(desk.store, steering.NOBODYS, id=f"p{number:02d}") for number in range(count)]
 
 
 async def test_one_id_is_answered_with_a_sentence(desk):
@@ -62,123 +53,6 @@ async def test_a_step_in_flight_is_named_and_shown(desk):
 
 async def is_idle(desk, invocation_id: str) -> bool:
     return not (await query.get_workflow(desk.store, invocation_id)).owner
-
-
-async def test_several_ids_are_accounted_for_one_by_one(desk):
-    good, bad = await desk.begun("suspended"), await desk.begun("completed")
-    result = await desk.cli("wf", "pause", good, bad, "no such", good)
-    assert result.exit_code == 6
-    lines = [line.split("\t") for line in result.stdout.splitlines()]
-    assert [line[:2] for line in lines] == [[good, "ok"], [bad, "failed"], ["no such", "failed"]]
-    assert lines[0][2] == "Paused."
-    assert "completed" in lines[1][2]
-    assert "' '" in lines[2][2]
-    assert result.stderr == "3 workflows: 1 changed, 2 failed.\n"
-
-
-async def test_several_ids_as_json_have_the_same_keys(desk):
-    good, bad = await desk.begun("paused"), await desk.begun("completed")
-    result = await desk.cli("wf", "resume", good, bad, "--json")
-    assert result.exit_code == 6
-    done, failed = map(json.loads, result.stdout.splitlines())
-    assert list(done) == list(failed)
-    assert done == {
-        "invocation_id": good,
-        "status": "pending",
-        "changed": True,
-        "message": "Resumed.",
-        "restarted_from": None,
-        "ok": True,
-        "error": None,
-    }
-    assert (failed["invocation_id"], failed["ok"], failed["error"]["code"]) == (bad, False, "invalid_state")
-    alone = json.loads(await desk.ok("wf", "pause", good, "--json"))
-    assert list(alone) == list(done)[:-2]
-
-
-async def test_ids_come_from_a_pipe(desk):
-    for _ in range(3):
-        await desk.begun("failed")
-    ids = await desk.ok("wf", "list", "--status", "failed", "-o", "name")
-    steering.healed.update(ids.split())
-    result = await desk.cli("wf", "retry", "-", "-o", "name", input=f"{ids}\n\n{ids}")
-    assert (result.exit_code, result.stdout.splitlines()) == (0, ids.split())
-    await until(lambda: has_only(desk, "completed"))
-    nothing = await desk.cli("wf", "retry", "-", input="")
-    assert (nothing.exit_code, nothing.stdout, nothing.stderr) == (0, "", "Nothing to retry: no ids came.\n")
-
-
-async def has_only(desk, status: str) -> bool:
-    return set(await statuses(desk)) == {status}
-
-
-@pytest.mark.parametrize(
-    ("args", "message"),
-    [
-        ([], "Nothing says which workflows."),
-        (["one", "--status", "failed"], "Ids and filters were given"),
-        (["--status", "ended"], "There is no status 'ended'."),
-    ],
-)
-async def test_what_does_not_choose_is_refused(desk, args, message):
-    result = await desk.cli("wf", "cancel", *args)
-    assert (result.exit_code, message in result.stderr) == (2, True)
-
-
-async def test_filters_ask_first(desk):
-    await pending(desk, 12)
-    await desk.begun("completed")
-    refused = await desk.cli("wf", "cancel", "--handler", steering.NOBODYS)
-    assert (refused.exit_code, refused.stdout) == (2, "")
-    assert refused.stderr == (
-        "Error: This would cancel 12 workflows; nothing was changed.\nAdd --yes to do it, or --dry-run to see which.\n"
-    )
-    assert await statuses(desk) == {"pending": 12, "completed": 1}
-    done = await desk.cli("wf", "cancel", "--handler", steering.NOBODYS, "--yes")
-    assert (done.exit_code, len(done.stdout.splitlines())) == (0, 12)
-    assert done.stderr == "12 workflows: 12 changed.\n"
-    assert await statuses(desk) == {"cancelled": 12, "completed": 1}
-
-
-async def test_filters_choose_what_the_operation_can_change(desk):
-    """Without --status; with it, what cannot be changed fails."""
-    await pending(desk, 2)
-    done, paused = await desk.begun("completed"), await desk.begun("paused")
-    result = await desk.cli("wf", "pause", "--handler", steering.NOBODYS, "--handler", "quick", "--yes", "-o", "name")
-    assert result.stdout.split() == ["p00", "p01"]
-    result = await desk.cli("wf", "pause", "--status", "completed", "--yes")
-    assert (result.exit_code, result.stdout.split("\t")[:2]) == (6, [done, "failed"])
-    result = await desk.cli("wf", "resume", "--handler", "asking", "--yes", "-o", "name")
-    assert result.stdout.split() == [paused]
-    result = await desk.cli("wf", "delete", "--handler", "quick", "--handler", steering.NOBODYS, "--yes", "-o", "name")
-    assert result.stdout.split() == [done]
-    nothing = await desk.cli("wf", "retry", "--handler", "quick")
-    assert (nothing.exit_code, nothing.stderr) == (0, "Nothing to retry: no workflow matches.\n")
-
-
-async def test_a_dry_run_shows_and_changes_nothing(desk):
-    ids = await pending(desk, 12)
-    told = await desk.cli("wf", "cancel", "--status", "pending", "--dry-run", "--yes")
-    assert told.exit_code == 0
-    rows = [line.split("\t") for line in told.stdout.splitlines()]
-    assert rows[0] == ["ID", "HANDLER", "STATUS", "CREATED"]
-    assert [row[:3] for row in rows[1:]] == [[each, steering.NOBODYS, "pending"] for each in ids]
-    assert told.stderr == "Would cancel 12 workflows. Nothing was changed.\n"
-    assert (await desk.ok("wf", "cancel", "--status", "pending", "--dry-run", "-o", "name")).split() == ids
-    lines = (await desk.ok("wf", "cancel", "--status", "pending", "--dry-run", "--json")).splitlines()
-    assert [json.loads(line)["invocation_id"] for line in lines] == ids
-    told = await desk.cli("wf", "cancel", ids[0], "nope", "--dry-run")
-    assert told.stdout.splitlines()[1].split("\t")[0] == ids[0]
-    assert "There is no workflow nope.\nWould cancel 1 workflow." in told.stderr
-    assert await statuses(desk) == {"pending": 12}
-
-
-async def test_a_rate_is_kept(desk):
-    await pending(desk, 6)
-    before = time.monotonic()
-    result = await desk.cli("wf", "cancel", "--status", "pending", "--yes", "--rate", "10")
-    assert result.exit_code == 0
-    assert time.monotonic() - before >= 0.5
 
 
 async def test_cancel_waits_for_the_compensations(desk):
@@ -310,100 +184,9 @@ async def test_children_that_were_cancelled_with_their_parent_are_started_anew(d
     await reaches(desk.store, parent, "suspended")
     (second,) = (await query.get_workflow(desk.store, parent)).children
     assert second != first
-    await until(lambda: is_waiting(desk, second))
+    await reaches(desk.store, second, "suspended")
     await desk.ok("wf", "resolve", f"{second}.approval", "--data", "7")
     assert await desk.ok("wf", "result", parent, "--timeout", "10s") == "7\n"
-
-
-async def is_waiting(desk, invocation_id: str) -> bool:
-    return (await query.get_workflow(desk.store, invocation_id)).status == "suspended"
-
-
-async def test_an_awakeable_is_answered_as_get_says(desk):
-    one = await desk.reached(steering.asking, "suspended")
-    told = await desk.ok("wf", "get", one)
-    assert "Now\twaiting for the awakeable approval\n" in told
-    command = next(line for line in told.splitlines() if line.startswith("Answer\t")).split("\t")[1].split()
-    assert command[:-1] == ["durablectl", "wf", "resolve", f"{one}.approval", "--data"]
-    assert await desk.ok(*command[1:-1], '{"yes": true}') == "Resolved.\n"
-    assert json.loads(await desk.ok("wf", "result", one)) == {"yes": True}
-    again = await desk.cli(*command[1:-1], "1")
-    assert again.exit_code == 7
-
-
-async def test_an_awakeable_is_answered_once(desk):
-    one = await desk.begun("paused")
-    assert await desk.ok("wf", "reject", f"{one}.approval", "--error", "too dear") == "Rejected.\n"
-    again = await desk.cli("wf", "resolve", f"{one}.approval")
-    assert (again.exit_code, again.stderr) == (7, f"Error: The awakeable {one}.approval was answered before.\n")
-    await desk.ok("wf", "resume", one)
-    await reaches(desk.store, one, "failed")
-    result = await desk.cli("wf", "result", one)
-    assert (result.exit_code, "too dear" in result.stderr) == (10, True)
-
-
-async def test_an_early_answer_says_so(desk):
-    one = await desk.begun("suspended")
-    assert await desk.ok("wf", "resolve", f"{one}.approvel") == (
-        f"Resolved; the workflow does not wait for {one}.approvel yet.\n"
-    )
-
-
-@pytest.mark.parametrize("awakeable", ["plain", "a.b.c", "a b.c", ".x"])
-async def test_what_is_no_awakeable_id_is_refused(desk, awakeable):
-    assert (await desk.cli("wf", "resolve", awakeable)).exit_code == 2
-
-
-async def test_signals_come_in_order_from_anywhere(desk, tmp_path):
-    one = await start(desk.store, steering.listening)
-    await reaches(desk.store, one, "suspended")
-    assert f"Answer\tdurablectl wf signal {one} item --data JSON\n" in await desk.ok("wf", "get", one)
-    file = tmp_path / "item.json"
-    file.write_text('{"sku": "A-7"}')
-    assert await desk.ok("wf", "signal", one, "item", "--data", f"@{file}") == "Signal 1 sent.\n"
-    assert await desk.ok("wf", "signal", one, "item", "--data", "-", input="[1]") == "Signal 2 sent.\n"
-    assert json.loads(await desk.ok("wf", "result", one)) == [{"sku": "A-7"}, [1]]
-    bad = await desk.cli("wf", "signal", one, "item", "--data", "oops")
-    assert (bad.exit_code, bad.stderr.startswith("Error: The data is not JSON")) == (2, True)
-    assert "--data '\"oops\"'" in bad.stderr
-    assert (await desk.cli("wf", "signal", one, "item")).exit_code == 7
-
-
-async def test_a_start_can_be_delayed(desk):
-    assert await desk.ok("wf", "start", "quick", "--input", '"x"', "--id", "soon", "--delay", "1s") == "soon\n"
-    view = await query.get_workflow(desk.store, "soon")
-    assert (view.status, view.waiting_for.kind) == ("pending", "start")
-    due = view.waiting_for.until
-    assert abs(due - view.created_at - 1 * S) < S // 10
-    assert await desk.ok("wf", "result", "soon") == '"x"\n'
-    view = await query.get_workflow(desk.store, "soon")
-    assert due - S // 100 <= view.started_at < due + S
-    await desk.ok("wf", "start", "quick", "--input", "1", "--id", "later", "--at", "2999-12-24T09:00:00+01:00")
-    later = json.loads(await desk.ok("wf", "get", "later", "--json"))
-    assert later["waiting_for"]["until"] == "2999-12-24T08:00:00.000Z"
-    assert "Now\tstarts in " in await desk.ok("wf", "get", "later")
-    assert await desk.ok("wf", "cancel", "later") == "Cancelled.\n"
-
-
-async def test_a_delayed_start_waits_for_its_time_not_for_a_processor(desk):
-    await desk.ok("wf", "start", steering.NOBODYS, "--id", "one", "--delay", "3d")
-    assert (await query.get_workflow(desk.store, "one")).waiting_for.kind == "start"
-
-
-@pytest.mark.parametrize(
-    ("args", "message"),
-    [
-        (["--delay", "soon"], "The --delay cannot be used: 'soon' is not a duration such as 30s, 5m, 2h30m or 3d."),
-        (["--delay", "0s"], "The --delay cannot be used: it must be longer than zero."),
-        (["--delay", "999999w"], "The --delay cannot be used: '999999w' does not lie between 1970 and 9999."),
-        (["--at", "tomorrow"], "The --at cannot be used: 'tomorrow' is not a time."),
-        (["--at", "2020-01-01"], "The --at cannot be used: '2020-01-01' lies in the past."),
-        (["--delay", "1s", "--at", "2999-01-01"], "--delay and --at were given, but there is one start."),
-    ],
-)
-async def test_a_start_that_cannot_be_delayed_so(desk, args, message):
-    result = await desk.cli("wf", "start", "quick", *args)
-    assert (result.exit_code, result.stderr.splitlines()[0]) == (2, f"Error: {message}")
 
 
 async def test_an_operation_needs_no_processor(desk):
@@ -411,3 +194,27 @@ async def test_an_operation_needs_no_processor(desk):
     assert (await control.pause(desk.store, one)).status == "paused"
     assert await desk.ok("wf", "resume", one) == "Resumed.\n"
     assert (await query.get_workflow(desk.store, one)).waiting_for.kind == "processor"
+
+
+async def test_what_died_with_its_processor_is_not_shown_in_flight(desk):
+    one = await desk.begun("paused")
+    execution, revision = await states.load(desk.store, one)
+    execution.owner, execution.current_step, execution.current_step_type = "gone-1-abcdef", 2, "charge"
+    await states.replace(desk.store, execution, revision)
+    assert "Now\tpaused\n" in await desk.ok("wf", "get", one)
+    assert await desk.ok("wf", "resume", one) == "Resumed.\n"
+    await reaches(desk.store, one, "suspended")
+
+
+async def test_a_journal_too_big_for_the_record_can_be_retried(desk):
+    one = new_key()
+    await start(desk.store, steering.hoarding, one, id=one)
+    await reaches(desk.store, one, "failed")
+    steering.healed.add(one)
+    assert await desk.ok("wf", "retry", one, "--from-step", "2") == "Retrying from step 2.\n"
+    view = await reaches(desk.store, one, "completed")
+    assert [step.step_number for step in view.journal] == list(range(13))
+    (dropped,) = view.history
+    assert [step.step_number for step in dropped.steps] == list(range(2, 13))
+    assert all(step.response is None for step in dropped.steps)
+    assert steering.effects.count(f"hoarded {one}") == 12 + 10

@@ -49,7 +49,7 @@ def with_targets(function: Callable[..., R]) -> Callable[..., R]:
             inspect.Parameter.KEYWORD_ONLY,
             default=None,
             annotation=Annotated[
-                list[str] | None, typer.Argument(metavar="[ID]...", help="Workflows; '-' reads ids from stdin.")
+                list[str] | None, typer.Argument(metavar="ID", help="Workflows; '-' reads ids from stdin.")
             ],
         ),
         option(
@@ -69,15 +69,18 @@ def with_targets(function: Callable[..., R]) -> Callable[..., R]:
             list[str] | None,
             None,
             typer.Option(
-                "--handler", metavar="HANDLER", help="All of this handler; repeatable.", rich_help_panel=_PANEL
+                "--handler",
+                metavar="HANDLER",
+                help="All of this handler that the command can change; repeatable.",
+                rich_help_panel=_PANEL,
             ),
         ),
         _flag("yes", ("--yes", "-y"), "Do not ask before changing what the filters match."),
         _flag("dry_run", ("--dry-run",), "Show what would be changed, and change nothing."),
         option(
             "rate",
-            float,
-            0.0,
+            float | None,
+            None,
             typer.Option("--rate", metavar="N", min=0, help="At most so many a second.", rich_help_panel=_PANEL),
         ),
     ]
@@ -102,7 +105,7 @@ def _targets(values: dict[str, Any]) -> Targets:
         handlers,
         yes=values["yes"],
         dry_run=values["dry_run"],
-        rate=values["rate"],
+        rate=values["rate"] or 0.0,
         is_one=len(given) == 1 and given[0] != STANDARD_INPUT,
     )
 

@@ -66,7 +66,7 @@ def _endpoint(service: Service, instance: Any, method: Method) -> Endpoint:
             return Outgoing(error=error.message, error_code=_TERMINAL)
         except InvalidValueError as error:
             return Outgoing(error=error.message, error_code=_INTERNAL)
-        except Exception as error:  # noqa: BLE001 - whatever the app's code raises
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever the app's code raises
             _log.exception("%s failed.", subject)
             return Outgoing(error=f"{type(error).__name__}: {error}", error_code=_INTERNAL)
 

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 TIMED_OUT = "TimeoutError"
 
+APP_ERRORS = (Exception, asyncio.CancelledError, SystemExit)
+"""Whatever an app's code raises is its own failure, sys.exit() included."""
+
 
 async def perform(run: Run, number: int, attempt: Attempt) -> Any:
     """Run a step and journal its end; the value as a replay will see it, or StepError."""
@@ -61,7 +64,7 @@ async def _attempts(run: Run, entry: JournalEntry, attempt: Attempt) -> Any:
         try:
             value = await attempt.run()
             entry.response = encode_value(value, f"the result of step {entry.step_number} {entry.step_type!r}")
-        except (Exception, asyncio.CancelledError) as error:
+        except APP_ERRORS as error:
             if isinstance(error, asyncio.CancelledError) and is_interrupted():
                 raise
             failure = attempt.failure(error)

@@ -22,7 +22,7 @@ from durablectl.engine.halt import (
     TimedOut,
 )
 from durablectl.engine.run import Run
-from durablectl.engine.stepping import is_interrupted
+from durablectl.engine.stepping import APP_ERRORS, is_interrupted
 from durablectl.engine.steps import Step
 from durablectl.errors import AppError, NonDeterminismError, StepError, WorkflowTimeoutError
 from durablectl.model.values import decode_value, encode_value, is_message, parse_message
@@ -147,7 +147,7 @@ async def _to_its_end(run: Run, workflow: Workflow, about: dict[str, str]) -> No
         _log.warning("Failed: %s", timeout, extra=about)
     except Halt:
         raise
-    except (Exception, asyncio.CancelledError) as error:
+    except APP_ERRORS as error:
         if isinstance(error, asyncio.CancelledError) and not run.is_cancelling and is_interrupted():
             raise
         if run.is_cancelling:
@@ -184,7 +184,7 @@ async def _run_handler(run: Run, workflow: Workflow) -> Payload:
         run.check_deadline(workflow.timeout)
         with run.interruptible():
             output = await _call_handler(run, workflow)
-    except (Exception, asyncio.CancelledError):
+    except APP_ERRORS:
         run.check_not_halted()
         raise
     run.check_not_halted()

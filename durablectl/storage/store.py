@@ -47,7 +47,9 @@ class Store:
 
     async def flush(self) -> None:
         """Everything published so far has reached the server."""
-        await self.nats.flush(int(self.settings.timeout))
+        # nats-py writes the PING of a flush ahead of what it has buffered, which it writes out meanwhile: hence twice.
+        for _ in range(2):
+            await self.nats.flush(int(self.settings.timeout))
 
 
 @contextlib.asynccontextmanager

@@ -29,7 +29,9 @@ async def signal(
     settings: Settings,
     output: Output,
 ) -> None:
-    """Send a signal; a workflow receives those of a name in the order sent.
+    """Send a signal to a workflow.
+
+    It receives those of a name in the order sent.
 
     Example: durablectl wf signal order-17 item-added --data '{"sku": "A-7"}'
     """
@@ -46,7 +48,9 @@ async def signal(
 @with_connection
 @with_output(formats=_FORMATS)
 async def resolve(awakeable_id: _Awakeable, data: _Data = None, *, settings: Settings, output: Output) -> None:
-    """Answer an awakeable, whether or not the workflow waits for it yet.
+    """Answer an awakeable.
+
+    The workflow need not wait for it yet.
 
     Example: durablectl wf resolve order-17.approval --data '{"approved": true}'
     """
@@ -69,7 +73,9 @@ async def reject(
     settings: Settings,
     output: Output,
 ) -> None:
-    """Answer an awakeable with an error, which the workflow sees as a failed step.
+    """Answer an awakeable with an error.
+
+    The workflow sees a failed step.
 
     Example: durablectl wf reject order-17.approval --error 'over budget'
     """

@@ -126,7 +126,7 @@ async def list_(*, settings: Settings, output: Output) -> None:
 @with_connection
 @with_output(formats=_ONE)
 async def get(name: _Name, *, settings: Settings, output: Output) -> None:
-    """Show one schedule: when it fires, what it has started, what it has skipped."""
+    """Show one schedule: when it fires, and what came of it."""
     from durablectl import control
     from durablectl.storage.store import open_store
 
@@ -160,7 +160,10 @@ async def pause(name: _Name, *, settings: Settings, output: Output) -> None:
 @with_connection
 @with_output(formats=_ONE)
 async def resume(name: _Name, *, settings: Settings, output: Output) -> None:
-    """Go on, without catching up on what was missed while it was paused."""
+    """Go on, without catching up.
+
+    What it would have started while it was paused is not started any more.
+    """
     from durablectl import control
     from durablectl.storage.store import open_store
 
@@ -189,7 +192,10 @@ async def delete(name: _Name, *, settings: Settings, output: Output) -> None:
 @with_connection
 @with_output(formats=_ONE)
 async def trigger(name: _Name, *, settings: Settings, output: Output) -> None:
-    """Start its workflow now, even while it is paused or the last one runs; print the invocation id."""
+    """Start its workflow now, and print the invocation id.
+
+    Even while the schedule is paused, or the last workflow still runs.
+    """
     from durablectl import control
     from durablectl.storage.store import open_store
 

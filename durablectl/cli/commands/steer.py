@@ -27,9 +27,9 @@ _Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Kept wit
 
 
 @asynchronous
-@with_targets
 @with_connection
 @with_output(formats=_FORMATS)
+@with_targets
 async def pause(reason: _Reason = "", *, targets: Targets, settings: Settings, output: Output) -> int:
     """Start no further step; one in flight ends first.
 
@@ -42,9 +42,9 @@ async def pause(reason: _Reason = "", *, targets: Targets, settings: Settings, o
 
 
 @asynchronous
-@with_targets
 @with_connection
 @with_output(formats=_FORMATS)
+@with_targets
 async def resume(*, targets: Targets, settings: Settings, output: Output) -> int:
     """Go on with paused workflows.
 
@@ -56,9 +56,9 @@ async def resume(*, targets: Targets, settings: Settings, output: Output) -> int
 
 
 @asynchronous
-@with_targets
 @with_connection
 @with_output(formats=_FORMATS)
+@with_targets
 async def cancel(
     reason: _Reason = "",
     now: Annotated[bool, typer.Option("--now", help="End at once, without the workflow's compensations.")] = False,
@@ -71,7 +71,9 @@ async def cancel(
     settings: Settings,
     output: Output,
 ) -> int:
-    """End workflows: interrupt the step in flight, run the compensations.
+    """End workflows, and run their compensations.
+
+    The step in flight is interrupted. Until the compensations have run, the workflow shows as running.
 
     Example: durablectl wf cancel order-17 --reason 'ordered by mistake' --wait
     """
@@ -89,9 +91,9 @@ async def cancel(
 
 
 @asynchronous
-@with_targets
 @with_connection
 @with_output(formats=_FORMATS)
+@with_targets
 async def retry(
     from_step: Annotated[
         int | None, typer.Option("--from-step", metavar="N", min=0, help="Drop the journal from this step on.")
@@ -104,9 +106,10 @@ async def retry(
     settings: Settings,
     output: Output,
 ) -> int:
-    """Go on with failed or cancelled workflows from their first unfinished step.
+    """Go on with failed or cancelled workflows.
 
-    What --from-step drops is kept: see `durablectl wf get ID --history`.
+    They go on from their first unfinished step, with the journal kept. `durablectl wf get ID --history` shows what
+    --from-step has dropped.
 
     Example: durablectl wf list --status failed -o name | durablectl wf retry -
     """
@@ -120,9 +123,9 @@ async def retry(
 
 
 @asynchronous
-@with_targets
 @with_connection
 @with_output(formats=_FORMATS)
+@with_targets
 async def delete(*, targets: Targets, settings: Settings, output: Output) -> int:
     """Remove workflows that have ended, with their journals.
 

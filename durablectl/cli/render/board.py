@@ -77,7 +77,7 @@ def happening(view: WorkflowView, now: int) -> Text:
         return Text(told, style=RETRYING.style)
     if reason is not None and view.status != Status.PAUSED:
         return Text(waiting(reason, now), style="yellow")
-    if has_current(view):
+    if has_current(view) and (view.status != Status.PAUSED or view.owner):
         return Text.assemble(one_line(view.current_step_type), (f"  {clock(now - view.updated_at)}", "dim"))
     return Text("")
 

@@ -63,7 +63,9 @@ def workflow_table(views: Sequence[WorkflowView], now: int, width: int, *, wide:
 def _detail(view: WorkflowView, now: int) -> Text:
     """The current step as ``2 HelloService.SayHello  1.2 s``; otherwise as on the board."""
     told = happening(view, now)
-    return Text.assemble(f"{view.current_step} ", told) if has_current(view) and told.plain else told
+    return (
+        Text.assemble(f"{view.current_step} ", told) if has_current(view) and told.plain and not view.reason else told
+    )
 
 
 def workflow_lines(views: Sequence[WorkflowView], *, wide: bool = False) -> str:

@@ -1,0 +1,116 @@
+"""kill -9 of one of two processors under load: how long its workflows stand still, and how many do.
+
+Each workflow is a chain of short steps that leave a line in a file; the gap of a workflow is the time from its last
+step in the dead process to its first in the other. Run: ``python bench/failover.py [--rounds 5] [--count 100]``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from pathlib import Path
+
+from durablectl import control, workflow
+from durablectl.storage import leases
+from durablectl.storage.provision import provision
+from support import server, side_by_side, store
+
+EFFECTS = "BENCH_EFFECTS"
+STEP_SECONDS = 0.1
+
+
+async def effect(invocation_id: str) -> None:
+    descriptor = os.open(os.environ[EFFECTS], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    os.write(descriptor, json.dumps([invocation_id, os.getpid(), time.time()]).encode() + b"\n")
+    os.close(descriptor)
+    await asyncio.sleep(STEP_SECONDS)
+
+
+@workflow
+async def steps(ctx, count):
+    for _ in range(count):
+        await ctx.step(effect, ctx.invocation_id)
+
+
+class Round:
+    """Two processors, ``count`` workflows, one death."""
+
+    def __init__(self, url: str, namespace: str, directory: Path, count: int) -> None:
+        self._url = url
+        self._namespace = namespace
+        self._effects = directory / f"{namespace}.jsonl"
+        self._count = count
+
+    def _processor(self) -> subprocess.Popen[bytes]:
+        environment = {"NATS_URL": self._url, "DURABLECTL_NAMESPACE": self._namespace, EFFECTS: str(self._effects)}
+        command = [sys.executable, "-m", "durablectl", "run", "processor", __file__, "--log-level", "error"]
+        return subprocess.Popen(command, env={**os.environ, **environment})
+
+    async def run(self) -> list[float]:
+        """Seconds that each workflow of the dead processor stood still."""
+        processes = [self._processor(), self._processor()]
+        try:
+            async with store(self._url, self._namespace) as opened:
+                await provision(opened)
+                while len(await leases.live_processors(opened)) < len(processes):
+                    await asyncio.sleep(0.05)
+
+                async def begin(number: int) -> None:
+                    await control.start(opened, control.StartRequest("steps", 100, f"w{number}"))
+
+                await side_by_side(self._count, 50, begin)
+                while len(self._lines()) < self._count:
+                    await asyncio.sleep(0.05)
+                await asyncio.sleep(1)
+                processes[0].kill()
+                return await self._gaps(processes[0].pid)
+        finally:
+            for process in processes:
+                process.send_signal(signal.SIGKILL)
+                process.wait()
+
+    async def _gaps(self, dead: int) -> list[float]:
+        while True:
+            await asyncio.sleep(0.2)
+            by_workflow: dict[str, list[tuple[int, float]]] = defaultdict(list)
+            for invocation_id, pid, moment in map(json.loads, self._lines()):
+                by_workflow[invocation_id].append((pid, moment))
+            died = [lines for lines in by_workflow.values() if any(pid == dead for pid, _ in lines)]
+            if all(lines[-1][0] != dead for lines in died):
+                return [_gap(lines, dead) for lines in died]
+
+    def _lines(self) -> list[bytes]:
+        return self._effects.read_bytes().splitlines() if self._effects.exists() else []
+
+
+def _gap(lines: list[tuple[int, float]], dead: int) -> float:
+    last = max(moment for pid, moment in lines if pid == dead)
+    return min(moment for pid, moment in lines if pid != dead and moment > last) - last
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--count", type=int, default=100, help="workflows a round")
+    options = parser.parse_args()
+    print(f"{'round':>5} {'workflows of the dead':>22} {'median gap, s':>14} {'longest gap, s':>15}")
+    longest = []
+    with server() as running, tempfile.TemporaryDirectory() as directory:
+        for number in range(options.rounds):
+            gaps = asyncio.run(Round(running.url, f"f{number}", Path(directory), options.count).run())
+            longest.append(max(gaps))
+            print(f"{number + 1:5} {len(gaps):22} {statistics.median(gaps):14.2f} {longest[-1]:15.2f}", flush=True)
+    print(f"longest gap, median of {options.rounds}: {statistics.median(longest):.2f} s")
+
+
+if __name__ == "__main__":
+    main()
