@@ -1,6 +1,8 @@
 """What sleeping workflows cost: memory and CPU of an idle processor process before, with them, and after.
 
-The processor is a process of its own; its figures are read from /proc. Run: ``python bench/sleeping.py [--count 10000]``.
+The processor is a process of its own; its figures are read from /proc.
+
+Run: ``python bench/sleeping.py [--count 10000]``.
 """
 
 from __future__ import annotations

@@ -57,7 +57,7 @@ async def cargo(ctx, plan):
 
 @workflow
 async def voyage(ctx, plan):
-    """One of everything: steps side by side, a short or long sleep, an answer from outside, a child, a race, a failure."""
+    """One of everything: steps side by side, a sleep, an answer from outside, a child, a race, a failure."""
     me, tokens = ctx.invocation_id, []
     ctx.defer(effect, me, "undo-1", name="undo-1")
     tokens.append(await ctx.step(effect, me, "first", plan["step"], name="first"))

@@ -148,7 +148,8 @@ def _illegal_end(view: WorkflowView, steps: dict[int, StepView], plan: list[str]
         undos = UNDOS[view.handler]
         registered = undos if view.handler == "cargo" or _succeeded(steps.get(0)) else undos[:1]
         if undone != registered[::-1]:
-            yield f"{view.invocation_id}: cancelled ({view.reason!r}) with compensations {undone}, not {registered[::-1]}"
+            wanted = registered[::-1]
+            yield f"{view.invocation_id}: cancelled ({view.reason!r}) with compensations {undone}, not {wanted}"
         compensated = [step.step_number for step in view.journal or () if step.kind == "compensation"]
         if compensated and compensated[0] <= max(steps, default=-1):
             yield f"{view.invocation_id}: compensations {compensated} begin before the last step {max(steps)}"
@@ -168,7 +169,7 @@ def orphans(views: dict[str, WorkflowView]) -> Iterator[str]:
         late = (view.finished_at - parent.finished_at) / 1e6
         if is_current and late > 1 and not view.history:
             yield (
-                f"{view.invocation_id} completed at {to_rfc3339(view.finished_at)}, in attempt {view.attempt}, {late:.1f} s "
+                f"{view.invocation_id} completed at {to_rfc3339(view.finished_at)}, attempt {view.attempt}, {late:.1f} s "
                 f"after its parent {parent.invocation_id} was cancelled ({parent.reason!r})"
             )
 

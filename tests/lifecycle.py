@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable
 
     from chaos_judging import Effect
-
     from conftest import Spawned
     from durablectl.query import WorkflowView
     from durablectl.storage.store import Store

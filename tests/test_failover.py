@@ -1,4 +1,4 @@
-"""Processors that die, or only seem dead, and a server that is restarted: others go on, nothing is done or lost twice."""
+"""Processors that die, or only seem dead, and a server that restarts: others go on, nothing is done or lost twice."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ async def sleeper(ctx, seconds):
 
 
 @workflow
-async def quick(ctx):
+async def quick(_ctx):
     return "done"
 
 

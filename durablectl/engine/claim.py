@@ -110,6 +110,8 @@ async def _may_take_over(resources: Resources, stored: Stored, command: Command,
     """Whether its owner is gone: its lease says so, or its own command was delivered again."""
     execution = stored.execution
     is_running = execution.status == Status.RUNNING
+    if is_running and execution.owner == resources.processor_id:
+        return True  # Ours, and not in work: an earlier try of this process ended in the middle.
     if is_running and delivery.attempt > 1 and delivery.sequence == execution.command_sequence:
         return True
     if await leases.is_alive(resources.store, execution.owner):

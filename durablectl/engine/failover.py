@@ -7,6 +7,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from durablectl.errors import DurableError
+from durablectl.model.clock import MICROSECONDS, SYSTEM_CLOCK
 from durablectl.model.status import Status
 from durablectl.storage import commands, index, leases, states
 from durablectl.storage.feed import follow
@@ -24,6 +25,7 @@ _log = logging.getLogger(__name__)
 _LOOK_SECONDS = 0.5
 _MARGIN_SECONDS = 0.5
 _AT_ONCE = 500
+_POCKET_SECONDS = 1.0
 
 
 def _was_dropped(execution: Execution) -> bool:
@@ -32,13 +34,21 @@ def _was_dropped(execution: Execution) -> bool:
 
 
 class Failover:
-    """Follows all leases. When one runs out, every survivor publishes the same wake commands; JetStream keeps one."""
+    """Follows all leases. When one runs out, every survivor tries to claim what it ran; one of them wins.
 
-    def __init__(self, store: Store) -> None:
+    ``adopt`` takes an invocation over in this process; False when it cannot. A command would not do: JetStream may hand
+    it to the very processor that is frozen. Only what does not fit in here is called for by a command.
+    """
+
+    def __init__(self, store: Store, adopt: Callable[[Execution], bool]) -> None:
         self._store = store
+        self._adopt = adopt
         self._renewed: dict[str, float] = {}
         self._reconnects = 0
         self._may_have_orphans = True
+        self._in_a_pocket_since = 0.0
+        self._handlers: list[str] = []
+        self._drained: set[str] = set()
         self._loop = asyncio.get_running_loop()
 
     async def run(self) -> None:
@@ -55,7 +65,9 @@ class Failover:
 
         An invocation that runs, or was dropped, has a command that is not acknowledged.
         """
-        infos = [await commands.consumer_info(self._store, commands.consumer_name(handler)) for handler in handlers]
+        names = [commands.consumer_name(handler) for handler in handlers]
+        infos = [await commands.consumer_info(self._store, name) for name in names]
+        self._handlers = list(handlers)
         self._may_have_orphans = any(info and info["num_ack_pending"] for info in infos)
 
     async def _look(self) -> None:
@@ -64,12 +76,18 @@ class Failover:
             self._forgive_outage()
             deadline = self._loop.time() - LEASE_SECONDS - _MARGIN_SECONDS
             silent = [processor for processor, renewed in self._renewed.items() if renewed < deadline]
-            if not (silent or self._may_have_orphans) or not self._store.is_connected:
+            if not self._store.is_connected:
+                continue
+            if self._in_a_pocket_since and self._loop.time() - self._in_a_pocket_since > _POCKET_SECONDS:
+                self._in_a_pocket_since = 0.0
+                self._may_have_orphans = True
+            if not (silent or self._may_have_orphans):
                 continue
             try:
                 dead = {processor for processor in silent if not await leases.is_alive(self._store, processor)}
                 if dead:
                     await self._take_over(lambda owner, dead=dead: owner in dead)  # type: ignore[misc]
+                    self._in_a_pocket_since = self._loop.time()
                 elif self._may_have_orphans:
                     alive = {lease.processor_id for lease in await leases.live_processors(self._store)}
                     await self._take_over(lambda owner, alive=alive: owner not in alive)  # type: ignore[misc]
@@ -90,6 +108,7 @@ class Failover:
     async def _take_over(self, is_dead: Callable[[str], bool]) -> None:
         called = 0
         batch: list[str] = []
+        self._drained = {handler for handler in self._handlers if await self._is_drained(handler)}
         async for invocation_id in index.members(self._store, "active"):
             batch.append(invocation_id)
             if len(batch) == _AT_ONCE:
@@ -99,15 +118,31 @@ class Failover:
         if called:
             _log.warning("%d workflows of processors that are gone are to be taken over.", called)
 
+    async def _is_drained(self, handler: str) -> bool:
+        info = await commands.consumer_info(self._store, commands.consumer_name(handler))
+        return info is not None and info["num_pending"] == 0
+
+    def _is_in_a_pocket(self, execution: Execution) -> bool:
+        """Its command was delivered, and not claimed for seconds: to a processor that is gone, or frozen."""
+        begin = max(execution.created_at, execution.start_at)
+        age = SYSTEM_CLOCK.now() - begin
+        return (
+            execution.status == Status.PENDING
+            and execution.handler in self._drained
+            and age > _POCKET_SECONDS * MICROSECONDS
+        )
+
     async def _call_for(self, invocation_ids: list[str], is_dead: Callable[[str], bool]) -> int:
         found = await states.load_many(self._store, invocation_ids)
         orphans = [
             stored.execution
             for stored in found.values()
             if _was_dropped(stored.execution)
+            or self._is_in_a_pocket(stored.execution)
             or (stored.execution.status == Status.RUNNING and is_dead(stored.execution.owner))
         ]
+        others = [execution for execution in orphans if not self._adopt(execution)]
         await self._store.requests.exchange(
-            [wake(self._store, e, f"takeover-{e.invocation_id}-{e.attempt}") for e in orphans]
+            [wake(self._store, e, f"takeover-{e.invocation_id}-{e.attempt}") for e in others]
         )
         return len(orphans)

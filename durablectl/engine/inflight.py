@@ -11,6 +11,8 @@ from durablectl.engine.halt import FencedOut
 from durablectl.engine.position import VISIBLE_AFTER_SECONDS
 from durablectl.engine.worker import work
 from durablectl.errors import DurableError
+from durablectl.model.records import Command
+from durablectl.storage.pulls import Undelivered
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from durablectl.engine.halt import Halt
     from durablectl.engine.resources import Resources
     from durablectl.engine.run import Run
-    from durablectl.model.records import Command
+    from durablectl.model.records import Execution
     from durablectl.storage.pulls import Delivery
 
 _log = logging.getLogger(__name__)
@@ -86,6 +88,16 @@ class InFlight:
             self._aside(delivery.ack())
         else:
             self._aside(delivery.hand_back(_RETRY_SECONDS))
+
+    def adopt(self, execution: Execution) -> bool:
+        """Take over an invocation whose processor is gone; False without the handler, or a free slot."""
+        if self._stopping or self.free <= 0 or execution.handler not in self._resources.workflows:
+            return False
+        command = Command(
+            execution.invocation_id, execution.handler, kind="wake", partition_key=execution.partition_key
+        )
+        self.start(command, Undelivered(self._resources.store, execution))
+        return True
 
     def poke(self, invocation_id: str) -> None:
         """The state of an invocation may have changed: look at it, if it runs here."""

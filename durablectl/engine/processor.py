@@ -73,7 +73,7 @@ class Processor:
         """
         await provision(self._store, replicas=self._options.replicas)
         await leases.renew(self._store, self._lease())
-        failover = Failover(self._store)
+        failover = Failover(self._store, self._inflight.adopt)
         await failover.prepare(self._app.workflows)
         helpers = [
             self._helper(self._renew_lease()),

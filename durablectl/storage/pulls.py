@@ -14,6 +14,7 @@ import nats.errors
 from durablectl.errors import DurableError
 from durablectl.storage.acks import PREFIX, delivery_fields
 from durablectl.storage.provision import NANOSECONDS
+from durablectl.storage.wake import wake
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from nats.aio.msg import Msg
     from nats.aio.subscription import Subscription
 
+    from durablectl.model.records import Execution
     from durablectl.storage.store import Store
 
 _log = logging.getLogger(__name__)
@@ -67,6 +69,28 @@ class Delivery:
         # Lost with the connection, it is delivered again, and found to be done.
         with contextlib.suppress(nats.errors.Error):
             await self._store.nats.publish(self.reply, word)
+
+
+class Undelivered(Delivery):
+    """Stands for a delivery where a processor takes an invocation over by itself; handing back calls any other."""
+
+    __slots__ = ("_execution",)
+
+    def __init__(self, store: Store, execution: Execution) -> None:
+        self._store = store
+        self._execution = execution
+        self.consumer = self.subject = self.reply = ""
+        self.data = b""
+        self.attempt = 1
+        self.sequence = self.moment = 0
+
+    async def hand_back(self, delay: float = 0) -> None:
+        await asyncio.sleep(delay)
+        with contextlib.suppress(DurableError):
+            await self._store.requests.exchange([wake(self._store, self._execution)])
+
+    async def _answer(self, word: bytes) -> None:
+        """Nobody waits for an answer."""
 
 
 class Pulls:
