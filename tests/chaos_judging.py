@@ -169,7 +169,7 @@ def orphans(views: dict[str, WorkflowView]) -> Iterator[str]:
         late = (view.finished_at - parent.finished_at) / 1e6
         if is_current and late > 1 and not view.history:
             yield (
-                f"{view.invocation_id} completed at {to_rfc3339(view.finished_at)}, attempt {view.attempt}, {late:.1f} s "
+                f"{view.invocation_id} ended at {to_rfc3339(view.finished_at)}, attempt {view.attempt}, {late:.1f} s "
                 f"after its parent {parent.invocation_id} was cancelled ({parent.reason!r})"
             )
 
