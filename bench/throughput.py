@@ -20,8 +20,7 @@ from durablectl.model.records import Command, JournalEntry, Payload, pending
 from durablectl.storage import commands, index, journal
 from durablectl.storage.provision import provision
 from durablectl.storage.pulls import Delivery, Pulls
-from durablectl.storage.requests import Request
-from durablectl.storage.states import EXPECTED, EXPECTED_SUBJECT
+from durablectl.storage.requests import EXPECTED, EXPECTED_SUBJECT, Request
 from support import processor, server, side_by_side, start_many, store
 
 if TYPE_CHECKING:
@@ -114,7 +113,11 @@ class _Bare:
         active = subjects.index("active", 0, HANDLER, "", invocation_id)
         completed = subjects.index("completed", 0, HANDLER, "", invocation_id)
         await requests.exchange(
-            [Request(completed), index.removal(opened, active), *journal.removal(opened, invocation_id, 3)]
+            [
+                Request(completed, b"", {EXPECTED: "0"}),
+                index.removal(opened, active),
+                *journal.removal(opened, invocation_id, 3),
+            ]
         )
         await delivery.ack()
 

@@ -51,7 +51,7 @@ async def claim(resources: Resources, command: Command, delivery: Delivery) -> C
             if not await _may_claim(resources, stored, command, delivery):
                 return None
         before = index.entry(store.subjects, execution)
-        crashed = execution.status == Status.RUNNING and bool(execution.owner)
+        crashed = execution.status == Status.RUNNING and execution.owner not in {"", resources.processor_id}
         _take(resources, execution, command, delivery)
         if revision == 0:
             new_revision = await states.create(store, execution)

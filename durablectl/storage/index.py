@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from durablectl.model.status import index_group
 from durablectl.storage.feed import follow
-from durablectl.storage.requests import Request
+from durablectl.storage.requests import EXPECTED, Request
 from durablectl.storage.store import purge_request
 
 if TYPE_CHECKING:
@@ -54,7 +54,12 @@ async def members(store: Store, group: str) -> AsyncIterator[str]:
 
 def addition(store: Store, execution: Execution) -> Request:
     """The write that enters a state."""
-    return Request(entry(store.subjects, execution))
+    return _entering(entry(store.subjects, execution))
+
+
+def _entering(subject: str) -> Request:
+    """Written once, never over itself: of a subject written twice, nats-server 2.15 forgets the purge at a kill -9."""
+    return Request(subject, b"", {EXPECTED: "0"}, may_exist=True)
 
 
 def removal(store: Store, subject: str) -> Request:
@@ -70,5 +75,5 @@ def settlement(store: Store, execution: Execution) -> list[Request]:
     current = entry(store.subjects, execution)
     previous = previous_entry(store.subjects, execution)
     if previous and previous != current:
-        return [Request(current), removal(store, previous)]
-    return [Request(current)]
+        return [_entering(current), removal(store, previous)]
+    return [_entering(current)]

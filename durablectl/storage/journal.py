@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from durablectl.errors import ConnectionFailedError, StorageError
 from durablectl.model.codec import decode_entry, encode_entry
-from durablectl.storage.requests import WrongSequenceError
-from durablectl.storage.states import EXPECTED, EXPECTED_SUBJECT, ManyLast, get_many_last
+from durablectl.storage.requests import EXPECTED, EXPECTED_SUBJECT, WrongSequenceError
+from durablectl.storage.states import ManyLast, get_many_last
 from durablectl.storage.store import purge_request
 
 if TYPE_CHECKING:

@@ -27,6 +27,11 @@ if TYPE_CHECKING:
     from nats.aio.client import Client as NatsClient
     from nats.aio.msg import Msg
 
+EXPECTED = "Nats-Expected-Last-Subject-Sequence"
+"""The condition of a compare-and-set; 0 stands for "no message on this subject"."""
+EXPECTED_SUBJECT = "Nats-Expected-Last-Subject-Sequence-Subject"
+"""The subject that EXPECTED is about, where that is not the one written to: the fence."""
+
 _SWEEP_SECONDS = 0.25
 _WRONG_LAST_SEQUENCE = 10071
 _BUSY = 10164
@@ -42,11 +47,12 @@ class Ack(NamedTuple):
 
 
 class Request(NamedTuple):
-    """One of the requests of ``Requests.exchange``."""
+    """One of the requests of ``Requests.exchange``; with ``may_exist`` a failed condition is as good as done."""
 
     subject: str
     payload: bytes = b""
     headers: dict[str, str] | None = None
+    may_exist: bool = False
 
 
 class NoAnswerError(ConnectionFailedError):
@@ -122,11 +128,11 @@ class Requests:
         All are sent before the first error is raised.
         """
         sent = [
-            (request.subject, await self._start_request(request.subject, request.payload, request.headers, None))
+            (request, await self._start_request(request.subject, request.payload, request.headers, None))
             for request in requests
         ]
-        replies = [(subject, await pending.future) for subject, pending in sent]
-        return [_answer(reply, subject) for subject, reply in replies]
+        replies = [(request, await pending.future) for request, pending in sent]
+        return [_answer_or_exists(reply, request) for request, reply in replies]
 
     async def send(
         self, subject: str, payload: bytes, headers: dict[str, str] | None = None, timeout: float | None = None
@@ -211,6 +217,15 @@ def _answer(reply: Msg, subject: str) -> dict[str, Any]:
     if "error" in answer:
         raise api_error(answer["error"], subject)
     return answer
+
+
+def _answer_or_exists(reply: Msg, request: Request) -> dict[str, Any]:
+    try:
+        return _answer(reply, request.subject)
+    except WrongSequenceError:
+        if not request.may_exist:
+            raise
+        return {}
 
 
 def _header_size(headers: dict[str, str] | None) -> int:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from durablectl.errors import ConnectionFailedError, NotProvisionedError, StorageError
 from durablectl.model.codec import decode_execution, encode_execution
-from durablectl.storage.requests import WrongSequenceError, unanswered
+from durablectl.storage.requests import EXPECTED, WrongSequenceError, unanswered
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from durablectl.model.records import Execution
     from durablectl.storage.store import Store
 
-EXPECTED = "Nats-Expected-Last-Subject-Sequence"
-EXPECTED_SUBJECT = "Nats-Expected-Last-Subject-Sequence-Subject"
 _DELETED_START = "Durable-Start-Token"
 _MARKER = "KV-Operation"
 
