@@ -51,13 +51,14 @@ async def cancel(run: Run, error: str = "") -> Execution:
     return await _end(run, Status.CANCELLED, error=error, error_type="CompensationFailed" if error else "")
 
 
-async def suspend(run: Run, waits: list[Waiting]) -> Execution:
+async def suspend(run: Run, waits: list[Waiting], known_revision: int) -> Execution:
     """Store what is waited for, and let go of slot and memory. Overtaken when an answer has come in meanwhile.
 
-    The timer is set first: dying after it costs a needless wake. What comes in before the state is written changes the
-    state, so that the write fails; a child that ends meanwhile is looked for afterwards.
+    ``known_revision`` is that of the state in which nothing of it had come in. The timer is set first: dying after it
+    costs a needless wake. What comes in before the state is written changes the state, so that the write fails; a child
+    that ends meanwhile is looked for afterwards.
     """
-    known, known_revision = run.ownership.execution, run.ownership.revision
+    known = run.ownership.execution
 
     def change(execution: Execution) -> None:
         if run.ownership.revision != known_revision:

@@ -35,11 +35,12 @@ class StorageFailed(Halt):
 
 
 class Suspended(Halt):
-    """Nothing is left to do until one of ``waits`` is over."""
+    """Nothing is left to do until one of ``waits`` is over, as of the state's ``revision``."""
 
-    def __init__(self, waits: list[Waiting]) -> None:
+    def __init__(self, waits: list[Waiting], revision: int) -> None:
         super().__init__("suspended")
         self.waits = waits
+        self.revision = revision
 
 
 class Paused(Halt):

@@ -115,10 +115,12 @@ class Run:
         return HandedBack() if self._is_stopping else None
 
     def check_deadline(self, timeout: float | None) -> None:
-        """Hold the workflow to its own time limit, counted from its first start; TimedOut when that has passed."""
+        """Hold the workflow to its own time limit, counted from its first start or last retry; TimedOut after that."""
         if timeout is None or self.is_cancelling:
             return
-        self.deadline = self.ownership.execution.started_at + int(timeout * MICROSECONDS)
+        execution = self.ownership.execution
+        begin = max([execution.started_at, *(dropped.dropped_at for dropped in execution.history)])
+        self.deadline = begin + int(timeout * MICROSECONDS)
         left = (self.deadline - self.clock.now()) / MICROSECONDS
         if left <= 0:
             raise TimedOut
@@ -204,6 +206,13 @@ class Run:
         """The handler is about to see the end of this step."""
         self.moment = max(self.moment, entry.finished_at)
         self.window.finished(entry.step_number)
+
+    def abandon(self, number: int) -> None:
+        """Nobody sees the end of this step. A signal that it had received goes to the next who asks."""
+        self.window.finished(number)
+        entry = self.entries.get(number)
+        if entry is not None and entry.kind == "signal" and entry.awaited_id:
+            self.received_signals.discard(int(entry.awaited_id))
 
     def note_type(self, message_type: type[Any]) -> None:
         """A message type that must be described in the store before the next write that uses it."""

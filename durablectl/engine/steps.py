@@ -56,7 +56,7 @@ class _Numbered:
 
     def abandon(self) -> None:
         if self._number != _NOT_BEGUN:
-            self._run.window.finished(self._number)
+            self._run.abandon(self._number)
 
 
 class Step(_Numbered, Generic[_T]):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -13,8 +14,6 @@ from durablectl.model.status import is_terminal
 from durablectl.storage import states
 
 if TYPE_CHECKING:
-    import asyncio
-
     from durablectl.engine.run import Run
     from durablectl.model.records import Execution, JournalEntry
 
@@ -98,8 +97,12 @@ class Waits:
                 await run.append(entry)
         waiting = wait.waiting(entry)
         run.position.started(number, entry.step_type)
+        opened = _Open(waiting, wait, entry, self._loop.create_future())
         try:
-            outcome = await self._until_over(_Open(waiting, wait, entry, self._loop.create_future()))
+            outcome = await self._until_over(opened)
+        except asyncio.CancelledError:
+            self._give_back(opened)
+            raise
         finally:
             run.position.ended(number)
         entry.response, entry.error, entry.error_type = outcome.response, outcome.error, outcome.error_type
@@ -107,6 +110,13 @@ class Waits:
         entry.finished_at = run.clock.now()
         await run.append(entry)
         return entry
+
+    def _give_back(self, opened: _Open) -> None:
+        """A signal that was picked for a wait that lost a race: the next who asks for it gets it."""
+        if opened.over.done() and not opened.over.cancelled() and opened.waiting.kind == "signal":
+            taken = opened.over.result().awaited_id
+            if taken:
+                self._run.received_signals.discard(int(taken))
 
     async def _until_over(self, opened: _Open) -> Outcome:
         number = opened.waiting.step_number
@@ -181,7 +191,7 @@ class Waits:
             return
         if any(opened.over.done() or self._is_brief(opened.waiting) for opened in self._open.values()):
             return
-        run.halt(Suspended(self.summary()))
+        run.halt(Suspended(self.summary(), run.ownership.revision))
 
     def _is_brief(self, waiting: Waiting) -> bool:
         limit = _KEPT_IN_MEMORY.get(waiting.kind, _KEPT_IN_MEMORY_OTHERWISE)

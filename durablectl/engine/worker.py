@@ -88,7 +88,7 @@ async def _run_once(
         try:
             await _to_its_end(run, workflow, about)
         except Suspended as suspended:
-            await finish.suspend(run, suspended.waits)
+            await finish.suspend(run, suspended.waits, suspended.revision)
         except Paused:
             await finish.let_go(run)
             _log.info("Paused at step %d.", run.total, extra=about)
