@@ -225,6 +225,31 @@ async def test_a_signal_that_lost_a_race_is_received_by_the_next_who_asks(settin
         assert await result(store, invocation_id) in ([0, 1, 2], [1, 2, 1])
 
 
+async def test_a_signal_that_lost_a_race_is_received_once_even_after_a_replay(settings, store):
+    gate = asyncio.Event()
+
+    @workflow
+    async def racing(ctx):
+        first, value = await ctx.race(ctx.signal("a"), ctx.signal("b"))
+        second = await ctx.signal("ba"[first])
+        await ctx.step(gate.wait)
+        third, _ = await ctx.race(ctx.signal("a"), ctx.signal("b"), ctx.sleep(0.3))
+        return [value, second, third]
+
+    invocation_id = await start(store, racing)
+    await control.signal(store, invocation_id, "a", 1)
+    await control.signal(store, invocation_id, "b", 2)
+    async with processing(settings, racing, grace=0.0):
+        await until(lambda: at_step(store, invocation_id, "wait"))
+    gate.set()
+    async with processing(settings, racing):
+        assert await result(store, invocation_id) in ([1, 2, 2], [2, 1, 2])
+
+
+async def at_step(store, invocation_id, step) -> bool:
+    return (await query.get_workflow(store, invocation_id)).current_step_type == step
+
+
 async def test_a_signal_with_a_bad_name_is_refused(settings, store):
     async with processing(settings, listener):
         invocation_id = (await ended(store, listener, 0)).invocation_id

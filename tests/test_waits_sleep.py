@@ -85,7 +85,7 @@ async def test_sleepers_hold_no_slot(settings, store):
     async with processing(settings, sleeper, quick, max_concurrent=1) as running:
         ids = [await start(store, sleeper, 4) for _ in range(20)]
         await until(lambda: all_have(store, ids, "suspended"), 3)
-        assert running.processor._inflight.busy == 0
+        await until(lambda: running.processor._inflight.busy == 0)
         assert await run(store, quick) == "done"
         assert await all_have(store, ids, "suspended")
         for invocation_id in ids:

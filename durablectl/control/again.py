@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from durablectl.control.loading import load
 from durablectl.control.start import start_again
-from durablectl.control.steering import Steered, impossible, set_safety_net
+from durablectl.control.steering import Steered, impossible
 from durablectl.errors import ConflictError, UsageError
 from durablectl.model.clock import SYSTEM_CLOCK
 from durablectl.model.codec import encode_entry
@@ -17,7 +17,7 @@ from durablectl.model.ending import children as children_of
 from durablectl.model.records import NO_PAYLOAD, DroppedSteps
 from durablectl.model.status import Status, is_terminal
 from durablectl.storage import index, journal, states
-from durablectl.storage.wake import wake
+from durablectl.storage.wake import safety_net, wake
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,16 +41,17 @@ async def retry(store: Store, invocation_id: str, *, from_step: int | None = Non
                 if execution.attempt and execution.history:
                     return Steered(invocation_id, execution.status, changed=False, message=message)
             raise impossible(execution, "retried", "Only a failed or cancelled workflow can be retried.")
-        entries = execution.journal or await journal.read(store, invocation_id)
+        entries = await journal.whole(store, execution, revision)
         if from_step is not None and not 0 <= from_step <= len(entries):
             hint = f"Its steps are 0 to {len(entries) - 1}." if entries else "It has none."
             raise UsageError(f"The workflow {invocation_id} has no step {from_step}.", hint=hint)
         kept, dropped = split(entries, execution, from_step)
         _reopen(execution, dropped)
-        await set_safety_net(store, execution)
-        in_stream = journal.removal_of(store, invocation_id, [] if execution.journal else dropped)
+        await store.requests.exchange([safety_net(store, execution)])
+        inside = execution.journal
+        in_stream = journal.removal_of(store, invocation_id, [e for e in dropped if e not in inside], revision)
         await store.requests.exchange(in_stream)
-        folded = [encode_entry(entry) for entry in kept] if execution.journal else []
+        folded = [encode_entry(entry) for entry in kept if entry in inside]
         if await states.replace(store, execution, revision, folded) is None:
             continue
         await store.requests.exchange([*index.settlement(store, execution), wake(store, execution)])
@@ -64,25 +65,22 @@ def split(
 ) -> tuple[list[JournalEntry], list[JournalEntry]]:
     """The entries to keep and those to drop.
 
-    Without ``from_step``: a failed step that ended the workflow is unfinished, and so is whatever failed beside or
-    after it, was interrupted, or compensated. Children that were cancelled with the workflow are started anew.
+    What a cancellation interrupted or compensated is no result, whatever ``from_step`` says; children that were
+    cancelled with the workflow are started anew. Without ``from_step``, a failed step that ended the workflow is
+    unfinished, and so is whatever failed beside or after it.
     """
     children = {child.invocation_id for child in interrupted_children(entries)}
-    anew = {e.step_number for e in entries if children.intersection(children_of([e]))}
+    anew = {
+        e.step_number
+        for e in entries
+        if e.kind == "compensation" or e.error_type == "Cancelled" or children.intersection(children_of([e]))
+    }
     if from_step is not None:
         anew.update(e.step_number for e in entries if e.step_number >= from_step)
-        return [e for e in entries if e.step_number not in anew], [e for e in entries if e.step_number in anew]
-    first_failed = min((e.step_number for e in entries if _ended_it(e, execution)), default=len(entries))
-    dropped = [
-        e
-        for e in entries
-        if e.step_number in anew
-        or e.kind == "compensation"
-        or e.error_type == "Cancelled"
-        or (e.error and e.step_number >= first_failed)
-    ]
-    numbers = {entry.step_number for entry in dropped}
-    return [e for e in entries if e.step_number not in numbers], dropped
+    else:
+        first_failed = min((e.step_number for e in entries if _ended_it(e, execution)), default=len(entries))
+        anew.update(e.step_number for e in entries if e.error and e.step_number >= first_failed)
+    return [e for e in entries if e.step_number not in anew], [e for e in entries if e.step_number in anew]
 
 
 def _ended_it(entry: JournalEntry, execution: Execution) -> bool:
@@ -98,8 +96,10 @@ def _reopen(execution: Execution, dropped: list[JournalEntry]) -> None:
     execution.enter(Status.PENDING, now)
     execution.output = NO_PAYLOAD
     execution.error = execution.error_type = execution.traceback = execution.reason = execution.owner = ""
-    execution.finished_at = execution.crashes = execution.compensations = execution.journal_length = 0
+    execution.finished_at = execution.crashes = execution.journal_length = 0
     execution.cancel_requested = False
+    # Nobody but its handler knows how many: a cancellation that comes before it runs again leaves it to the handler.
+    execution.compensations = 1 if execution.attempt else 0
 
 
 def _fit(history: list[DroppedSteps]) -> None:
@@ -142,7 +142,7 @@ async def delete(store: Store, invocation_id: str) -> Steered:
     await store.requests.exchange(
         [
             index.removal(store, index.entry(store.subjects, execution)),
-            *(journal.removal(store, invocation_id, length) if execution.journal_length else []),
+            *(journal.removal(store, invocation_id, length, revision) if execution.journal_length else []),
         ]
     )
     return Steered(invocation_id, "deleted", changed=True, message="Deleted.")

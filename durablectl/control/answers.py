@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from durablectl.control.loading import load
-from durablectl.control.steering import Steered, impossible, inside, set_safety_net
+from durablectl.control.steering import Steered, impossible, inside
 from durablectl.errors import InvalidStateError
 from durablectl.model.clock import SYSTEM_CLOCK
 from durablectl.model.names import invocation_of_awakeable, validate_name
@@ -15,7 +15,7 @@ from durablectl.model.text import storable
 from durablectl.model.values import encode_value, is_message
 from durablectl.storage import states
 from durablectl.storage.schemas import SchemaWriter
-from durablectl.storage.wake import poke, wake
+from durablectl.storage.wake import poke, safety_net, wake
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -84,7 +84,7 @@ async def _bring(store: Store, invocation_id: str, change: Callable[[Execution],
         change(execution)
         is_suspended = execution.status == Status.SUSPENDED
         if is_suspended:
-            await set_safety_net(store, execution)
+            await store.requests.exchange([safety_net(store, execution)])
         if await states.replace(store, execution, revision, inside(execution)) is None:
             continue
         if is_suspended:

@@ -13,19 +13,18 @@ from durablectl.control.loading import load
 from durablectl.control.outcome import wait_for_outcome
 from durablectl.errors import InvalidStateError
 from durablectl.model.clock import SYSTEM_CLOCK
-from durablectl.model.ending import FOLD_LIMIT_BYTES, end, interrupted_children
+from durablectl.model.codec import encode_entry
+from durablectl.model.ending import end, interrupted_children
 from durablectl.model.status import Status, is_terminal
 from durablectl.model.text import storable
-from durablectl.storage import index, journal, leases, states
-from durablectl.storage.ending import after_end
-from durablectl.storage.wake import SAFETY_NET_MICROSECONDS, poke, timer, wake
+from durablectl.storage import cancelling, index, leases, states
+from durablectl.storage.ending import after_end, fold
+from durablectl.storage.wake import poke, safety_net, wake
 
 if TYPE_CHECKING:
-    from durablectl.model.records import Execution, JournalEntry
+    from durablectl.model.records import Execution
     from durablectl.storage.states import Stored
     from durablectl.storage.store import Store
-
-SAFETY_NET = "steer"
 
 
 @dataclass(frozen=True)
@@ -104,7 +103,7 @@ async def resume(store: Store, invocation_id: str) -> Steered:
         execution.reason, execution.crashes = "", 0
         if not in_flight:
             execution.owner = ""
-            await set_safety_net(store, execution)
+            await store.requests.exchange([safety_net(store, execution)])
         if await states.replace(store, execution, revision, inside(execution)) is None:
             continue
         await store.requests.exchange(index.settlement(store, execution))
@@ -150,32 +149,30 @@ async def until_cancelled(store: Store, steered: Steered, timeout: float | None 
 
 async def _ask_to_cancel(store: Store, stored: Stored, reason: str) -> Steered | None:
     """Leave it to a processor: only the handler knows its compensations."""
-    execution, revision = stored
-    execution.cancel_requested = True
-    execution.enter(Status.RUNNING, SYSTEM_CLOCK.now())
-    execution.reason = storable(f"cancelling: {reason}" if reason else "cancelling")
-    await set_safety_net(store, execution)
-    if await states.replace(store, execution, revision, inside(execution)) is None:
+    execution = stored.execution
+    await store.requests.exchange([safety_net(store, execution)])
+    if not await cancelling.mark(store, stored, reason):
         return None
-    await store.requests.exchange(index.settlement(store, execution))
     await _call(store, execution)
     return Steered(execution.invocation_id, Status.RUNNING, changed=True, message="Cancelling.")
 
 
 async def _cancel_here(store: Store, stored: Stored, reason: str) -> Steered | None:
+    """End it without its handler. The journal is read after the write that fences its processor off."""
     execution, revision = stored
-    owner = execution.owner
-    entries: list[JournalEntry] = execution.journal
-    if execution.attempt and not entries:
-        entries = await journal.read(store, execution.invocation_id)
-    encoded = [entry.encoded for entry in entries] if not execution.journal else inside(execution)
-    folded = encoded if sum(map(len, encoded)) <= FOLD_LIMIT_BYTES else []
-    end(execution, Status.CANCELLED, SYSTEM_CLOCK.now(), unfolded=0 if folded else len(entries))
+    owner, entries = execution.owner, execution.journal
+    may_have_more = execution.attempt > 0
+    unfolded = max(1, execution.total_steps) if may_have_more else 0
+    end(execution, Status.CANCELLED, SYSTEM_CLOCK.now(), unfolded=unfolded)
     execution.total_steps = max(execution.total_steps, len(entries))
     execution.reason, execution.owner = storable(reason), ""
-    if await states.replace(store, execution, revision, folded) is None:
+    await store.requests.exchange([safety_net(store, execution)])
+    ended = await states.replace(store, execution, revision, inside(execution))
+    if ended is None:
         return None
-    await after_end(store, execution, entries, interrupted_children(entries))
+    if may_have_more:
+        entries = await fold(store, execution, ended)
+    await after_end(store, execution, ended, entries, interrupted_children(entries))
     if owner:
         await poke(store, owner, execution.invocation_id)
     return Steered(execution.invocation_id, Status.CANCELLED, changed=True, message="Cancelled.")
@@ -189,14 +186,6 @@ async def _call(store: Store, execution: Execution) -> None:
         await store.requests.exchange([wake(store, execution)])
 
 
-async def set_safety_net(store: Store, execution: Execution) -> None:
-    """A wake in two seconds, should this process die after its next write."""
-    moment = SYSTEM_CLOCK.now() + SAFETY_NET_MICROSECONDS
-    await store.requests.exchange([timer(store, execution, moment, SAFETY_NET)])
-
-
 def inside(execution: Execution) -> list[bytes]:
     """The encoded entries of a record that carries its journal."""
-    from durablectl.model.codec import encode_entry
-
     return [encode_entry(entry) for entry in execution.journal]

@@ -8,10 +8,10 @@ from durablectl.engine.ownership import Ownership
 from durablectl.model.codec import encode_entry
 from durablectl.model.ending import interrupted_children
 from durablectl.model.status import Status, is_terminal
-from durablectl.storage import index, leases, states
-from durablectl.storage.ending import after_end
-from durablectl.storage.starting import START_TIMER, first_state
-from durablectl.storage.wake import poke, timer
+from durablectl.storage import cancelling, index, leases, states
+from durablectl.storage.ending import after_end, fold
+from durablectl.storage.starting import first_state
+from durablectl.storage.wake import START_TIMER, poke, timer
 
 if TYPE_CHECKING:
     from durablectl.engine.resources import Resources
@@ -48,7 +48,9 @@ async def claim(resources: Resources, command: Command, delivery: Delivery) -> C
         else:
             execution, revision = stored
             _complete(execution, command)
-            if not await _may_claim(resources, stored, command, delivery):
+            if not await _may_claim(resources, execution, command, delivery):
+                if delivery.attempt > 1 or (command.kind == "wake" and is_terminal(execution.status)):
+                    await _tidy(store, stored)
                 return None
         before = index.entry(store.subjects, execution)
         crashed = execution.status == Status.RUNNING and execution.owner not in {"", resources.processor_id}
@@ -81,13 +83,12 @@ def _take(resources: Resources, execution: Execution, command: Command, delivery
     execution.waiting_for = None
     if command.kind == "cancel":
         execution.cancel_requested = True
-        execution.reason = "cancelling: its parent was cancelled"
+        execution.reason = f"cancelling: {cancelling.BY_PARENT}"
     elif not execution.cancel_requested:
         execution.reason = ""
 
 
-async def _may_claim(resources: Resources, stored: Stored, command: Command, delivery: Delivery) -> bool:
-    execution = stored.execution
+async def _may_claim(resources: Resources, execution: Execution, command: Command, delivery: Delivery) -> bool:
     if _is_other_start(command, execution):
         return False
     is_free = not execution.owner and execution.status in {Status.PENDING, Status.SUSPENDED, Status.PAUSED}
@@ -99,25 +100,24 @@ async def _may_claim(resources: Resources, stored: Stored, command: Command, del
         case Status.SUSPENDED:
             return await due(resources.store, execution, resources.clock.now())
         case Status.RUNNING | Status.PAUSED if execution.status == Status.RUNNING or execution.owner:
-            return await _may_take_over(resources, stored, command, delivery)
+            return await _may_take_over(resources, execution, command, delivery)
         case _:
-            if delivery.attempt > 1:
-                await tidy(resources, execution)
             return False
 
 
-async def _may_take_over(resources: Resources, stored: Stored, command: Command, delivery: Delivery) -> bool:
+async def _may_take_over(resources: Resources, execution: Execution, command: Command, delivery: Delivery) -> bool:
     """Whether its owner is gone: its lease says so, or its own command was delivered again."""
-    execution = stored.execution
     is_running = execution.status == Status.RUNNING
     if is_running and execution.owner == resources.processor_id:
         return True  # Ours, and not in work: an earlier try of this process ended in the middle.
     if is_running and delivery.attempt > 1 and delivery.sequence == execution.command_sequence:
         return True
     if await leases.is_alive(resources.store, execution.owner):
-        await _tell_owner(resources.store, stored, command)
+        if command.kind == "cancel":
+            await cancelling.mark_child(resources.store, command.invocation_id)
+        await poke(resources.store, execution.owner, execution.invocation_id)
         return False
-    return is_running
+    return is_running or command.kind == "cancel"
 
 
 async def _is_time(resources: Resources, execution: Execution) -> bool:
@@ -126,19 +126,6 @@ async def _is_time(resources: Resources, execution: Execution) -> bool:
         return True
     await resources.store.requests.exchange([timer(resources.store, execution, execution.start_at, START_TIMER)])
     return False
-
-
-async def _tell_owner(store: Store, stored: Stored, command: Command) -> None:
-    execution = stored.execution
-    while command.kind == "cancel" and not execution.cancel_requested:
-        execution.cancel_requested, execution.reason = True, "cancelling: its parent was cancelled"
-        if await states.replace(store, execution, stored.revision) is not None:
-            break
-        again = await states.load(store, command.invocation_id)
-        if again is None or is_terminal(again.execution.status):
-            return
-        stored, execution = again, again.execution
-    await poke(store, execution.owner, execution.invocation_id)
 
 
 async def due(store: Store, execution: Execution, now: int) -> bool:
@@ -172,10 +159,12 @@ def _is_other_start(command: Command, execution: Execution) -> bool:
     )
 
 
-async def tidy(resources: Resources, execution: Execution) -> None:
-    """Finish what a processor may have left undone after its last state write; doing it again changes nothing."""
-    if is_terminal(execution.status):
-        children = [] if execution.status == Status.COMPLETED else interrupted_children(execution.journal)
-        await after_end(resources.store, execution, execution.journal, children)
-    else:
-        await resources.store.requests.exchange(index.settlement(resources.store, execution))
+async def _tidy(store: Store, stored: Stored) -> None:
+    """Finish what someone may have left undone after the last state write; doing it again changes nothing."""
+    execution, revision = stored
+    if not is_terminal(execution.status):
+        await store.requests.exchange(index.settlement(store, execution))
+        return
+    entries = await fold(store, execution, revision) if execution.journal_length else execution.journal
+    children = [] if execution.status == Status.COMPLETED else interrupted_children(entries)
+    await after_end(store, execution, revision, entries, children)

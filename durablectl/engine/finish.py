@@ -14,7 +14,7 @@ from durablectl.model.status import Status, is_terminal
 from durablectl.model.text import message_of, storable
 from durablectl.storage import index, states
 from durablectl.storage.ending import after_end
-from durablectl.storage.wake import timer, wake
+from durablectl.storage.wake import timer, timer_removal, wake, wake_timer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,6 +59,7 @@ async def suspend(run: Run, waits: list[Waiting], known_revision: int) -> Execut
     that ends meanwhile is looked for afterwards.
     """
     known = run.ownership.execution
+    moments = [moment for moment in (waits[0].until, run.deadline) if moment]
 
     def change(execution: Execution) -> None:
         if run.ownership.revision != known_revision:
@@ -66,6 +67,7 @@ async def suspend(run: Run, waits: list[Waiting], known_revision: int) -> Execut
         _leave(run, execution, Status.SUSPENDED)
         execution.waits = waits
         execution.deadline = run.deadline
+        execution.timer_attempt = run.attempt if moments else 0
         execution.waiting_for = waits[0]
         execution.current_step, execution.current_step_type = waits[0].step_number, waits[0].name
         execution.signals = [s for s in execution.signals if s.number not in run.received_signals]
@@ -73,11 +75,13 @@ async def suspend(run: Run, waits: list[Waiting], known_revision: int) -> Execut
             if any(e.awaited_id == answer.awakeable_id and e.finished_at for e in run.entries.values()):
                 answer.result = NO_PAYLOAD
 
-    moments = [moment for moment in (waits[0].until, run.deadline) if moment]
     if moments:
-        await run.store.requests.exchange([timer(run.store, known, min(moments))])
+        await run.store.requests.exchange([timer(run.store, known, min(moments), wake_timer(run.attempt))])
     execution = await _write(run, change)
-    await run.store.requests.exchange(index.settlement(run.store, execution))
+    writes = index.settlement(run.store, execution)
+    if known.timer_attempt:
+        writes.append(timer_removal(run.store, run.invocation_id, wake_timer(known.timer_attempt)))
+    await run.store.requests.exchange(writes)
     children = [waiting.awaited_id for waiting in waits if waiting.kind == "child"]
     found = await states.load_many(run.store, children) if children else {}
     if any(is_terminal(stored.execution.status) for stored in found.values()):
@@ -167,7 +171,7 @@ async def _end(
         folded = []
         execution = await _write(run, change)
     children = interrupted_children(entries) if status != Status.COMPLETED else []
-    await after_end(run.store, execution, entries, children)
+    await after_end(run.store, execution, run.ownership.revision, entries, children)
     return execution
 
 

@@ -12,6 +12,7 @@ from durablectl.engine.position import VISIBLE_AFTER_SECONDS
 from durablectl.engine.worker import work
 from durablectl.errors import DurableError
 from durablectl.model.records import Command
+from durablectl.storage import cancelling
 from durablectl.storage.pulls import Undelivered
 
 if TYPE_CHECKING:
@@ -84,8 +85,7 @@ class InFlight:
             # Its ack_wait ran out while it was being worked on; the acknowledgement to come covers this delivery too.
             slot.touched = self._loop.time()
         elif slot.run is not None and slot.run.is_interruptible:
-            self.poke(command.invocation_id)
-            self._aside(delivery.ack())
+            self._aside(self._pass_on(slot.run, command, delivery))
         else:
             self._aside(delivery.hand_back(_RETRY_SECONDS))
 
@@ -104,6 +104,18 @@ class InFlight:
         slot = self._slots.get(invocation_id)
         if slot is not None and slot.run is not None:
             self._aside(_refresh(slot.run))
+
+    async def _pass_on(self, run: Run, command: Command, delivery: Delivery) -> None:
+        """A command for an invocation that runs here: its state says the rest, but for a parent's cancellation."""
+        try:
+            if command.kind == "cancel":
+                await cancelling.mark_child(self._resources.store, command.invocation_id)
+        except DurableError as error:
+            _log.warning("Not cancelled with its parent yet: %s", error)
+            await delivery.hand_back(_RETRY_SECONDS)
+            return
+        await _refresh(run)
+        await delivery.ack()
 
     def _aside(self, work: Coroutine[Any, Any, None]) -> None:
         """Without a slot."""
@@ -134,7 +146,9 @@ class InFlight:
             _log.error("Not finished, will be delivered again: %s", error, extra=about)
             await slot.delivery.hand_back(_RETRY_SECONDS)
         except asyncio.CancelledError:
-            await slot.delivery.hand_back()
+            if not self._stopping:
+                _log.exception("A bug in durablectl; the command will be delivered again.", extra=about)
+            await slot.delivery.hand_back(0 if self._stopping else _RETRY_SECONDS)
             raise
         except Exception:  # noqa: BLE001 - one workflow must not take the others down
             _log.exception("A bug in durablectl; the command will be delivered again.", extra=about)

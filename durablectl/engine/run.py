@@ -69,6 +69,8 @@ class Run:
         self._types: list[type[Any]] = []
         self._task = asyncio.current_task()
         self.is_interruptible = False
+        self.moving = 0
+        """How many groups of steps have ended and have not gone on yet."""
         self._appending = 0
         self._interrupt_later = False
         self._is_stopping = False
@@ -151,6 +153,8 @@ class Run:
             self.is_interruptible = False
 
     def _interrupt(self) -> None:
+        if self.is_compensating and self.halted is None:
+            return  # A cancellation that came while a result was journaled: the handler has left by itself since.
         if self._appending:
             self._interrupt_later = True
         elif self.is_interruptible and self._task is not None and self._task is not asyncio.current_task():
@@ -211,8 +215,15 @@ class Run:
         """Nobody sees the end of this step. A signal that it had received goes to the next who asks."""
         self.window.finished(number)
         entry = self.entries.get(number)
-        if entry is not None and entry.kind == "signal" and entry.awaited_id:
+        if entry is not None and entry.kind == "signal" and entry.awaited_id and not self._has_gone_on(entry):
             self.received_signals.discard(int(entry.awaited_id))
+
+    def _has_gone_on(self, abandoned: JournalEntry) -> bool:
+        """Whether, on a replay, the next who asked for that signal has it in the journal already."""
+        return any(
+            entry.kind == "signal" and entry.awaited_id == abandoned.awaited_id and entry is not abandoned
+            for entry in self.entries.values()
+        )
 
     def note_type(self, message_type: type[Any]) -> None:
         """A message type that must be described in the store before the next write that uses it."""

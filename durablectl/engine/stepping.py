@@ -30,7 +30,7 @@ async def perform(run: Run, number: int, attempt: Attempt) -> Any:
     try:
         value = await _attempts(run, entry, attempt)
     except asyncio.CancelledError:
-        if run.is_cancelling and run.halted is None:
+        if run.is_cancelling and not run.is_compensating and run.halted is None:
             entry.error, entry.error_type = "interrupted by a cancellation", CANCELLED
             entry.finished_at = run.clock.now()
             await run.append(entry)

@@ -147,16 +147,15 @@ class Gather(_Group):
         super().__init__(run, "gather", children)
 
     async def finish(self) -> list[Any]:
-        tasks = [asyncio.ensure_future(child.finish()) for child in self._children]
-        if not tasks:
+        if not self._children:
             return []
+        joint = _Joint(self._run, self._children, len(self._children))
         try:
-            await asyncio.wait(tasks)
-        except asyncio.CancelledError:
-            await _cancel(tasks)
-            raise
-        _raise_first(tasks)
-        return [task.result() for task in tasks]
+            await joint.wait(asyncio.ALL_COMPLETED)
+        finally:
+            joint.noticed()
+        _raise_first(joint.tasks)
+        return [task.result() for task in joint.tasks]
 
     def __await__(self) -> Generator[Any, None, list[Any]]:
         self.begin()
@@ -181,13 +180,15 @@ class Race(_Group):
 
     async def finish(self) -> tuple[int, Any]:
         """The index of the winner and its result; which one it was is journaled before anyone sees it."""
-        run, entry = self._run, self._entry
+        entry = self._entry
         if entry is None:
-            entry = JournalEntry(self._number, self.KIND, self.KIND, started_at=run.clock.now())
-            entry.response = Payload(str(await self._first()).encode())
-            entry.finished_at = run.clock.now()
-            await run.append(entry)
-        run.consume(entry)
+            joint = _Joint(self._run, self._children, 1)
+            self._tasks = joint.tasks
+            try:
+                entry = await self._decide(joint)
+            finally:
+                joint.noticed()
+        self._run.consume(entry)
         winner = int(entry.response.data)
         for index, child in enumerate(self._children):
             if index != winner:
@@ -195,17 +196,16 @@ class Race(_Group):
         # Its end is recorded by now, or the recording comes first here: either way this runs nothing twice.
         return winner, await self._result(winner)
 
-    async def _first(self) -> int:
-        self._tasks = [asyncio.ensure_future(child.finish()) for child in self._children]
-        try:
-            await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
-        except asyncio.CancelledError:
-            await _cancel(self._tasks)
-            raise
-        winner = next(index for index, task in enumerate(self._tasks) if task.done())
-        await _cancel([task for index, task in enumerate(self._tasks) if index != winner])
-        _raise_halt(self._tasks)
-        return winner
+    async def _decide(self, joint: _Joint) -> JournalEntry:
+        entry = JournalEntry(self._number, self.KIND, self.KIND, started_at=self._run.clock.now())
+        await joint.wait(asyncio.FIRST_COMPLETED)
+        winner = next(index for index, task in enumerate(joint.tasks) if task.done())
+        await _cancel([task for index, task in enumerate(joint.tasks) if index != winner])
+        _raise_halt(joint.tasks)
+        entry.response = Payload(str(winner).encode())
+        entry.finished_at = self._run.clock.now()
+        await self._run.append(entry)
+        return entry
 
     async def _result(self, winner: int) -> Any:
         if self._entry is None:
@@ -219,6 +219,36 @@ class Race(_Group):
     def __await__(self) -> Generator[Any, None, tuple[int, Any]]:
         self.begin()
         return self.finish().__await__()
+
+
+class _Joint:
+    """The tasks of a group. From the end of enough of them until the group has noticed, the run is about to move."""
+
+    __slots__ = ("_missing", "_run", "tasks")
+
+    def __init__(self, run: Run, children: Sequence[Durable], enough: int) -> None:
+        self._run = run
+        self._missing = enough
+        self.tasks = [asyncio.ensure_future(self._finish(child)) for child in children]
+
+    async def _finish(self, child: Durable) -> Any:
+        try:
+            return await child.finish()
+        finally:
+            self._missing -= 1
+            if self._missing == 0:
+                self._run.moving += 1
+
+    async def wait(self, return_when: str) -> None:
+        try:
+            await asyncio.wait(self.tasks, return_when=return_when)
+        except asyncio.CancelledError:
+            await _cancel(self.tasks)
+            raise
+
+    def noticed(self) -> None:
+        if self._missing <= 0:
+            self._run.moving -= 1
 
 
 async def _cancel(tasks: Sequence[asyncio.Future[Any]]) -> None:

@@ -183,10 +183,8 @@ class Waits:
         run = self._run
         if not self._open or run.halted is not None or not run.position.is_only(self._open):
             return
-        if run.is_journaling:
-            self._settle()
-            return
-        if self._checking is not None and not self._checking.done():
+        is_checking = self._checking is not None and not self._checking.done()
+        if run.is_journaling or run.moving or is_checking:
             self._settle()
             return
         if any(opened.over.done() or self._is_brief(opened.waiting) for opened in self._open.values()):

@@ -108,6 +108,7 @@ _PLAIN_EXECUTION = _Plain(
     "restarted_as",
     "signals_sent",
     "deadline",
+    "timer_attempt",
 )
 
 

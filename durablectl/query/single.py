@@ -41,9 +41,9 @@ async def _read(store: Store, invocation_id: str) -> tuple[Stored, list[JournalE
             await require_provisioned(store)
             raise not_found(invocation_id)
         execution = stored.execution
-        if execution.journal or (is_terminal(execution.status) and not execution.journal_length):
-            return stored, execution.journal
-        entries = await journal.read(store, invocation_id)
+        entries = await journal.whole(store, execution)
+        if entries is execution.journal:
+            return stored, entries
         again = await states.load(store, invocation_id)
         # The end of a workflow folds its journal away: what was read before and after must be of one piece.
         if again is not None and is_terminal(again.execution.status) == is_terminal(execution.status):

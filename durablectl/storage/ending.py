@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from durablectl.model.ending import WAITS
-from durablectl.storage import index, journal
-from durablectl.storage.wake import cancellation, timers_removal, wake_parent
+from durablectl.model.codec import encode_entry
+from durablectl.model.ending import FOLD_LIMIT_BYTES, WAITS
+from durablectl.model.status import Status
+from durablectl.storage import index, journal, states
+from durablectl.storage.wake import START_TIMER, cancellation, safety_net_name, timer_removal, wake_parent, wake_timer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,17 +19,49 @@ if TYPE_CHECKING:
     from durablectl.storage.store import Store
 
 
+async def fold(store: Store, execution: Execution, revision: int) -> list[JournalEntry]:
+    """The journal of what has ended, as of ``revision``; part of its record from now on, unless it is too big for that.
+
+    ``execution`` says afterwards which it is.
+    """
+    entries = await journal.whole(store, execution, revision)
+    encoded = [encode_entry(entry) for entry in entries]
+    if sum(map(len, encoded)) <= FOLD_LIMIT_BYTES:
+        folded = replace(execution, journal_length=0, total_steps=max(execution.total_steps, len(entries)))
+        if await states.replace(store, folded, revision, encoded) is not None:
+            execution.journal_length = 0
+    return entries
+
+
 async def after_end(
-    store: Store, execution: Execution, entries: Sequence[JournalEntry], children: Sequence[Child] = ()
+    store: Store,
+    execution: Execution,
+    revision: int,
+    entries: Sequence[JournalEntry],
+    children: Sequence[Child] = (),
 ) -> None:
-    """Move the index entry, purge journal and timers, tell the parent, and have ``children`` cancelled."""
+    """Move the index entry, purge journal and timers, tell the parent, and have ``children`` cancelled.
+
+    Nothing of a retry that comes in between is purged: ``revision`` is that of the end.
+    """
     writes = index.settlement(store, execution)
     if not execution.journal_length:
         length = max((entry.step_number + 1 for entry in entries), default=0)
-        writes += journal.removal(store, execution.invocation_id, max(length, execution.total_steps))
-    if execution.start_at or execution.attempt > 1 or any(entry.kind in WAITS for entry in entries):
-        writes.append(timers_removal(store, execution.invocation_id))
+        writes += journal.removal(store, execution.invocation_id, max(length, execution.total_steps), revision)
+    writes += [timer_removal(store, execution.invocation_id, name) for name in _timers(execution, entries)]
     if execution.parent_handler:
         writes.append(wake_parent(store, execution))
     writes += [cancellation(store, child.invocation_id, child.handler) for child in children]
     await store.requests.exchange(writes)
+
+
+def _timers(execution: Execution, entries: Sequence[JournalEntry]) -> set[str]:
+    """The names of those that may be there."""
+    names = {START_TIMER} if execution.start_at else set[str]()
+    if execution.status == Status.CANCELLED:
+        names.add(safety_net_name(execution))
+    if execution.timer_attempt:
+        names.add(wake_timer(execution.timer_attempt))
+    if any(entry.kind in WAITS for entry in entries):
+        names.add(wake_timer(execution.attempt))
+    return names

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from durablectl.errors import ConnectionFailedError, StorageError
 from durablectl.model.codec import decode_entry, encode_entry
+from durablectl.model.status import is_terminal
 from durablectl.storage.requests import EXPECTED, EXPECTED_SUBJECT, WrongSequenceError
 from durablectl.storage.states import ManyLast, get_many_last
 from durablectl.storage.store import purge_request
@@ -14,7 +15,7 @@ from durablectl.storage.store import purge_request
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from durablectl.model.records import JournalEntry
+    from durablectl.model.records import Execution, JournalEntry
     from durablectl.storage.requests import Request
     from durablectl.storage.store import Store
 
@@ -64,6 +65,17 @@ async def read(store: Store, invocation_id: str, at_least: int = 0) -> list[Jour
         first += READ_AT_ONCE
 
 
+async def whole(store: Store, execution: Execution, at_least: int = 0) -> list[JournalEntry]:
+    """The journal wherever it is: inside the record, in the stream, or after a retry in both."""
+    if execution.attempt == 0 or (is_terminal(execution.status) and not execution.journal_length):
+        return execution.journal
+    entries = await read(store, execution.invocation_id, at_least)
+    if not execution.journal:
+        return entries
+    by_number = {entry.step_number: entry for entry in [*execution.journal, *entries]}
+    return [by_number[number] for number in sorted(by_number)]
+
+
 async def read_range(store: Store, invocation_id: str, start: int, stop: int, at_least: int = 0) -> list[JournalEntry]:
     """The entries numbered from ``start`` up to but not including ``stop``, at most READ_AT_ONCE of them."""
     subjects = [store.subjects.journal(invocation_id, number) for number in range(start, stop)]
@@ -88,15 +100,16 @@ async def _read(store: Store, invocation_id: str, subjects: Sequence[str], at_le
     raise ConnectionFailedError(f"No replica of {store.subjects.state_stream} has caught up to sequence {at_least}.")
 
 
-def removal_of(store: Store, invocation_id: str, entries: Sequence[JournalEntry]) -> list[Request]:
-    """The writes that remove these entries."""
+def removal_of(store: Store, invocation_id: str, entries: Sequence[JournalEntry], revision: int) -> list[Request]:
+    """The writes that remove these entries of an invocation that ended at ``revision``."""
     subjects, stream = store.subjects, store.subjects.state_stream
-    return [purge_request(store, stream, subjects.journal(invocation_id, entry.step_number)) for entry in entries]
+    return [purge_request(store, stream, subjects.journal(invocation_id, e.step_number), revision) for e in entries]
 
 
-def removal(store: Store, invocation_id: str, length: int) -> list[Request]:
-    """The writes that remove the entries numbered below ``length`` of an invocation that has ended."""
+def removal(store: Store, invocation_id: str, length: int, revision: int) -> list[Request]:
+    """The writes that remove the entries numbered below ``length`` of an invocation that ended at ``revision``."""
     subjects, stream = store.subjects, store.subjects.state_stream
     if length > PURGE_ONE_BY_ONE:
-        return [purge_request(store, stream, subjects.journal(invocation_id, "*"))]
-    return [purge_request(store, stream, subjects.journal(invocation_id, number)) for number in range(length)]
+        return [purge_request(store, stream, subjects.journal(invocation_id, "*"), revision)]
+    numbers = range(length)
+    return [purge_request(store, stream, subjects.journal(invocation_id, n), revision) for n in numbers]

@@ -10,15 +10,13 @@ from durablectl.errors import AlreadyExistsError, PayloadTooLargeError
 from durablectl.model.codec import encode_command
 from durablectl.model.records import NO_PAYLOAD, Command, Payload, Waiting, pending
 from durablectl.storage import commands, index, states
-from durablectl.storage.wake import scheduled
+from durablectl.storage.wake import START_TIMER, scheduled
 
 if TYPE_CHECKING:
     from durablectl.model.records import Execution
     from durablectl.storage.requests import Request
     from durablectl.storage.states import Stored
     from durablectl.storage.store import Store
-
-START_TIMER = "start"
 
 
 @dataclass(frozen=True)

@@ -82,9 +82,10 @@ def _check_version(client: NatsClient) -> None:
         )
 
 
-def purge_request(store: Store, stream: str, subject: str) -> Request:
-    """The request that removes every message on ``subject`` from ``stream``."""
-    return Request(f"{store.api}.STREAM.PURGE.{stream}", f'{{"filter":"{subject}"}}'.encode())
+def purge_request(store: Store, stream: str, subject: str, before: int = 0) -> Request:
+    """The request that removes every message on ``subject`` from ``stream``, or those below a stream sequence."""
+    limit = f',"seq":{before}' if before else ""
+    return Request(f"{store.api}.STREAM.PURGE.{stream}", f'{{"filter":"{subject}"{limit}}}'.encode())
 
 
 async def require_jetstream(store: Store) -> None:

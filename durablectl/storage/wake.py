@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from durablectl.model.clock import MICROSECONDS
+from durablectl.model.clock import MICROSECONDS, SYSTEM_CLOCK
 from durablectl.model.codec import encode_command
 from durablectl.model.records import Command
 from durablectl.storage.requests import Request
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from durablectl.storage.store import Store
 
 SAFETY_NET_MICROSECONDS = 2 * MICROSECONDS
+START_TIMER = "start"
 
 
 def _command(execution: Execution) -> Command:
@@ -47,7 +48,12 @@ def cancellation(store: Store, invocation_id: str, handler: str) -> Request:
     return Request(store.subjects.command(handler, ""), encode_command(command))
 
 
-def timer(store: Store, execution: Execution, moment: int, name: str = "wake") -> Request:
+def wake_timer(attempt: int) -> str:
+    """The name of the timer that an attempt sets. Each has its own: one that was fenced out touches no other's."""
+    return f"wake-{attempt}"
+
+
+def timer(store: Store, execution: Execution, moment: int, name: str) -> Request:
     """A wake command that the server publishes at ``moment`` (microseconds); it replaces the timer of that name."""
     return scheduled(store, _command(execution), moment, name)
 
@@ -62,8 +68,18 @@ def scheduled(store: Store, command: Command, moment: int, name: str) -> Request
     return Request(store.subjects.timer(command.invocation_id, name), encode_command(command), headers)
 
 
-def timers_removal(store: Store, invocation_id: str) -> Request:
-    return purge_request(store, store.subjects.commands_stream, store.subjects.timer(invocation_id, "*"))
+def timer_removal(store: Store, invocation_id: str, name: str) -> Request:
+    return purge_request(store, store.subjects.commands_stream, store.subjects.timer(invocation_id, name))
+
+
+def safety_net(store: Store, execution: Execution) -> Request:
+    """A wake in two seconds, should this process die after its next write."""
+    return timer(store, execution, SYSTEM_CLOCK.now() + SAFETY_NET_MICROSECONDS, safety_net_name(execution))
+
+
+def safety_net_name(execution: Execution) -> str:
+    """Another one after every retry and every claim."""
+    return f"steer-{execution.attempt + len(execution.history)}"
 
 
 async def poke(store: Store, processor_id: str, invocation_id: str) -> None:

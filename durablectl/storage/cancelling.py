@@ -1,0 +1,43 @@
+"""Asking a processor for the end of a workflow: only its handler knows its compensations."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from durablectl.model.clock import SYSTEM_CLOCK
+from durablectl.model.codec import encode_entry
+from durablectl.model.status import Status, is_terminal
+from durablectl.model.text import storable
+from durablectl.storage import index, states
+
+if TYPE_CHECKING:
+    from durablectl.storage.states import Stored
+    from durablectl.storage.store import Store
+
+BY_PARENT = "its parent was cancelled"
+
+
+async def mark(store: Store, stored: Stored, reason: str) -> bool:
+    """Write that it is to be cancelled over the state that stands; False when another writer was first.
+
+    It shows as running from then on, paused or not. Dying after it, what called for a processor before does its work.
+    """
+    execution, revision = stored
+    execution.cancel_requested = True
+    execution.enter(Status.RUNNING, SYSTEM_CLOCK.now())
+    execution.reason = storable(f"cancelling: {reason}" if reason else "cancelling")
+    inside = [encode_entry(entry) for entry in execution.journal]
+    if await states.replace(store, execution, revision, inside) is None:
+        return False
+    await store.requests.exchange(index.settlement(store, execution))
+    return True
+
+
+async def mark_child(store: Store, invocation_id: str) -> None:
+    """The same for a workflow whose parent was cancelled, if it has not ended and has not been asked before."""
+    while True:
+        stored = await states.load(store, invocation_id)
+        if stored is None or is_terminal(stored.execution.status) or stored.execution.cancel_requested:
+            return
+        if await mark(store, stored, BY_PARENT):
+            return

@@ -1,0 +1,88 @@
+"""What the processors of the lifecycle tests run: workflows that kill their processor at one exact place."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+
+from chaos_app import EFFECTS, effect
+from durablectl import workflow
+from durablectl.engine import children, waits
+from durablectl.storage.starting import start_child
+
+DIE = 9
+
+
+def _died_before(place: str) -> bool:
+    """Whether a processor has died at this place; notes that one does now."""
+    mark = Path(os.environ[EFFECTS]).with_name(f"died-{place}")
+    if mark.exists():
+        return True
+    mark.touch()
+    return False
+
+
+_TOGETHER = 3
+_started: set[str] = set()
+
+
+async def _start_child_and_die(store, start, child_id, parent):
+    """The children of three workflows are started, and the processor dies before their parents have journaled it."""
+    await start_child(store, start, child_id, parent)
+    if parent.handler == "bearing" and not _died_before(parent.invocation_id):
+        _started.add(child_id)
+        if len(_started) == _TOGETHER:
+            os._exit(DIE)
+        await asyncio.Event().wait()
+
+
+children.start_child = waits.start_child = _start_child_and_die
+
+
+@workflow
+async def small(ctx, value):
+    await ctx.step(effect, ctx.invocation_id, "small", name="small")
+    return value
+
+
+@workflow
+async def bearing(ctx, how):
+    """Starts one child, by ``how``."""
+    if how == "send":
+        return await ctx.send("small", 1)
+    if how == "spawn":
+        return (await ctx.spawn("small", 1)).id
+    await ctx.invoke("small", 1)
+    return None
+
+
+async def undo(invocation_id: str, name: str, is_deadly: bool) -> str:
+    token = await effect(invocation_id, name)
+    if is_deadly and not _died_before(f"{invocation_id}-{name}"):
+        os._exit(DIE)
+    return token
+
+
+@workflow
+async def compensating(ctx):
+    """The second of its three compensations, in the order in which they run, kills the processor once."""
+    for name in ("u1", "u2", "u3"):
+        await ctx.step(effect, ctx.invocation_id, f"do-{name}", name=f"do-{name}")
+        ctx.defer(undo, ctx.invocation_id, name, name == "u2", name=name)
+    # Not journaled, should it be interrupted: the compensations get the same numbers all the same.
+    await ctx.gather(ctx.sleep(0.9), ctx.step(asyncio.sleep, 60))
+
+
+async def poison(invocation_id: str, is_cured: str) -> str:
+    token = await effect(invocation_id, "poison")
+    if not Path(os.environ[EFFECTS]).with_name(is_cured).exists():
+        os._exit(DIE)
+    return token
+
+
+@workflow
+async def poisonous(ctx, cure):
+    """Kills its processor each time, until the file named ``cure`` lies beside the effects."""
+    await ctx.step(effect, ctx.invocation_id, "before", name="before")
+    return await ctx.step(poison, ctx.invocation_id, cure, name="poison")
