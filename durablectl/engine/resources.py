@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import TYPE_CHECKING
 
+from durablectl.engine.suspects import Suspects
 from durablectl.model.clock import SYSTEM_CLOCK, Clock
 
 if TYPE_CHECKING:
@@ -24,5 +25,6 @@ class Resources:
     schemas: SchemaWriter
     workflows: Mapping[str, Workflow]
     processor_id: str
+    suspects: Suspects = field(default_factory=Suspects)
     clock: Clock = SYSTEM_CLOCK
     random: Random = field(default_factory=Random)

@@ -69,6 +69,8 @@ class Run:
         self._types: list[type[Any]] = []
         self._task = asyncio.current_task()
         self.is_interruptible = False
+        self.on_progress: Callable[[], None] | None = None
+        """Called when the journal has grown, and at the end of the run."""
         self.moving = 0
         """How many groups of steps have ended and have not gone on yet."""
         self._appending = 0
@@ -131,6 +133,8 @@ class Run:
     def close(self) -> None:
         if self._deadline_timer is not None:
             self._deadline_timer.cancel()
+        if self.on_progress is not None:
+            self.on_progress()
         self.waits.close()
 
     def check_not_halted(self) -> None:
@@ -261,6 +265,8 @@ class Run:
                 self._interrupt_later = False
                 self.loop.call_soon(self._interrupt)
         self.entries[entry.step_number] = entry
+        if self.on_progress is not None:
+            self.on_progress()
 
 
 def _is_unfinished(entry: JournalEntry | None) -> bool:

@@ -24,6 +24,7 @@ from durablectl.engine.halt import (
 from durablectl.engine.run import Run
 from durablectl.engine.stepping import APP_ERRORS, is_interrupted
 from durablectl.engine.steps import Step
+from durablectl.engine.suspects import MAX_CRASHES
 from durablectl.errors import AppError, NonDeterminismError, StepError, WorkflowTimeoutError
 from durablectl.model.values import decode_value, encode_value, is_message, parse_message
 from durablectl.storage import journal
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _RETRY_SECONDS = 1.0
-MAX_CRASHES = 5
 
 
 async def work(resources: Resources, command: Command, delivery: Delivery, running: Callable[[Run], None]) -> None:
@@ -81,7 +81,7 @@ async def _run_once(
     running(run)
     workflow = resources.workflows[run.handler]
     try:
-        if crashed and await _crashes_again_and_again(run):
+        if crashed and not await resources.suspects.admit(run):
             await finish.pause(run, f"crashed its processor {MAX_CRASHES} times")
             _log.error("Paused: it crashed its processor %d times.", MAX_CRASHES, extra=about)
             return True
@@ -120,18 +120,6 @@ async def _entries(resources: Resources, ownership: Ownership) -> list[JournalEn
             entries.append(entry)
     execution.journal = []
     return entries
-
-
-async def _crashes_again_and_again(run: Run) -> bool:
-    """Count the processors that died on this invocation without getting any further."""
-    execution = run.ownership.execution
-    crashes = execution.crashes + 1 if len(run.entries) == execution.crash_mark or not execution.crashes else 1
-
-    def change(execution: Any) -> None:
-        execution.crashes, execution.crash_mark = crashes, len(run.entries)
-
-    await run.ownership.write(change)
-    return crashes >= MAX_CRASHES
 
 
 async def _to_its_end(run: Run, workflow: Workflow, about: dict[str, str]) -> None:
