@@ -171,7 +171,6 @@ async def chaos(settings: Any, spawn: Any, directory: Any, *, count: int, second
 
 
 @pytest.mark.timeout(120)
-@pytest.mark.slow  # found a livelock of resume and the crash count that is not mended yet; see the notes on issue 3
 async def test_sixty_workflows(settings, spawn, tmp_path):
     await chaos(settings, spawn, tmp_path / "chaos", count=60, seconds=12, patience=25)
 

@@ -230,3 +230,44 @@ async def test_what_has_not_failed_cannot_be_retried_nor_what_has_not_ended_rest
         with pytest.raises(NotFoundError):
             await query.get_workflow(store, completed)
         assert await index_of(store, completed) == []
+
+
+async def test_a_retry_that_died_in_the_middle_is_taken_up_by_the_next(settings, store, monkeypatch):
+    """A journal too big to fold: the steps are noted as dropped, some are removed, the workflow is not reopened."""
+
+    async def heavy(me: str, number: int) -> str:
+        ran[me][f"heavy {number}"] += 1
+        return str(number) * 100_000
+
+    @workflow
+    async def big(ctx):
+        me = ctx.invocation_id
+        results = [await ctx.step(heavy, me, number) for number in range(4)]
+        if me not in healed:
+            raise ValueError("broken")
+        return [result[0] for result in results]
+
+    async with processing(settings, big):
+        invocation_id = (await ended(store, big)).invocation_id
+    with monkeypatch.context() as patch:
+        patch.setattr("durablectl.control.again._reopen", die)
+        with pytest.raises(Died):
+            await control.retry(store, invocation_id, from_step=2)
+    view = await query.get_workflow(store, invocation_id)
+    assert (view.status, [s.step_number for s in view.journal]) == ("failed", [0, 1])
+    healed.add(invocation_id)
+    await asyncio.gather(*(control.retry(store, invocation_id) for _ in range(3)), return_exceptions=True)
+    async with processing(settings, big):
+        assert await result(store, invocation_id) == ["0", "1", "2", "3"]
+    view = await query.get_workflow(store, invocation_id)
+    assert ran[invocation_id] == {"heavy 0": 1, "heavy 1": 1, "heavy 2": 2, "heavy 3": 2}
+    assert [[s.step_number for s in dropped.steps] for dropped in view.history] == [[2, 3]]
+    assert [s.step_number for s in view.journal] == [0, 1, 2, 3]
+
+
+class Died(BaseException):
+    """A process that ends right there."""
+
+
+def die(*_: object) -> None:
+    raise Died

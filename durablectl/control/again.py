@@ -31,6 +31,8 @@ _RETRIABLE = frozenset({Status.FAILED, Status.CANCELLED})
 async def retry(store: Store, invocation_id: str, *, from_step: int | None = None) -> Steered:
     """Go on from the first unfinished step, or from step ``from_step``; what is dropped is kept as history.
 
+    A journal that is too big to be part of the record lies beside it: what is dropped is noted in the record first,
+    then removed, then the workflow reopened. Whoever finds a note without a reopening goes on from there.
     Raises NotFoundError, InvalidStateError unless failed or cancelled, UsageError for a step that it never reached.
     """
     while True:
@@ -42,15 +44,24 @@ async def retry(store: Store, invocation_id: str, *, from_step: int | None = Non
                     return Steered(invocation_id, execution.status, changed=False, message=message)
             raise impossible(execution, "retried", "Only a failed or cancelled workflow can be retried.")
         entries = await journal.whole(store, execution, revision)
+        half_done = _half_done(execution)
+        entries = [entry for entry in entries if entry.step_number not in half_done]
         if from_step is not None and not 0 <= from_step <= len(entries):
             hint = f"Its steps are 0 to {len(entries) - 1}." if entries else "It has none."
             raise UsageError(f"The workflow {invocation_id} has no step {from_step}.", hint=hint)
         kept, dropped = split(entries, execution, from_step)
-        _reopen(execution, dropped)
-        await store.requests.exchange([safety_net(store, execution)])
+        if dropped or not half_done:
+            _remember(execution, dropped)
         inside = execution.journal
-        in_stream = journal.removal_of(store, invocation_id, [e for e in dropped if e not in inside], revision)
-        await store.requests.exchange(in_stream)
+        if execution.journal_length:
+            noted = await states.replace(store, execution, revision, [encode_entry(entry) for entry in inside])
+            if noted is None:
+                continue
+            revision = noted
+            numbers = half_done.union(entry.step_number for entry in dropped)
+            await store.requests.exchange(journal.removal_of(store, invocation_id, numbers, revision))
+        _reopen(execution)
+        await store.requests.exchange([safety_net(store, execution)])
         folded = [encode_entry(entry) for entry in kept if entry in inside]
         if await states.replace(store, execution, revision, folded) is None:
             continue
@@ -88,14 +99,27 @@ def _ended_it(entry: JournalEntry, execution: Execution) -> bool:
     return bool(entry.error) and entry.error in execution.error
 
 
-def _reopen(execution: Execution, dropped: list[JournalEntry]) -> None:
-    now = SYSTEM_CLOCK.now()
+def _half_done(execution: Execution) -> set[int]:
+    """The steps that a retry has noted as dropped since the end, if it died before it reopened the workflow."""
+    if not execution.history or execution.history[-1].dropped_at <= execution.finished_at:
+        return set()
+    return {entry.step_number for entry in execution.history[-1].entries}
+
+
+def _remember(execution: Execution, dropped: list[JournalEntry]) -> None:
     reason = f"retried after: {execution.error or execution.reason or execution.status}"
-    execution.history.append(DroppedSteps(now, reason, list(dropped)))
+    moment = max(SYSTEM_CLOCK.now(), execution.finished_at + 1)
+    execution.history.append(DroppedSteps(moment, reason, list(dropped)))
     _fit(execution.history)
-    execution.enter(Status.PENDING, now)
+
+
+def _reopen(execution: Execution) -> None:
+    execution.enter(Status.PENDING, SYSTEM_CLOCK.now())
     execution.output = NO_PAYLOAD
     execution.error = execution.error_type = execution.traceback = execution.reason = execution.owner = ""
+    if not execution.journal_length:
+        # Otherwise it tells the processor that entries of the journal must be kept longer than they were to.
+        execution.expires_at = 0
     execution.finished_at = execution.crashes = execution.journal_length = 0
     execution.cancel_requested = False
     # Nobody but its handler knows how many: a cancellation that comes before it runs again leaves it to the handler.

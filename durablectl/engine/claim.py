@@ -11,13 +11,13 @@ from durablectl.model.status import Status, is_terminal
 from durablectl.storage import cancelling, index, leases, states
 from durablectl.storage.ending import after_end, fold
 from durablectl.storage.starting import first_state
+from durablectl.storage.states import Stored
 from durablectl.storage.wake import START_TIMER, poke, timer
 
 if TYPE_CHECKING:
     from durablectl.engine.resources import Resources
     from durablectl.model.records import Command, Execution
     from durablectl.storage.pulls import Delivery
-    from durablectl.storage.states import Stored
     from durablectl.storage.store import Store
 
 EARLY_MICROSECONDS = 500_000
@@ -50,7 +50,9 @@ async def claim(resources: Resources, command: Command, delivery: Delivery) -> C
             _complete(execution, command)
             if not await _may_claim(resources, execution, command, delivery):
                 if delivery.attempt > 1 or (command.kind == "wake" and is_terminal(execution.status)):
-                    await _tidy(store, stored)
+                    await _tidy(resources, stored)
+                elif is_terminal(execution.status):
+                    await _limit(resources, stored)
                 return None
         before = index.entry(store.subjects, execution)
         crashed = execution.status == Status.RUNNING and execution.owner not in {"", resources.processor_id}
@@ -159,12 +161,26 @@ def _is_other_start(command: Command, execution: Execution) -> bool:
     )
 
 
-async def _tidy(store: Store, stored: Stored) -> None:
+async def _tidy(resources: Resources, stored: Stored) -> None:
     """Finish what someone may have left undone after the last state write; doing it again changes nothing."""
-    execution, revision = stored
-    if not is_terminal(execution.status):
-        await store.requests.exchange(index.settlement(store, execution))
+    store = resources.store
+    if not is_terminal(stored.execution.status):
+        await store.requests.exchange(index.settlement(store, stored.execution))
         return
+    execution, revision = await _limit(resources, stored)
     entries = await fold(store, execution, revision) if execution.journal_length else execution.journal
     children = [] if execution.status == Status.COMPLETED else interrupted_children(entries)
     await after_end(store, execution, revision, entries, children)
+
+
+async def _limit(resources: Resources, stored: Stored) -> Stored:
+    """Give what was ended without a processor, by an operator, its time to live."""
+    execution, revision = stored
+    if not resources.retention or execution.expires_at:
+        return stored
+    execution.expires_at = resources.clock.now() + resources.retention
+    inside = [encode_entry(entry) for entry in execution.journal]
+    limited = await states.replace(resources.store, execution, revision, inside)
+    if limited is not None:
+        await resources.store.requests.exchange(index.expiry(resources.store, execution))
+    return Stored(execution, limited or revision)

@@ -157,6 +157,7 @@ async def _end(
         if status != Status.CANCELLED and execution.status == Status.PAUSED:
             raise Paused
         end(execution, status, run.clock.now(), unfolded=0 if folded else len(entries))
+        execution.expires_at = execution.finished_at + run.resources.retention if run.resources.retention else 0
         execution.total_steps = max([run.total, *(number + 1 for number in run.entries)])
         execution.workflow_state = dict(run.workflow_state)
         execution.output = output

@@ -18,7 +18,7 @@ from durablectl.engine.inflight import InFlight
 from durablectl.engine.intake import Intake
 from durablectl.engine.resources import Resources
 from durablectl.errors import DurableError
-from durablectl.model.clock import SYSTEM_CLOCK
+from durablectl.model.clock import MICROSECONDS, SYSTEM_CLOCK
 from durablectl.storage import leases
 from durablectl.storage.pokes import poked
 from durablectl.storage.provision import provision
@@ -38,13 +38,17 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9_-]")
 
 @dataclass(frozen=True)
 class ProcessorOptions:
-    """``ack_wait`` and ``grace`` are seconds; ``replicas`` None takes the streams as they are."""
+    """``ack_wait`` and ``grace`` are seconds; ``replicas`` None takes the streams as they are.
+
+    ``retention`` is how many seconds what has ended is kept; 0 for ever.
+    """
 
     max_concurrent: int = 100
     ack_wait: float = 300.0
     grace: float = 10.0
     replicas: int | None = None
     version: str = ""
+    retention: float = 0.0
 
 
 class Processor:
@@ -60,6 +64,7 @@ class Processor:
             schemas=SchemaWriter(store),
             workflows=app.workflows,
             processor_id=self.id,
+            retention=int(options.retention * MICROSECONDS),
         )
         self._inflight = InFlight(self._resources, options.max_concurrent, options.ack_wait)
         self._intake = Intake(store, app.workflows, self._inflight, options.ack_wait)

@@ -19,12 +19,16 @@ if TYPE_CHECKING:
 
 @dataclass
 class Resources:
-    """``random`` spreads retries; the randomness that a handler sees is its run's own."""
+    """``random`` spreads retries; the randomness that a handler sees is its run's own.
+
+    ``retention`` is how long what has ended is kept, in microseconds; 0 for ever.
+    """
 
     store: Store
     schemas: SchemaWriter
     workflows: Mapping[str, Workflow]
     processor_id: str
+    retention: int = 0
     suspects: Suspects = field(default_factory=Suspects)
     clock: Clock = SYSTEM_CLOCK
     random: Random = field(default_factory=Random)

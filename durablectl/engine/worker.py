@@ -106,13 +106,18 @@ async def _entries(resources: Resources, ownership: Ownership) -> list[JournalEn
     """The journal. Nothing can be in that of an invocation that nobody has claimed before.
 
     Entries inside the record, as other implementations and a retry keep them, move to the journal first: the next write
-    of the state leaves them out. Dying in between, the next claim finds them in either place.
+    of the state leaves them out. Dying in between, the next claim finds them in either place. Entries that were to go
+    away with an end that a retry has undone are written again, to stay.
     """
     execution = ownership.execution
     entries: list[JournalEntry] = []
     if execution.attempt > 1 or ownership.was_read:
         entries = await journal.read(resources.store, execution.invocation_id, ownership.revision)
     ownership.was_read = True
+    if execution.expires_at:
+        for entry in entries:
+            await ownership.append(entry)
+        execution.expires_at = 0
     recorded = {entry.step_number for entry in entries}
     for entry in execution.journal:
         if entry.step_number not in recorded:

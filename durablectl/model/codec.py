@@ -109,6 +109,7 @@ _PLAIN_EXECUTION = _Plain(
     "signals_sent",
     "deadline",
     "timer_attempt",
+    "expires_at",
 )
 
 

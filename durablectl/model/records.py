@@ -160,6 +160,7 @@ class Execution:
     signals_sent: int = 0
     deadline: int = 0
     timer_attempt: int = 0
+    expires_at: int = 0
 
     def enter(self, status: Status, moment: int) -> None:
         """Change the status at ``moment``, remembering the index entry that this leaves behind."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from durablectl.model.ending import children
+from durablectl.model.status import is_terminal
 from durablectl.query.views import DroppedView, StepView, WaitingView, WorkflowView
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ def workflow_view(
         schedule=execution.schedule,
         restarted_from=execution.restarted_from,
         restarted_as=execution.restarted_as,
+        expires_at=execution.expires_at if is_terminal(execution.status) else 0,
         children=children(entries or ()),
         journal=journal,
         history=None if entries is None else [_dropped_view(dropped, schemas) for dropped in execution.history],

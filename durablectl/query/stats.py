@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from durablectl.query.filters import Filters
 from durablectl.query.scanning import scan
 from durablectl.query.views import StatsView
+from durablectl.storage.commands import count_set_aside
 
 if TYPE_CHECKING:
     from durablectl.storage.store import Store
@@ -22,4 +23,5 @@ async def get_stats(store: Store, filters: Filters | None = None) -> StatsView:
         if filters.match(scanned.execution):
             by_status[scanned.execution.status] += 1
             by_handler[scanned.execution.handler] += 1
-    return StatsView(by_status.total(), dict(by_status.most_common()), dict(by_handler.most_common()))
+    set_aside = await count_set_aside(store)
+    return StatsView(by_status.total(), dict(by_status.most_common()), dict(by_handler.most_common()), set_aside)

@@ -133,6 +133,7 @@ class WorkflowView:
     schedule: str = ""
     restarted_from: str = ""
     restarted_as: str = ""
+    expires_at: int = 0
     children: Sequence[str] = ()
     journal: Sequence[StepView] | None = None
     history: Sequence[DroppedView] | None = None
@@ -165,6 +166,7 @@ class WorkflowView:
             "schedule": self.schedule or None,
             "restarted_from": self.restarted_from or None,
             "restarted_as": self.restarted_as or None,
+            "expires_at": to_rfc3339(self.expires_at),
         }
         if self.journal is not None:
             result["children"] = list(self.children)
@@ -191,14 +193,23 @@ class WorkflowPage:
 
 @dataclass(frozen=True)
 class StatsView:
-    """How many invocations there are; every mapping holds only what exists."""
+    """How many invocations there are; every mapping holds only what exists.
+
+    ``set_aside`` counts commands that could not be read and are kept apart.
+    """
 
     total: int
     by_status: Mapping[str, int]
     by_handler: Mapping[str, int]
+    set_aside: int = 0
 
     def to_json(self) -> dict[str, Any]:
-        return {"total": self.total, "by_status": dict(self.by_status), "by_handler": dict(self.by_handler)}
+        return {
+            "total": self.total,
+            "by_status": dict(self.by_status),
+            "by_handler": dict(self.by_handler),
+            "set_aside": self.set_aside,
+        }
 
 
 @dataclass(frozen=True)

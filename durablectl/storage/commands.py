@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from durablectl.errors import NotProvisionedError, StorageError
 from durablectl.model.codec import decode_command, encode_command
+from durablectl.storage.counting import count
 from durablectl.storage.provision import NANOSECONDS
 from durablectl.storage.requests import Request
 
@@ -77,6 +78,11 @@ async def consumer_info(store: Store, name: str) -> dict[str, Any] | None:
         if f"(error {_NO_CONSUMER})" in error.message:
             return None
         raise
+
+
+async def count_set_aside(store: Store) -> int:
+    """How many commands were set aside because they could not be read."""
+    return (await count(store, store.subjects.state_stream, store.subjects.rejected("*"))).number
 
 
 async def set_aside(store: Store, sequence: int, subject: str, data: bytes, why: str) -> None:

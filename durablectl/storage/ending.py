@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 
 from durablectl.model.codec import encode_entry
 from durablectl.model.ending import FOLD_LIMIT_BYTES, WAITS
-from durablectl.model.status import Status
 from durablectl.storage import index, journal, states
-from durablectl.storage.wake import START_TIMER, cancellation, safety_net_name, timer_removal, wake_parent, wake_timer
+from durablectl.storage.wake import START_TIMER, cancellation, timer_removal, wake_parent, wake_timer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,12 +41,15 @@ async def after_end(
 ) -> None:
     """Move the index entry, purge journal and timers, tell the parent, and have ``children`` cancelled.
 
+    The timer that an operator's command sets is left: it has a processor look whether all this was done.
     Nothing of a retry that comes in between is purged: ``revision`` is that of the end.
     """
     writes = index.settlement(store, execution)
     if not execution.journal_length:
         length = max((entry.step_number + 1 for entry in entries), default=0)
         writes += journal.removal(store, execution.invocation_id, max(length, execution.total_steps), revision)
+    elif execution.expires_at:
+        writes += journal.expiry(store, execution, revision, entries)
     writes += [timer_removal(store, execution.invocation_id, name) for name in _timers(execution, entries)]
     if execution.parent_handler:
         writes.append(wake_parent(store, execution))
@@ -58,8 +60,6 @@ async def after_end(
 def _timers(execution: Execution, entries: Sequence[JournalEntry]) -> set[str]:
     """The names of those that may be there."""
     names = {START_TIMER} if execution.start_at else set[str]()
-    if execution.status == Status.CANCELLED:
-        names.add(safety_net_name(execution))
     if execution.timer_attempt:
         names.add(wake_timer(execution.timer_attempt))
     if any(entry.kind in WAITS for entry in entries):

@@ -12,6 +12,7 @@ import nats.errors
 from durablectl.errors import DurableError
 from durablectl.storage.acks import PREFIX, delivery_fields
 from durablectl.storage.provision import NANOSECONDS
+from durablectl.storage.states import get_many_last
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -70,6 +71,13 @@ class Feed:
 
     async def open(self) -> None:
         self.snapshot = await self._create()
+        if not self.snapshot and self._start == LAST and await self._is_there():
+            self.snapshot = 1
+
+    async def _is_there(self) -> bool:
+        """Whether there is a past after all: nats-server counts none where the only message is being replaced."""
+        found = await get_many_last(self._store, self._stream, self._filters)
+        return found is None or bool(found.messages)
 
     async def close(self) -> None:
         await self._delete()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from durablectl.model.status import index_group
 from durablectl.storage.feed import follow
 from durablectl.storage.requests import EXPECTED, Request
+from durablectl.storage.states import lifetime
 from durablectl.storage.store import purge_request
 
 if TYPE_CHECKING:
@@ -54,12 +55,19 @@ async def members(store: Store, group: str) -> AsyncIterator[str]:
 
 def addition(store: Store, execution: Execution) -> Request:
     """The write that enters a state."""
-    return _entering(entry(store.subjects, execution))
+    return _entering(store, execution)
 
 
-def _entering(subject: str) -> Request:
+def _entering(store: Store, execution: Execution) -> Request:
     """Written once, never over itself: of a subject written twice, nats-server 2.15 forgets the purge at a kill -9."""
-    return Request(subject, b"", {EXPECTED: "0"}, may_exist=True)
+    headers = {EXPECTED: "0", **lifetime(execution)}
+    return Request(entry(store.subjects, execution), b"", headers, may_exist=True)
+
+
+def expiry(store: Store, execution: Execution) -> list[Request]:
+    """The writes after which the entry of what has ended goes away with it, when its retention is over."""
+    subject = entry(store.subjects, execution)
+    return [removal(store, subject), _entering(store, execution)]
 
 
 def removal(store: Store, subject: str) -> Request:
@@ -75,5 +83,5 @@ def settlement(store: Store, execution: Execution) -> list[Request]:
     current = entry(store.subjects, execution)
     previous = previous_entry(store.subjects, execution)
     if previous and previous != current:
-        return [_entering(current), removal(store, previous)]
-    return [_entering(current)]
+        return [_entering(store, execution), removal(store, previous)]
+    return [_entering(store, execution)]

@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING
 from durablectl.errors import ConnectionFailedError, StorageError
 from durablectl.model.codec import decode_entry, encode_entry
 from durablectl.model.status import is_terminal
-from durablectl.storage.requests import EXPECTED, EXPECTED_SUBJECT, WrongSequenceError
-from durablectl.storage.states import ManyLast, get_many_last
+from durablectl.storage.requests import EXPECTED, EXPECTED_SUBJECT, Request, WrongSequenceError
+from durablectl.storage.states import ManyLast, get_many_last, lifetime
 from durablectl.storage.store import purge_request
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from durablectl.model.records import Execution, JournalEntry
-    from durablectl.storage.requests import Request
     from durablectl.storage.store import Store
 
 READ_AT_ONCE = 1000
@@ -100,10 +99,21 @@ async def _read(store: Store, invocation_id: str, subjects: Sequence[str], at_le
     raise ConnectionFailedError(f"No replica of {store.subjects.state_stream} has caught up to sequence {at_least}.")
 
 
-def removal_of(store: Store, invocation_id: str, entries: Sequence[JournalEntry], revision: int) -> list[Request]:
-    """The writes that remove these entries of an invocation that ended at ``revision``."""
+def expiry(store: Store, execution: Execution, revision: int, entries: Sequence[JournalEntry]) -> list[Request]:
+    """The writes after which what has ended at ``revision`` takes its journal along when its retention is over."""
+    fence = {EXPECTED: str(revision), EXPECTED_SUBJECT: store.subjects.state(execution.invocation_id)}
+    headers = {**fence, **lifetime(execution)}
+    subject = store.subjects.journal
+    return [
+        Request(subject(execution.invocation_id, e.step_number), encode_entry(e), headers, may_exist=True)
+        for e in entries
+    ]
+
+
+def removal_of(store: Store, invocation_id: str, numbers: Iterable[int], revision: int) -> list[Request]:
+    """The writes that remove the entries with these numbers that are older than ``revision``."""
     subjects, stream = store.subjects, store.subjects.state_stream
-    return [purge_request(store, stream, subjects.journal(invocation_id, e.step_number), revision) for e in entries]
+    return [purge_request(store, stream, subjects.journal(invocation_id, number), revision) for number in numbers]
 
 
 def removal(store: Store, invocation_id: str, length: int, revision: int) -> list[Request]:

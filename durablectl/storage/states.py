@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from durablectl.errors import ConnectionFailedError, NotProvisionedError, StorageError
+from durablectl.model.clock import MICROSECONDS, SYSTEM_CLOCK
 from durablectl.model.codec import decode_execution, encode_execution
-from durablectl.storage.requests import EXPECTED, WrongSequenceError, unanswered
+from durablectl.model.status import is_terminal
+from durablectl.storage.requests import EXPECTED, LIFETIME, WrongSequenceError, unanswered
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from nats.aio.msg import Msg
 
@@ -23,6 +26,7 @@ _MARKER = "KV-Operation"
 
 _UNCERTAIN_TRIES = 20
 _UNCERTAIN_PAUSE_SECONDS = 0.5
+_FOR_EVER: Mapping[str, str] = MappingProxyType({})
 
 
 UNREACHABLE = (ConnectionFailedError, NotProvisionedError)
@@ -116,7 +120,16 @@ async def replace(store: Store, execution: Execution, revision: int, folded: Seq
 
     ``folded`` are encoded journal entries that become part of the record.
     """
-    return await _compare_and_set(store, execution.invocation_id, encode_execution(execution, folded), revision)
+    data = encode_execution(execution, folded)
+    return await _compare_and_set(store, execution.invocation_id, data, revision, lifetime(execution))
+
+
+def lifetime(execution: Execution) -> dict[str, str]:
+    """The header by which the server removes what has ended when its retention is over; none without retention."""
+    if not (execution.expires_at and is_terminal(execution.status)):
+        return {}
+    seconds = -(-(execution.expires_at - SYSTEM_CLOCK.now()) // MICROSECONDS)
+    return {LIFETIME: f"{max(1, seconds)}s"}
 
 
 async def delete(store: Store, execution: Execution, revision: int) -> bool:
@@ -128,7 +141,7 @@ async def delete(store: Store, execution: Execution, revision: int) -> bool:
     headers = {
         _MARKER: "PURGE",
         "Nats-Rollup": "sub",
-        "Nats-TTL": "1h" if execution.attempt else "8760h",
+        LIFETIME: "1h" if execution.attempt else "8760h",
         EXPECTED: str(revision),
     }
     if execution.start_token:
@@ -140,15 +153,17 @@ async def delete(store: Store, execution: Execution, revision: int) -> bool:
     return True
 
 
-async def _compare_and_set(store: Store, invocation_id: str, data: bytes, revision: int) -> int | None:
+async def _compare_and_set(
+    store: Store, invocation_id: str, data: bytes, revision: int, lifetime: Mapping[str, str] = _FOR_EVER
+) -> int | None:
     subject = store.subjects.state(invocation_id)
-    headers = {EXPECTED: str(revision)}
+    headers = {EXPECTED: str(revision), **lifetime}
     try:
         return (await store.requests.publish(subject, data, headers)).sequence
     except WrongSequenceError:
         return await _after_deletion(store, subject, data) if revision == 0 else None
     except UNREACHABLE:
-        return await _settle(store, subject, data, revision)
+        return await _settle(store, subject, data, headers)
 
 
 async def _after_deletion(store: Store, subject: str, data: bytes) -> int | None:
@@ -163,7 +178,7 @@ async def _after_deletion(store: Store, subject: str, data: bytes) -> int | None
         return None
 
 
-async def _settle(store: Store, subject: str, data: bytes, revision: int) -> int | None:
+async def _settle(store: Store, subject: str, data: bytes, headers: dict[str, str]) -> int | None:
     """The acknowledgement did not come: find out whether the write was stored, and write again if it was not.
 
     A write that lingers in a buffer may still arrive later; the compare-and-set rejects it then.
@@ -174,9 +189,9 @@ async def _settle(store: Store, subject: str, data: bytes, revision: int) -> int
             raw = await get_last(store, store.subjects.state_stream, subject)
             if raw is not None and raw.data == data:
                 return raw.sequence
-            if (raw.sequence if raw is not None else 0) != revision:
+            if str(raw.sequence if raw is not None else 0) != headers[EXPECTED]:
                 return None
-            return (await store.requests.publish(subject, data, {EXPECTED: str(revision)})).sequence
+            return (await store.requests.publish(subject, data, headers)).sequence
         except (WrongSequenceError, *UNREACHABLE):
             continue
     raise StorageError(f"A write to {subject} was neither confirmed nor refused; the NATS server stays silent.")

@@ -122,7 +122,7 @@ class Subjects:
         hour = _hour(moment // _HOUR)
         return f"{self._index_prefix}{group}.{hour}.{handler}.{partition_key or NO_PARTITION}.{invocation_id}"
 
-    def rejected(self, sequence: int) -> str:
+    def rejected(self, sequence: int | str) -> str:
         """Where a command that cannot be read is set aside, by its sequence in COMMANDS."""
         return f"durable{self._dash}.rejected.{sequence}"
 

@@ -74,12 +74,8 @@ def timer_removal(store: Store, invocation_id: str, name: str) -> Request:
 
 def safety_net(store: Store, execution: Execution) -> Request:
     """A wake in two seconds, should this process die after its next write."""
-    return timer(store, execution, SYSTEM_CLOCK.now() + SAFETY_NET_MICROSECONDS, safety_net_name(execution))
-
-
-def safety_net_name(execution: Execution) -> str:
-    """Another one after every retry and every claim."""
-    return f"steer-{execution.attempt + len(execution.history)}"
+    name = f"steer-{execution.attempt + len(execution.history)}"
+    return timer(store, execution, SYSTEM_CLOCK.now() + SAFETY_NET_MICROSECONDS, name)
 
 
 async def poke(store: Store, processor_id: str, invocation_id: str) -> None:

@@ -10,6 +10,7 @@ import typer
 
 from durablectl.cli.boundary import asynchronous
 from durablectl.cli.completing import complete_from
+from durablectl.cli.durations import seconds
 from durablectl.cli.logs import FORMATS, LEVELS, configure_logs
 from durablectl.cli.options import with_connection
 from durablectl.errors import AppError, UsageError
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from durablectl.engine.app import App
 
 _log = logging.getLogger("durablectl.run")
+
+_LONGEST_RETENTION = 100 * 365 * 86_400
 
 _Apps = Annotated[
     list[str] | None,
@@ -52,6 +55,9 @@ async def processor(
     replicas: Annotated[
         int | None, typer.Option(min=1, max=5, help="Replicas of the streams; without it they stay as they are.")
     ] = None,
+    retention: Annotated[
+        str | None, typer.Option(metavar="DURATION", help="Remove what has ended after so long: 30d. Kept for ever.")
+    ] = None,
     log_format: _LogFormat = "text",
     log_level: _LogLevel = "info",
     *,
@@ -64,6 +70,7 @@ async def processor(
     """
     if not 0 < ack_wait < float("inf"):
         raise UsageError(f"--ack-wait {ack_wait:g} is out of range.", hint="It takes seconds, more than 0.")
+    keep = 0.0 if retention is None else _retention(retention)
     configure_logs(log_format, log_level)
 
     from durablectl.cli.about import version
@@ -78,7 +85,7 @@ async def processor(
             f"The app {' '.join(app.names)} defines no workflow{services}.",
             hint="Mark coroutines with @workflow. Services run with `durablectl run service`.",
         )
-    options = ProcessorOptions(max_concurrent, ack_wait, grace, replicas, version())
+    options = ProcessorOptions(max_concurrent, ack_wait, grace, replicas, version(), keep)
     with stop_signals() as stop:
         async with open_store(settings, name="durablectl processor") as store:
             await Processor(store, app, options).run(stop)
@@ -119,6 +126,13 @@ async def service(
         ):
             await stop.wait()
             _log.info("Stopping.")
+
+
+def _retention(text: str) -> float:
+    keep = seconds(text, "--retention")
+    if not 1 <= keep <= _LONGEST_RETENTION:
+        raise UsageError(f"The --retention {text} is out of range.", hint="Use one second to 100 years.")
+    return keep
 
 
 def _app(given: Sequence[str]) -> App:

@@ -22,7 +22,7 @@ _EIGHTHS = " ▏▎▍▌▋▊▉"
 def stats_table(stats: StatsView, width: int) -> Text:
     """For a terminal: statuses, handlers, each with its share as a bar, and the total."""
     if not stats.total:
-        return Text("No workflows.")
+        return Text("No workflows.\n").append(_set_aside(stats)) if stats.set_aside else Text("No workflows.")
     signs = [status_sign(status) for status in stats.by_status]
     statuses = table(
         [
@@ -40,7 +40,14 @@ def stats_table(stats: StatsView, width: int) -> Text:
         ],
         width,
     )
-    return Text("\n\n").join([statuses, handlers, Text(f"  {count(stats.total, 'workflow')}", style="bold")])
+    parts = [statuses, handlers, Text(f"  {count(stats.total, 'workflow')}", style="bold")]
+    if stats.set_aside:
+        parts.append(_set_aside(stats))
+    return Text("\n\n").join(parts)
+
+
+def _set_aside(stats: StatsView) -> Text:
+    return Text(f"  {count(stats.set_aside, 'command')} set aside, because unreadable: durablectl doctor", style="yellow")
 
 
 def stats_lines(stats: StatsView) -> str:
@@ -50,6 +57,7 @@ def stats_lines(stats: StatsView) -> str:
         *(f"status\t{one_line(name)}\t{number}" for name, number in stats.by_status.items()),
         *(f"handler\t{one_line(name)}\t{number}" for name, number in stats.by_handler.items()),
         f"total\t\t{stats.total}",
+        *([f"set-aside\t\t{stats.set_aside}"] if stats.set_aside else []),
     ]
     return "\n".join(rows)
 

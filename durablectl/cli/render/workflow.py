@@ -120,6 +120,7 @@ def _facts(view: WorkflowView, now: int | None, hint: str = "") -> Sequence[tupl
         ("Created", moment(view.created_at)),
         ("Started", moment(view.started_at)),
         ("Finished", moment(view.finished_at)),
+        ("Expires", moment(view.expires_at)),
         ("Reason", one_line(view.reason) if now is None else ""),
         ("State", value(dict(view.workflow_state)) if view.workflow_state and now is None else ""),
     )
