@@ -150,8 +150,8 @@ class IndexEntry:
 
 async def index_entries(store: Store) -> list[IndexEntry]:
     subjects = await subjects_of(store, store.subjects.index_stream, ">")
-    tokens = [subject.split(".") for subject in subjects]
-    return [IndexEntry(t[2], t[5], t[6], t[7]) for t in tokens]
+    entries = [store.subjects.index_entry(subject) for subject in subjects]
+    return [IndexEntry(e.group, e.handler, e.partition_key, e.invocation_id) for e in entries]
 
 
 async def index_of(store: Store, invocation_id: str) -> list[str]:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 GOLDEN = Path(__file__).parent / "golden"
 WIDTHS = (80, 120)
-STATS = StatsView(1234, {"completed": 1200, "running": 30, "failed": 4}, {"async_workflow": 1000, "checkout": 234})
+STATS = StatsView(1234, {"completed": 1200, "running": 30, "failed": 4}, {"async_workflow": 1000, "checkout": 234}, {})
 
 
 def sections(render: Callable[[views.WorkflowView], object]) -> str:

@@ -21,13 +21,19 @@ from durablectl.model.codec import (
     encode_entry,
     encode_execution,
 )
-from durablectl.model.records import Command, Execution, JournalEntry, Payload
+from durablectl.model.records import Command, Execution, IndexTime, JournalEntry, Payload
 from durablectl.model.status import Status
 
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 int32 = st.integers(0, 2**31 - 1)
 moments = st.integers(0, 2**62)
-PLAIN = {str: text, bool: st.booleans(), int: int32, Payload: st.builds(Payload, st.binary(max_size=40), text)}
+PLAIN = {
+    str: text,
+    bool: st.booleans(),
+    int: int32,
+    Payload: st.builds(Payload, st.binary(max_size=40), text),
+    IndexTime: st.builds(IndexTime, text, moments),
+}
 MOMENTS = {"until", "deadline", "command_sequence"}
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from durablectl.model.records import Command, Execution, Payload, pending
-from durablectl.model.status import ACTIVE, TERMINAL, Status, index_group, is_terminal
+from durablectl.model.status import ACTIVE, TERMINAL, Status, is_terminal
 from durablectl.storage import index
 from durablectl.storage.subjects import Subjects
 
@@ -19,14 +20,22 @@ def test_the_statuses_are_those_of_the_contract():
     assert {"pending", "running", "suspended", "paused"} == ACTIVE
 
 
-def test_a_claim_moves_no_index_entry_and_every_other_change_does():
-    assert index_group("pending") == index_group("running") == "active"
-    assert len({index_group(status) for status in Status}) == len(Status) - 1
+@pytest.mark.parametrize("before", Status)
+def test_a_claim_moves_no_index_entry_of_what_was_pending_and_every_other_change_does(before):
+    execution = Execution("i", "h", before, indexed_at=1)
+    execution.begin(2)
+    assert (execution.status, execution.updated_at) == ("running", 2)
+    expected = {"pending": ("pending", 1), "running": ("running", 1)}.get(before, ("running", 2))
+    assert (execution.index_group, execution.indexed_at) == expected
+    execution.enter(Status.RUNNING, 3)
+    assert (execution.index_group, execution.indexed_at) == ("running", 3 if before == "pending" else expected[1])
+    execution.enter(Status.COMPLETED, 4)
+    assert (execution.index_group, execution.indexed_at) == ("completed", 4)
 
 
 def test_a_word_of_another_implementation_is_not_terminal():
     assert not is_terminal("weird")
-    assert index_group("weird") == "weird"
+    assert Execution("i", "h", "weird").index_group == "other"
 
 
 @given(st.lists(st.sampled_from(Status), min_size=1, max_size=12))
@@ -36,10 +45,8 @@ def test_every_change_knows_the_entry_that_it_replaces(statuses):
     entered = {index.entry(SUBJECTS, execution)}
     for hours, status in enumerate(statuses, 1):
         execution.enter(status, 1_700_000_000_000_000 + hours * 3_600_000_000)
-        current, previous = index.entry(SUBJECTS, execution), index.previous_entry(SUBJECTS, execution)
-        entered.add(current)
-        if previous != current:
-            entered.discard(previous)
+        current = index.entry(SUBJECTS, execution)
+        entered = {current, *entered} - {left for left in index.left_behind(SUBJECTS, execution) if left != current}
         assert entered == {current}
 
 
@@ -54,6 +61,13 @@ def test_the_first_state_is_the_same_whoever_writes_it():
 
 def test_an_index_entry_holds_what_listing_reads():
     execution = Execution("id-1", "greet", "failed", partition_key="eu", indexed_at=1_795_350_000_000_000)
-    assert index.entry(SUBJECTS, execution) == "durable.index.failed.20261122.12.greet.eu.id-1"
+    assert index.entry(SUBJECTS, execution) == "durable.index.failed.20261122.12.20.00.greet.eu.000000~id-1"
     execution.partition_key = ""
-    assert index.entry(Subjects("ns"), execution) == "durable-ns.index.failed.20261122.12.greet.~.id-1"
+    assert index.entry(Subjects("ns"), execution) == "durable-ns.index.failed.20261122.12.20.00.greet.~.000000~id-1"
+    assert Subjects("ns").index_entry(index.entry(Subjects("ns"), execution)) == (
+        "failed",
+        1_795_350_000_000_000,
+        "greet",
+        "",
+        "id-1",
+    )

@@ -12,7 +12,6 @@ import pytest_asyncio
 import steering
 from durablectl import Client, DurableError, query
 from durablectl.errors import NotFoundError
-from durablectl.model.status import index_group
 from durablectl.settings import Settings
 from support import index_of, reaches, until
 
@@ -159,7 +158,7 @@ async def settled(desk: Desk, view: WorkflowView) -> None:
 
     async def is_entered() -> bool:
         now = await query.get_workflow(desk.store, view.invocation_id)
-        return await index_of(desk.store, view.invocation_id) == [index_group(now.status)]
+        return await index_of(desk.store, view.invocation_id) == [now.status]
 
     await until(is_entered)
 

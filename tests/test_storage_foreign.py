@@ -99,7 +99,12 @@ async def test_list_and_stats_hold_it(store):
         "total": 3,
         "by_status": {"EXPLODED": 1, "completed": 1, "running": 1},
         "by_handler": {"greet": 2, "async_workflow": 1},
+        "by_handler_status": {"greet": {"completed": 1, "EXPLODED": 1}, "async_workflow": {"running": 1}},
+        "oldest_active": stats.oldest_active.to_json(),
+        "completed_per_minute": 0.02,
+        "set_aside": 0,
     }
+    assert stats.oldest_active.invocation_id == "abc-123-def-456"
     completed = await query.list_workflows(store, Filters.parse(["completed"]))
     assert [v.invocation_id for v in completed.workflows] == ["done"]
 

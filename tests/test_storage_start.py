@@ -59,7 +59,7 @@ async def test_it_can_be_read_as_soon_as_start_returns(store):
         view = await query.get_workflow(store, invocation_id)
         assert (view.status, view.handler, view.input, view.current_step) == ("pending", "nobody", value, -1)
         assert view.created_at > (time.time() - 60) * 1e6
-        assert await index_of(store, invocation_id) == ["active"]
+        assert await index_of(store, invocation_id) == ["pending"]
     assert await commands_left(store) == 4
 
 
@@ -83,7 +83,7 @@ async def test_an_id_is_taken_once_whatever_became_of_it(store, settings):
     assert (caught.value.exit_code, "durablectl wf get mine" in caught.value.hint) == (7, True)
     with pytest.raises(AlreadyExistsError, match="echo, pending"):
         await start(store, "other_handler", 2, id="mine")
-    assert await index_of(store, "mine") == ["active"]
+    assert await index_of(store, "mine") == ["pending"]
     async with processing(settings, echo):
         assert await result(store, "mine") == 1
         with pytest.raises(AlreadyExistsError, match="echo, completed"):
@@ -144,7 +144,7 @@ async def test_a_client_that_died_between_command_and_state_has_started_it(store
             await start(other, echo, "second", id="half")
     view = await query.get_workflow(store, "half")
     assert (view.status, view.input) == ("pending", "first")
-    assert await index_of(store, "half") == ["active"]
+    assert await index_of(store, "half") == ["pending"]
     async with processing(settings, echo):
         assert await result(store, "half") == "first"
     assert await index_of(store, "half") == ["completed"]

@@ -136,8 +136,16 @@ class Waiting(_message.Message):
     awaited_id: str
     def __init__(self, kind: _Optional[str] = ..., name: _Optional[str] = ..., step_number: _Optional[int] = ..., until: _Optional[int] = ..., attempt: _Optional[int] = ..., error: _Optional[str] = ..., awaited_id: _Optional[str] = ...) -> None: ...
 
+class IndexTime(_message.Message):
+    __slots__ = ("status", "at")
+    STATUS_FIELD_NUMBER: _ClassVar[int]
+    AT_FIELD_NUMBER: _ClassVar[int]
+    status: str
+    at: int
+    def __init__(self, status: _Optional[str] = ..., at: _Optional[int] = ...) -> None: ...
+
 class ExecutionState(_message.Message):
-    __slots__ = ("invocation_id", "handler", "journal", "current_state", "status", "current_step", "current_step_type", "workflow_state", "awakeables", "input", "input_type", "output_type", "error", "error_type", "traceback", "reason", "partition_key", "owner", "attempt", "total_steps", "created_at", "started_at", "updated_at", "finished_at", "waiting_for", "parent_id", "start_token", "indexed_at", "command_sequence", "journal_length", "workflow_state_types", "previous_group", "previous_indexed_at", "crashes", "crash_mark", "cancel_requested", "compensations", "waits", "signals", "history", "parent_handler", "parent_partition_key", "start_at", "schedule", "restarted_from", "signals_sent", "restarted_as", "deadline", "timer_attempt", "expires_at")
+    __slots__ = ("invocation_id", "handler", "journal", "current_state", "status", "current_step", "current_step_type", "workflow_state", "awakeables", "input", "input_type", "output_type", "error", "error_type", "traceback", "reason", "partition_key", "owner", "attempt", "total_steps", "created_at", "started_at", "updated_at", "finished_at", "waiting_for", "parent_id", "start_token", "indexed_at", "command_sequence", "journal_length", "workflow_state_types", "left_behind", "crashes", "crash_mark", "cancel_requested", "compensations", "waits", "signals", "history", "parent_handler", "parent_partition_key", "start_at", "schedule", "restarted_from", "signals_sent", "restarted_as", "deadline", "timer_attempt", "expires_at", "indexed_as")
     class WorkflowStateEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -190,8 +198,7 @@ class ExecutionState(_message.Message):
     COMMAND_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     JOURNAL_LENGTH_FIELD_NUMBER: _ClassVar[int]
     WORKFLOW_STATE_TYPES_FIELD_NUMBER: _ClassVar[int]
-    PREVIOUS_GROUP_FIELD_NUMBER: _ClassVar[int]
-    PREVIOUS_INDEXED_AT_FIELD_NUMBER: _ClassVar[int]
+    LEFT_BEHIND_FIELD_NUMBER: _ClassVar[int]
     CRASHES_FIELD_NUMBER: _ClassVar[int]
     CRASH_MARK_FIELD_NUMBER: _ClassVar[int]
     CANCEL_REQUESTED_FIELD_NUMBER: _ClassVar[int]
@@ -209,6 +216,7 @@ class ExecutionState(_message.Message):
     DEADLINE_FIELD_NUMBER: _ClassVar[int]
     TIMER_ATTEMPT_FIELD_NUMBER: _ClassVar[int]
     EXPIRES_AT_FIELD_NUMBER: _ClassVar[int]
+    INDEXED_AS_FIELD_NUMBER: _ClassVar[int]
     invocation_id: str
     handler: str
     journal: _containers.RepeatedCompositeFieldContainer[JournalEntry]
@@ -240,8 +248,7 @@ class ExecutionState(_message.Message):
     command_sequence: int
     journal_length: int
     workflow_state_types: _containers.ScalarMap[str, str]
-    previous_group: str
-    previous_indexed_at: int
+    left_behind: _containers.RepeatedCompositeFieldContainer[IndexTime]
     crashes: int
     crash_mark: int
     cancel_requested: bool
@@ -259,4 +266,5 @@ class ExecutionState(_message.Message):
     deadline: int
     timer_attempt: int
     expires_at: int
-    def __init__(self, invocation_id: _Optional[str] = ..., handler: _Optional[str] = ..., journal: _Optional[_Iterable[_Union[JournalEntry, _Mapping]]] = ..., current_state: _Optional[bytes] = ..., status: _Optional[str] = ..., current_step: _Optional[int] = ..., current_step_type: _Optional[str] = ..., workflow_state: _Optional[_Mapping[str, bytes]] = ..., awakeables: _Optional[_Mapping[str, AwakeableState]] = ..., input: _Optional[bytes] = ..., input_type: _Optional[str] = ..., output_type: _Optional[str] = ..., error: _Optional[str] = ..., error_type: _Optional[str] = ..., traceback: _Optional[str] = ..., reason: _Optional[str] = ..., partition_key: _Optional[str] = ..., owner: _Optional[str] = ..., attempt: _Optional[int] = ..., total_steps: _Optional[int] = ..., created_at: _Optional[int] = ..., started_at: _Optional[int] = ..., updated_at: _Optional[int] = ..., finished_at: _Optional[int] = ..., waiting_for: _Optional[_Union[Waiting, _Mapping]] = ..., parent_id: _Optional[str] = ..., start_token: _Optional[str] = ..., indexed_at: _Optional[int] = ..., command_sequence: _Optional[int] = ..., journal_length: _Optional[int] = ..., workflow_state_types: _Optional[_Mapping[str, str]] = ..., previous_group: _Optional[str] = ..., previous_indexed_at: _Optional[int] = ..., crashes: _Optional[int] = ..., crash_mark: _Optional[int] = ..., cancel_requested: bool = ..., compensations: _Optional[int] = ..., waits: _Optional[_Iterable[_Union[Waiting, _Mapping]]] = ..., signals: _Optional[_Iterable[_Union[Signal, _Mapping]]] = ..., history: _Optional[_Iterable[_Union[DroppedSteps, _Mapping]]] = ..., parent_handler: _Optional[str] = ..., parent_partition_key: _Optional[str] = ..., start_at: _Optional[int] = ..., schedule: _Optional[str] = ..., restarted_from: _Optional[str] = ..., signals_sent: _Optional[int] = ..., restarted_as: _Optional[str] = ..., deadline: _Optional[int] = ..., timer_attempt: _Optional[int] = ..., expires_at: _Optional[int] = ...) -> None: ...
+    indexed_as: str
+    def __init__(self, invocation_id: _Optional[str] = ..., handler: _Optional[str] = ..., journal: _Optional[_Iterable[_Union[JournalEntry, _Mapping]]] = ..., current_state: _Optional[bytes] = ..., status: _Optional[str] = ..., current_step: _Optional[int] = ..., current_step_type: _Optional[str] = ..., workflow_state: _Optional[_Mapping[str, bytes]] = ..., awakeables: _Optional[_Mapping[str, AwakeableState]] = ..., input: _Optional[bytes] = ..., input_type: _Optional[str] = ..., output_type: _Optional[str] = ..., error: _Optional[str] = ..., error_type: _Optional[str] = ..., traceback: _Optional[str] = ..., reason: _Optional[str] = ..., partition_key: _Optional[str] = ..., owner: _Optional[str] = ..., attempt: _Optional[int] = ..., total_steps: _Optional[int] = ..., created_at: _Optional[int] = ..., started_at: _Optional[int] = ..., updated_at: _Optional[int] = ..., finished_at: _Optional[int] = ..., waiting_for: _Optional[_Union[Waiting, _Mapping]] = ..., parent_id: _Optional[str] = ..., start_token: _Optional[str] = ..., indexed_at: _Optional[int] = ..., command_sequence: _Optional[int] = ..., journal_length: _Optional[int] = ..., workflow_state_types: _Optional[_Mapping[str, str]] = ..., left_behind: _Optional[_Iterable[_Union[IndexTime, _Mapping]]] = ..., crashes: _Optional[int] = ..., crash_mark: _Optional[int] = ..., cancel_requested: bool = ..., compensations: _Optional[int] = ..., waits: _Optional[_Iterable[_Union[Waiting, _Mapping]]] = ..., signals: _Optional[_Iterable[_Union[Signal, _Mapping]]] = ..., history: _Optional[_Iterable[_Union[DroppedSteps, _Mapping]]] = ..., parent_handler: _Optional[str] = ..., parent_partition_key: _Optional[str] = ..., start_at: _Optional[int] = ..., schedule: _Optional[str] = ..., restarted_from: _Optional[str] = ..., signals_sent: _Optional[int] = ..., restarted_as: _Optional[str] = ..., deadline: _Optional[int] = ..., timer_attempt: _Optional[int] = ..., expires_at: _Optional[int] = ..., indexed_as: _Optional[str] = ...) -> None: ...

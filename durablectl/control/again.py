@@ -65,7 +65,7 @@ async def retry(store: Store, invocation_id: str, *, from_step: int | None = Non
         folded = [encode_entry(entry) for entry in kept if entry in inside]
         if await states.replace(store, execution, revision, folded) is None:
             continue
-        await store.requests.exchange([*index.settlement(store, execution), wake(store, execution)])
+        await index.settle(store, execution, [wake(store, execution)])
         recorded = {entry.step_number for entry in kept if entry.finished_at or entry.kind not in WAITS}
         first = next(number for number in itertools.count() if number not in recorded)
         return Steered(invocation_id, Status.PENDING, changed=True, message=f"Retrying from step {first}.")

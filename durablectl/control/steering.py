@@ -73,9 +73,10 @@ async def pause(store: Store, invocation_id: str, reason: str = "") -> Steered:
         owner = execution.owner if execution.status == Status.RUNNING else ""
         execution.enter(Status.PAUSED, SYSTEM_CLOCK.now())
         execution.owner, execution.reason = owner, storable(reason)
+        await store.requests.exchange([safety_net(store, execution)])
         if await states.replace(store, execution, revision, inside(execution)) is None:
             continue
-        await store.requests.exchange(index.settlement(store, execution))
+        await index.settle(store, execution)
         message = "Paused."
         if owner:
             await poke(store, owner, invocation_id)
@@ -106,7 +107,7 @@ async def resume(store: Store, invocation_id: str) -> Steered:
             await store.requests.exchange([safety_net(store, execution)])
         if await states.replace(store, execution, revision, inside(execution)) is None:
             continue
-        await store.requests.exchange(index.settlement(store, execution))
+        await index.settle(store, execution)
         if in_flight:
             await poke(store, execution.owner, invocation_id)
         else:

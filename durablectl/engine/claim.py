@@ -44,18 +44,19 @@ async def claim(resources: Resources, command: Command, delivery: Delivery) -> C
             if command.kind != "start" or (deleted_start and command.start_token == deleted_start):
                 return None
             execution, revision = first_state(command), 0
-            await store.requests.exchange([index.addition(store, execution)])
+            await store.requests.exchange(index.addition(store, execution))
         else:
             execution, revision = stored
             _complete(execution, command)
             if not await _may_claim(resources, execution, command, delivery):
-                if delivery.attempt > 1 or (command.kind == "wake" and is_terminal(execution.status)):
+                if delivery.attempt > 1 or command.kind == "wake":
                     await _tidy(resources, stored)
                 elif is_terminal(execution.status):
                     await _limit(resources, stored)
                 return None
         before = index.entry(store.subjects, execution)
-        crashed = execution.status == Status.RUNNING and execution.owner not in {"", resources.processor_id}
+        is_again = execution.status == Status.RUNNING
+        crashed = is_again and execution.owner not in {"", resources.processor_id}
         _take(resources, execution, command, delivery)
         if revision == 0:
             new_revision = await states.create(store, execution)
@@ -63,8 +64,9 @@ async def claim(resources: Resources, command: Command, delivery: Delivery) -> C
             inside = [encode_entry(entry) for entry in execution.journal]
             new_revision = await states.replace(store, execution, revision, inside)
         if new_revision is not None:
-            if index.entry(store.subjects, execution) != before:
-                await store.requests.exchange(index.settlement(store, execution))
+            # What ran it before may have died between its last write of the state and that of the index.
+            if is_again or index.entry(store.subjects, execution) != before:
+                await index.settle(store, execution)
             return Claim(Ownership(store, execution, new_revision), crashed)
 
 
@@ -77,7 +79,7 @@ def _complete(execution: Execution, command: Command) -> None:
 
 def _take(resources: Resources, execution: Execution, command: Command, delivery: Delivery) -> None:
     now = resources.clock.now()
-    execution.enter(Status.RUNNING, now)
+    execution.begin(now)
     execution.owner = resources.processor_id
     execution.attempt += 1
     execution.started_at = execution.started_at or now
@@ -165,7 +167,7 @@ async def _tidy(resources: Resources, stored: Stored) -> None:
     """Finish what someone may have left undone after the last state write; doing it again changes nothing."""
     store = resources.store
     if not is_terminal(stored.execution.status):
-        await store.requests.exchange(index.settlement(store, stored.execution))
+        await index.settle(store, stored.execution)
         return
     execution, revision = await _limit(resources, stored)
     entries = await fold(store, execution, revision) if execution.journal_length else execution.journal

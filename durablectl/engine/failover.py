@@ -26,6 +26,8 @@ _LOOK_SECONDS = 0.5
 _MARGIN_SECONDS = 0.5
 _AT_ONCE = 500
 _POCKET_SECONDS = 1.0
+_OWNED = (Status.PENDING, Status.RUNNING)
+"""The index groups of what a processor may run: of what it claimed just now, the index still says "pending"."""
 
 
 def _was_dropped(execution: Execution) -> bool:
@@ -109,7 +111,7 @@ class Failover:
         called = 0
         batch: list[str] = []
         self._drained = {handler for handler in self._handlers if await self._is_drained(handler)}
-        async for invocation_id in index.members(self._store, "active"):
+        async for invocation_id in index.members(self._store, _OWNED):
             batch.append(invocation_id)
             if len(batch) == _AT_ONCE:
                 called += await self._call_for(batch, is_dead)

@@ -78,10 +78,12 @@ async def suspend(run: Run, waits: list[Waiting], known_revision: int) -> Execut
     if moments:
         await run.store.requests.exchange([timer(run.store, known, min(moments), wake_timer(run.attempt))])
     execution = await _write(run, change)
-    writes = index.settlement(run.store, execution)
-    if known.timer_attempt:
-        writes.append(timer_removal(run.store, run.invocation_id, wake_timer(known.timer_attempt)))
-    await run.store.requests.exchange(writes)
+    earlier = known.timer_attempt
+    await index.settle(
+        run.store,
+        execution,
+        [timer_removal(run.store, run.invocation_id, wake_timer(earlier))] if earlier else [],
+    )
     children = [waiting.awaited_id for waiting in waits if waiting.kind == "child"]
     found = await states.load_many(run.store, children) if children else {}
     if any(is_terminal(stored.execution.status) for stored in found.values()):
@@ -98,7 +100,7 @@ async def pause(run: Run, reason: str) -> Execution:
         execution.waiting_for = None
 
     execution = await _write(run, change)
-    await run.store.requests.exchange(index.settlement(run.store, execution))
+    await index.settle(run.store, execution)
     return execution
 
 
@@ -127,11 +129,12 @@ async def hand_back(run: Run) -> None:
 
     execution = await _write(run, change)
     if execution.status == Status.PENDING:
-        await run.store.requests.exchange([wake(run.store, execution)])
+        await index.settle(run.store, execution, [wake(run.store, execution)])
 
 
 def _leave(run: Run, execution: Execution, status: Status) -> None:
-    execution.enter(status, run.clock.now())
+    if (execution.status, status) != (Status.PAUSED, Status.PAUSED):
+        execution.enter(status, run.clock.now())
     execution.owner = ""
     execution.total_steps = max(execution.total_steps, len(run.entries))
     execution.workflow_state = dict(run.workflow_state)

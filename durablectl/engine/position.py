@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from durablectl.engine.halt import FencedOut, StorageFailed
 from durablectl.errors import DurableError
+from durablectl.model.status import Status
+from durablectl.storage import index
 
 if TYPE_CHECKING:
     from collections.abc import Container
@@ -89,11 +91,17 @@ class Position:
             execution.waiting_for = standing.waiting_for
             execution.total_steps = run.total
             execution.workflow_state = dict(run.workflow_state)
-            execution.updated_at = run.clock.now()
+            if execution.status == Status.RUNNING:
+                execution.updated_at = run.clock.now()
+                if execution.indexed_as:
+                    execution.enter(Status.RUNNING, execution.updated_at)
 
+        is_indexed = not run.ownership.execution.indexed_as
         try:
             await run.describe_types()
-            await run.ownership.write(change)
+            execution = await run.ownership.write(change)
+            if not is_indexed:
+                await index.settle(run.store, execution)
         except FencedOut as fenced:
             run.halt(fenced)
         except DurableError as error:

@@ -19,7 +19,7 @@ from durablectl.engine.intake import Intake
 from durablectl.engine.resources import Resources
 from durablectl.errors import DurableError
 from durablectl.model.clock import MICROSECONDS, SYSTEM_CLOCK
-from durablectl.storage import leases
+from durablectl.storage import handlers, leases
 from durablectl.storage.pokes import poked
 from durablectl.storage.provision import provision
 from durablectl.storage.schemas import SchemaWriter
@@ -78,6 +78,7 @@ class Processor:
         """
         await provision(self._store, replicas=self._options.replicas)
         await leases.renew(self._store, self._lease())
+        await handlers.enter(self._store, self._app.workflows)
         failover = Failover(self._store, self._inflight.adopt)
         await failover.prepare(self._app.workflows)
         helpers = [
@@ -89,8 +90,8 @@ class Processor:
         try:
             async with poked(self._store, self.id, self._inflight.poke):
                 await self._intake.start()
-                handlers = ", ".join(sorted(self._app.workflows)) or "none"
-                _log.info("Processor %s takes commands for: %s.", self.id, handlers)
+                names = ", ".join(sorted(self._app.workflows)) or "none"
+                _log.info("Processor %s takes commands for: %s.", self.id, names)
                 if ready is not None:
                     ready.set()
                 await stop.wait()

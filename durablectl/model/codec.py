@@ -18,6 +18,7 @@ from durablectl.model.records import (
     Command,
     DroppedSteps,
     Execution,
+    IndexTime,
     JournalEntry,
     Payload,
     Signal,
@@ -94,8 +95,6 @@ _PLAIN_EXECUTION = _Plain(
     "indexed_at",
     "command_sequence",
     "journal_length",
-    "previous_group",
-    "previous_indexed_at",
     "crashes",
     "crash_mark",
     "cancel_requested",
@@ -110,6 +109,7 @@ _PLAIN_EXECUTION = _Plain(
     "deadline",
     "timer_attempt",
     "expires_at",
+    "indexed_as",
 )
 
 
@@ -219,6 +219,8 @@ def _execution_message(execution: Execution) -> pb.ExecutionState:
                 message.workflow_state_types[key] = payload.type_name
     if execution.waiting_for is not None:
         message.waiting_for.CopyFrom(_waiting_message(execution.waiting_for))
+    for left in execution.left_behind:
+        message.left_behind.add(status=left.status, at=left.at)
     if execution.waits:
         message.waits.extend([_waiting_message(waiting) for waiting in execution.waits])
     for key, awakeable in execution.awakeables.items():
@@ -276,6 +278,10 @@ def _awakeable(message: pb.AwakeableState) -> Awakeable:
     return Awakeable(**_PLAIN_AWAKEABLE.of(message), result=Payload(message.result, message.result_type))
 
 
+def _index_time(message: pb.IndexTime) -> IndexTime:
+    return IndexTime(message.status, message.at)
+
+
 def _signal(message: pb.Signal) -> Signal:
     return Signal(message.name, Payload(message.data, message.type), message.sent_at, message.number)
 
@@ -289,6 +295,7 @@ _ABSENT = {"handler": "", "status": "", "current_step": 0}
 
 _DECODERS: dict[str, Callable[[Any], Any]] = {
     "journal": _entry,
+    "left_behind": _index_time,
     "waits": _waiting,
     "signals": _signal,
     "history": _dropped,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from durablectl.model.status import Status, index_group
+from durablectl.model.status import OTHER, Status
 
 
 class Payload(NamedTuple):
@@ -19,6 +19,7 @@ class Payload(NamedTuple):
 
 
 NO_PAYLOAD = Payload()
+_REMEMBERED = 4
 
 
 @dataclass(slots=True)
@@ -107,6 +108,13 @@ class Awakeable:
     name: str = ""
 
 
+class IndexTime(NamedTuple):
+    """The status and time (microseconds) of an index entry."""
+
+    status: str
+    at: int
+
+
 @dataclass(slots=True)
 class Execution:
     """The state record of one invocation: the value of its key in EXECUTION_STATE.
@@ -142,8 +150,7 @@ class Execution:
     indexed_at: int = 0
     command_sequence: int = 0
     journal_length: int = 0
-    previous_group: str = ""
-    previous_indexed_at: int = 0
+    left_behind: list[IndexTime] = field(default_factory=list)
     crashes: int = 0
     crash_mark: int = 0
     cancel_requested: bool = False
@@ -161,15 +168,33 @@ class Execution:
     deadline: int = 0
     timer_attempt: int = 0
     expires_at: int = 0
+    indexed_as: str = ""
+
+    @property
+    def index_group(self) -> str:
+        """The status under which the index has it."""
+        group = self.indexed_as or self.status
+        return group if group in frozenset(Status) else OTHER
 
     def enter(self, status: Status, moment: int) -> None:
         """Change the status at ``moment``, remembering the index entry that this leaves behind."""
-        group = index_group(self.status)
-        if index_group(status) != group:
-            self.previous_group, self.previous_indexed_at = group, self.indexed_at
+        group = self.index_group
+        if status != group or status != Status.RUNNING:
+            # More than one: whoever wrote the state before may have died before it wrote the index.
+            self.left_behind = [*self.left_behind, IndexTime(group, self.indexed_at)][-_REMEMBERED:]
             self.indexed_at = moment
+        self.indexed_as = ""
         self.status = status
         self.updated_at = moment
+
+    def begin(self, moment: int) -> None:
+        """Enter RUNNING from a claim. Of what was pending the index learns only once it has run for a while."""
+        if self.index_group == Status.PENDING:
+            self.indexed_as = Status.PENDING
+            self.status = Status.RUNNING
+            self.updated_at = moment
+        else:
+            self.enter(Status.RUNNING, moment)
 
 
 def pending(command: Command) -> Execution:

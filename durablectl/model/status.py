@@ -17,15 +17,11 @@ class Status(StrEnum):
     CANCELLED = "cancelled"
 
 
+OTHER = "other"
+"""The index group of what has a status of another implementation's own."""
+
 TERMINAL = frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED})
 ACTIVE = frozenset(Status) - TERMINAL
-
-_INDEX_GROUPS = {Status.PENDING: "active", Status.RUNNING: "active"}
-
-
-def index_group(status: str) -> str:
-    """The first token of an index entry: pending and running share "active", so that a claim moves nothing."""
-    return _INDEX_GROUPS.get(status, status)  # type: ignore[call-overload, no-any-return]
 
 
 def is_terminal(status: str) -> bool:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from durablectl.model.records import DroppedSteps, Execution, JournalEntry, Payload, Waiting
     from durablectl.model.schemas import Schemas
+    from durablectl.storage.journal import Part
 
 
 def payloads(execution: Execution, entries: Sequence[JournalEntry]) -> Iterator[Payload]:
@@ -26,9 +27,13 @@ def payloads(execution: Execution, entries: Sequence[JournalEntry]) -> Iterator[
 
 
 def workflow_view(
-    execution: Execution, revision: int, schemas: Schemas, entries: Sequence[JournalEntry] | None = None
+    execution: Execution,
+    revision: int,
+    schemas: Schemas,
+    part: Part | None = None,
 ) -> WorkflowView:
-    """The view of a record; with ``entries`` it has a journal."""
+    """The view of a record; with a ``part`` of its journal it shows that."""
+    entries = None if part is None else part.entries
     journal = None if entries is None else [_step_view(entry, schemas) for entry in entries]
     return WorkflowView(
         invocation_id=execution.invocation_id,
@@ -36,7 +41,7 @@ def workflow_view(
         status=execution.status,
         current_step=execution.current_step,
         current_step_type=execution.current_step_type,
-        total_steps=max(execution.total_steps, len(execution.journal), len(journal or ())),
+        total_steps=max(execution.total_steps, len(execution.journal), part.length if part is not None else 0),
         input=schemas.to_json(execution.input),
         output=schemas.to_json(execution.output),
         error=execution.error,
@@ -60,6 +65,8 @@ def workflow_view(
         expires_at=execution.expires_at if is_terminal(execution.status) else 0,
         children=children(entries or ()),
         journal=journal,
+        journal_start=part.before if part is not None else 0,
+        journal_length=part.length if part is not None else 0,
         history=None if entries is None else [_dropped_view(dropped, schemas) for dropped in execution.history],
     )
 

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from durablectl.errors import StorageError
 from durablectl.model.codec import decode_execution
+from durablectl.storage.counting import count
 from durablectl.storage.feed import follow
-from durablectl.storage.provision import require_provisioned
+from durablectl.storage.provision import require_provisioned, stream_info
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from durablectl.model.records import Execution
     from durablectl.storage.store import Store
@@ -31,9 +32,27 @@ class Scanned(NamedTuple):
     moment: int
 
 
-async def scan(store: Store) -> AsyncIterator[Scanned]:
+_FEW = 10_000
+_PROGRESS_EVERY = 1000
+
+
+async def has_strays(store: Store) -> bool:
+    """Whether there are records without an index entry, as other implementations write them.
+
+    Asked of small stores only: where there are many records, `durablectl doctor` tells, and can enter them.
+    """
+    subjects = store.subjects
+    infos = await asyncio.gather(*(stream_info(store, s) for s in (subjects.state_stream, subjects.index_stream)))
+    stored, indexed = (int(info["state"]["messages"]) if info is not None else 0 for info in infos)
+    if stored > _FEW:
+        return False
+    return (await count(store, subjects.state_stream, subjects.all_states)).number > indexed if stored else False
+
+
+async def scan(store: Store, progress: Callable[[int], None] | None = None) -> AsyncIterator[Scanned]:
     """Every state record, in the order of last change; one that cannot be read is logged and left out.
 
+    ``progress`` is told now and then how many were read.
     A record that is written meanwhile is seen once. What is written for the first time meanwhile may be seen or not.
     """
     await require_provisioned(store)
@@ -53,6 +72,8 @@ async def scan(store: Store) -> AsyncIterator[Scanned]:
             patience = _SILENCE_SECONDS if change.remaining else _LAST_SECONDS
             if change.subject not in seen:
                 seen.add(change.subject)
+                if progress is not None and len(seen) % _PROGRESS_EVERY == 0:
+                    progress(len(seen))
                 if not change.deleted:
                     try:
                         execution = decode_execution(change.data, subjects.state_key(change.subject))

@@ -16,21 +16,27 @@ from durablectl.storage.provision import require_provisioned
 from durablectl.storage.schemas import load_schemas
 
 if TYPE_CHECKING:
-    from durablectl.model.records import JournalEntry
     from durablectl.storage.states import Stored
     from durablectl.storage.store import Store
 
 
-async def get_workflow(store: Store, invocation_id: str) -> WorkflowView:
-    """Raises NotFoundError; NotProvisionedError on a server that holds no workflows."""
+async def get_workflow(
+    store: Store, invocation_id: str, *, steps: tuple[int | None, int | None] | None = None
+) -> WorkflowView:
+    """With its whole journal, or ``steps`` of it: from one number up to before another, negative from the end.
+
+    Then ``children`` are those of these steps.
+
+    Raises NotFoundError; NotProvisionedError on a server that holds no workflows.
+    """
     validate_name("invocation id", invocation_id)
-    stored, entries = await _read(store, invocation_id)
-    types = {payload.type_name for payload in payloads(stored.execution, entries)}
-    view = workflow_view(stored.execution, stored.revision, await load_schemas(store, types), entries)
+    stored, part = await _read(store, invocation_id, steps or (None, None))
+    types = {payload.type_name for payload in payloads(stored.execution, part.entries)}
+    view = workflow_view(stored.execution, stored.revision, await load_schemas(store, types), part)
     return await with_processor(store, view)
 
 
-async def _read(store: Store, invocation_id: str) -> tuple[Stored, list[JournalEntry]]:
+async def _read(store: Store, invocation_id: str, steps: tuple[int | None, int | None]) -> tuple[Stored, journal.Part]:
     while True:
         try:
             stored = await states.load(store, invocation_id)
@@ -41,13 +47,13 @@ async def _read(store: Store, invocation_id: str) -> tuple[Stored, list[JournalE
             await require_provisioned(store)
             raise not_found(invocation_id)
         execution = stored.execution
-        entries = await journal.whole(store, execution)
-        if entries is execution.journal:
-            return stored, entries
+        part = await journal.part(store, execution, *steps)
+        if is_terminal(execution.status) and not execution.journal_length:
+            return stored, part
         again = await states.load(store, invocation_id)
         # The end of a workflow folds its journal away: what was read before and after must be of one piece.
         if again is not None and is_terminal(again.execution.status) == is_terminal(execution.status):
-            return again, entries
+            return again, part
 
 
 def not_found(invocation_id: str) -> NotFoundError:

@@ -104,6 +104,7 @@ class DroppedView:
 class WorkflowView:
     """One invocation; in a list ``journal`` and ``history`` are None.
 
+    ``journal`` may be a part: ``journal_length`` entries there are, and ``journal_start`` of them come before it.
     ``input``, ``output`` and ``workflow_state`` are JSON data.
     """
 
@@ -136,6 +137,8 @@ class WorkflowView:
     expires_at: int = 0
     children: Sequence[str] = ()
     journal: Sequence[StepView] | None = None
+    journal_start: int = 0
+    journal_length: int = 0
     history: Sequence[DroppedView] | None = None
 
     def to_json(self) -> dict[str, Any]:
@@ -171,6 +174,8 @@ class WorkflowView:
         if self.journal is not None:
             result["children"] = list(self.children)
             result["journal"] = [step.to_json() for step in self.journal]
+            result["journal_start"] = self.journal_start
+            result["journal_length"] = self.journal_length
             result["history"] = [dropped.to_json() for dropped in self.history or ()]
         return result
 
@@ -193,14 +198,19 @@ class WorkflowPage:
 
 @dataclass(frozen=True)
 class StatsView:
-    """How many invocations there are; every mapping holds only what exists.
+    """How many invocations there are; every mapping holds only what exists, the most frequent first.
 
-    ``set_aside`` counts commands that could not be read and are kept apart.
+    ``statuses_of`` counts the statuses within each handler. ``oldest_active`` is the one that has been in its status
+    for longest, of those that have not ended. ``completed_per_minute`` is that of the last hour. ``set_aside`` counts
+    commands that could not be read and are kept apart.
     """
 
     total: int
     by_status: Mapping[str, int]
     by_handler: Mapping[str, int]
+    statuses_of: Mapping[str, Mapping[str, int]]
+    oldest_active: WorkflowView | None = None
+    completed_per_minute: float = 0.0
     set_aside: int = 0
 
     def to_json(self) -> dict[str, Any]:
@@ -208,6 +218,9 @@ class StatsView:
             "total": self.total,
             "by_status": dict(self.by_status),
             "by_handler": dict(self.by_handler),
+            "by_handler_status": {handler: dict(counts) for handler, counts in self.statuses_of.items()},
+            "oldest_active": None if self.oldest_active is None else self.oldest_active.to_json(),
+            "completed_per_minute": round(self.completed_per_minute, 2),
             "set_aside": self.set_aside,
         }
 

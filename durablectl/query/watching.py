@@ -14,6 +14,7 @@ from durablectl.query.filters import Filters
 from durablectl.query.single import not_found, with_processor
 from durablectl.storage import states
 from durablectl.storage.feed import follow
+from durablectl.storage.journal import Part
 from durablectl.storage.provision import require_provisioned
 from durablectl.storage.schemas import load_schemas
 
@@ -62,7 +63,8 @@ class _Watched:
         if not types <= self._types:
             self._types |= types
             self._schemas = await load_schemas(self._store, self._types)
-        return workflow_view(execution, self._revision, self._schemas, entries)
+        part = Part(entries, 0, len(entries))
+        return workflow_view(execution, self._revision, self._schemas, part)
 
 
 async def watch_workflow(store: Store, invocation_id: str) -> AsyncGenerator[WorkflowView, None]:

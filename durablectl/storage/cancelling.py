@@ -29,7 +29,7 @@ async def mark(store: Store, stored: Stored, reason: str) -> bool:
     inside = [encode_entry(entry) for entry in execution.journal]
     if await states.replace(store, execution, revision, inside) is None:
         return False
-    await store.requests.exchange(index.settlement(store, execution))
+    await index.settle(store, execution)
     return True
 
 

@@ -7,36 +7,57 @@ import json
 from typing import TYPE_CHECKING, NamedTuple
 
 from durablectl.storage.requests import unanswered
+from durablectl.storage.states import get_many_last
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from durablectl.storage.store import Store
 
+_BATCH = 500
+
 
 class Counted(NamedTuple):
-    """How many messages match, and the stream sequence of the first of them; 0 when there is none."""
+    """How many messages match, and the subject of that which was stored first; empty when there is none."""
 
     number: int
-    first_sequence: int
+    first: str = ""
 
 
-async def count(store: Store, stream: str, filter_subject: str, start: int = 1) -> Counted:
-    """The messages on ``filter_subject`` (wildcards allowed) from the sequence ``start`` on.
-
-    The server's time grows with the matches of the filter in the whole stream, whatever ``start`` is: about 0.1 ms a
-    thousand.
-    """
-    body = json.dumps({"seq": max(1, start), "batch": 1, "next_by_subj": filter_subject}).encode()
+async def count(store: Store, stream: str, filter_subject: str) -> Counted:
+    """The messages on ``filter_subject`` (wildcards allowed). The server takes about 0.1 ms for a thousand."""
+    body = json.dumps({"seq": 1, "batch": 1, "next_by_subj": filter_subject}).encode()
     replies = await store.requests.send_many(f"{store.api}.DIRECT.GET.{stream}", body)
     headers = replies[0].headers or {}
-    if "Nats-Num-Pending" in headers and "Nats-Sequence" in headers:
-        return Counted(int(headers["Nats-Num-Pending"]) + 1, int(headers["Nats-Sequence"]))
+    if "Nats-Num-Pending" in headers and "Nats-Subject" in headers:
+        return Counted(int(headers["Nats-Num-Pending"]) + 1, headers["Nats-Subject"])
     if headers.get("Status") == "404":
-        return Counted(0, 0)
+        return Counted(0)
     raise unanswered(replies[0], stream)
 
 
-async def count_many(store: Store, stream: str, filter_subjects: Sequence[str], start: int = 1) -> list[Counted]:
+async def count_many(store: Store, stream: str, filter_subjects: Sequence[str]) -> list[Counted]:
     """The same for several filters, asked together."""
-    return list(await asyncio.gather(*(count(store, stream, subject, start) for subject in filter_subjects)))
+    return list(await asyncio.gather(*(count(store, stream, subject) for subject in filter_subjects)))
+
+
+async def subjects_matching(store: Store, stream: str, filter_subjects: Sequence[str]) -> list[str]:
+    """The subjects that have a message. For up to a few thousand: all of them come over."""
+    answer = await get_many_last(store, stream, filter_subjects)
+    if answer is not None:
+        return [raw.subject for raw in answer.messages]
+    found: list[str] = []
+    for subject in filter_subjects:
+        sequence = 0
+        while True:
+            body = json.dumps({"seq": sequence + 1, "batch": _BATCH, "next_by_subj": subject}).encode()
+            replies = await store.requests.send_many(f"{store.api}.DIRECT.GET.{stream}", body)
+            headers = [reply.headers or {} for reply in replies]
+            stored = [header for header in headers if "Nats-Subject" in header]
+            found += [header["Nats-Subject"] for header in stored]
+            if headers[-1].get("Status") not in {"204", "404"}:
+                raise unanswered(replies[-1], stream)
+            if not stored or headers[-1].get("Nats-Num-Pending", "0") == "0":
+                break
+            sequence = int(stored[-1]["Nats-Sequence"])
+    return found

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from durablectl.model.codec import encode_entry
 from durablectl.model.ending import FOLD_LIMIT_BYTES, WAITS
+from durablectl.model.status import Status
 from durablectl.storage import index, journal, states
 from durablectl.storage.wake import START_TIMER, cancellation, timer_removal, wake_parent, wake_timer
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from durablectl.model.ending import Child
     from durablectl.model.records import Execution, JournalEntry
+    from durablectl.storage.requests import Request
     from durablectl.storage.store import Store
 
 
@@ -44,7 +46,7 @@ async def after_end(
     The timer that an operator's command sets is left: it has a processor look whether all this was done.
     Nothing of a retry that comes in between is purged: ``revision`` is that of the end.
     """
-    writes = index.settlement(store, execution)
+    writes: list[Request] = []
     if not execution.journal_length:
         length = max((entry.step_number + 1 for entry in entries), default=0)
         writes += journal.removal(store, execution.invocation_id, max(length, execution.total_steps), revision)
@@ -54,7 +56,11 @@ async def after_end(
     if execution.parent_handler:
         writes.append(wake_parent(store, execution))
     writes += [cancellation(store, child.invocation_id, child.handler) for child in children]
-    await store.requests.exchange(writes)
+    if execution.status == Status.COMPLETED:
+        # Nothing follows but its deletion: no need to look again.
+        await store.requests.exchange([*index.settlement(store, execution), *writes])
+    else:
+        await index.settle(store, execution, writes)
 
 
 def _timers(execution: Execution, entries: Sequence[JournalEntry]) -> set[str]:

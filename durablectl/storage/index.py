@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from durablectl.model.status import index_group
+from durablectl.storage import handlers
 from durablectl.storage.feed import follow
 from durablectl.storage.requests import EXPECTED, Request
-from durablectl.storage.states import lifetime
+from durablectl.storage.states import lifetime, load
 from durablectl.storage.store import purge_request
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterable
 
     from durablectl.model.records import Execution
     from durablectl.storage.store import Store
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def entry(subjects: Subjects, execution: Execution) -> str:
     """The index subject that belongs to a state; a pure function of the record."""
     return subjects.index(
-        index_group(execution.status),
+        execution.index_group,
         execution.indexed_at,
         execution.handler,
         execution.partition_key,
@@ -29,33 +29,27 @@ def entry(subjects: Subjects, execution: Execution) -> str:
     )
 
 
-def previous_entry(subjects: Subjects, execution: Execution) -> str:
-    """The index subject that the state before it had; empty when its status group never changed."""
-    if not execution.previous_group:
-        return ""
-    return subjects.index(
-        execution.previous_group,
-        execution.previous_indexed_at,
-        execution.handler,
-        execution.partition_key,
-        execution.invocation_id,
-    )
+def left_behind(subjects: Subjects, execution: Execution) -> list[str]:
+    """The index subjects that states before it had, as far as the record remembers."""
+    handler, partition, invocation_id = execution.handler, execution.partition_key, execution.invocation_id
+    return [subjects.index(left.status, left.at, handler, partition, invocation_id) for left in execution.left_behind]
 
 
-async def members(store: Store, group: str) -> AsyncIterator[str]:
-    """The invocation ids that have an entry in a status group, oldest first."""
-    async with follow(store, store.subjects.index_stream, [store.subjects.index_group(group)]) as feed:
+async def members(store: Store, groups: Iterable[str]) -> AsyncIterator[str]:
+    """The invocation ids that have an entry in these status groups, those entered first coming first."""
+    filters = [store.subjects.index_filter(group) for group in groups]
+    async with follow(store, store.subjects.index_stream, filters) as feed:
         if not feed.snapshot:
             return
         async for change in feed:
-            yield change.subject.rpartition(".")[2]
+            yield change.subject.rpartition("~")[2]
             if change.remaining == 0:
                 return
 
 
-def addition(store: Store, execution: Execution) -> Request:
-    """The write that enters a state."""
-    return _entering(store, execution)
+def addition(store: Store, execution: Execution) -> list[Request]:
+    """The writes that enter a first state, and make its handler known; who counts by handler asks for each by name."""
+    return [_entering(store, execution), *handlers.entering(store, [execution.handler])]
 
 
 def _entering(store: Store, execution: Execution) -> Request:
@@ -76,12 +70,22 @@ def removal(store: Store, subject: str) -> Request:
 
 
 def settlement(store: Store, execution: Execution) -> list[Request]:
-    """The writes that enter a state that is stored, then remove the entry it replaced; repeatable without harm.
+    """The writes that enter a state that is stored, then remove the entries it replaced; repeatable without harm.
 
-    Dying between leaves an entry that its state disowns, which readers skip.
+    Dying between leaves an entry that its state disowns, which readers skip, and which the next change removes.
     """
     current = entry(store.subjects, execution)
-    previous = previous_entry(store.subjects, execution)
-    if previous and previous != current:
-        return [_entering(store, execution), removal(store, previous)]
-    return [_entering(store, execution)]
+    past = [subject for subject in left_behind(store.subjects, execution) if subject != current]
+    return [_entering(store, execution), *(removal(store, subject) for subject in past)]
+
+
+async def settle(store: Store, execution: Execution, others: Iterable[Request] = ()) -> None:
+    """Do that, together with ``others``, and look again: whoever changed the state meanwhile may have been faster.
+
+    Then our entry, late, would stand beside theirs.
+    """
+    await store.requests.exchange([*settlement(store, execution), *others])
+    stored = await load(store, execution.invocation_id)
+    current = entry(store.subjects, execution)
+    if stored is None or entry(store.subjects, stored.execution) != current:
+        await store.requests.exchange([removal(store, current)])

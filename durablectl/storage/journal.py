@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from durablectl.errors import ConnectionFailedError, StorageError
 from durablectl.model.codec import decode_entry, encode_entry
 from durablectl.model.status import is_terminal
+from durablectl.storage.counting import count
 from durablectl.storage.requests import EXPECTED, EXPECTED_SUBJECT, Request, WrongSequenceError
 from durablectl.storage.states import ManyLast, get_many_last, lifetime
 from durablectl.storage.store import purge_request
@@ -73,6 +74,41 @@ async def whole(store: Store, execution: Execution, at_least: int = 0) -> list[J
         return entries
     by_number = {entry.step_number: entry for entry in [*execution.journal, *entries]}
     return [by_number[number] for number in sorted(by_number)]
+
+
+class Part(NamedTuple):
+    """Some entries of a journal, how many come before them, and how many there are altogether."""
+
+    entries: list[JournalEntry]
+    before: int
+    length: int
+
+
+async def part(store: Store, execution: Execution, start: int | None, stop: int | None) -> Part:
+    """The entries numbered from ``start`` up to before ``stop``; negative counts from the end, None has no bound.
+
+    Of a long journal in the stream only these are read.
+    """
+    number = 0
+    if execution.attempt and not execution.journal and (execution.journal_length or not is_terminal(execution.status)):
+        everything = store.subjects.journal(execution.invocation_id, "*")
+        number = (await count(store, store.subjects.state_stream, everything)).number
+    if number <= READ_AT_ONCE:
+        entries = await whole(store, execution)
+        low, high = _bounds(start, stop, entries[-1].step_number + 1 if entries else 0)
+        before = sum(entry.step_number < low for entry in entries)
+        return Part([entry for entry in entries if low <= entry.step_number < high], before, len(entries))
+    low, high = _bounds(start, stop, max(number, execution.total_steps))
+    blocks = [
+        await read_range(store, execution.invocation_id, first, min(first + READ_AT_ONCE, high))
+        for first in range(low, high, READ_AT_ONCE)
+    ]
+    return Part([entry for block in blocks for entry in block], min(low, number), number)
+
+
+def _bounds(start: int | None, stop: int | None, end: int) -> tuple[int, int]:
+    low, high, _ = slice(start, stop).indices(end)
+    return low, high
 
 
 async def read_range(store: Store, invocation_id: str, start: int, stop: int, at_least: int = 0) -> list[JournalEntry]:

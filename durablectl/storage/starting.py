@@ -51,7 +51,7 @@ async def start_command(store: Store, command: Command) -> None:
             hint="Store the data elsewhere and pass a reference, or raise max_payload in the server's configuration.",
         )
     publication = _publication(store, command, command.invocation_id)
-    _, ack = await store.requests.exchange([index.addition(store, execution), publication])
+    *_, ack = await store.requests.exchange([*index.addition(store, execution), publication])
     if ack.get("duplicate") and await _was_deleted(store, command.invocation_id, ack["seq"]):
         # The server remembers the id for two minutes, whatever became of the workflow.
         (ack,) = await store.requests.exchange([_publication(store, command, f"again-{command.start_token}")])
@@ -108,7 +108,7 @@ async def _complete_other(store: Store, sequence: int) -> None:
     if first is not None:
         execution = first_state(first)
         if await states.create(store, execution) is not None:
-            await store.requests.exchange([index.addition(store, execution)])
+            await store.requests.exchange(index.addition(store, execution))
 
 
 def _refusal(command: Command, stored: Stored | None) -> AlreadyExistsError:

@@ -28,6 +28,8 @@ class Store:
         self.subjects = Subjects(settings.namespace)
         self.nats = client
         self.requests = requests
+        self.known_handlers: set[str] = set()
+        """Handlers that this process has entered, so that queries can name them."""
         domain = settings.jetstream_domain
         self.api = settings.jetstream_api_prefix or (f"$JS.{domain}.API" if domain else "$JS.API")
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property, lru_cache
+from typing import NamedTuple
 
 from durablectl.model.clock import MICROSECONDS
 
@@ -18,13 +19,27 @@ NO_PARTITION = "~"
 RECURRENCE = "~"
 """Stands where the timers of an invocation have its id."""
 
-_HOUR = 3600 * MICROSECONDS
+
+@lru_cache(maxsize=64)
+def _time(seconds: int) -> str:
+    """Day, hour, minute and second of so many seconds after the epoch, as four tokens."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y%m%d.%H.%M.%S")
 
 
 @lru_cache(maxsize=64)
-def _hour(number: int) -> str:
-    """Day and hour, as two tokens, of the hour that is so many after the epoch."""
-    return datetime.fromtimestamp(number * 3600, UTC).strftime("%Y%m%d.%H")
+def _seconds(day: str, hour: str, minute: str, second: str) -> int:
+    date = datetime(int(day[:4]), int(day[4:6]), int(day[6:]), int(hour), int(minute), int(second), tzinfo=UTC)
+    return int(date.timestamp())
+
+
+class IndexEntry(NamedTuple):
+    """What an index subject says; ``moment`` in microseconds, ``partition_key`` empty for none."""
+
+    group: str
+    moment: int
+    handler: str
+    partition_key: str
+    invocation_id: str
 
 
 @dataclass(frozen=True)
@@ -76,6 +91,10 @@ class Subjects:
         return f"durable{self._dash}.type."
 
     @cached_property
+    def _handler_prefix(self) -> str:
+        return f"durable{self._dash}.handler."
+
+    @cached_property
     def _index_prefix(self) -> str:
         return f"durable{self._dash}.index."
 
@@ -118,9 +137,34 @@ class Subjects:
         return self._commands_prefix + "*"
 
     def index(self, group: str, moment: int, handler: str, partition_key: str, invocation_id: str) -> str:
-        """The index entry of an invocation that entered the status group ``group`` at ``moment`` microseconds."""
-        hour = _hour(moment // _HOUR)
-        return f"{self._index_prefix}{group}.{hour}.{handler}.{partition_key or NO_PARTITION}.{invocation_id}"
+        """The index entry of an invocation that entered the status ``group`` at ``moment`` microseconds.
+
+        The time is tokens, so that filters can name a day, an hour, a minute or a second; what is left of it, six
+        digits, stands before the id.
+        """
+        seconds, rest = divmod(moment, MICROSECONDS)
+        partition = partition_key or NO_PARTITION
+        return f"{self._index_prefix}{group}.{_time(seconds)}.{handler}.{partition}.{rest:06}~{invocation_id}"
+
+    def index_filter(self, group: str = "*", time: str = "*.*.*.*", handler: str = "*", partition: str = "*") -> str:
+        """A filter on index entries; ``time`` has four tokens. NO_PARTITION finds those without a partition key."""
+        if (time, handler, partition) == ("*.*.*.*", "*", "*"):
+            return self._index_prefix + (">" if group == "*" else f"{group}.>")
+        return f"{self._index_prefix}{group}.{time}.{handler}.{partition}.*"
+
+    def index_entry(self, subject: str) -> IndexEntry:
+        """Raises ValueError for a subject that is none."""
+        group, day, hour, minute, second, handler, partition, last = subject[len(self._index_prefix) :].split(".")
+        rest, _, invocation_id = last.partition("~")
+        moment = _seconds(day, hour, minute, second) * MICROSECONDS + int(rest)
+        return IndexEntry(group, moment, handler, "" if partition == NO_PARTITION else partition, invocation_id)
+
+    def handler(self, name: str) -> str:
+        """By which the handlers that there are can be named; nothing lies under it."""
+        return f"{self._handler_prefix}{name}"
+
+    def handler_of(self, subject: str) -> str:
+        return subject[len(self._handler_prefix) :]
 
     def rejected(self, sequence: int | str) -> str:
         """Where a command that cannot be read is set aside, by its sequence in COMMANDS."""
@@ -151,6 +195,7 @@ class Subjects:
             self.all_states,
             self._journal_prefix + ">",
             self._type_prefix + ">",
+            self._handler_prefix + ">",
             f"durable{self._dash}.rejected.>",
             f"durable{self._dash}.schedule.>",
         ]
@@ -173,7 +218,3 @@ class Subjects:
     def processor_of(self, subject: str) -> str:
         """The processor id of a lease's subject."""
         return subject.rpartition(".")[2]
-
-    def index_group(self, group: str) -> str:
-        """All index entries of a status group."""
-        return f"{self._index_prefix}{group}.>"
