@@ -65,11 +65,13 @@ def test_off_a_terminal_every_change_is_a_json_line(stack):
 def test_each_line_comes_at_once(stack, spawn):
     process = spawn("wf", "watch", "soon", env=stack.environment)
     assert process.wait(10) == 3
-    stack.ok("wf", "start", "slow_workflow", "-i", '"it"', "--id", "soon")
+    stack.ok("wf", "start", "slow_workflow", "-i", '"it"', "--id", "soon", "--delay", "1h")
     process = spawn("wf", "watch", "soon", env=stack.environment)
-    while '"current_step":0' not in process.out().replace(" ", ""):
-        assert process.poll() is None
-    assert process.poll() is None  # so the line came while the pipe was open
+    for status, operation in (("pending", "pause"), ("paused", "resume"), ("pending", None)):
+        while f'"status":"{status}"' not in "".join(process.out().replace(" ", "").splitlines()[-1:]):
+            assert process.poll() is None  # so the line comes while the pipe is open
+        if operation:
+            stack.ok("wf", operation, "soon")
     process.interrupt()
     assert process.wait(5) == 130
 
@@ -105,7 +107,8 @@ def test_on_a_terminal_the_steps_are_live_and_stay_in_the_scrollback(stack, term
 
 
 def test_retries_are_told_with_their_error(stack, terminal):
-    stack.ok("wf", "start", "flaky_workflow", "-i", '"flaky"', "--id", "again")
+    # Not before the watch is there.
+    stack.ok("wf", "start", "flaky_workflow", "-i", '"flaky"', "--id", "again", "--delay", "4s")
     child = terminal("wf", "watch", "again", "--exit-status")
     child.expect("attempt [12], next in 1 s")
     child.expect("'flaky' was dropped on the way")

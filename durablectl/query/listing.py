@@ -263,7 +263,7 @@ async def _scanned(store: Store, filters: Filters, progress: Callable[[int], Non
     async for scanned in scanning.scan(store, progress):
         execution = scanned.execution
         if filters.match(execution, scanned.moment):
-            key = Key(execution.indexed_at or scanned.moment, execution.invocation_id)
+            key = Key(execution.indexed_at or execution.created_at or scanned.moment, execution.invocation_id)
             rows.append(Row(key, execution, scanned.revision))
     return rows
 

@@ -1,4 +1,4 @@
-"""Reading every state record through one consumer, not key by key."""
+"""Reading every state record, not key by key."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from durablectl.errors import StorageError
 from durablectl.model.codec import decode_execution
-from durablectl.storage.counting import count
+from durablectl.storage.counting import count, messages
 from durablectl.storage.feed import follow
 from durablectl.storage.provision import require_provisioned, stream_info
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from durablectl.model.records import Execution
+    from durablectl.storage.feed import Change
     from durablectl.storage.store import Store
 
 _log = logging.getLogger(__name__)
@@ -52,13 +53,34 @@ async def has_strays(store: Store) -> bool:
 async def scan(store: Store, progress: Callable[[int], None] | None = None) -> AsyncIterator[Scanned]:
     """Every state record, in the order of last change; one that cannot be read is logged and left out.
 
-    ``progress`` is told now and then how many were read.
-    A record that is written meanwhile is seen once. What is written for the first time meanwhile may be seen or not.
+    ``progress`` is told now and then how many were read. A record that is written meanwhile is seen once; what is
+    written for the first time meanwhile may be seen or not. A small store is read without making a consumer.
     """
     await require_provisioned(store)
     subjects = store.subjects
+    number = (await count(store, subjects.state_stream, subjects.all_states)).number
+    stored = messages(store, subjects.state_stream, subjects.all_states) if number <= _FEW else _followed(store)
     seen: set[str] = set()
-    async with follow(store, subjects.state_stream, [subjects.all_states]) as feed:
+    async for change in stored:
+        if change.subject in seen:
+            continue
+        seen.add(change.subject)
+        if progress is not None and len(seen) % _PROGRESS_EVERY == 0:
+            progress(len(seen))
+        if change.deleted:
+            continue
+        try:
+            execution = decode_execution(change.data, subjects.state_key(change.subject))
+        except StorageError as error:
+            _log.warning("Left out: %s", error)
+        else:
+            yield Scanned(execution, change.sequence, change.moment)
+
+
+async def _followed(store: Store) -> AsyncIterator[Change]:
+    """The last message of each key, through one consumer."""
+    seen: set[str] = set()
+    async with follow(store, store.subjects.state_stream, [store.subjects.all_states]) as feed:
         if not feed.snapshot:
             return
         patience = _SILENCE_SECONDS
@@ -70,16 +92,7 @@ async def scan(store: Store, progress: Callable[[int], None] | None = None) -> A
             except TimeoutError:
                 return
             patience = _SILENCE_SECONDS if change.remaining else _LAST_SECONDS
-            if change.subject not in seen:
-                seen.add(change.subject)
-                if progress is not None and len(seen) % _PROGRESS_EVERY == 0:
-                    progress(len(seen))
-                if not change.deleted:
-                    try:
-                        execution = decode_execution(change.data, subjects.state_key(change.subject))
-                    except StorageError as error:
-                        _log.warning("Left out: %s", error)
-                    else:
-                        yield Scanned(execution, change.sequence, change.moment)
+            seen.add(change.subject)
+            yield change
             if len(seen) >= feed.snapshot:
                 return

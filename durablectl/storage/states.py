@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from durablectl.storage.store import Store
 
 _DELETED_START = "Durable-Start-Token"
-_MARKER = "KV-Operation"
+MARKER = "KV-Operation"
 
 _UNCERTAIN_TRIES = 20
 _UNCERTAIN_PAUSE_SECONDS = 0.5
@@ -51,7 +51,7 @@ class Raw(NamedTuple):
 async def get_last(store: Store, stream: str, subject: str) -> Raw | None:
     """The last message on ``subject`` by direct get; None when there is none, or it marks a deletion."""
     reply = await _last(store, stream, subject)
-    if reply is None or _MARKER in (reply.headers or {}):
+    if reply is None or MARKER in (reply.headers or {}):
         return None
     return Raw(reply.data, int((reply.headers or {})["Nats-Sequence"]), subject)
 
@@ -86,7 +86,7 @@ async def get_many_last(store: Store, stream: str, subjects: Sequence[str]) -> M
         return None
     if status not in {"204", "404"}:
         raise unanswered(replies[-1], stream)
-    found = [_raw(reply) for reply in replies[:-1] if _MARKER not in (reply.headers or {})]
+    found = [_raw(reply) for reply in replies[:-1] if MARKER not in (reply.headers or {})]
     return ManyLast(found, int(last.get("Nats-UpTo-Sequence", 0)))
 
 
@@ -104,7 +104,7 @@ async def load_or_trace(store: Store, invocation_id: str) -> tuple[Stored | None
     """The record, or the start token of the one that was deleted; that is empty when there was none."""
     reply = await _last(store, store.subjects.state_stream, store.subjects.state(invocation_id))
     headers = {} if reply is None else reply.headers or {}
-    if reply is None or _MARKER in headers:
+    if reply is None or MARKER in headers:
         return None, headers.get(_DELETED_START, "")
     return Stored(decode_execution(reply.data, invocation_id), int(headers["Nats-Sequence"])), ""
 
@@ -139,7 +139,7 @@ async def delete(store: Store, execution: Execution, revision: int) -> bool:
     there for long only where no processor has ever taken it.
     """
     headers = {
-        _MARKER: "PURGE",
+        MARKER: "PURGE",
         "Nats-Rollup": "sub",
         LIFETIME: "1h" if execution.attempt else "8760h",
         EXPECTED: str(revision),
@@ -170,7 +170,7 @@ async def _after_deletion(store: Store, subject: str, data: bytes) -> int | None
     """A key that another tool deleted leaves a marker, over which a first state may be written."""
     reply = await _last(store, store.subjects.state_stream, subject)
     headers = {} if reply is None else reply.headers or {}
-    if _MARKER not in headers:
+    if MARKER not in headers:
         return None
     try:
         return (await store.requests.publish(subject, data, {EXPECTED: headers["Nats-Sequence"]})).sequence
