@@ -50,7 +50,7 @@ async def claim(resources: Resources, command: Command, delivery: Delivery) -> C
             _complete(execution, command)
             if not await _may_claim(resources, execution, command, delivery):
                 if delivery.attempt > 1 or command.kind == "wake":
-                    await _tidy(resources, stored)
+                    await tidy(resources, stored)
                 elif is_terminal(execution.status):
                     await _limit(resources, stored)
                 return None
@@ -163,7 +163,7 @@ def _is_other_start(command: Command, execution: Execution) -> bool:
     )
 
 
-async def _tidy(resources: Resources, stored: Stored) -> None:
+async def tidy(resources: Resources, stored: Stored) -> None:
     """Finish what someone may have left undone after the last state write; doing it again changes nothing."""
     store = resources.store
     if not is_terminal(stored.execution.status):

@@ -15,9 +15,10 @@ from durablectl.storage.provision import LEASE_SECONDS
 from durablectl.storage.wake import wake
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Awaitable, Callable, Iterable
 
     from durablectl.model.records import Execution
+    from durablectl.storage.states import Stored
     from durablectl.storage.store import Store
 
 _log = logging.getLogger(__name__)
@@ -39,12 +40,16 @@ class Failover:
     """Follows all leases. When one runs out, every survivor tries to claim what it ran; one of them wins.
 
     ``adopt`` takes an invocation over in this process; False when it cannot. A command would not do: JetStream may hand
-    it to the very processor that is frozen. Only what does not fit in here is called for by a command.
+    it to the very processor that is frozen. Only what does not fit in here is called for by a command. ``mend`` finishes
+    the writes after a state that took its invocation out of a processor's hands: the dead one may not have come to them.
     """
 
-    def __init__(self, store: Store, adopt: Callable[[Execution], bool]) -> None:
+    def __init__(
+        self, store: Store, adopt: Callable[[Execution], bool], mend: Callable[[Stored], Awaitable[None]]
+    ) -> None:
         self._store = store
         self._adopt = adopt
+        self._mend = mend
         self._renewed: dict[str, float] = {}
         self._reconnects = 0
         self._may_have_orphans = True
@@ -136,6 +141,9 @@ class Failover:
 
     async def _call_for(self, invocation_ids: list[str], is_dead: Callable[[str], bool]) -> int:
         found = await states.load_many(self._store, invocation_ids)
+        for stored in found.values():
+            if stored.execution.index_group not in _OWNED:
+                await self._mend(stored)
         orphans = [
             stored.execution
             for stored in found.values()

@@ -12,6 +12,7 @@ import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from durablectl.engine.claim import tidy
 from durablectl.engine.failover import Failover
 from durablectl.engine.halt import HandedBack
 from durablectl.engine.inflight import InFlight
@@ -79,7 +80,7 @@ class Processor:
         await provision(self._store, replicas=self._options.replicas)
         await leases.renew(self._store, self._lease())
         await handlers.enter(self._store, self._app.workflows)
-        failover = Failover(self._store, self._inflight.adopt)
+        failover = Failover(self._store, self._inflight.adopt, lambda stored: tidy(self._resources, stored))
         await failover.prepare(self._app.workflows)
         helpers = [
             self._helper(self._renew_lease()),

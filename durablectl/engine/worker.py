@@ -113,6 +113,9 @@ async def _entries(resources: Resources, ownership: Ownership) -> list[JournalEn
     entries: list[JournalEntry] = []
     if execution.attempt > 1 or ownership.was_read:
         entries = await journal.read(resources.store, execution.invocation_id, ownership.revision)
+        # Ours still? The journal of what someone has ended meanwhile is empty, and every step would run again.
+        await ownership.refresh()
+        execution = ownership.execution
     ownership.was_read = True
     if execution.expires_at:
         for entry in entries:
