@@ -93,9 +93,12 @@ def failover_gaps(effects: Iterable[Effect], dead: int) -> list[float]:
 
 
 async def every_workflow(store: Store) -> dict[str, WorkflowView]:
-    """All of them, children too, with their journals."""
-    ids = dict.fromkeys(entry.invocation_id for entry in await index_entries(store))
-    return {invocation_id: await query.get_workflow(store, invocation_id) for invocation_id in ids}
+    """All of them, children too, with their journals. A start writes the index entry before the state."""
+    found = {}
+    for invocation_id in dict.fromkeys(entry.invocation_id for entry in await index_entries(store)):
+        with contextlib.suppress(NotFoundError):
+            found[invocation_id] = await query.get_workflow(store, invocation_id)
+    return found
 
 
 @contextlib.asynccontextmanager
