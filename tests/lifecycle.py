@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from chaos_app import EFFECTS
 from durablectl import control, query
-from durablectl.errors import AlreadyExistsError, ConnectionFailedError
+from durablectl.errors import AlreadyExistsError, ConnectionFailedError, NotFoundError
 from durablectl.storage import leases
 from durablectl.storage.feed import NEW, follow
 from support import index_entries, until
