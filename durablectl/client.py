@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any, Self
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack
 
 from durablectl import control, query
 from durablectl.errors import UsageError
@@ -16,13 +17,30 @@ from durablectl.storage.store import open_store
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterable
-    from datetime import timedelta
 
     from durablectl.control import Steered
     from durablectl.query import StatsView, WorkflowPage, WorkflowView
     from durablectl.storage.store import Store
 
+Moment = datetime | timedelta | None
+"""A time, or how long ago; None for no bound."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FIELDS = {field.name for field in fields(Settings)} - {"sources", "warnings"}
+
+
+class Matching(TypedDict, total=False):
+    """Filters; what they mean stands at Client.list_workflows."""
+
+    status: str | Iterable[str]
+    handler: str | Iterable[str]
+    partition_key: str
+    since: Moment
+    until: Moment
+    created_since: Moment
+    created_until: Moment
+    error: str
+    parent: str
 
 
 class Client:
@@ -83,20 +101,59 @@ class Client:
         limit = None if timeout is None else seconds(timeout)
         return (await control.wait_for_outcome(self._store, invocation_id, limit)).output()
 
-    async def get_workflow(self, invocation_id: str) -> WorkflowView:
-        """One workflow with its journal. Raises NotFoundError."""
-        return await query.get_workflow(self._store, invocation_id)
+    async def get_workflow(
+        self, invocation_id: str, *, steps: tuple[int | None, int | None] | None = None
+    ) -> WorkflowView:
+        """One workflow with its whole journal, or the ``steps`` from one number up to before another.
+
+        Negative numbers count from the end, None is no bound: ``steps=(-50, None)`` are the last 50. Raises
+        NotFoundError.
+        """
+        return await query.get_workflow(self._store, invocation_id, steps=steps)
 
     async def list_workflows(
-        self, *, status: str | Iterable[str] = (), handler: str | Iterable[str] = (), limit: int = 50
+        self,
+        *,
+        status: str | Iterable[str] = (),
+        handler: str | Iterable[str] = (),
+        partition_key: str = "",
+        since: Moment = None,
+        until: Moment = None,
+        created_since: Moment = None,
+        created_until: Moment = None,
+        error: str = "",
+        parent: str = "",
+        limit: int = 50,
+        cursor: str = "",
+        oldest_first: bool = False,
     ) -> WorkflowPage:
-        """The newest first; ``status`` may also be "active"."""
-        return await query.list_workflows(self._store, Filters.parse(_many(status), _many(handler)), limit)
+        """Those that match everything given, the newest first; ``next_cursor`` of the page as ``cursor`` goes on.
 
-    async def get_workflow_stats(
-        self, *, status: str | Iterable[str] = (), handler: str | Iterable[str] = ()
-    ) -> StatsView:
-        return await query.get_stats(self._store, Filters.parse(_many(status), _many(handler)))
+        ``status`` may also be "active". ``since`` and ``until`` are about the last change, as datetime or as timedelta
+        meaning ago; a datetime without zone is local time. ``error`` is a part of the error of failed ones, ``parent``
+        the id of a parent. Only ``created_*`` and ``error`` read more than the page of at most 1,000. Raises
+        UsageError, NotProvisionedError, and NotFoundError for the parent.
+        """
+        filters = _filters(
+            status=status,
+            handler=handler,
+            partition_key=partition_key,
+            since=since,
+            until=until,
+            created_since=created_since,
+            created_until=created_until,
+            error=error,
+            parent=parent,
+        )
+        return await query.list_workflows(self._store, filters, limit, cursor=cursor, oldest_first=oldest_first)
+
+    async def count_workflows(self, **filters: Unpack[Matching]) -> int:
+        """How many match; the filters are those of list_workflows."""
+        return await query.count_workflows(self._store, _filters(**filters))
+
+    async def get_workflow_stats(self, **filters: Unpack[Matching]) -> StatsView:
+        """Counts of those that match; the filters are those of list_workflows."""
+        return await query.get_stats(self._store, _filters(**filters))
 
     def watch(self, invocation_id: str) -> AsyncGenerator[WorkflowView, None]:
         """The workflow as it stands and after every change, until it has ended. Raises NotFoundError."""
@@ -144,6 +201,43 @@ class Client:
     async def reject(self, awakeable_id: str, error: str) -> Steered:
         """Answer an awakeable with an error. Raises NotFoundError, InvalidStateError."""
         return await control.reject(self._store, awakeable_id, error)
+
+
+def _filters(
+    *,
+    status: str | Iterable[str] = (),
+    handler: str | Iterable[str] = (),
+    partition_key: str = "",
+    error: str = "",
+    parent: str = "",
+    **times: Moment,
+) -> Filters:
+    now = SYSTEM_CLOCK.now()
+    return Filters.parse(
+        _many(status),
+        _many(handler),
+        partition_key=partition_key,
+        error=error,
+        parent=parent,
+        **{name: _moment(name, time, now) for name, time in times.items() if time is not None},
+    )
+
+
+def _moment(name: str, time: datetime | timedelta, now: int) -> int:
+    """In microseconds; at least 1, as 0 would be no bound at all."""
+    if isinstance(time, timedelta):
+        moment = now - time // timedelta(microseconds=1)
+    elif isinstance(time, datetime):
+        try:
+            moment = (time.astimezone(UTC) - _EPOCH) // timedelta(microseconds=1)
+        except (OverflowError, ValueError, OSError):
+            raise UsageError(f"{name} cannot be used: {time!r} has no UTC time.") from None
+    else:
+        raise UsageError(
+            f"{name} is a datetime, or a timedelta meaning ago; it cannot be {time!r}.",
+            hint="For example since=timedelta(hours=2).",
+        )
+    return max(1, moment)
 
 
 def _many(value: str | Iterable[str]) -> Iterable[str]:

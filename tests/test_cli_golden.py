@@ -30,7 +30,18 @@ if TYPE_CHECKING:
 
 GOLDEN = Path(__file__).parent / "golden"
 WIDTHS = (80, 120)
-STATS = StatsView(1234, {"completed": 1200, "running": 30, "failed": 4}, {"async_workflow": 1000, "checkout": 234}, {})
+STATS = StatsView(
+    1234,
+    {"completed": 1197, "running": 30, "failed": 4, "suspended": 3},
+    {"async_workflow": 1000, "checkout": 234},
+    {
+        "async_workflow": {"completed": 967, "running": 30, "suspended": 3},
+        "checkout": {"completed": 230, "failed": 4},
+    },
+    views.SLEEPING,
+    20.4,
+    2,
+)
 
 
 def sections(render: Callable[[views.WorkflowView], object]) -> str:
@@ -54,7 +65,7 @@ SCREENS: dict[str, Callable[[int], object]] = {
     "list": lambda width: workflow_table([*ALL.values()], NOW, width),
     "board": lambda width: board([*ALL.values()], NOW, width),
     "processors": lambda width: processor_table(PROCESSORS, NOW, width),
-    "stats": lambda width: stats_table(STATS, width),
+    "stats": lambda width: stats_table(STATS, NOW, width),
 }
 
 
@@ -75,7 +86,7 @@ def test_on_a_terminal(name, width):
         ("list", lambda: workflow_lines([*ALL.values()])),
         ("list-wide", lambda: workflow_lines([*ALL.values()], wide=True)),
         ("processors", lambda: processor_lines(PROCESSORS)),
-        ("stats", lambda: stats_lines(STATS)),
+        ("stats", lambda: stats_lines(STATS, NOW)),
         ("journal", lambda: journal_lines(views.FAILED)),
     ],
 )

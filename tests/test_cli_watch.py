@@ -145,10 +145,11 @@ def test_a_list_on_a_terminal(stack, terminal):
     stack.ok("wf", "start", "hello_workflow", "-i", '"x"', "--id", "listed", "--wait")
     child = terminal("wf", "list", "--limit", "1")
     child.expect(pexpect.EOF)
-    header, row, note, _ = screen(child.before)
+    header, row, note, command, *_ = screen(child.before)
     assert header.split() == ["ID", "HANDLER", "STATUS", "AGE", "TIME", "DETAIL"]
     assert re.fullmatch(r'✓ listed  hello_workflow  completed   *\d+s +\S+  → "Hello, x!"', row)
     assert re.fullmatch(r"Showing 1 of \d+\.", note)
+    assert command.startswith("Next page: durablectl wf list --limit 1 --cursor ")
     assert "\x1b[32m" in child.before
 
 

@@ -75,7 +75,9 @@ def test_as_json(cli, scratch):
     result = json.loads(done.stdout)
     assert result["total"] == len(result["workflows"]) == result["stats"]["total"] == 10
     assert result["stats"]["by_status"] == {"completed": 9, "failed": 1}
-    assert [workflow["invocation_id"] for workflow in result["workflows"]] == IDS[::-1]
+    assert {workflow["invocation_id"] for workflow in result["workflows"]} == {*IDS}
+    ends = [workflow["finished_at"] for workflow in result["workflows"]]
+    assert ends == sorted(ends, reverse=True)
     by_id = {workflow["invocation_id"]: workflow for workflow in result["workflows"]}
     assert by_id["hello"]["output"] == "Hello, Ada!"
     assert by_id["cart"]["workflow_state"] == {"cart": ["A-7:ada"]}

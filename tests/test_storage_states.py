@@ -65,7 +65,7 @@ async def test_a_key_that_another_tool_deleted_can_be_created_again(store):
     await bucket.delete("a")
     assert await states.load(store, "a") is None
     revision = await states.create(store, Execution("a", "again"))
-    assert (await states.load(store, "a")) == (Execution("a", "again"), revision)
+    assert (await states.load(store, "a")).revision == revision
 
 
 async def test_many_are_loaded_together_and_missing_ones_left_out(store):

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import sys
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import typer
@@ -22,6 +22,7 @@ from durablectl.cli.output import (
     stderr_console,
     stdout_console,
 )
+from durablectl.cli.progress import Reading
 from durablectl.errors import ConnectionFailedError, DurableError, UsageError
 from durablectl.model.clock import SYSTEM_CLOCK
 
@@ -77,14 +78,15 @@ async def steer(settings: Settings, targets: Targets, output: Output, operation:
             print_steered(await operation.act(store, targets.ids[0]), output)
             return 0
         selected = await _selected(store, targets, operation)
-        ids = [each.invocation_id for each in selected] if targets.are_filtered else list(targets.ids)
+        filtered = targets.filters is not None
+        ids = [each.invocation_id for each in selected] if filtered else list(targets.ids)
         if targets.dry_run:
             _show_selection(selected, ids, operation, output)
             return 0
         if not ids:
-            note(f"Nothing to {operation.verb}: {'no workflow matches' if targets.are_filtered else 'no ids came'}.")
+            note(f"Nothing to {operation.verb}: {'no workflow matches' if filtered else 'no ids came'}.")
             return 0
-        if targets.are_filtered and not targets.yes and not await _is_agreed(selected, operation):
+        if filtered and not targets.yes and not await _is_agreed(selected, operation):
             note("Nothing was changed.")
             return _DECLINED
         return await _carry_out(store, ids, operation, output, targets.rate)
@@ -101,9 +103,10 @@ def print_steered(steered: Steered, output: Output) -> None:
 async def _selected(store: Store, targets: Targets, operation: Operation) -> list[Selected]:
     from durablectl import query
 
-    if targets.are_filtered:
-        filters = query.Filters.parse(targets.statuses or operation.statuses, targets.handlers)
-        return await query.select(store, filters)
+    if targets.filters is not None:
+        filters = replace(targets.filters, statuses=targets.filters.statuses or frozenset(operation.statuses))
+        with Reading() as reading:
+            return await query.select(store, filters, progress=reading.tell)
     return await query.select_ids(store, targets.ids) if targets.dry_run else []
 
 

@@ -46,15 +46,29 @@ def ahead(text: str, option: str, now: int) -> int:
     return _within_reach(now / MICROSECONDS + seconds(text, option), text, option)
 
 
-def moment(text: str, option: str) -> int:
-    """RFC 3339, a date, or a date and time, in microseconds; what names no zone is in that of this machine."""
+def past(text: str, option: str, now: int) -> int:
+    """The moment that is a duration before ``now``, both in microseconds, or what ``moment`` reads.
+
+    A duration needs its unit: a number alone might be a year.
+    """
+    text = text.strip()
+    if _DURATION.fullmatch(text):
+        return _within_reach(now / MICROSECONDS - seconds(text, option), text, option)
+    return moment(text, option, "Write it like 2h or 3d for so long ago, or ")
+
+
+def moment(text: str, option: str, also: str = "Write it like ") -> int:
+    """RFC 3339, a date, or a date and time, in microseconds; what names no zone is in that of this machine.
+
+    ``also`` begins the hint of the UsageError.
+    """
     try:
         # RFC 3339 writes zones that Python 3.11 and later read, Z among them.
         at = datetime.fromisoformat(text.strip()).astimezone().timestamp()
     except (ValueError, OverflowError, OSError):
         raise UsageError(
             f"The {option} cannot be used: {text!r} is not a time.",
-            hint="Write it like 2026-11-22, 2026-11-22T09:00 or 2026-11-22T09:00:00Z.",
+            hint=f"{also}2026-11-22, 2026-11-22T09:00 or 2026-11-22T09:00:00Z.",
         ) from None
     return _within_reach(at, text, option)
 

@@ -9,7 +9,21 @@ import typer
 
 from durablectl.cli.about import PROGRAM, version
 from durablectl.cli.boundary import BoundaryGroup
-from durablectl.cli.commands import answer, completion, demo, dev, run, schedule, show, start, steer, watch
+from durablectl.cli.commands import (
+    answer,
+    completion,
+    demo,
+    dev,
+    doctor,
+    errors,
+    run,
+    schedule,
+    show,
+    start,
+    steer,
+    tail,
+    watch,
+)
 from durablectl.cli.completing import VARIABLE
 
 _SETTINGS = {"help_option_names": ["-h", "--help"]}
@@ -45,6 +59,7 @@ app.add_typer(runs, name="run", rich_help_panel=_RUN)
 app.add_typer(wf, name="wf", rich_help_panel=_USE)
 app.add_typer(schedules, name="schedule", rich_help_panel=_USE)
 app.command("processors", rich_help_panel=_USE)(show.processors)
+app.command("doctor", rich_help_panel=_USE)(doctor.doctor)
 app.command("completion", rich_help_panel=_MORE)(completion.completion)
 
 runs.command("processor")(run.processor)
@@ -56,6 +71,8 @@ wf.command("get")(show.get)
 wf.command("list")(show.list_)
 wf.command("stats")(show.stats)
 wf.command("watch")(watch.watch)
+wf.command("tail")(tail.tail)
+wf.command("errors")(errors.errors)
 wf.command("pause", rich_help_panel=_STEER)(steer.pause)
 wf.command("resume", rich_help_panel=_STEER)(steer.resume)
 wf.command("cancel", rich_help_panel=_STEER)(steer.cancel)

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import functools
 import inspect
+import shlex
 import sys
 import types
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any, TypeVar, get_type_hints, overload
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints, overload
 
 import typer
 
-from durablectl.cli.completing import complete_from
+from durablectl.cli.completing import complete_from, complete_status
+from durablectl.cli.durations import past
 from durablectl.cli.output import Output, OutputFormat, is_decorated, warn
 from durablectl.errors import UsageError
+from durablectl.model.clock import SYSTEM_CLOCK
 from durablectl.settings import DEFAULT_URL, resolve
+
+if TYPE_CHECKING:
+    from durablectl.query import Filters
 
 R = TypeVar("R")
 
@@ -40,6 +46,22 @@ _CONNECTION: Sequence[tuple[str, str, str, tuple[str, ...], str, str]] = (
     ("namespace", "namespace", "NAME", ("--namespace",), "Namespace of streams and buckets.", "DURABLECTL_NAMESPACE"),
     ("timeout", "timeout", "DURATION", ("--timeout",), "How long to wait for the server (default 5s).", "NATS_TIMEOUT"),
 )
+
+_TIME = "2h (ago), 2026-11-22 or RFC 3339"
+_FILTERS: Sequence[tuple[str, str, str]] = (
+    # parameter, metavar, help; those with the metavar TIME are times, the first two can be given several times
+    ("status", "STATUS", "Only this status; repeatable. 'active' stands for all that have not ended."),
+    ("handler", "HANDLER", "Only this handler; repeatable."),
+    ("partition_key", "KEY", "Only this partition key."),
+    ("since", "TIME", f"Last changed at this time or later: {_TIME}."),
+    ("until", "TIME", "Last changed before this time."),
+    ("created_since", "TIME", "Created at this time or later; reads more than it shows."),
+    ("created_until", "TIME", "Created before this time; reads more than it shows."),
+    ("error", "TEXT", "Failed with an error that holds this, whatever the case; reads all failed ones."),
+    ("parent", "ID", "Only the children of this workflow."),
+)
+_REPEATABLE = ("status", "handler")
+_SECRET = frozenset({"user", "password", "token"})
 
 
 def with_connection(function: Callable[..., R]) -> Callable[..., R]:
@@ -124,6 +146,70 @@ def _chosen(given: str | None, formats: Sequence[OutputFormat], *, json: bool) -
     if name not in formats:
         raise UsageError(f"This command has no output format {name!r}.", hint=f"Choose one of {', '.join(formats)}.")
     return Output(format=OutputFormat(name), decorated=is_decorated(sys.stdout))
+
+
+def with_filters(function: Callable[..., R]) -> Callable[..., R]:
+    """Add the filters; the command gets the keyword ``filters: Filters`` instead of them. UsageError for bad ones."""
+    return extend(function, "filters", filter_options("Filters"), lambda values: {"filters": filters_of(values)})
+
+
+def filter_options(panel: str, **texts: str) -> list[inspect.Parameter]:
+    """``texts`` are other help texts, by parameter."""
+    return [
+        option(
+            name,
+            list[str] | None if name in _REPEATABLE else str | None,
+            None,
+            typer.Option(
+                _flag(name),
+                metavar=metavar,
+                help=texts.get(name, text),
+                rich_help_panel=panel,
+                autocompletion=complete_status if name == "status" else None,
+            ),
+        )
+        for name, metavar, text in _FILTERS
+    ]
+
+
+def filters_of(values: dict[str, Any]) -> Filters:
+    """What the options of ``filter_options`` say. An empty value is refused: it would match everything."""
+    from durablectl.query import Filters
+
+    now = SYSTEM_CLOCK.now()
+    given: dict[str, Any] = {}
+    for name, metavar, _ in _FILTERS:
+        value = values[name]
+        if value is None or name in _REPEATABLE:
+            continue
+        if not value:
+            raise UsageError(f"The {_flag(name)} is empty.", hint="Leave it out to match everything.")
+        given[name] = past(value, _flag(name), now) if metavar == "TIME" else value
+    return Filters.parse(values["status"] or (), values["handler"] or (), **given)
+
+
+def is_filtered(values: dict[str, Any]) -> bool:
+    """Whether any of ``filter_options`` was given."""
+    return any(values[name] not in (None, []) for name, *_ in _FILTERS)
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def repeated(context: typer.Context, **changed: str) -> str:
+    """The command line again, with other values for some options at its end; what may be a secret is left out."""
+    given = {str(parameter.name): parameter.opts[0] for parameter in context.command.params}
+    words = context.command_path.split()
+    for name, flag in given.items():
+        value = context.params.get(name)
+        if name in changed or name in _SECRET or (name == "nats_url" and "@" in str(value)):
+            continue
+        if value is True:
+            words.append(flag)
+        elif value:
+            words += [word for each in (value if isinstance(value, list) else [value]) for word in (flag, str(each))]
+    return shlex.join([*words, *(word for name, value in changed.items() for word in (given[name], value))])
 
 
 def option(name: str, annotation: Any, default: object, info: Any) -> inspect.Parameter:

@@ -6,19 +6,21 @@ import inspect
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from durablectl.cli.completing import complete_status
-from durablectl.cli.options import extend, option
+from durablectl.cli.options import extend, filter_options, filters_of, is_filtered, option
 from durablectl.errors import UsageError
+
+if TYPE_CHECKING:
+    from durablectl.query import Filters
 
 R = TypeVar("R")
 
 STANDARD_INPUT = "-"
 _PANEL = "Selection"
-_HINT = "Give ids, '-' for ids on standard input, or --status and --handler."
+_HINT = "Give ids, '-' for ids on standard input, or filters such as --status and --handler."
 
 
 @dataclass(frozen=True)
@@ -29,16 +31,11 @@ class Targets:
     """
 
     ids: Sequence[str] = ()
-    statuses: Sequence[str] = ()
-    handlers: Sequence[str] = ()
+    filters: Filters | None = None
     yes: bool = False
     dry_run: bool = False
     rate: float = 0.0
     is_one: bool = False
-
-    @property
-    def are_filtered(self) -> bool:
-        return bool(self.statuses or self.handlers)
 
 
 def with_targets(function: Callable[..., R]) -> Callable[..., R]:
@@ -52,29 +49,7 @@ def with_targets(function: Callable[..., R]) -> Callable[..., R]:
                 list[str] | None, typer.Argument(metavar="ID", help="Workflows; '-' reads ids from stdin.")
             ],
         ),
-        option(
-            "status",
-            list[str] | None,
-            None,
-            typer.Option(
-                "--status",
-                metavar="STATUS",
-                help="All of this status; repeatable.",
-                autocompletion=complete_status,
-                rich_help_panel=_PANEL,
-            ),
-        ),
-        option(
-            "handler",
-            list[str] | None,
-            None,
-            typer.Option(
-                "--handler",
-                metavar="HANDLER",
-                help="All of this handler that the command can change; repeatable.",
-                rich_help_panel=_PANEL,
-            ),
-        ),
+        *filter_options(_PANEL, status="Only this status; repeatable. Without it, all that the command can change."),
         _flag("yes", ("--yes", "-y"), "Do not ask before changing what the filters match."),
         _flag("dry_run", ("--dry-run",), "Show what would be changed, and change nothing."),
         option(
@@ -93,16 +68,15 @@ def _flag(name: str, declared: tuple[str, ...], text: str) -> inspect.Parameter:
 
 def _targets(values: dict[str, Any]) -> Targets:
     given: list[str] = values["ids"] or []
-    statuses, handlers = values["status"] or [], values["handler"] or []
-    if given and (statuses or handlers):
+    filtered = is_filtered(values)
+    if given and filtered:
         raise UsageError("Ids and filters were given, but a workflow is chosen by one of them.", hint=_HINT)
-    if not given and not statuses and not handlers:
+    if not given and not filtered:
         raise UsageError("Nothing says which workflows.", hint=_HINT)
     ids = [i for each in given for i in (_from_standard_input() if each == STANDARD_INPUT else [each])]
     return Targets(
         list(dict.fromkeys(ids)),
-        statuses,
-        handlers,
+        filters_of(values) if filtered else None,
         yes=values["yes"],
         dry_run=values["dry_run"],
         rate=values["rate"] or 0.0,

@@ -3,6 +3,7 @@
 from durablectl.control.again import delete, restart, retry
 from durablectl.control.answers import reject, resolve, signal
 from durablectl.control.outcome import Outcome, wait_for_outcome
+from durablectl.control.repairing import Repaired, repair
 from durablectl.control.scheduling import (
     ScheduleView,
     create_schedule,
@@ -18,6 +19,7 @@ from durablectl.control.steering import Steered, cancel, pause, resume, until_ca
 
 __all__ = [
     "Outcome",
+    "Repaired",
     "ScheduleView",
     "StartRequest",
     "Steered",
@@ -30,6 +32,7 @@ __all__ = [
     "pause",
     "pause_schedule",
     "reject",
+    "repair",
     "resolve",
     "restart",
     "resume",

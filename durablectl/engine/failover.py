@@ -39,9 +39,10 @@ def _was_dropped(execution: Execution) -> bool:
 class Failover:
     """Follows all leases. When one runs out, every survivor tries to claim what it ran; one of them wins.
 
-    ``adopt`` takes an invocation over in this process; False when it cannot. A command would not do: JetStream may hand
-    it to the very processor that is frozen. Only what does not fit in here is called for by a command. ``mend`` finishes
-    the writes after a state that took its invocation out of a processor's hands: the dead one may not have come to them.
+    ``adopt`` takes an invocation over in this process; False when it cannot. A command would not do: JetStream may
+    hand it to the very processor that is frozen. Only what does not fit in here is called for by a command. ``mend``
+    finishes the writes after a state that took its invocation out of a processor's hands: the dead one may not have
+    come to them.
     """
 
     def __init__(

@@ -20,6 +20,7 @@ class Payload(NamedTuple):
 
 NO_PAYLOAD = Payload()
 _REMEMBERED = 4
+_STATUSES = frozenset(Status)
 
 
 @dataclass(slots=True)
@@ -174,7 +175,7 @@ class Execution:
     def index_group(self) -> str:
         """The status under which the index has it."""
         group = self.indexed_as or self.status
-        return group if group in frozenset(Status) else OTHER
+        return group if group in _STATUSES else OTHER
 
     def enter(self, status: Status, moment: int) -> None:
         """Change the status at ``moment``, remembering the index entry that this leaves behind."""

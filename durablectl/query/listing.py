@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from heapq import merge
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -13,12 +11,14 @@ from durablectl.model.names import validate_invocation_id
 from durablectl.model.status import Status
 from durablectl.query import scanning
 from durablectl.query.building import payloads, workflow_view
+from durablectl.query.cursors import read_cursor, write_cursor
 from durablectl.query.filters import Filters
 from durablectl.query.views import WorkflowPage
 from durablectl.storage import buckets, journal, states
-from durablectl.storage.buckets import Key, Scope, Walk
+from durablectl.storage.buckets import Key, Scope
 from durablectl.storage.provision import require_provisioned
 from durablectl.storage.schemas import load_schemas
+from durablectl.storage.walking import Walk
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Sequence
@@ -52,18 +52,18 @@ async def list_workflows(
     scan: bool = False,
     progress: Callable[[int], None] | None = None,
 ) -> WorkflowPage:
-    """At most ``limit`` (up to 1,000) of those that match, after ``cursor`` or the first ``offset``.
+    """At most ``limit`` of those that match, after ``cursor`` or the first ``offset``; up to 1,000, unless all is read.
 
     The order is that in which they entered their status. ``total`` counts all matches. Only ``created_*``, ``error``,
     ``parent`` and ``scan`` read more than the page; ``progress`` is told how many. Raises NotProvisionedError on a
     server that holds no workflows, UsageError for a bad limit or cursor, NotFoundError for a parent that is not there.
     """
-    if not 1 <= limit <= MAX_LIMIT:
+    filters = filters or Filters()
+    if limit < 1 or (limit > MAX_LIMIT and not (filters.needs_states or scan)):
         raise UsageError(f"The limit {limit} is out of range.", hint=f"Use 1 to {MAX_LIMIT:,}.")
     if offset < 0:
         raise UsageError(f"The offset {offset} is out of range.", hint="It is 0 or more.")
-    filters = filters or Filters()
-    after = _read_cursor(cursor, oldest_first=oldest_first)
+    after = read_cursor(cursor, oldest_first=oldest_first)
     await require_provisioned(store)
     if not (filters.needs_states or scan or await scanning.has_strays(store)):
         return await _indexed(store, filters, limit, after, offset, oldest_first=oldest_first)
@@ -95,11 +95,11 @@ async def count_workflows(store: Store, filters: Filters | None = None) -> int:
     if filters.needs_states or await scanning.has_strays(store):
         return (await list_workflows(store, filters, 1)).total
     await require_provisioned(store)
-    return await _total(store, filters)
+    return await count_indexed(store, filters, await running_within(store, filters))
 
 
 async def _page(store: Store, rows: Sequence[Row], total: int, *, has_more: bool, oldest_first: bool) -> WorkflowPage:
-    next_cursor = _write_cursor(rows[-1].key, oldest_first=oldest_first) if rows and has_more else ""
+    next_cursor = write_cursor(rows[-1].key, oldest_first=oldest_first) if rows and has_more else ""
     return WorkflowPage(await views(store, rows), total, next_cursor)
 
 
@@ -114,71 +114,92 @@ async def _indexed(
 ) -> WorkflowPage:
     """A page by the index alone. An entry that its state does not confirm is left out."""
     moving = await running_within(store, filters)
-    groups = _still(filters)
-    scope = Scope(groups or (), tuple(filters.handlers), filters.partition_key)
-    total = await _total(store, filters, moving)
+    total = await count_indexed(store, filters, moving)
     # Beside those that keep changing, how many entries come before the offset is not known.
-    skip = 0 if moving else offset
-    walk = Walk(
+    start = offset if moving else 0
+    ordered = await first_rows(
         store,
-        scope,
-        since=filters.since,
-        until=filters.until,
+        filters,
+        moving,
+        start + limit + 1,
+        total=total,
         after=after,
+        skip=offset - start,
         oldest_first=oldest_first,
-        skip=skip,
     )
+    has_more = len(ordered) > start + limit
+    return await _page(store, ordered[start : start + limit], total, has_more=has_more, oldest_first=oldest_first)
+
+
+async def first_rows(
+    store: Store,
+    filters: Filters,
+    moving: Sequence[Row],
+    wanted: int,
+    *,
+    total: int,
+    after: Key | None = None,
+    skip: int = 0,
+    oldest_first: bool = False,
+) -> list[Row]:
+    """At least ``wanted`` in their order if there are as many; ``moving`` is what running_within says."""
     rows: list[Row] = []
-    wanted = limit + 1 + (offset - skip)
+    scope = scope_of(filters)
+    if scope is not None:
+        walk = Walk(
+            store,
+            scope,
+            since=filters.since,
+            until=filters.until,
+            after=after,
+            oldest_first=oldest_first,
+            skip=skip,
+            total=None if filters.is_bounded else total,
+        )
+        async for row in _confirmed(store, walk.entries(), filters, wanted):
+            rows.append(row)
+            if len(rows) >= wanted:
+                break
     behind = [row for row in moving if after is None or (row.key > after if oldest_first else row.key < after)]
-    confirmed = _confirmed(store, walk.entries(), filters, wanted) if groups is not None else _nothing()
-    async for row in confirmed:
-        rows.append(row)
-        if len(rows) >= wanted:
-            break
-    ordered = list(merge(rows, sorted(behind, key=_key, reverse=not oldest_first), key=_key, reverse=not oldest_first))
-    start = offset - skip
-    shown = ordered[start : start + limit]
-    return await _page(store, shown, total, has_more=len(ordered) > start + limit, oldest_first=oldest_first)
+    behind.sort(key=_key, reverse=not oldest_first)
+    return list(merge(rows, behind, key=_key, reverse=not oldest_first))
 
 
 def _key(row: Row) -> Key:
     return row.key
 
 
-async def _nothing() -> AsyncIterator[Row]:
-    return
-    yield
+def scope_of(filters: Filters) -> Scope | None:
+    """The index entries that say when the last change was; None for none.
 
-
-def _still(filters: Filters) -> tuple[str, ...] | None:
-    """The index groups whose entries say when the last change was; None for none. Of what runs, its record says it."""
-    groups = tuple(sorted(filters.statuses))
-    if not filters.is_bounded:
-        return groups
-    still = tuple(sorted(set(filters.statuses or Status) - {Status.RUNNING}))
-    return still or None
+    Of what runs, an entry says when it began, which is enough where only ``since`` is asked for.
+    """
+    groups, handlers = tuple(sorted(filters.statuses)), tuple(sorted(filters.handlers))
+    if not filters.until:
+        return Scope(groups, handlers, filters.partition_key)
+    if not groups:
+        return Scope((), handlers, filters.partition_key, excluded=Status.RUNNING)
+    still = tuple(group for group in groups if group != Status.RUNNING)
+    return Scope(still, handlers, filters.partition_key) if still else None
 
 
 async def running_within(store: Store, filters: Filters) -> list[Row]:
-    """What runs and matches, where the time of the last change is asked for."""
+    """What runs and matches, of which that cannot be told by the index: it has changed since it began."""
     if not filters.is_bounded or (filters.statuses and Status.RUNNING not in filters.statuses):
         return []
-    walk = Walk(store, Scope((Status.RUNNING,), tuple(filters.handlers), filters.partition_key))
+    scope = Scope((Status.RUNNING,), tuple(filters.handlers), filters.partition_key)
+    total = await buckets.count_all(store, scope)
+    walk = Walk(store, scope, until=filters.until or filters.since, total=total)
     return [row async for row in _confirmed(store, walk.entries(), filters, _LOAD_AT_ONCE)]
 
 
-async def _total(store: Store, filters: Filters, moving: Sequence[Row] | None = None) -> int:
-    if moving is None:
-        moving = await running_within(store, filters)
-    groups = _still(filters)
-    if groups is None:
+async def count_indexed(store: Store, filters: Filters, moving: Sequence[Row]) -> int:
+    """How many match, by the index; ``moving`` is what running_within says."""
+    scope = scope_of(filters)
+    if scope is None:
         return len(moving)
-    scope = Scope(groups, tuple(filters.handlers), filters.partition_key)
     if filters.is_bounded:
         return len(moving) + await buckets.count_between(store, scope, filters.since, filters.until)
-    if not filters.handlers and not filters.partition_key:
-        return await buckets.count_groups(store, groups)
     return await buckets.count_all(store, scope)
 
 
@@ -211,7 +232,8 @@ async def _rows(store: Store, entries: Sequence[IndexEntry], filters: Filters) -
 
 def _agrees(entry: IndexEntry, stored: Stored) -> bool:
     execution = stored.execution
-    return entry.group == execution.index_group and execution.indexed_at in {0, entry.moment}
+    # A record of another implementation does not say when it entered its status: any time will do.
+    return entry.group == execution.index_group and (execution.indexed_at == entry.moment or not execution.created_at)
 
 
 async def _searched(store: Store, filters: Filters, progress: Callable[[int], None] | None) -> list[Row]:
@@ -266,24 +288,3 @@ async def _scanned(store: Store, filters: Filters, progress: Callable[[int], Non
             key = Key(execution.indexed_at or execution.created_at or scanned.moment, execution.invocation_id)
             rows.append(Row(key, execution, scanned.revision))
     return rows
-
-
-def _write_cursor(key: Key, *, oldest_first: bool) -> str:
-    text = f"{'+' if oldest_first else '-'}{key.moment}~{key.invocation_id}"
-    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
-
-
-def _read_cursor(cursor: str, *, oldest_first: bool) -> Key | None:
-    if not cursor:
-        return None
-    try:
-        text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
-        moment, separator, invocation_id = text[1:].partition("~")
-        key = Key(int(moment), invocation_id)
-    except (binascii.Error, ValueError):
-        separator, text, key = "", "", Key(0, "")
-    if not separator or text[0] not in "+-" or not key.invocation_id:
-        raise UsageError(f"The cursor {cursor[:80]!r} is none of ours.", hint="Use the next_cursor of a list.")
-    if (text[0] == "+") != oldest_first:
-        raise UsageError("The cursor is that of a list in the other order.", hint="Keep --oldest-first as it was.")
-    return key

@@ -5,18 +5,19 @@ from __future__ import annotations
 import asyncio
 from collections import Counter, defaultdict
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 from durablectl.model.clock import MICROSECONDS, SYSTEM_CLOCK
 from durablectl.model.status import ACTIVE, OTHER, Status
 from durablectl.query import scanning
 from durablectl.query.filters import Filters
-from durablectl.query.listing import list_workflows, matches, running_within, views
+from durablectl.query.listing import first_rows, matches, running_within, scope_of, views
 from durablectl.query.views import StatsView
 from durablectl.storage import buckets, handlers
-from durablectl.storage.buckets import Scope, Walk
+from durablectl.storage.buckets import GROUPS, Scope
 from durablectl.storage.commands import count_set_aside
 from durablectl.storage.provision import require_provisioned
+from durablectl.storage.walking import Walk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -25,9 +26,10 @@ if TYPE_CHECKING:
     from durablectl.query.views import WorkflowView
     from durablectl.storage.store import Store
 
-_HOUR = 3600 * MICROSECONDS
-_MINUTES = 60
+_MINUTE = 60 * MICROSECONDS
+_HOUR = 60 * _MINUTE
 _SAMPLE = 50
+_READ_AT_ONCE = 2000
 
 
 async def get_stats(
@@ -45,75 +47,125 @@ async def get_stats(
 
 
 async def _counted(store: Store, filters: Filters) -> StatsView:
-    moving = Counter(row.execution.handler for row in await running_within(store, filters))
-    statuses = sorted(filters.statuses or {*Status, OTHER})
+    moving = await running_within(store, filters)
     names = sorted(filters.handlers) or await handlers.known(store)
-    rest = await _remainder(store, filters, names)
-    cells = [(name, status) for name in names for status in statuses if (name, status) != rest]
-    counts, totals, oldest, recent, set_aside = await asyncio.gather(
-        asyncio.gather(*(_cell(store, filters, name, status, moving) for name, status in cells)),
-        asyncio.gather(*(_of_status(store, filters, status, moving) for status in statuses)),
-        _oldest_active(store, filters),
-        _completed_in_the_last_hour(store, filters),
-        count_set_aside(store),
+    by_status, recent, set_aside = await asyncio.gather(
+        _by_status(store, filters, moving), _completed_lately(store, filters), count_set_aside(store)
     )
-    statuses_of: dict[str, Counter[str]] = defaultdict(Counter)
-    for (name, status), number in zip(cells, counts, strict=True):
-        statuses_of[name][status] = number
-    by_status = dict(zip(statuses, totals, strict=True))
-    if rest is not None:
-        name, status = rest
-        statuses_of[name][status] = by_status[status] - sum(each[status] for each in statuses_of.values())
-    return _view(by_status, statuses_of, oldest, recent, set_aside)
+    if filters.is_bounded and by_status.total() <= _READ_AT_ONCE:
+        statuses_of = await _tallied(store, filters, moving)
+    else:
+        statuses_of = await _cells(store, filters, names, by_status, moving)
+    return _view(by_status, statuses_of, await _oldest_active(store, filters, moving, by_status), recent, set_aside)
 
 
-async def _cell(store: Store, filters: Filters, handler: str, status: str, moving: Mapping[str, int]) -> int:
-    return await _count(store, filters, Scope((status,), (handler,), filters.partition_key), moving.get(handler, 0))
-
-
-async def _of_status(store: Store, filters: Filters, status: str, moving: Mapping[str, int]) -> int:
-    if not (filters.is_bounded or filters.handlers or filters.partition_key):
-        return await buckets.count_groups(store, [status])
-    scope = Scope((status,), tuple(filters.handlers), filters.partition_key)
-    return await _count(store, filters, scope, sum(moving.values()))
-
-
-async def _count(store: Store, filters: Filters, scope: Scope, moving: int) -> int:
-    """What runs changes without an index entry, and has been counted."""
-    if not filters.is_bounded:
-        return await buckets.count_all(store, scope)
-    if Status.RUNNING in scope.groups:
-        return moving
-    return await buckets.count_between(store, scope, filters.since, filters.until)
-
-
-async def _remainder(store: Store, filters: Filters, names: Sequence[str]) -> tuple[str, str] | None:
-    """What is probably the most frequent pair of handler and status: it is left over when the others are counted."""
+async def _by_status(store: Store, filters: Filters, moving: Sequence[Row]) -> Counter[str]:
+    wanted = sorted(filters.statuses or GROUPS)
     is_open = not (filters.is_bounded or filters.handlers or filters.partition_key)
-    if not is_open or not names or (filters.statuses and Status.COMPLETED not in filters.statuses):
+    # Most have completed: where all others are counted, those are what is left.
+    asked = sorted(GROUPS - {Status.COMPLETED}) if is_open and Status.COMPLETED in wanted else wanted
+    numbers = Counter(dict(zip(asked, await _numbers(store, filters, [(status, "") for status in asked]), strict=True)))
+    if asked != wanted:
+        numbers[Status.COMPLETED] = await buckets.count_all(store, Scope()) - numbers.total()
+    if Status.RUNNING in wanted:
+        numbers[Status.RUNNING] = len(moving) + (0 if filters.until else numbers[Status.RUNNING])
+    return Counter({status: numbers[status] for status in wanted})
+
+
+async def _numbers(store: Store, filters: Filters, cells: Sequence[tuple[str, str]]) -> list[int]:
+    """How many there are of each status and handler, which is empty for all that the filters admit."""
+    scopes = [
+        Scope((status,), (handler,) if handler else tuple(filters.handlers), filters.partition_key)
+        for status, handler in cells
+    ]
+    if not filters.is_bounded:
+        return await asyncio.gather(*(buckets.count_all(store, scope) for scope in scopes))
+    bounds = filters.since, filters.until
+    return await asyncio.gather(*(buckets.count_between(store, scope, *bounds) for scope in scopes))
+
+
+async def _cells(
+    store: Store, filters: Filters, names: Sequence[str], by_status: Counter[str], moving: Sequence[Row]
+) -> dict[str, Counter[str]]:
+    """The statuses of each handler. The most frequent pair is what is left when all others are counted."""
+    present = [
+        status for status, number in by_status.items() if number and not (status == Status.RUNNING and filters.until)
+    ]
+    rest = await _likely(store, filters, names, by_status)
+    cells = [(status, name) for name in names for status in present if (status, name) != rest]
+    statuses_of: dict[str, Counter[str]] = defaultdict(Counter)
+    for (status, name), number in zip(cells, await _numbers(store, filters, cells), strict=True):
+        statuses_of[name][status] = number
+    for row in moving:
+        statuses_of[row.execution.handler][Status.RUNNING] += 1
+    if rest is not None:
+        status, name = rest
+        statuses_of[name][status] = by_status[status] - sum(each[status] for each in statuses_of.values())
+    return statuses_of
+
+
+async def _tallied(store: Store, filters: Filters, moving: Sequence[Row]) -> dict[str, Counter[str]]:
+    """The same of a few, by reading their index entries."""
+    statuses_of: dict[str, Counter[str]] = defaultdict(Counter)
+    for row in moving:
+        statuses_of[row.execution.handler][Status.RUNNING] += 1
+    scope = scope_of(filters)
+    if scope is not None:
+        async for entry in Walk(store, scope, since=filters.since, until=filters.until).entries():
+            statuses_of[entry.handler][entry.group] += 1
+    return statuses_of
+
+
+async def _likely(
+    store: Store, filters: Filters, names: Sequence[str], by_status: Counter[str]
+) -> tuple[str, str] | None:
+    """The status and handler of most workflows, by a sample."""
+    if filters.is_bounded or filters.handlers or filters.partition_key or not by_status[Status.COMPLETED]:
         return None
     seen: Counter[str] = Counter()
-    async for entry in Walk(store, Scope((Status.COMPLETED,))).entries():
+    async for entry in Walk(store, Scope((Status.COMPLETED,)), total=by_status[Status.COMPLETED]).entries():
         seen[entry.handler] += 1
         if seen.total() == _SAMPLE:
             break
     likely = [name for name, _ in seen.most_common() if name in names]
-    return (likely[0], Status.COMPLETED) if likely else None
+    return (Status.COMPLETED, likely[0]) if likely else None
 
 
-async def _oldest_active(store: Store, filters: Filters) -> WorkflowView | None:
+async def _oldest_active(
+    store: Store, filters: Filters, moving: Sequence[Row], by_status: Mapping[str, int]
+) -> WorkflowView | None:
     statuses = frozenset(filters.statuses or ACTIVE) & ACTIVE
-    if not statuses:
+    total = sum(by_status[status] for status in statuses)
+    if not total:
         return None
-    page = await list_workflows(store, replace(filters, statuses=statuses), 1, oldest_first=True)
-    return page.workflows[0] if page.workflows else None
+    active = replace(filters, statuses=statuses)
+    rows = await first_rows(store, active, moving, 1, total=total, oldest_first=True)
+    return (await views(store, rows[:1]))[0] if rows else None
 
 
-async def _completed_in_the_last_hour(store: Store, filters: Filters) -> float:
-    if filters.statuses and Status.COMPLETED not in filters.statuses:
+class _LastHour(NamedTuple):
+    """The part of it that filters are about: microseconds, ``until`` 0 for no end."""
+
+    since: int
+    until: int
+    minutes: float
+
+    @classmethod
+    def of(cls, filters: Filters) -> Self:
+        now = SYSTEM_CLOCK.now()
+        since = max(filters.since, now - _HOUR)
+        return cls(since, filters.until, max(0, min(filters.until or now, now) - since) / _MINUTE)
+
+    def rate(self, number: int) -> float:
+        return number / self.minutes if self.minutes else 0.0
+
+
+async def _completed_lately(store: Store, filters: Filters) -> float:
+    last_hour = _LastHour.of(filters)
+    if not last_hour.minutes or (filters.statuses and Status.COMPLETED not in filters.statuses):
         return 0.0
     scope = Scope((Status.COMPLETED,), tuple(filters.handlers), filters.partition_key)
-    return await buckets.count_between(store, scope, SYSTEM_CLOCK.now() - _HOUR, 0) / _MINUTES
+    return last_hour.rate(await buckets.count_between(store, scope, last_hour.since, last_hour.until))
 
 
 async def _scanned(store: Store, filters: Filters, progress: Callable[[int], None] | None) -> StatsView:
@@ -121,16 +173,17 @@ async def _scanned(store: Store, filters: Filters, progress: Callable[[int], Non
     statuses_of: dict[str, Counter[str]] = defaultdict(Counter)
     oldest: Row | None = None
     recent = 0
-    hour_ago = SYSTEM_CLOCK.now() - _HOUR
+    last_hour = _LastHour.of(filters)
     for row in await matches(store, filters, progress):
         execution = row.execution
-        statuses_of[execution.handler][execution.status] += 1
-        recent += execution.status == Status.COMPLETED and row.key.moment >= hour_ago
-        if execution.status in ACTIVE and (oldest is None or row.key < oldest.key):
+        status = execution.status if execution.status in GROUPS else OTHER
+        statuses_of[execution.handler][status] += 1
+        recent += status == Status.COMPLETED and row.key.moment >= last_hour.since
+        if status in ACTIVE and (oldest is None or row.key < oldest.key):
             oldest = row
     by_status: Counter[str] = sum(statuses_of.values(), Counter())
     view = None if oldest is None else (await views(store, [oldest]))[0]
-    return _view(by_status, statuses_of, view, recent / _MINUTES, await count_set_aside(store))
+    return _view(by_status, statuses_of, view, last_hour.rate(recent), await count_set_aside(store))
 
 
 def _view(

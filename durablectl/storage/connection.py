@@ -24,10 +24,13 @@ CONNECT_SECONDS = 2.5
 """Within which a first connection must stand; "no server" is said within 3 s."""
 
 
-async def connect(settings: Settings, name: str, lost: list[Callable[[], None]]) -> NatsClient:
+async def connect(
+    settings: Settings, name: str, lost: list[Callable[[], None]], told: list[Callable[[str], bool]]
+) -> NatsClient:
     """A connection that reconnects without end once it has stood; ``lost`` are called whenever it breaks.
 
-    ``name`` is shown by the server's monitoring. Raises ConnectionFailedError, PermissionDeniedError and
+    ``told`` are called with what the server complains about; unless one of them answers that this is dealt with, it is
+    logged. ``name`` is shown by the server's monitoring. Raises ConnectionFailedError, PermissionDeniedError and
     ConfigurationError.
     """
     client = NatsClient()
@@ -41,7 +44,7 @@ async def connect(settings: Settings, name: str, lost: list[Callable[[], None]])
         del failures[:-8]
         if sum(isinstance(failure, OSError) for failure in failures) > len(options["servers"]):
             refused.set()  # Nobody is there, at the second try either.
-        if client.is_connected:
+        if client.is_connected and not any(take(str(error)) for take in told):
             _log.warning("NATS: %s", error)
 
     async def on_disconnected() -> None:

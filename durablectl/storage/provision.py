@@ -90,17 +90,18 @@ async def _ensure(store: Store, wanted: dict[str, Any], replicas: int | None) ->
         existing = await stream_config(store, wanted["name"])
     if existing is None:
         raise StorageError(f"The stream {wanted['name']} vanished while it was being created.")
-    differences = _differences(wanted, existing)
+    different = differences(wanted, existing)
     if replicas is not None and existing.get("num_replicas", 1) != replicas:
-        differences.append(f"num_replicas is {existing.get('num_replicas', 1)}, wanted {replicas}")
-    if differences:
+        different.append(f"num_replicas is {existing.get('num_replicas', 1)}, wanted {replicas}")
+    if different:
         raise ConfigurationError(
-            f"The stream {wanted['name']} exists with another configuration: {'; '.join(differences)}.",
+            f"The stream {wanted['name']} exists with another configuration: {'; '.join(different)}.",
             hint="Change it with `nats stream edit`, or use another --namespace.",
         )
 
 
-def _differences(wanted: dict[str, Any], existing: dict[str, Any]) -> list[str]:
+def differences(wanted: dict[str, Any], existing: dict[str, Any]) -> list[str]:
+    """What is otherwise in ``existing``: "storage is memory, wanted file"."""
     found = []
     for key, value in wanted.items():
         actual = existing.get(key)

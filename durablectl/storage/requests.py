@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import itertools
 import json
+import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import nats.errors
@@ -39,6 +40,7 @@ _WRONG_LAST_SEQUENCE = 10071
 _BUSY = 10164
 _BUSY_PAUSE = 0.005
 _NO_STREAM = 10059
+_REFUSED = re.compile(r'permissions violation for (publish|subscription) to "([^"]*)"')
 
 
 class Ack(NamedTuple):
@@ -70,12 +72,18 @@ class BusyError(WrongSequenceError):
 
 
 class _Pending:
-    __slots__ = ("deadline", "future", "messages")
+    __slots__ = ("deadline", "future", "messages", "subject")
 
-    def __init__(self, future: asyncio.Future[Any], deadline: float, messages: list[Msg] | None) -> None:
+    def __init__(self, subject: str, future: asyncio.Future[Any], deadline: float, messages: list[Msg] | None) -> None:
+        self.subject = subject
         self.future = future
         self.deadline = deadline
         self.messages = messages
+
+    def fail(self, error: Exception) -> None:
+        if not self.future.done():
+            self.future.set_exception(error)
+            self.future.exception()  # of several that fail together, one is raised
 
 
 class Requests:
@@ -88,6 +96,7 @@ class Requests:
         self._tokens = itertools.count()
         self._pending: dict[str, _Pending] = {}
         self._sweeper: asyncio.Task[None] | None = None
+        self._deaf: PermissionDeniedError | None = None
         self._loop = asyncio.get_running_loop()
 
     async def start(self) -> None:
@@ -162,9 +171,11 @@ class Requests:
         if size > self._nats.max_payload:
             # The server would close the connection: it counts the headers, nats-py does not.
             raise too_large(size, self._nats.max_payload)
+        if self._deaf is not None:
+            raise self._deaf
         token = str(next(self._tokens))
         deadline = self._loop.time() + (self._timeout if timeout is None else timeout)
-        pending = _Pending(self._loop.create_future(), deadline, messages)
+        pending = _Pending(subject, self._loop.create_future(), deadline, messages)
         self._pending[token] = pending
         try:
             await self._nats.publish(subject, payload, reply=self._prefix + token, headers=headers)
@@ -193,9 +204,27 @@ class Requests:
             now = self._loop.time()
             late = [token for token, pending in self._pending.items() if pending.deadline < now]
             for token in late:
-                pending = self._pending.pop(token)
-                if not pending.future.done():
-                    pending.future.set_exception(NoAnswerError("The NATS server did not answer in time."))
+                self._pending.pop(token).fail(NoAnswerError("The NATS server did not answer in time."))
+
+    def refused(self, words: str) -> bool:
+        """The server, which answers nothing that it refuses, has said these words; whether they are about a request."""
+        found = _REFUSED.search(words)
+        if found is None:
+            return False
+        what, subject = found.groups()
+        if what == "subscription":
+            # nats-py gives the server's words in lower case.
+            if subject == f"{self._prefix}*".lower():
+                self._deaf = _denied(f"subscribe to {self._prefix}*")
+                self._fail_all(self._deaf)
+            return self._deaf is not None
+        # Each is refused in words of its own, those sent first coming first.
+        token = next((token for token, sent in self._pending.items() if sent.subject.lower() == subject), None)
+        if token is None:
+            return False
+        pending = self._pending.pop(token)
+        pending.fail(_denied(f"publish to {pending.subject}"))
+        return True
 
     def connection_lost(self) -> None:
         """What was sent may or may not have arrived, and no reply will come: do not wait for it."""
@@ -203,9 +232,7 @@ class Requests:
 
     def _fail_all(self, error: Exception) -> None:
         for pending in self._pending.values():
-            if not pending.future.done():
-                pending.future.set_exception(error)
-                pending.future.exception()
+            pending.fail(error)
         self._pending.clear()
 
 
@@ -228,6 +255,12 @@ def _answer_or_exists(reply: Msg, request: Request) -> dict[str, Any]:
         if not request.may_exist:
             raise
         return {}
+
+
+def _denied(what: str) -> PermissionDeniedError:
+    return PermissionDeniedError(
+        f"These credentials may not {what}.", hint="docs/permissions.md lists what each kind of command needs."
+    )
 
 
 def _header_size(headers: dict[str, str] | None) -> int:

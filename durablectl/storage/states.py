@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
+from datetime import datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
-from durablectl.errors import ConnectionFailedError, NotProvisionedError, StorageError
+from durablectl.errors import ConnectionFailedError, NotProvisionedError, PermissionDeniedError, StorageError
 from durablectl.model.clock import MICROSECONDS, SYSTEM_CLOCK
 from durablectl.model.codec import decode_execution, encode_execution
 from durablectl.model.status import is_terminal
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 
     from durablectl.model.records import Execution
     from durablectl.storage.store import Store
+
+_log = logging.getLogger(__name__)
 
 _DELETED_START = "Durable-Start-Token"
 MARKER = "KV-Operation"
@@ -41,11 +45,12 @@ class Stored(NamedTuple):
 
 
 class Raw(NamedTuple):
-    """A stored message: payload, stream sequence, subject."""
+    """A stored message: payload, stream sequence, subject, and when it was stored, in RFC 3339."""
 
     data: bytes
     sequence: int
     subject: str
+    stored_at: str = ""
 
 
 async def get_last(store: Store, stream: str, subject: str) -> Raw | None:
@@ -53,7 +58,7 @@ async def get_last(store: Store, stream: str, subject: str) -> Raw | None:
     reply = await _last(store, stream, subject)
     if reply is None or MARKER in (reply.headers or {}):
         return None
-    return Raw(reply.data, int((reply.headers or {})["Nats-Sequence"]), subject)
+    return _raw(reply)
 
 
 async def _last(store: Store, stream: str, subject: str) -> Msg | None:
@@ -78,26 +83,52 @@ TOO_MANY = "413"
 
 async def get_many_last(store: Store, stream: str, subjects: Sequence[str]) -> ManyLast | None:
     """The last message of each subject (wildcards allowed); None when they match more than 1,024."""
-    body = json.dumps({"multi_last": list(subjects)}).encode()
-    replies = await store.requests.send_many(f"{store.api}.DIRECT.GET.{stream}", body)
-    last = replies[-1].headers or {}
-    status = last.get("Status", "")
-    if status == TOO_MANY:
-        return None
-    if status not in {"204", "404"}:
-        raise unanswered(replies[-1], stream)
-    found = [_raw(reply) for reply in replies[:-1] if MARKER not in (reply.headers or {})]
-    return ManyLast(found, int(last.get("Nats-UpTo-Sequence", 0)))
+    found: dict[str, Raw] = {}
+    start, up_to = 0, 0
+    while True:
+        body = json.dumps({"multi_last": list(subjects), "seq": start} if start else {"multi_last": list(subjects)})
+        *messages, end = await store.requests.send_many(f"{store.api}.DIRECT.GET.{stream}", body.encode())
+        headers = end.headers or {}
+        status = headers.get("Status", "")
+        if status == TOO_MANY:
+            return None
+        if status not in {"204", "404"}:
+            raise unanswered(end, stream)
+        for message in messages:
+            raw = _raw(message)
+            found.pop(raw.subject, None)
+            if MARKER not in (message.headers or {}):
+                found[raw.subject] = raw
+        # One answer to a request holds 64 MB at most; what came first counts for how far the server had come.
+        up_to = up_to or int(headers.get("Nats-UpTo-Sequence", 0))
+        if not messages or headers.get("Nats-Num-Pending", "0") == "0":
+            return ManyLast(list(found.values()), up_to)
+        start = int((messages[-1].headers or {})["Nats-Sequence"]) + 1
 
 
 def _raw(reply: Msg) -> Raw:
     headers = reply.headers or {}
-    return Raw(reply.data, int(headers["Nats-Sequence"]), headers["Nats-Subject"])
+    return Raw(reply.data, int(headers["Nats-Sequence"]), headers["Nats-Subject"], headers["Nats-Time-Stamp"])
+
+
+def _stored(raw: Raw, invocation_id: str) -> Stored:
+    """A record of another implementation, which says no time, counts as indexed when it was made, or stored."""
+    execution = decode_execution(raw.data, invocation_id)
+    if not execution.indexed_at:
+        execution.indexed_at = execution.created_at or moment_of(raw.stored_at)
+    return Stored(execution, raw.sequence)
+
+
+def moment_of(stored_at: str) -> int:
+    """Microseconds of an RFC 3339 time in UTC with up to nine decimals; cut, as the server cuts it elsewhere."""
+    whole, _, decimals = stored_at.rstrip("Z").partition(".")
+    seconds = int(datetime.fromisoformat(whole + "+00:00").timestamp())
+    return seconds * MICROSECONDS + int(decimals[:6].ljust(6, "0"))
 
 
 async def load(store: Store, invocation_id: str) -> Stored | None:
     raw = await get_last(store, store.subjects.state_stream, store.subjects.state(invocation_id))
-    return None if raw is None else Stored(decode_execution(raw.data, invocation_id), raw.sequence)
+    return None if raw is None else _stored(raw, invocation_id)
 
 
 async def load_or_trace(store: Store, invocation_id: str) -> tuple[Stored | None, str]:
@@ -106,7 +137,7 @@ async def load_or_trace(store: Store, invocation_id: str) -> tuple[Stored | None
     headers = {} if reply is None else reply.headers or {}
     if reply is None or MARKER in headers:
         return None, headers.get(_DELETED_START, "")
-    return Stored(decode_execution(reply.data, invocation_id), int(headers["Nats-Sequence"])), ""
+    return _stored(_raw(reply), invocation_id), ""
 
 
 async def create(store: Store, execution: Execution) -> int | None:
@@ -162,6 +193,8 @@ async def _compare_and_set(
         return (await store.requests.publish(subject, data, headers)).sequence
     except WrongSequenceError:
         return await _after_deletion(store, subject, data) if revision == 0 else None
+    except PermissionDeniedError:
+        raise
     except UNREACHABLE:
         return await _settle(store, subject, data, headers)
 
@@ -198,12 +231,15 @@ async def _settle(store: Store, subject: str, data: bytes, headers: dict[str, st
 
 
 async def load_many(store: Store, invocation_ids: Sequence[str]) -> dict[str, Stored]:
-    """The states of these ids that exist, fetched together."""
+    """The states of these ids that exist, fetched together; one that cannot be read is logged and left out."""
     found: dict[str, Stored] = {}
     for start in range(0, len(invocation_ids), 1000):
         subjects = [store.subjects.state(invocation_id) for invocation_id in invocation_ids[start : start + 1000]]
         answer = await get_many_last(store, store.subjects.state_stream, subjects)
         for raw in answer.messages if answer is not None else []:
             invocation_id = store.subjects.state_key(raw.subject)
-            found[invocation_id] = Stored(decode_execution(raw.data, invocation_id), raw.sequence)
+            try:
+                found[invocation_id] = _stored(raw, invocation_id)
+            except StorageError as error:
+                _log.warning("Left out: %s", error)
     return found

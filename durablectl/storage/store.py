@@ -61,9 +61,11 @@ async def open_store(settings: Settings, *, name: str = "durablectl") -> AsyncIt
     Raises ConnectionFailedError, PermissionDeniedError, UnsupportedServerError.
     """
     lost: list[Callable[[], None]] = []
-    client = await connect(settings, name, lost)
+    told: list[Callable[[str], bool]] = []
+    client = await connect(settings, name, lost, told)
     requests = Requests(client, settings.timeout)
     lost.append(requests.connection_lost)
+    told.append(requests.refused)
     try:
         _check_version(client)
         await requests.start()

@@ -202,7 +202,7 @@ def _conclude(output: Output, page: WorkflowPage, stats: StatsView) -> None:
     from durablectl.cli.render.stats import stats_lines
 
     if not output.decorated:
-        typer.echo(f"\n{stats_lines(stats)}")
+        typer.echo(f"\n{stats_lines(stats, SYSTEM_CLOCK.now())}")
         typer.echo(f"\n{next_steps()}", err=True)
         return
     console = stdout_console()

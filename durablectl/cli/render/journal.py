@@ -50,8 +50,11 @@ def journal_table(
     hidden = max(0, len(steps) - newest) if newest is not None else 0
     rows = [_step_row(view, step, now) for step in steps[hidden:]]
     lines = [Text(f"  {count(hidden, 'earlier step')} not shown", style="dim")] if hidden else []
+    if part := journal_part(view):
+        lines.append(Text(f"  steps {part}, see --steps", style="dim"))
     journaled = {step.step_number for step in steps}
     current = not is_terminal(view.status) and view.current_step >= 0 and view.current_step not in journaled
+    current = current and view.journal_start + len(steps) >= view.journal_length  # the part reaches to the end
     if current:
         rows.append(_current_row(view, now, failed_before, live=live))
         rows.sort(key=lambda row: int(row.number))
@@ -61,10 +64,21 @@ def journal_table(
         retry = _retry(view) or failed_before
         if explain and retry is not None:
             lines.append(Text(shortened(f"     {one_line(retry.error)}", width or _UNLIMITED), RETRYING.style))
-        beside = view.total_steps - len(steps) - 1
+        beside = view.total_steps - max(len(steps), view.journal_length) - 1
         if beside > 0:
             lines.append(Text(f"     and {count(beside, 'more step')} beside it", style="dim"))
     return Text("\n").join(lines)
+
+
+def journal_part(view: WorkflowView) -> str:
+    """``9,950 to 9,999 of 10,000``; empty where the whole journal is there."""
+    steps = view.journal or ()
+    if len(steps) >= view.journal_length:
+        return ""
+    if not steps:
+        return f"none of {view.journal_length:,}"
+    first, last = steps[0].step_number, steps[-1].step_number
+    return f"{first:,}{f' to {last:,}' if last != first else ''} of {view.journal_length:,}"
 
 
 def journal_lines(view: WorkflowView) -> str:

@@ -14,7 +14,7 @@ from durablectl.cli.render.wording import age, compact, iso, one_line
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from durablectl.query import ProcessorView, WorkflowPage, WorkflowView
+    from durablectl.query import ProcessorView, WorkflowView
 
 _PLAIN: Sequence[tuple[str, Callable[[WorkflowView], object], bool]] = (
     # title, cell, only with -o wide
@@ -54,13 +54,13 @@ def workflow_table(views: Sequence[WorkflowView], now: int, width: int, *, wide:
             plain("AGE", [compact(age(view.created_at, now)) for view in views], drop=2, right=True),
             plain("TIME", [time(view, now) for view in views], drop=5, right=True),
             *(rare if wide else []),
-            Column("DETAIL", [_detail(view, now) for view in views], drop=4, least=0 if wide else 24),
+            Column("DETAIL", [detail(view, now) for view in views], drop=4, least=0 if wide else 24),
         ],
         width if not wide else 1_000_000,
     )
 
 
-def _detail(view: WorkflowView, now: int) -> Text:
+def detail(view: WorkflowView, now: int) -> Text:
     """The current step as ``2 HelloService.SayHello  1.2 s``; otherwise as on the board."""
     told = happening(view, now)
     return (
@@ -75,12 +75,13 @@ def workflow_lines(views: Sequence[WorkflowView], *, wide: bool = False) -> str:
     )
 
 
-def page_note(page: WorkflowPage) -> str:
+def rest_note(shown: int, total: int, *, more: bool) -> str:
     """What the list does not show; empty when it is complete."""
-    shown = len(page.workflows)
-    if not page.total:
+    if not total:
         return "No workflows."
-    return f"Showing {shown:,} of {page.total:,}." if shown < page.total else ""
+    if shown >= total:
+        return ""
+    return f"Showing {shown:,} of {total:,}." if more else f"Showing the last {shown:,} of {total:,}."
 
 
 def processor_table(views: Sequence[ProcessorView], now: int, width: int) -> Text:

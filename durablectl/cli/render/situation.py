@@ -106,9 +106,9 @@ def is_open(step: StepView) -> bool:
 
 
 def steps_done(view: WorkflowView) -> int:
-    """Exact with a journal; without one, what the state record tells."""
+    """Exact with a journal (with a part, but for waits it leaves out); without one, what the state record tells."""
     if view.journal is not None:
-        return sum(not is_open(step) for step in view.journal)
+        return max(view.journal_length, len(view.journal)) - sum(is_open(step) for step in view.journal)
     return view.current_step if view.current_step >= 0 else view.total_steps
 
 

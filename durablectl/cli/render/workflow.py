@@ -10,7 +10,7 @@ from rich.text import Text
 
 from durablectl.cli.output import printable
 from durablectl.cli.render.history import dropped_lines, dropped_tables
-from durablectl.cli.render.journal import journal_lines, journal_table
+from durablectl.cli.render.journal import journal_lines, journal_part, journal_table
 from durablectl.cli.render.signs import FAILED, status_sign
 from durablectl.cli.render.situation import answering, ended, failure, progressing, sign, situation
 from durablectl.cli.render.wording import age, count, iso, one_line, shortened, value
@@ -121,6 +121,7 @@ def _facts(view: WorkflowView, now: int | None, hint: str = "") -> Sequence[tupl
         ("Started", moment(view.started_at)),
         ("Finished", moment(view.finished_at)),
         ("Expires", moment(view.expires_at)),
+        ("Steps", journal_part(view) if now is None else ""),
         ("Reason", one_line(view.reason) if now is None else ""),
         ("State", value(dict(view.workflow_state)) if view.workflow_state and now is None else ""),
     )

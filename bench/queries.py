@@ -1,0 +1,219 @@
+"""Seconds and memory of the reading commands, each as a whole process, on a million workflows and on a thousand.
+
+The two stores lie in two namespaces of one server, written as processors leave them: 90% completed, 5% failed, 2%
+cancelled, 1% suspended, 0.5% paused, 1.5% running or pending... see ``_STATUSES``. ``--shape spread`` has them over 60
+days, ``burst`` within the last ten minutes. Run: ``python bench/queries.py [--count 1000000] [--shape burst]``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import multiprocessing
+import os
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+from durablectl.embedded import EmbeddedServer
+
+# This process stays small: what the kernel reports as the peak memory of a child begins with that of its parent.
+
+_FEW = 1000
+_SPANS = {"spread": 60 * 86_400, "burst": 600}
+_STATUSES = {
+    "completed": 900,
+    "failed": 50,
+    "cancelled": 20,
+    "suspended": 15,
+    "paused": 5,
+    "running": 7,
+    "pending": 3,
+}
+_HANDLERS = {"async_workflow": 60, "checkout": 20, "onboarding": 12, "refund": 6, "report": 2}
+_PARTITIONS = 200
+_IN_FLIGHT = 4000
+
+
+class Known(NamedTuple):
+    """What a query may ask a store for: an id, and the cursor of the page in the middle of its list."""
+
+    invocation_id: str
+    cursor: str
+
+
+def fill(url: str, namespace: str, count: int, seconds: int, known: Path) -> None:
+    """Publish ``count`` states and index entries with times over the last ``seconds``; leave a Known as JSON."""
+    asyncio.run(_fill(url, namespace, count, seconds, known))
+
+
+async def _fill(url: str, namespace: str, count: int, seconds: int, known: Path) -> None:
+    from durablectl import query
+    from durablectl.model.codec import encode_execution
+    from durablectl.storage import handlers, index
+    from durablectl.storage.provision import provision
+    from support import store
+
+    async with store(url, namespace) as opened:
+        await provision(opened)
+        await handlers.enter(opened, _HANDLERS)
+        chance = random.Random(5)
+        now = time.time_ns() // 1000
+        for number in range(count):
+            execution = _execution(chance, number, now - (count - number) * seconds * 1_000_000 // count)
+            await opened.nats.publish(opened.subjects.state(execution.invocation_id), encode_execution(execution))
+            await opened.nats.publish(index.entry(opened.subjects, execution), b"")
+            if number % _IN_FLIGHT == 0:
+                await _until_stored(opened, number)
+        await _until_stored(opened, count)
+        middle = query.Filters.parse(until=now - seconds * 1_000_000 // 2)
+        page = await query.list_workflows(opened, middle, 1)
+        known.write_text(json.dumps([page.workflows[0].invocation_id, page.next_cursor]))
+
+
+async def _until_stored(opened, number: int) -> None:
+    for stream in (opened.subjects.state_stream, opened.subjects.index_stream):
+        while True:
+            info = await opened.requests.call(f"{opened.api}.STREAM.INFO.{stream}")
+            if info["state"]["messages"] >= number:
+                break
+            await asyncio.sleep(0.01)
+
+
+def _execution(chance: random.Random, number: int, moment: int):
+    from durablectl.model.records import Execution, JournalEntry, Payload
+
+    (status,) = chance.choices([*_STATUSES], [*_STATUSES.values()])
+    (handler,) = chance.choices([*_HANDLERS], [*_HANDLERS.values()])
+    ended = status in {"completed", "failed", "cancelled"}
+    greeting = Payload(b'"Hello, User:user-001!"')
+    steps = [
+        JournalEntry(
+            step, "HelloService.SayHello", "call", Payload(b'"user-001"'), greeting, "", "", moment, moment, attempts=1
+        )
+        for step in range(3)
+    ]
+    return Execution(
+        f"{chance.randrange(16**12):012x}",
+        handler,
+        status,
+        journal=steps if ended else [],
+        input=Payload(b'{"user": "user-%d"}' % number),
+        output=greeting if status == "completed" else Payload(),
+        error=f"Step 2 'charge' failed: card {number % 7} declined" if status == "failed" else "",
+        partition_key=f"p{chance.randrange(_PARTITIONS)}" if number % 3 == 0 else "",
+        attempt=1,
+        total_steps=3,
+        created_at=moment - 5_000_000,
+        started_at=moment - 4_000_000,
+        updated_at=moment,
+        finished_at=moment if ended else 0,
+        indexed_at=moment,
+    )
+
+
+class Query(NamedTuple):
+    """The arguments of a command, and what it may cost: times its own on a thousand, seconds."""
+
+    args: tuple[str, ...]
+    ratio: float = 1.3
+    seconds: float = 0.5
+
+
+def queries(known: Known) -> list[Query]:
+    return [
+        Query(("wf", "list")),
+        Query(("wf", "list", "--status", "failed")),
+        Query(("wf", "list", "--status", "completed"), 1.6),
+        Query(("wf", "list", "--handler", "checkout")),
+        Query(("wf", "list", "--status", "failed", "--handler", "checkout")),
+        Query(("wf", "list", "--since", "2h")),
+        Query(("wf", "list", "--since", "5m")),
+        Query(("wf", "list", "--partition-key", "p7")),
+        Query(("wf", "list", "--cursor", known.cursor)),
+        Query(("wf", "get", known.invocation_id)),
+        Query(("wf", "stats"), seconds=0.8),
+    ]
+
+
+class Cost(NamedTuple):
+    """Of one process: wall time, and peak memory in megabytes."""
+
+    seconds: float
+    megabytes: float
+
+
+def cost(url: str, namespace: str, args: tuple[str, ...]) -> Cost:
+    environment = {**os.environ, "NATS_URL": url, "DURABLECTL_NAMESPACE": namespace}
+    began = time.perf_counter()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "durablectl", *args], env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
+    )
+    _ = process.stdout.read()
+    process.stdout.close()
+    _, status, usage = os.wait4(process.pid, 0)
+    seconds = time.perf_counter() - began
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit(f"durablectl {' '.join(args)} ended with {process.returncode}")
+    return Cost(seconds, usage.ru_maxrss / 1024)
+
+
+def measure(url: str, namespaces: list[str], known: dict[str, Known], rounds: int) -> list[tuple[Query, list[Cost]]]:
+    """For each query the median cost in each namespace, taken in turns."""
+    asked = {namespace: queries(known[namespace]) for namespace in namespaces}
+    costs: dict[tuple[int, str], list[Cost]] = {}
+    for _ in range(rounds):
+        for number in range(len(asked[namespaces[0]])):
+            for namespace in namespaces:
+                spent = cost(url, namespace, asked[namespace][number].args)
+                costs.setdefault((number, namespace), []).append(spent)
+    return [
+        (query, [_median(costs[number, namespace]) for namespace in namespaces])
+        for number, query in enumerate(asked[namespaces[0]])
+    ]
+
+
+def _median(costs: list[Cost]) -> Cost:
+    return Cost(*(statistics.median(values) for values in zip(*costs, strict=True)))
+
+
+def show(query: Query, few: Cost, many: Cost) -> str:
+    ratio, memory = many.seconds / few.seconds, many.megabytes / few.megabytes
+    missed = ratio > query.ratio or many.seconds > query.seconds or memory > 1.2
+    name = " ".join(arg if len(arg) <= 20 else "..." for arg in query.args)
+    return (
+        f"{name:42} {few.seconds:8.3f} {many.seconds:8.3f} {ratio:6.2f} of {query.ratio:.1f}"
+        f" {many.megabytes:6.0f} MB {memory:6.2f}  {'MISSED' if missed else ''}".rstrip()
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--count", type=int, default=1_000_000, help="workflows in the big store")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--shape", choices=[*_SPANS], default="spread", help="how their times lie")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as directory, EmbeddedServer(Path(directory, "nats")) as server:
+        known = {}
+        for namespace, count in (("few", _FEW), ("many", options.count)):
+            path = Path(directory, namespace)
+            arguments = (server.url, namespace, count, _SPANS[options.shape], path)
+            filling = multiprocessing.get_context("spawn").Process(target=fill, args=arguments)
+            filling.start()
+            filling.join()
+            known[namespace] = Known(*json.loads(path.read_text()))
+        print(f"{options.count:,} workflows, {options.shape}, median of {options.rounds}")
+        print(f"{'whole process':42} {_FEW:8,} {options.count:8,} {'ratio':>13} {'memory':>9} {'ratio':>6}")
+        for query, (few, many) in measure(server.url, ["few", "many"], known, options.rounds):
+            print(show(query, few, many), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,72 @@
+"""`durablectl doctor`: what is wrong with a namespace, and mending its index."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from durablectl.cli.boundary import asynchronous
+from durablectl.cli.options import with_connection, with_output
+from durablectl.cli.output import Output, OutputFormat, is_decorated, show, stderr_console, stdout_console
+from durablectl.errors import UsageError
+from durablectl.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+_UNHEALTHY = 1
+
+
+@asynchronous
+@with_connection
+@with_output(formats=(OutputFormat.TABLE, OutputFormat.JSON))
+async def doctor(
+    repair: Annotated[bool, typer.Option("--repair", help="Make the index agree with the workflows.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="With --repair: tell what it would do.")] = False,
+    *,
+    settings: Settings,
+    output: Output,
+) -> int:
+    """Check server, streams, processors, and whether the index agrees with the workflows.
+
+    Reads every workflow once. --repair may be run while processors run, and again at any time. The exit code is 1 while
+    there is a warning or an error.
+    """
+    from durablectl import query
+    from durablectl.storage.store import open_store
+
+    if dry_run and not repair:
+        raise UsageError("--dry-run goes with --repair.", hint="Without --repair nothing is changed anyway.")
+    repaired = None
+    async with open_store(settings) as store:
+        with _progress() as progress:
+            if repair:
+                from durablectl import control
+
+                repaired = await control.repair(store, dry_run=dry_run, progress=progress)
+            diagnosis = await query.diagnose(store, progress)
+    code = 0 if diagnosis.is_healthy else _UNHEALTHY
+    if output.is_json:
+        output.print_json(diagnosis.to_json() | ({"repair": repaired.to_json()} if repaired is not None else {}))
+        return code
+    from durablectl.cli.render.doctor import diagnosis_lines, diagnosis_table
+
+    if not output.decorated:
+        typer.echo(diagnosis_lines(diagnosis, repaired))
+        return code
+    console = stdout_console()
+    show(console, diagnosis_table(diagnosis, repaired, console.width))
+    return code
+
+
+@contextlib.contextmanager
+def _progress() -> Iterator[Callable[[str, int, int], None] | None]:
+    """A line on standard error that moves while much is read, at a terminal."""
+    if not is_decorated(sys.stderr):
+        yield None
+        return
+    with stderr_console().status("Looking ...") as status:
+        yield lambda what, done, total: status.update(f"{done:,} of {total:,} {what}")

@@ -1,0 +1,124 @@
+"""`durablectl wf errors`: what workflows fail with, and the commands that retry them."""
+
+from __future__ import annotations
+
+import inspect
+import shlex
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+from durablectl.cli.about import PROGRAM
+from durablectl.cli.boundary import asynchronous
+from durablectl.cli.options import extend, filter_options, filters_of, with_connection, with_output
+from durablectl.cli.output import Output, OutputFormat, note, show, stdout_console
+from durablectl.cli.progress import Reading
+from durablectl.model.clock import SYSTEM_CLOCK, to_rfc3339
+from durablectl.model.status import Status
+from durablectl.settings import Settings
+
+if TYPE_CHECKING:
+    from durablectl.query import ErrorCluster, Filters
+
+R = TypeVar("R")
+
+_LIMIT = 20
+_SECRET = frozenset({"user", "password", "token"})
+
+
+def _with_failed_filters(function: Callable[..., R]) -> Callable[..., R]:
+    """Add the filters, but for --status; the command gets the keyword ``filters: Filters`` instead of them."""
+    added: list[inspect.Parameter] = [each for each in filter_options("Filters") if each.name != "status"]
+
+    def provide(values: dict[str, Any]) -> dict[str, Any]:
+        return {"filters": filters_of({**values, "status": [Status.FAILED]})}
+
+    return extend(function, "filters", added, provide)
+
+
+@asynchronous
+@with_connection
+@with_output(formats=(OutputFormat.TABLE, OutputFormat.JSON, OutputFormat.JSONL))
+@_with_failed_filters
+async def errors(
+    context: typer.Context,
+    limit: Annotated[int, typer.Option(metavar="N", min=1, help="At most so many different errors.")] = _LIMIT,
+    *,
+    filters: Filters,
+    settings: Settings,
+    output: Output,
+) -> None:
+    """Show what workflows fail with, and how to retry them.
+
+    The most frequent error comes first. Failures of a handler with the same error type are put together when their
+    messages differ only in what <*> (numbers and ids), <str> (anything in quotes), <path> and <time> stand for. Below
+    each error: ids of the last ones, and the command that retries them all. It asks before it does; another error that
+    holds the same text is retried along.
+
+    Example: durablectl wf errors --since 1h
+    """
+    from durablectl import query
+    from durablectl.storage.store import open_store
+
+    async with open_store(settings) as store:
+        with Reading() as reading:
+            found = await query.get_errors(store, filters, limit, progress=reading.tell)
+    commands = [_command(cluster, filters, context) for cluster in found.errors]
+    if output.is_json:
+        objects = [
+            {**cluster.to_json(), "command": command} for cluster, command in zip(found.errors, commands, strict=True)
+        ]
+        if output.format is OutputFormat.JSON:
+            output.print_json({"errors": objects, "total": found.total, "failures": found.failures})
+        else:
+            for each in objects:
+                output.print_json(each)
+        return
+    if not found.errors:
+        note(_nothing(filters))
+        return
+    from durablectl.cli.render.errors import errors_lines, errors_table, rest_note
+
+    if output.decorated:
+        console = stdout_console()
+        show(console, errors_table(found.errors, commands, SYSTEM_CLOCK.now(), console.width))
+    else:
+        typer.echo(errors_lines(found.errors, commands))
+    if rest := rest_note(found):
+        note(f"{rest} --limit shows more.")
+
+
+def _nothing(filters: Filters) -> str:
+    since = to_rfc3339(filters.since)
+    return f"No failures since {since}." if since else "No failures."
+
+
+def _command(cluster: ErrorCluster, filters: Filters, context: typer.Context) -> str:
+    """What retries these failures: with the connection and the other filters of this command."""
+    given = {
+        "--status": Status.FAILED,
+        "--handler": cluster.handler,
+        "--error": cluster.literal or filters.error,
+        "--partition-key": filters.partition_key,
+        "--parent": filters.parent,
+        "--since": to_rfc3339(cluster.first_at or filters.since),
+        "--until": to_rfc3339(filters.until),
+        "--created-since": to_rfc3339(filters.created_since),
+        "--created-until": to_rfc3339(filters.created_until),
+    }
+    words = [word for flag, value in given.items() if value for word in (flag, value)]
+    return shlex.join([PROGRAM, "wf", "retry", *_connection(context), *words])
+
+
+def _connection(context: typer.Context) -> list[str]:
+    """The connection flags that were given, without what may be a secret."""
+    words: list[str] = []
+    for parameter in context.command.params:
+        name = str(parameter.name)
+        value = context.params.get(name)
+        if getattr(parameter, "rich_help_panel", "") != "Connection" or value is None or name in _SECRET:
+            continue
+        if not (name == "nats_url" and "@" in str(value)):
+            words += [parameter.opts[0], str(value)]
+    return words

@@ -1,0 +1,169 @@
+"""`durablectl wf tail`: every state change of many workflows, a line each, pushed by JetStream."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import stat
+import sys
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from durablectl.cli.boundary import asynchronous
+from durablectl.cli.completing import complete_from
+from durablectl.cli.durations import past
+from durablectl.cli.options import with_connection, with_output
+from durablectl.cli.output import Output, OutputFormat, is_decorated, note, print_json, show, stdout_console, warn
+from durablectl.errors import UsageError
+from durablectl.model.clock import SYSTEM_CLOCK
+from durablectl.model.status import Status
+from durablectl.settings import Settings
+
+if TYPE_CHECKING:
+    from durablectl.query import StateChange
+
+_DELETED = "deleted"
+_PANEL = "Filters"
+
+
+@asynchronous
+@with_connection
+@with_output
+async def tail(
+    from_revision: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", min=1, help="First what last changed at revision N or later: one past the last line's goes on."
+        ),
+    ] = None,
+    since: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="First what last changed since then: 10m (ago), 2026-11-22 or RFC 3339."),
+    ] = None,
+    limit: Annotated[int | None, typer.Option(metavar="N", min=1, help="End after so many lines.")] = None,
+    status: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="STATUS",
+            help="Only this status after the change, or 'deleted'; repeatable. 'active': all that have not ended.",
+            rich_help_panel=_PANEL,
+            autocompletion=complete_from([*Status, "active", _DELETED]),
+        ),
+    ] = None,
+    handler: Annotated[
+        list[str] | None,
+        typer.Option(metavar="HANDLER", help="Only this handler; repeatable.", rich_help_panel=_PANEL),
+    ] = None,
+    partition_key: Annotated[
+        str | None, typer.Option(metavar="KEY", help="Only this partition key.", rich_help_panel=_PANEL)
+    ] = None,
+    *,
+    settings: Settings,
+    output: Output,
+) -> None:
+    """Print every state change, a line each, until Ctrl-C.
+
+    Off a terminal: time, status, id, handler, step number, step, revision and error, with tabs between. With --json,
+    the object of `wf list` on a line, its "revision" included.
+
+    The server keeps one state a workflow: of several quick changes while the connection is lost, and with
+    --from-revision or --since, only the last one of each workflow is seen. No workflow is missed. Of a deleted one only
+    the id is left: with --handler or --partition-key its line comes only if a change of it was seen before. What the
+    retention removes has no line.
+
+    Example: durablectl wf tail --status failed --since 10m --json
+    """
+    from durablectl import query
+    from durablectl.storage.store import open_store
+
+    if partition_key == "":
+        raise UsageError("The --partition-key is empty.", hint="Leave it out to match everything.")
+    if from_revision is not None and since is not None:
+        raise UsageError("--from-revision and --since both say where to begin.", hint="Give one of them.")
+    filters = query.TailFilters.parse(status or (), handler or (), partition_key or "")
+    moment = 0 if since is None else past(since, "--since", SYSTEM_CLOCK.now())
+    tell = _printer(output)
+    left = limit
+    with _telling(), _ending_with_reader():
+        async with (
+            open_store(settings) as store,
+            query.tail(store, filters, from_revision=from_revision or 0, since=moment) as changes,
+        ):
+            if output.decorated and not output.is_json and is_decorated(sys.stderr):
+                note("Following every change; Ctrl-C ends it.")
+            async for change in changes:
+                tell(change)
+                if left is not None:
+                    left -= 1
+                    if not left:
+                        return
+
+
+def _printer(output: Output) -> Callable[[StateChange], None]:
+    if output.is_json:
+        return lambda change: print_json(change.to_json(), one_line=True)
+    if output.format is OutputFormat.NAME:
+        return lambda change: typer.echo(change.view.invocation_id)
+    from durablectl.cli.render.tail import Lines, tail_line
+
+    wide = output.format is OutputFormat.WIDE
+    if not output.decorated:
+        return lambda change: typer.echo(tail_line(change, wide=wide))
+    console, lines = stdout_console(), Lines()
+    return lambda change: show(console, lines.line(change, SYSTEM_CLOCK.now(), console.width, wide=wide))
+
+
+class _Warnings(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        warn(record.getMessage())
+
+
+@contextlib.contextmanager
+def _telling() -> Iterator[None]:
+    """What the layers below log, a lost connection above all, comes as warnings."""
+    logger, handler = logging.getLogger("durablectl"), _Warnings(logging.WARNING)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+
+
+@contextlib.contextmanager
+def _ending_with_reader() -> Iterator[None]:
+    """Where standard output is a pipe, raise BrokenPipeError when its reader goes, not only at the next line."""
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    descriptor = _pipe()
+    gone = False
+
+    def end() -> None:
+        nonlocal gone
+        gone = True
+        loop.remove_reader(descriptor)
+        if task is not None:
+            task.cancel()
+
+    if descriptor >= 0:
+        loop.add_reader(descriptor, end)
+    try:
+        yield
+    except asyncio.CancelledError:
+        if gone:
+            raise BrokenPipeError from None
+        raise
+    finally:
+        if descriptor >= 0:
+            loop.remove_reader(descriptor)
+
+
+def _pipe() -> int:
+    """The descriptor of standard output if that is a pipe, which tells its writer of errors alone; -1 otherwise."""
+    try:
+        descriptor = sys.stdout.fileno()
+        return descriptor if sys.platform == "linux" and stat.S_ISFIFO(os.fstat(descriptor).st_mode) else -1
+    except (OSError, ValueError):
+        return -1

@@ -1,0 +1,96 @@
+"""The findings of `durablectl doctor`."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+
+from durablectl.cli.render.signs import DONE, FAILED, Sign
+from durablectl.cli.render.table import separated
+from durablectl.cli.render.wording import count, one_line
+from durablectl.query import Severity
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from durablectl.control import Repaired
+    from durablectl.query import Check, Diagnosis
+
+_SIGNS = {Severity.OK: DONE, Severity.WARNING: Sign("!", "yellow"), Severity.ERROR: FAILED}
+_INDENT = 2
+_ARROW = "→ "
+_NARROWEST = 20
+
+
+def diagnosis_table(diagnosis: Diagnosis, repaired: Repaired | None, width: int) -> Text:
+    """For a terminal: a sign, the name and the sentence of each finding, wrapped, with what to do below it."""
+    lines: list[Text] = []
+    if repaired is not None:
+        lines += _paragraph(repair_sentence(repaired), "bold", width, 0)
+        lines.append(Text())
+    left = max(len(check.name) for check in diagnosis.checks) + _INDENT + _INDENT
+    for check in diagnosis.checks:
+        sign = _SIGNS[check.severity]
+        body = _paragraph(one_line(check.message), "", width, left)
+        for line in check.lines:
+            body += _paragraph(one_line(line), "dim", width, left + _INDENT)
+        if check.hint:
+            body += _paragraph(f"{_ARROW}{one_line(check.hint)}", "cyan", width, left)
+        head = Text.assemble(sign, " ", f"{check.name:<{left - _INDENT}}")
+        body[0] = head + body[0][left:]
+        lines += body
+    lines += [Text(), _summary(diagnosis.checks)]
+    return Text("\n").join(lines)
+
+
+def diagnosis_lines(diagnosis: Diagnosis, repaired: Repaired | None) -> str:
+    """For a pipe."""
+    checks = diagnosis.checks
+    rows = [
+        (check.severity.value, check.name, str(check.count), one_line(check.message), one_line(check.hint))
+        for check in checks
+    ]
+    if repaired is not None:
+        rows.insert(0, ("ok", "repair", str(repaired.changes), repair_sentence(repaired), ""))
+    titles = ("SEVERITY", "CHECK", "COUNT", "MESSAGE", "HINT")
+    return separated([(title, cells) for title, cells in zip(titles, zip(*rows, strict=True), strict=True)])
+
+
+def repair_sentence(repaired: Repaired) -> str:
+    """What was done, or would be."""
+    dry = repaired.is_dry_run
+    parts = []
+    if repaired.entered:
+        foreign = f" ({repaired.foreign:,} of other programs)" if repaired.foreign else ""
+        parts.append(f"{'enter' if dry else 'entered'} {count(repaired.entered, 'workflow')}{foreign}")
+    if repaired.removed:
+        entries = "1 wrong entry" if repaired.removed == 1 else f"{repaired.removed:,} wrong entries"
+        parts.append(f"{'remove' if dry else 'removed'} {entries}")
+    if repaired.handlers:
+        names = count(repaired.handlers, "handler name")
+        parts.append(f"{'store' if dry else 'stored'} {names}")
+    if not parts:
+        return "There is nothing to repair." if dry else "There was nothing to repair."
+    told = f"{', '.join(parts[:-1])} and {parts[-1]}" if len(parts) > 1 else parts[0]
+    return f"This would {told}; nothing was changed." if dry else f"{told[0].upper()}{told[1:]}."
+
+
+def _summary(checks: Sequence[Check]) -> Text:
+    errors, warnings = (
+        sum(check.severity == severity for check in checks) for severity in (Severity.ERROR, Severity.WARNING)
+    )
+    if not (errors or warnings):
+        return Text("All is well.", style="bold green")
+    parts = [count(errors, "error")] if errors else []
+    parts += [count(warnings, "warning")] if warnings else []
+    return Text(f"{' and '.join(parts)}.", style="bold red" if errors else "bold yellow")
+
+
+def _paragraph(text: str, style: str, width: int, indent: int) -> list[Text]:
+    """Lines no wider than the terminal, each behind so many blanks; a long word is left whole."""
+    room = max(_NARROWEST, width - indent)
+    following = " " * _INDENT if text.startswith(_ARROW) else ""
+    lines = textwrap.wrap(text, room, subsequent_indent=following, break_long_words=False, break_on_hyphens=False)
+    return [Text(" " * indent).append(line, style=style) for line in lines]

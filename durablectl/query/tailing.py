@@ -1,0 +1,171 @@
+"""Every state change of many workflows, from now on or from a moment or revision in the past; pushed, never polled."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from durablectl.errors import StorageError
+from durablectl.model.clock import to_datetime
+from durablectl.model.codec import decode_execution
+from durablectl.model.records import Execution
+from durablectl.model.schemas import Schemas
+from durablectl.query.building import payloads, workflow_view
+from durablectl.query.filters import Filters
+from durablectl.storage.feed import NEW, follow
+from durablectl.storage.provision import require_provisioned
+from durablectl.storage.requests import unanswered
+from durablectl.storage.schemas import load_schemas
+from durablectl.storage.states import UNREACHABLE
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Collection
+
+    from durablectl.query.views import WorkflowView
+    from durablectl.storage.feed import Change, Feed
+    from durablectl.storage.store import Store
+
+_log = logging.getLogger(__name__)
+
+DELETED = "deleted"
+"""Stands for the status of what has been deleted."""
+
+_REMEMBERED = 100_000
+_PAUSE_SECONDS = 0.5
+
+
+class StateChange(NamedTuple):
+    """What a workflow is after a change, without its journal, and when the server stored that (microseconds).
+
+    What was deleted has the status DELETED and its id; handler and partition key only if an earlier change was seen.
+    """
+
+    view: WorkflowView
+    moment: int
+
+    def to_json(self) -> dict[str, Any]:
+        """The object of the list, with ``handler`` null where it is not known any more."""
+        return {**self.view.to_json(), "handler": self.view.handler or None}
+
+
+@dataclass(frozen=True)
+class TailFilters:
+    """Which changes are told: those after which the status is one of ``statuses`` (DELETED among them; empty for all).
+
+    ``about`` chooses by handler and partition key. Make it with ``TailFilters.parse``.
+    """
+
+    statuses: frozenset[str] = frozenset()
+    about: Filters = field(default_factory=Filters)
+
+    @classmethod
+    def parse(
+        cls, statuses: Collection[str] = (), handlers: Collection[str] = (), partition_key: str = ""
+    ) -> TailFilters:
+        """As ``Filters.parse``, with DELETED as one more status."""
+        states = Filters.parse([status for status in statuses if status != DELETED]).statuses
+        about = Filters.parse((), handlers, partition_key=partition_key)
+        return cls(states | ({DELETED} & set(statuses)), about)
+
+    def has(self, status: str) -> bool:
+        return not self.statuses or status in self.statuses
+
+
+class _Tail:
+    """Makes changes of messages."""
+
+    def __init__(self, store: Store, filters: TailFilters) -> None:
+        self._store = store
+        self._filters = filters
+        self._seen: OrderedDict[str, tuple[str, str]] = OrderedDict()
+        self._types: set[str] = set()
+        self._schemas = Schemas()
+
+    async def changes(self, feed: Feed) -> AsyncIterator[StateChange]:
+        async for change in feed:
+            invocation_id = self._store.subjects.state_key(change.subject)
+            view = self._deleted(change, invocation_id) if change.deleted else await self._state(change, invocation_id)
+            if view is not None:
+                yield StateChange(view, change.moment)
+
+    def _deleted(self, change: Change, invocation_id: str) -> WorkflowView | None:
+        known = self._seen.pop(invocation_id, None)
+        if not self._filters.has(DELETED) or (known is None and self._filters.about != Filters()):
+            return None
+        handler, partition_key = known or ("", "")
+        gone = Execution(invocation_id, handler, status=DELETED, partition_key=partition_key, updated_at=change.moment)
+        return workflow_view(gone, change.sequence, self._schemas)
+
+    async def _state(self, change: Change, invocation_id: str) -> WorkflowView | None:
+        try:
+            execution = decode_execution(change.data, invocation_id)
+        except StorageError as error:
+            _log.warning("Left out: %s", error)
+            return None
+        if not self._filters.about.match(execution):
+            return None
+        self._remember(invocation_id, execution)
+        if not self._filters.has(execution.status):
+            return None
+        types = {payload.type_name for payload in payloads(execution, ())}
+        if not types <= self._types:
+            self._schemas = await self._load(self._types | types)
+            self._types |= types
+        return workflow_view(execution, change.sequence, self._schemas)
+
+    def _remember(self, invocation_id: str, execution: Execution) -> None:
+        self._seen[invocation_id] = (execution.handler, execution.partition_key)
+        self._seen.move_to_end(invocation_id)
+        if len(self._seen) > _REMEMBERED:
+            self._seen.popitem(last=False)
+
+    async def _load(self, types: set[str]) -> Schemas:
+        while True:
+            try:
+                return await load_schemas(self._store, types)
+            except UNREACHABLE:  # The feed outlives an outage, and so does this.
+                await asyncio.sleep(_PAUSE_SECONDS)
+
+
+@contextlib.asynccontextmanager
+async def tail(
+    store: Store, filters: TailFilters | None = None, *, from_revision: int = 0, since: int = 0
+) -> AsyncIterator[AsyncIterator[StateChange]]:
+    """The changes from now on, without end, in the order in which they were stored.
+
+    With ``from_revision`` first what has changed last at that revision or later, with ``since`` at that moment
+    (microseconds) or later by the server's clock; nothing is missed between that past and the present. One past the
+    ``revision`` of the last change goes on behind it; a revision that the server has not reached yet means now.
+
+    The server keeps one state a workflow. So of the past, and of what happens while the connection is lost, the last
+    change of each workflow is told, and not those before it. What its retention removes is not told. Of a workflow that
+    was deleted only the id is left: by handler or partition key it is chosen only if this has seen it before.
+    Raises NotProvisionedError.
+    """
+    await require_provisioned(store)
+    start = await _start(store, from_revision, since) if from_revision or since else NEW
+    async with follow(store, store.subjects.state_stream, [store.subjects.all_states], start) as feed:
+        yield _Tail(store, filters or TailFilters()).changes(feed)
+
+
+async def _start(store: Store, from_revision: int, since: int) -> int:
+    """The stream sequence to begin with."""
+    stream = store.subjects.state_stream
+    # Asked for first: what is stored between the two questions is behind it, and so not missed.
+    info = await store.requests.call(f"{store.api}.STREAM.INFO.{stream}")
+    behind_last = int(info["state"]["last_seq"]) + 1
+    if from_revision:
+        return min(from_revision, behind_last)
+    question = {"start_time": to_datetime(since).isoformat(), "batch": 1, "next_by_subj": store.subjects.all_states}
+    first, *_ = await store.requests.send_many(f"{store.api}.DIRECT.GET.{stream}", json.dumps(question).encode())
+    headers = first.headers or {}
+    if "Nats-Sequence" in headers:
+        return int(headers["Nats-Sequence"])
+    if headers.get("Status") == "404":
+        return behind_last
+    raise unanswered(first, stream)
