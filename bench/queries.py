@@ -50,10 +50,10 @@ class Known(NamedTuple):
 
 def fill(url: str, namespace: str, count: int, seconds: int, known: Path) -> None:
     """Publish ``count`` states and index entries with times over the last ``seconds``; leave a Known as JSON."""
-    asyncio.run(_fill(url, namespace, count, seconds, known))
+    known.write_text(json.dumps(asyncio.run(_fill(url, namespace, count, seconds))))
 
 
-async def _fill(url: str, namespace: str, count: int, seconds: int, known: Path) -> None:
+async def _fill(url: str, namespace: str, count: int, seconds: int) -> Known:
     from durablectl import query
     from durablectl.model.codec import encode_execution
     from durablectl.storage import handlers, index
@@ -74,7 +74,7 @@ async def _fill(url: str, namespace: str, count: int, seconds: int, known: Path)
         await _until_stored(opened, count)
         middle = query.Filters.parse(until=now - seconds * 1_000_000 // 2)
         page = await query.list_workflows(opened, middle, 1)
-        known.write_text(json.dumps([page.workflows[0].invocation_id, page.next_cursor]))
+        return Known(page.workflows[0].invocation_id, page.next_cursor)
 
 
 async def _until_stored(opened, number: int) -> None:

@@ -103,7 +103,7 @@ async def compare(
     expected = sorted((record for record in records if matches(record, asked)), key=lambda record: record.key)
     if not oldest_first:
         expected.reverse()
-    limit = random.choice((1, 7, 50, 1000)) if len(expected) < 200 else random.choice((70, 400, 1000))
+    limit = random.choice((1, 7, 50) if len(expected) < 30 else (40, 150, 1000))
     offset = random.choice((0, 1, 13, len(expected) // 2, len(expected)))
     told = f"{asked}, {limit=}, {offset=}, {oldest_first=}, {scan=}"
 

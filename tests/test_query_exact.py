@@ -16,7 +16,7 @@ from durablectl.storage.counting import messages
 from durablectl.storage.requests import Request
 from index_support import DAY, HANDLERS, HOUR, MINUTE, PARTITIONS, SPANS, Times, chance, random_entries
 from naive_queries import ENDED, STATUSES, anything, compare, every_record
-from support import processing, provisioned, start, until
+from support import processing, provisioned, until
 
 FOREIGN = "exotic"
 WORDS = ("declined", "CARD 3", "no such text")
@@ -327,25 +327,3 @@ async def test_workflows_are_listed_and_counted_as_reading_them_all_does(setting
 async def test_the_children_of_a_workflow_that_is_gone_cannot_be_asked_for(store):
     with pytest.raises(NotFoundError):
         await query.list_workflows(store, query.Filters.parse(parent="gone"))
-
-
-async def test_processors_show_what_runs_without_a_step_that_lasts(settings, store):
-    """It has run for longer than 20 ms, although none of its steps has."""
-
-    async def nothing():
-        await asyncio.sleep(0.002)
-
-    @workflow
-    async def hurrying(ctx):
-        for _ in range(500):
-            await ctx.step(nothing)
-
-    async with processing(settings, hurrying):
-        invocation_id = await start(store, hurrying)
-
-        async def listed() -> bool:
-            page = await query.list_workflows(store, query.Filters.parse(["running"]))
-            assert (await query.get_workflow(store, invocation_id)).status in {"pending", "running"}
-            return [view.invocation_id for view in page.workflows] == [invocation_id]
-
-        await until(listed, timeout=5)

@@ -278,10 +278,6 @@ def _awakeable(message: pb.AwakeableState) -> Awakeable:
     return Awakeable(**_PLAIN_AWAKEABLE.of(message), result=Payload(message.result, message.result_type))
 
 
-def _index_time(message: pb.IndexTime) -> IndexTime:
-    return IndexTime(message.status, message.at)
-
-
 def _signal(message: pb.Signal) -> Signal:
     return Signal(message.name, Payload(message.data, message.type), message.sent_at, message.number)
 
@@ -295,7 +291,7 @@ _ABSENT = {"handler": "", "status": "", "current_step": 0}
 
 _DECODERS: dict[str, Callable[[Any], Any]] = {
     "journal": _entry,
-    "left_behind": _index_time,
+    "left_behind": lambda message: IndexTime(message.status, message.at),
     "waits": _waiting,
     "signals": _signal,
     "history": _dropped,

@@ -151,12 +151,9 @@ def horizon() -> int:
 
 
 async def first_day(store: Store) -> int:
-    """The start of the day of that entry which was stored first, as seconds; of today when there is none.
-
-    At least OLDEST.
-    """
+    """The start of the day of that entry which was stored first, as seconds; of today when there is none."""
     second = _second_of(store, await first_message(store, store.subjects.index_stream))
-    return max(second // DAY * DAY, OLDEST)
+    return second // DAY * DAY
 
 
 async def latest(store: Store) -> int:
@@ -165,8 +162,11 @@ async def latest(store: Store) -> int:
 
 
 def _second_of(store: Store, message: Place | None) -> int:
-    entries = [] if message is None else _entries(store, [message.subject])
-    return (entries[0].moment if entries else SYSTEM_CLOCK.now()) // MICROSECONDS
+    """At least OLDEST; that of the entry, or else when it was stored."""
+    if message is None:
+        return SYSTEM_CLOCK.now() // MICROSECONDS
+    moments = [entry.moment for entry in _entries(store, [message.subject])]
+    return next((m for m in moments if m >= OLDEST * MICROSECONDS), message.moment) // MICROSECONDS
 
 
 def time_of(level: int, start: int) -> str:

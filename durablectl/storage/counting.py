@@ -60,10 +60,11 @@ async def count_much(store: Store, stream: str, filter_subjects: Sequence[str]) 
 
 
 class Place(NamedTuple):
-    """A message of a stream."""
+    """A message of a stream, and when it was stored (microseconds)."""
 
     sequence: int
     subject: str
+    moment: int
 
 
 async def first_message(store: Store, stream: str) -> Place | None:
@@ -80,7 +81,7 @@ async def _message(store: Store, stream: str, query: bytes) -> Place | None:
     reply = await store.requests.send(f"{store.api}.DIRECT.GET.{stream}", query)
     headers = reply.headers or {}
     if "Nats-Subject" in headers:
-        return Place(int(headers["Nats-Sequence"]), headers["Nats-Subject"])
+        return Place(int(headers["Nats-Sequence"]), headers["Nats-Subject"], moment_of(headers["Nats-Time-Stamp"]))
     if headers.get("Status") == "404":
         return None
     raise unanswered(reply, stream)
