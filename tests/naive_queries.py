@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from durablectl import query
 from durablectl.model.codec import decode_execution
 from durablectl.storage import states
-from index_support import HOUR, MINUTE
+from index_support import HANDLERS, HOUR, MINUTE
 from support import subjects_of
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 ENDED = {"completed", "failed", "cancelled"}
 STATUSES = ENDED | {"pending", "running", "suspended", "paused"}
+WORDS = ("declined", "CARD 3", "no such text")
 
 
 @dataclass(frozen=True)
@@ -149,3 +150,23 @@ async def compare_stats(store: Store, expected: list[Record], asked: dict, told:
         now = query.stats.SYSTEM_CLOCK.now()
         recent = sum(record.status == "completed" and record.entered >= now - HOUR for record in expected)
         assert stats.completed_per_minute == recent / (HOUR / MINUTE), told
+
+
+def random_filters(random, times, ids=()) -> dict:
+    """What may be asked; each only now and then."""
+    asked = anything()
+    if random.random() < 0.5:
+        asked["statuses"] = random.sample([*sorted(STATUSES)], random.choice((1, 1, 2, 4, 7)))
+    if random.random() < 0.3:
+        asked["handlers"] = random.sample([*HANDLERS, "unknown"], random.choice((1, 1, 2)))
+    if random.random() < 0.2:
+        asked["partition_key"] = random.choice(("p1", "p2", "p3"))
+    if random.random() < 0.5:
+        asked["since"], asked["until"] = times.bounds()
+    if random.random() < 0.15:
+        asked["created_since"], asked["created_until"] = times.bounds()
+    if random.random() < 0.15:
+        asked["error"] = random.choice(WORDS)
+    if ids and random.random() < 0.15:
+        asked["parent"] = random.choice(ids)
+    return asked

@@ -1,154 +1,240 @@
-"""How to ask about workflows from Python: `python -m durablectl.demo.query`.
+"""What the SDK can ask, on workflows of the sample app: ``python -m durablectl.demo.query``. Read ``tour`` first.
 
-It starts a nats-server of its own, runs the sample workflows, and asks about them with ``durablectl.Client``. Each
-question stands beside the command line that asks the same, and the request of the HTTP API.
+It starts a nats-server, services and a processor, and leaves nothing behind. With NATS_URL set it uses that server, in
+a namespace of its own that it removes at the end.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import logging
+import os
+import secrets
+import shlex
 import sys
 import tempfile
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlencode
 
-from durablectl.client import Client
+from durablectl import Client, DurableError, NotFoundError, WorkflowFailedError
+from durablectl.demo.services import HelloService
+from durablectl.demo.workflows import async_workflow, flaky_workflow, greet_many, hello_workflow
 from durablectl.embedded import EmbeddedServer
 from durablectl.engine.app import App
 from durablectl.engine.hosting import hosted
 from durablectl.engine.processor import Processor, ProcessorOptions
-from durablectl.errors import DurableError, WorkflowFailedError
-from durablectl.settings import Settings
+from durablectl.settings import Settings, resolve
+from durablectl.storage.provision import stream_configurations
 from durablectl.storage.store import open_store
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable
+    from collections.abc import AsyncIterator, Sequence
 
-    from durablectl.query import WorkflowView
+    from durablectl.query import WorkflowPage
 
-_NAMES = ("Ada", "Grace", "Alan", "Edsger", "Barbara", "Donald")
-_PAGE = 3
-_TIMEOUT_SECONDS = 30.0
+API = "http://127.0.0.1:8080/api/workflows"
+_LIMIT_SECONDS = 30.0
+_INTERRUPTED = 130
 
 
-async def ask(client: Client) -> None:
-    """Run sample workflows, and print what the queries say about them."""
-    ids = [await client.start("hello_workflow", name, id=name.lower()) for name in _NAMES]
-    await client.start("greet_many", list(_NAMES), id="greetings", partition_key="team-7")
-    await client.start("flaky_workflow", "flaky", id="unlucky")
-    await client.start("slow_workflow", "report", id="report", delay=3600)
-    for invocation_id in [*ids, "greetings", "unlucky"]:
-        with contextlib.suppress(WorkflowFailedError):
-            await client.result(invocation_id, timeout=_TIMEOUT_SECONDS)
+async def tour(client: Client) -> None:
+    """Start workflows, and ask in every way there is."""
+    await _start(client)
+    await _get(client)
+    await _list(client)
+    await _page(client)
+    await _count(client)
 
-    _question("One workflow, with its journal", "wf get ada", "/api/workflows/ada")
-    view = await client.get_workflow("ada")
-    print(f"{view.invocation_id}: {view.handler}, {view.status}, output {view.output!r}")
-    for step in view.journal or ():
-        print(f"  step {step.step_number} {step.step_type}: {step.request} -> {step.response}")
 
-    _question("The newest, and how many there are", "wf list --limit 5", "/api/workflows?limit=5")
-    page = await client.list_workflows(limit=5)
-    _rows(page.workflows)
-    print(f"{len(page.workflows)} of {page.total}")
-
-    _question("Those that failed, and why", "wf list --status failed", "/api/workflows?status=failed")
-    for view in (await client.list_workflows(status="failed")).workflows:
-        print(f"{view.invocation_id}: {view.error}")
-
-    _question("Those that have not ended", "wf list --status active", "/api/workflows/active")
-    _rows((await client.list_workflows(status="active")).workflows)
-
-    _question(
-        "By handler and time of the last change",
-        "wf list --handler hello_workflow --since 1h",
-        "/api/workflows?handler=hello_workflow&since=1h",
+async def _start(client: Client) -> None:
+    _title("Start workflows, like this one, and wait for them")
+    _equal(
+        'await client.start("hello_workflow", "Ada")',
+        ["start", "hello_workflow", "--input", '"Ada"'],
+        f'-X POST {API}/hello_workflow/invoke --json \'{{"input": "Ada"}}\'',
     )
-    found = await client.list_workflows(handler="hello_workflow", since=timedelta(hours=1))
-    print(f"{found.total} in the last hour")
+    started = [await client.start(hello_workflow, name, id=f"hello-{name.lower()}") for name in ("Ada", "Grace")]
+    started.append(await client.start(async_workflow, "user-001", id="user-1", partition_key="user-001"))
+    started.append(await client.start(greet_many, ["Ada", "Grace"], id="team"))
+    started.append(await client.start(flaky_workflow, "flaky", id="order"))
+    for invocation_id in started:
+        try:
+            _row(invocation_id, json.dumps(await client.result(invocation_id, timeout=_LIMIT_SECONDS)))
+        except WorkflowFailedError as error:
+            _row(invocation_id, error.message)
+    _row(await client.start(hello_workflow, "Barbara", id="later", delay=timedelta(hours=1)), "starts in an hour")
 
-    _question("By partition key", "wf list --partition-key team-7", "/api/workflows?partition_key=team-7")
-    _rows((await client.list_workflows(partition_key="team-7")).workflows)
 
-    await _page_through(client)
+async def _get(client: Client) -> None:
+    _title("Get one, with its steps")
+    _equal('await client.get_workflow("user-1")', ["get", "user-1"], f"{API}/user-1")
+    workflow = await client.get_workflow("user-1")
+    _row(workflow.invocation_id, workflow.handler, workflow.status)
+    for step in workflow.journal or ():
+        _row(f"step {step.step_number}", step.step_type, f"{json.dumps(step.request)} -> {json.dumps(step.response)}")
 
-    _question("Only how many", "wf list --status completed --count", "/api/workflows?status=completed&limit=1")
-    print(await client.count_workflows(status="completed"))
+    _title("Of a long journal, only the last step")
+    _equal('await client.get_workflow("user-1", steps=(-1, None))', ["get", "user-1", "--steps", "-1:"])
+    workflow = await client.get_workflow("user-1", steps=(-1, None))
+    for step in workflow.journal or ():
+        _row(f"step {step.step_number}", step.step_type, f"one of {workflow.journal_length} steps")
 
-    _question("Counts of all kinds", "wf stats", "/api/workflows/stats")
+
+async def _list(client: Client) -> None:
+    _title("List all, those first whose status changed last")
+    _equal("await client.list_workflows()", ["list"], API)
+    _rows(await client.list_workflows())
+
+    _title("Those that failed or were cancelled")
+    _listing('status=["failed", "cancelled"]', status=["failed", "cancelled"])
+    _rows(await client.list_workflows(status=["failed", "cancelled"]))
+
+    _title("Those that have not ended")
+    _listing('status="active"', f"{API}/active", status=["active"])
+    _rows(await client.list_workflows(status="active"))
+
+    _title("Those of a handler that changed in the last five minutes")
+    _listing('handler="hello_workflow", since=timedelta(minutes=5)', handler=["hello_workflow"], since=["5m"])
+    _rows(await client.list_workflows(handler="hello_workflow", since=timedelta(minutes=5)))
+
+    _title("Those with a partition key")
+    _listing('partition_key="user-001"', partition_key=["user-001"])
+    _rows(await client.list_workflows(partition_key="user-001"))
+
+
+async def _page(client: Client) -> None:
+    _title("A page, and the next one behind its cursor")
+    _listing("limit=4", limit=["4"])
+    page = await client.list_workflows(limit=4)
+    _rows(page)
+    _listing("limit=4, cursor=page.next_cursor", limit=["4"], cursor=[page.next_cursor])
+    _rows(await client.list_workflows(limit=4, cursor=page.next_cursor))
+
+
+async def _count(client: Client) -> None:
+    _title("Count those that have completed")
+    address = _address(status=["completed"], limit=["1"])
+    _equal(
+        'await client.count_workflows(status="completed")',
+        ["list", "--status", "completed", "--count"],
+        f"{address} | jq .total",
+    )
+    _row(str(await client.count_workflows(status="completed")))
+
+    _title("Statistics")
+    _equal("await client.get_workflow_stats()", ["stats"], f"{API}/stats")
     stats = await client.get_workflow_stats()
-    for what, counts in (("by status", stats.by_status), ("by handler", stats.by_handler)):
-        print(f"{what}: {', '.join(f'{number} {name}' for name, number in counts.items())}")
-    print(f"total: {stats.total}")
+    _row("all", str(stats.total))
+    for status, number in stats.by_status.items():
+        _row(status, str(number))
+    for handler, statuses in stats.statuses_of.items():
+        _row(handler, ", ".join(f"{number} {status}" for status, number in statuses.items()))
 
 
-async def _page_through(client: Client) -> None:
-    """Page by page: what does not change meanwhile comes once, whatever the rest does."""
-    _question(
-        f"All, {_PAGE} at a time",
-        f"wf list --limit {_PAGE}",
-        f"/api/workflows?limit={_PAGE}",
-        note="then again with --cursor, and the next_cursor of the answer",
-    )
-    cursor, pages = "", 0
-    while True:
-        page = await client.list_workflows(limit=_PAGE, cursor=cursor)
-        pages += 1
-        print(f"page {pages}: {', '.join(view.invocation_id for view in page.workflows)}")
-        cursor = page.next_cursor
-        if not cursor:
-            return
+def _listing(arguments: str, address: str = "", **filters: Sequence[str]) -> None:
+    flags = [word for name, values in filters.items() for each in values for word in (_flag(name), each)]
+    _equal(f"await client.list_workflows({arguments})", ["list", *flags], address or _address(**filters))
 
 
-def _question(what: str, command: str, path: str, note: str = "") -> None:
-    print(f"\n# {what}\n$ durablectl {command}\n$ curl '127.0.0.1:8080{path}'   # the HTTP API")
-    if note:
-        print(f"# {note}")
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
-def _rows(views: Iterable[WorkflowView]) -> None:
-    for view in views:
-        print(f"{view.invocation_id:<10} {view.handler:<16} {view.status}")
+def _address(**parameters: Sequence[str]) -> str:
+    return f"'{API}?{urlencode(parameters, doseq=True)}'"
+
+
+def _equal(python: str, command: Sequence[str], http: str = "") -> None:
+    """The call, and what asks the same: a line of the CLI, and one of curl where the HTTP API can ask it."""
+    _say(f"  Python    {python}")
+    _say(f"  CLI       durablectl wf {shlex.join(command)}")
+    if http:
+        _say(f"  HTTP API  curl -s {http}")
+
+
+def _rows(page: WorkflowPage) -> None:
+    for view in page.workflows:
+        end = json.dumps(view.output) if view.status == "completed" else view.error
+        _row(view.invocation_id, view.handler, view.status, end)
+    _row(f"{len(page.workflows)} of {page.total}")
+
+
+def _row(*cells: str) -> None:
+    widths = (15, 21, 9)
+    padded = [f"{cell:{width}} " for cell, width in zip(cells[:-1], widths, strict=False)]
+    _say(f"    {''.join(padded)}{cells[-1]}".rstrip())
+
+
+def _title(text: str) -> None:
+    _say(f"\n{text}")
+
+
+def _say(line: str) -> None:
+    try:
+        sys.stdout.write(f"{line}\n")
+        sys.stdout.flush()
+    except BrokenPipeError:  # nobody reads on: what was started is still removed
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @contextlib.asynccontextmanager
-async def processing(settings: Settings) -> AsyncIterator[None]:
-    """The sample app, services and workflows, in this process."""
-    from durablectl.demo import services, workflows
+async def _stack() -> AsyncIterator[Settings]:
+    """By which a client finds the server; services and a processor work there."""
+    if os.environ.get("NATS_URL"):
+        async with _working(replace(resolve({}), namespace=f"demo-{secrets.token_hex(3)}")) as settings:
+            yield settings
+        return
+    directory = tempfile.TemporaryDirectory(prefix="durablectl-demo-", ignore_cleanup_errors=True)
+    with directory as path, EmbeddedServer(Path(path)) as server:
+        async with _working(Settings(url=server.url, namespace="demo")) as settings:
+            yield settings
 
+
+@contextlib.asynccontextmanager
+async def _working(settings: Settings) -> AsyncIterator[Settings]:
     app = App()
-    app.add([*vars(services).values(), *vars(workflows).values()])
+    app.add([HelloService, hello_workflow, async_workflow, greet_many, flaky_workflow])
     stop, ready = asyncio.Event(), asyncio.Event()
-    async with (
-        open_store(settings) as store,
-        hosted(store, app.services.values(), grace=1),
-        asyncio.TaskGroup() as tasks,
-    ):
-        tasks.create_task(Processor(store, app, ProcessorOptions(grace=1)).run(stop, ready))
-        await ready.wait()
+    async with open_store(settings) as store, hosted(store, app.services.values()):
+        processor = asyncio.create_task(Processor(store, app, ProcessorOptions(grace=0.2)).run(stop, ready))
+        waiting = asyncio.create_task(ready.wait())
         try:
-            yield
+            await asyncio.wait([processor, waiting], return_when=asyncio.FIRST_COMPLETED)
+            if processor.done():
+                processor.result()
+            yield settings
         finally:
+            waiting.cancel()
             stop.set()
+            await asyncio.wait([processor])
+            for stream in stream_configurations(store.subjects):
+                with contextlib.suppress(NotFoundError):
+                    await store.requests.call(f"{store.api}.STREAM.DELETE.{stream['name']}")
 
 
-async def main() -> None:
-    """Raises ConfigurationError where no nats-server can be started."""
-    # What fails here is meant to, and told below.
-    logging.getLogger("durablectl").addHandler(logging.NullHandler())
-    with (
-        tempfile.TemporaryDirectory(prefix="durablectl-query-") as directory,
-        EmbeddedServer(Path(directory)) as server,
-    ):
-        async with processing(Settings(url=server.url)), Client(url=server.url, namespace="") as client:
-            await ask(client)
+async def _run() -> None:
+    async with _stack() as settings, Client(url=settings.url, namespace=settings.namespace) as client:
+        _say(f"On {settings.display_url}, in the namespace {settings.namespace}, which is gone at the end.")
+        await tour(client)
+
+
+def main() -> int:
+    """The exit code: that of the error, 0 without one."""
+    logging.getLogger("durablectl").addHandler(logging.NullHandler())  # what is logged is shown by the tour
+    try:
+        asyncio.run(_run())
+    except DurableError as error:
+        sys.stderr.write(f"Error: {error.message}\n{error.hint}\n")
+        return error.exit_code
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    return 0
 
 
 if __name__ == "__main__":
-    try:
-        asyncio.run(main())
-    except DurableError as error:
-        sys.exit(f"{error.message} {error.hint}".strip())
+    sys.exit(main())
