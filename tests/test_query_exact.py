@@ -75,7 +75,7 @@ async def test_records_of_any_time_are_listed_and_counted_as_reading_them_all_do
     times = Times(random, span)
     entered = await write_indexed(store, random_records(random, times, number))
     records = await every_record(store, entered)
-    for _ in range(12 if span else 4):
+    for _ in range(6 if span else 3):
         await compare(store, records, random_filters(random, times), random)
         await compare(store, records, random_filters(random, times), random, scan=True)
 
@@ -89,7 +89,7 @@ async def test_entries_without_a_time_are_listed_last(store):
     await write(store, records)
     await store.requests.exchange([request for each in records for request in index.addition(store, each)])
     records = await every_record(store, {record.invocation_id: 0 for record in records})
-    for _ in range(15):
+    for _ in range(8):
         await compare(store, records, random_filters(random, times), random)
 
 
@@ -114,7 +114,7 @@ async def test_entries_that_their_state_disowns_are_never_shown(store, number):
             wrong.append(store.subjects.index(group, times.pick(), *names, f"gone-{record.invocation_id}"))
     await store.requests.exchange([Request(subject) for subject in wrong])
     records = await every_record(store, entered)
-    for _ in range(15):
+    for _ in range(8):
         await compare(store, records, random_filters(random, times), random, is_exact=False)
 
 
@@ -145,7 +145,7 @@ async def test_records_without_an_entry_are_found_in_a_small_store(store, number
     async for change in messages(store, store.subjects.state_stream, store.subjects.all_states):
         stored_at[store.subjects.state_key(change.subject)] = change.moment
     records = await every_record(store, stored_at)
-    for _ in range(15):
+    for _ in range(8):
         await compare(store, records, random_filters(random, times), random)
         await compare(store, records, random_filters(random, times), random, scan=True)
 

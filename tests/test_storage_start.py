@@ -71,6 +71,12 @@ async def test_the_first_start_on_an_empty_server_makes_the_streams(settings):
         assert await commands_left(store) == 1
 
 
+async def test_the_handler_of_the_first_start_on_an_empty_server_is_known(settings):
+    async with open_store(settings) as store:
+        await start(store, "first")
+        assert (await query.get_stats(store)).by_handler == {"first": 1}
+
+
 async def test_a_message_as_input_is_readable(store):
     invocation_id = await start(store, "greet", HelloRequest(name="Ada"))
     assert (await query.get_workflow(store, invocation_id)).input == {"name": "Ada"}

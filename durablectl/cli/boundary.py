@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import IO, Any, ParamSpec, TypeVar, overload
 
 import typer
-from typer.core import TyperGroup
 
+from durablectl.cli.lazy import Group
 from durablectl.cli.output import is_coloured, is_decorated, report, stderr_is_json, wants_json
 from durablectl.cli.render.signs import ERROR_HANDLER
 from durablectl.errors import DurableError, UsageError
@@ -32,7 +32,7 @@ _PARSING: type[BaseException] = typer.BadParameter.__mro__[2]
 """What Typer raises for a command line that does not parse; it has a public name only since Typer 0.28."""
 
 
-class BoundaryGroup(TyperGroup):
+class BoundaryGroup(Group):
     """The root of the command tree: ``typer.Typer(cls=BoundaryGroup)``.
 
     A command's returned int becomes the exit code. Every error, of parsing too, goes through ``exit_code``. Off a
@@ -61,7 +61,7 @@ class BoundaryGroup(TyperGroup):
             return run()
         _prepare_streams()
         if not (is_decorated(sys.stdout) or is_coloured(sys.stdout)):
-            _plain_help(self)
+            self.rich_markup_mode = None
         json = stderr_is_json.set(wants_json(sys.argv[1:] if args is None else args))
         try:
             result = run()
@@ -166,12 +166,6 @@ def _prepare_streams() -> None:
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
             reconfigure(errors=ERROR_HANDLER)
-
-
-def _plain_help(command: Any) -> None:
-    command.rich_markup_mode = None
-    for child in getattr(command, "commands", {}).values():
-        _plain_help(child)
 
 
 @overload

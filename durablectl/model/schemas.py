@@ -1,12 +1,13 @@
-"""Protobuf message types kept beside the data, so that any reader can show a stored message as JSON."""
+"""Protobuf message types kept beside the data, so that any reader can show a stored message as JSON.
+
+What a list without such messages does not need of protobuf is imported late.
+"""
 
 from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any
 
-from google.protobuf import descriptor_pb2, descriptor_pool, json_format, message_factory, unknown_fields
-from google.protobuf.empty_pb2 import Empty
 from google.protobuf.message import DecodeError
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ _DEEPEST = 16
 
 def describe(message_type: type[Any]) -> bytes:
     """The FileDescriptorSet of a message class, dependencies first: what Schemas.add takes."""
+    from google.protobuf import descriptor_pb2
+
     files: dict[str, FileDescriptor] = {}
 
     def visit(file: FileDescriptor) -> None:
@@ -43,6 +46,8 @@ class Schemas:
 
     def add(self, type_name: str, descriptor_set: bytes) -> None:
         """Learn a type; a description that cannot be read leaves the type unknown."""
+        from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+
         pool = descriptor_pool.DescriptorPool()
         try:
             for file in descriptor_pb2.FileDescriptorSet.FromString(descriptor_set).file:
@@ -63,6 +68,8 @@ class Schemas:
             return None
         cls = self._classes.get(type_name)
         if cls is not None:
+            from google.protobuf import json_format
+
             try:
                 shown = json_format.MessageToDict(cls.FromString(data), always_print_fields_with_no_presence=True)
                 return _checked(shown)
@@ -100,6 +107,9 @@ def _guess(data: bytes, depth: int = 0) -> Any:
 
 def _by_field_number(data: bytes, depth: int = 0) -> dict[str, Any] | None:
     """None for what is not a protobuf message, and for what nests too deep to be worth showing so."""
+    from google.protobuf import unknown_fields
+    from google.protobuf.empty_pb2 import Empty
+
     message = Empty()
     if depth > _DEEPEST:
         return None

@@ -1,25 +1,61 @@
-"""Reading workflows: one small API for the CLI, the SDK and HTTP. Nothing here writes."""
+"""Reading workflows: one small API for the CLI, the SDK and HTTP. Nothing here writes.
 
-from durablectl.query.checks import Check, Severity
-from durablectl.query.diagnosing import Diagnosis, diagnose
-from durablectl.query.failures import ErrorCluster, ErrorsView, FailedStep, Failure, get_errors
-from durablectl.query.filters import Filters
-from durablectl.query.listing import count_workflows, list_workflows
-from durablectl.query.processors import live_processors
-from durablectl.query.selecting import Selected, list_pages, select, select_ids
-from durablectl.query.single import get_workflow
-from durablectl.query.stats import get_stats
-from durablectl.query.tailing import DELETED, StateChange, TailFilters, tail
-from durablectl.query.views import (
-    DroppedView,
-    ProcessorView,
-    StatsView,
-    StepView,
-    WaitingView,
-    WorkflowPage,
-    WorkflowView,
-)
-from durablectl.query.watching import watch_all, watch_workflow
+Names are loaded when first used: a command needs few of the modules.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from durablectl.query.checks import Check, Severity
+    from durablectl.query.diagnosing import Diagnosis, diagnose
+    from durablectl.query.failures import ErrorCluster, ErrorsView, FailedStep, Failure, get_errors
+    from durablectl.query.filters import Filters
+    from durablectl.query.listing import count_workflows, list_workflows
+    from durablectl.query.processors import live_processors
+    from durablectl.query.selecting import Selected, list_pages, select, select_ids
+    from durablectl.query.single import get_workflow
+    from durablectl.query.stats import get_stats
+    from durablectl.query.tailing import DELETED, StateChange, TailFilters, tail
+    from durablectl.query.views import (
+        DroppedView,
+        ProcessorView,
+        StatsView,
+        StepView,
+        WaitingView,
+        WorkflowPage,
+        WorkflowView,
+    )
+    from durablectl.query.watching import watch_all, watch_workflow
+
+_HOME = {
+    name: module
+    for module, names in {
+        "checks": ("Check", "Severity"),
+        "diagnosing": ("Diagnosis", "diagnose"),
+        "failures": ("ErrorCluster", "ErrorsView", "FailedStep", "Failure", "get_errors"),
+        "filters": ("Filters",),
+        "listing": ("count_workflows", "list_workflows"),
+        "processors": ("live_processors",),
+        "selecting": ("Selected", "list_pages", "select", "select_ids"),
+        "single": ("get_workflow",),
+        "stats": ("get_stats",),
+        "tailing": ("DELETED", "StateChange", "TailFilters", "tail"),
+        "views": (
+            "DroppedView",
+            "ProcessorView",
+            "StatsView",
+            "StepView",
+            "WaitingView",
+            "WorkflowPage",
+            "WorkflowView",
+        ),
+        "watching": ("watch_all", "watch_workflow"),
+    }.items()
+    for name in names
+}
 
 __all__ = [
     "DELETED",
@@ -55,3 +91,14 @@ __all__ = [
     "watch_all",
     "watch_workflow",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOME.get(name)
+    if home is None:
+        raise AttributeError(f"module 'durablectl.query' has no attribute {name!r}")
+    return getattr(import_module(f"durablectl.query.{home}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOME])

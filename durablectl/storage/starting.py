@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from durablectl.errors import AlreadyExistsError, PayloadTooLargeError
+from durablectl.errors import AlreadyExistsError, DurableError, PayloadTooLargeError
 from durablectl.model.codec import encode_command
 from durablectl.model.records import NO_PAYLOAD, Command, Payload, Waiting, pending
 from durablectl.storage import commands, index, states
@@ -51,7 +51,11 @@ async def start_command(store: Store, command: Command) -> None:
             hint="Store the data elsewhere and pass a reference, or raise max_payload in the server's configuration.",
         )
     publication = _publication(store, command, command.invocation_id)
-    *_, ack = await store.requests.exchange([*index.addition(store, execution), publication])
+    try:
+        *_, ack = await store.requests.exchange([*index.addition(store, execution), publication])
+    except DurableError:
+        store.known_handlers.discard(command.handler)  # its entry may not be stored
+        raise
     if ack.get("duplicate") and await _was_deleted(store, command.invocation_id, ack["seq"]):
         # The server remembers the id for two minutes, whatever became of the workflow.
         (ack,) = await store.requests.exchange([_publication(store, command, f"again-{command.start_token}")])
