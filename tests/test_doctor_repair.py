@@ -19,7 +19,6 @@ from doctoring import (
     record,
 )
 from durablectl import control, query, workflow
-from durablectl.control import repairing
 from durablectl.model.status import Status
 from durablectl.storage import handlers, index, states
 from durablectl.storage.auditing import audit, confirm
@@ -67,22 +66,22 @@ async def test_twenty_thousand_records_are_repaired_in_batches(store):
     assert stats.by_handler == dict(Counter(each.handler for each in records))
 
 
-def meanwhile(monkeypatch, act, *, before: bool) -> None:
+def meanwhile(store, monkeypatch, act, *, before: bool) -> None:
     """``act`` beside the first write of a repair, right before or after it."""
-    write = repairing.exchange
+    write = store.requests.exchange
     calls = 0
 
-    async def exchange(store, requests):
+    async def exchange(requests):
         nonlocal calls
         calls += 1
         if before and calls == 1:
             await act()
-        answers = await write(store, requests)
+        answers = await write(requests)
         if not before and calls == 1:
             await act()
         return answers
 
-    monkeypatch.setattr(repairing, "exchange", exchange)
+    monkeypatch.setattr(store.requests, "exchange", exchange)
 
 
 async def test_what_is_entered_too_late_is_taken_back(store, monkeypatch):
@@ -95,7 +94,7 @@ async def test_what_is_entered_too_late_is_taken_back(store, monkeypatch):
         assert await states.replace(store, execution, revision)
         await index.settle(store, execution)
 
-    meanwhile(monkeypatch, move_on, before=True)
+    meanwhile(store, monkeypatch, move_on, before=True)
     assert (await control.repair(store)).changes == 0
     assert await entries(store) == [store.subjects.index("cancelled", NOW + 5 * MINUTE, "pay", "", "w1")]
 
@@ -109,7 +108,7 @@ async def test_an_entry_whose_state_comes_while_it_is_removed_stands_in_the_end(
     async def store_state():
         await put(store, record(1), entered=False)
 
-    meanwhile(monkeypatch, store_state, before=before)
+    meanwhile(store, monkeypatch, store_state, before=before)
     await control.repair(store)
     assert await entries(store) == [entry(store, record(1)), entry(store, record(2))]
 

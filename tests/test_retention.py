@@ -6,7 +6,9 @@ import pytest
 
 from durablectl import TerminalError, control, query, workflow
 from durablectl.errors import NotFoundError
-from durablectl.model.clock import MICROSECONDS
+from durablectl.model.clock import MICROSECONDS, SYSTEM_CLOCK
+from durablectl.storage import states
+from durablectl.storage.wake import wake
 from support import ended, index_of, journal_subjects, processing, provisioned, reaches, result, start, until
 
 
@@ -94,8 +96,6 @@ async def test_a_retry_undoes_the_expiry_of_record_and_journal(settings, store):
 
 
 def passed(moment: int) -> bool:
-    from durablectl.model.clock import SYSTEM_CLOCK
-
     return moment < SYSTEM_CLOCK.now()
 
 
@@ -109,6 +109,18 @@ async def test_what_an_operator_cancelled_expires_too(settings, store, how):
             invocation_id = await start(store, sleeper)
             await reaches(store, invocation_id, "suspended")
             await control.cancel(store, invocation_id, now=how == "now")
+        await until(lambda: is_gone(store, invocation_id))
+
+
+async def test_an_index_entry_that_was_not_given_its_time_gets_it_when_someone_looks(settings, store):
+    """A processor dies after the write of the record that will expire, before that of its index entry."""
+    invocation_id = await start(store, sleeper)
+    await control.cancel(store, invocation_id)
+    execution, revision = await states.load(store, invocation_id)
+    execution.expires_at = SYSTEM_CLOCK.now() + 2 * MICROSECONDS
+    await states.replace(store, execution, revision)
+    await store.requests.exchange([wake(store, execution)])
+    async with processing(settings, sleeper, retention=2):
         await until(lambda: is_gone(store, invocation_id))
 
 

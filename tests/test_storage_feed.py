@@ -12,8 +12,8 @@ from durablectl.model.codec import decode_execution
 from durablectl.model.records import Execution
 from durablectl.settings import Settings
 from durablectl.storage import states
-from durablectl.storage.feed import LAST, NEW, follow
-from durablectl.storage.store import open_store
+from durablectl.storage.feed import LAST, NEW, follow, past
+from durablectl.storage.store import open_store, purge_request
 from support import provisioned, until
 
 
@@ -201,3 +201,29 @@ async def test_many_feeds_at_once(store):
     for turn, key in itertools.product(range(10), range(3)):
         written[key].append(await write(store, f"k{key}", str(turn)))
     assert [await reader for reader in readers] == [written[number % 3] for number in range(12)]
+
+
+async def test_a_past_of_which_some_is_removed_while_it_is_read_comes_to_its_end(store):
+    """What was counted at the beginning never comes; nothing else is written that would end the wait."""
+    for number in range(300):
+        await write(store, f"k{number}", "1")
+    names = []
+    async with asyncio.timeout(20):
+        async for change in past(store, store.subjects.state_stream, [store.subjects.all_states]):
+            if not names:
+                everything = purge_request(store, store.subjects.state_stream, store.subjects.all_states)
+                await store.requests.exchange([everything])
+            names.append(store.subjects.state_key(change.subject))
+    assert len(names) == len(set(names)) >= 1
+
+
+async def test_a_past_has_each_key_once_whatever_is_written_meanwhile(store):
+    for name in "abc":
+        await write(store, name, "1")
+    found = []
+    async for change in past(store, store.subjects.state_stream, [store.subjects.all_states]):
+        await write(store, "a", "2")
+        await write(store, f"new-{len(found)}", "1")
+        found.append(store.subjects.state_key(change.subject))
+    assert len(found) == len(set(found)) == 3
+    assert "b" in found

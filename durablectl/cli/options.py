@@ -197,13 +197,18 @@ def _flag(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
+def may_be_secret(name: str, value: object) -> bool:
+    """Whether this value of a connection option is not to be printed."""
+    return name in _SECRET or (name == "nats_url" and "@" in str(value))
+
+
 def repeated(context: typer.Context, **changed: str) -> str:
     """The command line again, with other values for some options at its end; what may be a secret is left out."""
     given = {str(parameter.name): parameter.opts[0] for parameter in context.command.params}
     words = context.command_path.split()
     for name, flag in given.items():
         value = context.params.get(name)
-        if name in changed or name in _SECRET or (name == "nats_url" and "@" in str(value)):
+        if name in changed or may_be_secret(name, value):
             continue
         if value is True:
             words.append(flag)

@@ -52,9 +52,8 @@ async def retry(store: Store, invocation_id: str, *, from_step: int | None = Non
         kept, dropped = split(entries, execution, from_step)
         if dropped or not half_done:
             _remember(execution, dropped)
-        inside = execution.journal
         if execution.journal_length:
-            noted = await states.replace(store, execution, revision, [encode_entry(entry) for entry in inside])
+            noted = await states.replace(store, execution, revision)
             if noted is None:
                 continue
             revision = noted
@@ -62,7 +61,7 @@ async def retry(store: Store, invocation_id: str, *, from_step: int | None = Non
             await store.requests.exchange(journal.removal_of(store, invocation_id, numbers, revision))
         _reopen(execution)
         await store.requests.exchange([safety_net(store, execution)])
-        folded = [encode_entry(entry) for entry in kept if entry in inside]
+        folded = [encode_entry(entry) for entry in kept if entry in execution.journal]
         if await states.replace(store, execution, revision, folded) is None:
             continue
         await index.settle(store, execution, [wake(store, execution)])
@@ -143,8 +142,7 @@ async def restart(store: Store, invocation_id: str) -> Steered:
     new_id = await start_again(store, execution)
     while is_terminal(execution.status):
         execution.restarted_as = new_id
-        folded = [encode_entry(entry) for entry in execution.journal]
-        if await states.replace(store, execution, revision, folded) is not None:
+        if await states.replace(store, execution, revision) is not None:
             break
         # Someone deleted it, retried it, or restarted it too: the new one runs in any case and names its origin.
         stored = await states.load(store, invocation_id)

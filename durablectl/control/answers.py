@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from durablectl.control.loading import load
-from durablectl.control.steering import Steered, impossible, inside
+from durablectl.control.steering import Steered, impossible
 from durablectl.errors import InvalidStateError
 from durablectl.model.clock import SYSTEM_CLOCK
 from durablectl.model.names import invocation_of_awakeable, validate_name
@@ -85,7 +85,7 @@ async def _bring(store: Store, invocation_id: str, change: Callable[[Execution],
         is_suspended = execution.status == Status.SUSPENDED
         if is_suspended:
             await store.requests.exchange([safety_net(store, execution)])
-        if await states.replace(store, execution, revision, inside(execution)) is None:
+        if await states.replace(store, execution, revision) is None:
             continue
         if is_suspended:
             await store.requests.exchange([wake(store, execution)])

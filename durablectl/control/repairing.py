@@ -12,11 +12,10 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from durablectl.errors import NotProvisionedError, StorageError
+from durablectl.errors import NotProvisionedError, PermissionDeniedError, StorageError
 from durablectl.storage import handlers, index
 from durablectl.storage.auditing import PAUSE_SECONDS, audit, confirm
 from durablectl.storage.comparing import Kind, batches, look, message_at, read
-from durablectl.storage.permitting import exchange
 from durablectl.storage.provision import require_provisioned
 from durablectl.storage.requests import Request
 from durablectl.storage.store import purge_request
@@ -82,10 +81,16 @@ async def repair(store: Store, *, dry_run: bool = False, progress: Progress | No
             handlers=len(unknown),
         )
     mending = _Mending(store)
-    if unknown:
-        await exchange(store, handlers.entering(store, unknown))
-        mending.done.handlers = len(unknown)
-    await mending.mend_all(found, progress)
+    try:
+        if unknown:
+            await handlers.enter(store, unknown)
+            mending.done.handlers = len(unknown)
+        await mending.mend_all(found, progress)
+    except PermissionDeniedError as error:
+        raise PermissionDeniedError(
+            "These credentials may not repair: the server refused what has to be written.",
+            hint=f"{error.message} {error.hint}",
+        ) from error
     return mending.done
 
 
@@ -137,7 +142,7 @@ class _Mending:
         """Late, an entry would stand beside the one that its workflow has got meanwhile: then it is taken back."""
         store = self._store
         writes = [index.addition(store, each.execution)[0] for each in absent if each.execution is not None]
-        answers = await exchange(store, writes)
+        answers = await store.requests.exchange(writes)
         states = await read(store, [each.invocation_id for each in absent])
         late = []
         for each, answer in zip(absent, answers, strict=True):
@@ -150,7 +155,7 @@ class _Mending:
                 self.done.entered += 1
                 self.done.foreign += each.kind == Kind.FOREIGN
         if late:
-            await exchange(store, late)
+            await store.requests.exchange(late)
 
     async def _remove(self, extra: Sequence[Disagreement]) -> set[str]:
         """The ids of those whose state has changed meanwhile; they are to be looked at again."""
@@ -158,7 +163,7 @@ class _Mending:
         ids = {each.invocation_id for each in extra}
         before = await read(store, ids)
         wrong = [each for each in extra if _is_disowned(store, before.get(each.invocation_id), each)]
-        answers = await exchange(store, [_removal(store, each.subject, each.sequence) for each in wrong])
+        answers = await store.requests.exchange([_removal(store, each.subject, each.sequence) for each in wrong])
         self.done.removed += sum(int(answer.get("purged", 0)) for answer in answers)
         after = await read(store, ids)
         return {each for each in ids if _subject(before, each) != _subject(after, each)}
@@ -170,7 +175,7 @@ class _Mending:
         for sequence in sequences:
             which = {"seq": sequence}
             try:
-                await exchange(store, [Request(subject, json.dumps({**which, "no_erase": True}).encode())])
+                await store.requests.exchange([Request(subject, json.dumps({**which, "no_erase": True}).encode())])
             except StorageError:
                 if await message_at(store, store.subjects.index_stream, which) is not None:
                     raise

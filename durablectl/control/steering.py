@@ -13,7 +13,6 @@ from durablectl.control.loading import load
 from durablectl.control.outcome import wait_for_outcome
 from durablectl.errors import InvalidStateError
 from durablectl.model.clock import SYSTEM_CLOCK
-from durablectl.model.codec import encode_entry
 from durablectl.model.ending import end, interrupted_children
 from durablectl.model.status import Status, is_terminal
 from durablectl.model.text import storable
@@ -74,7 +73,7 @@ async def pause(store: Store, invocation_id: str, reason: str = "") -> Steered:
         execution.enter(Status.PAUSED, SYSTEM_CLOCK.now())
         execution.owner, execution.reason = owner, storable(reason)
         await store.requests.exchange([safety_net(store, execution)])
-        if await states.replace(store, execution, revision, inside(execution)) is None:
+        if await states.replace(store, execution, revision) is None:
             continue
         await index.settle(store, execution)
         message = "Paused."
@@ -105,7 +104,7 @@ async def resume(store: Store, invocation_id: str) -> Steered:
         if not in_flight:
             execution.owner = ""
             await store.requests.exchange([safety_net(store, execution)])
-        if await states.replace(store, execution, revision, inside(execution)) is None:
+        if await states.replace(store, execution, revision) is None:
             continue
         await index.settle(store, execution)
         if in_flight:
@@ -168,7 +167,7 @@ async def _cancel_here(store: Store, stored: Stored, reason: str) -> Steered | N
     execution.total_steps = max(execution.total_steps, len(entries))
     execution.reason, execution.owner = storable(reason), ""
     await store.requests.exchange([safety_net(store, execution)])
-    ended = await states.replace(store, execution, revision, inside(execution))
+    ended = await states.replace(store, execution, revision)
     if ended is None:
         return None
     if may_have_more:
@@ -185,8 +184,3 @@ async def _call(store: Store, execution: Execution) -> None:
         await poke(store, execution.owner, execution.invocation_id)
     else:
         await store.requests.exchange([wake(store, execution)])
-
-
-def inside(execution: Execution) -> list[bytes]:
-    """The encoded entries of a record that carries its journal."""
-    return [encode_entry(entry) for entry in execution.journal]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from durablectl.engine.ownership import Ownership
-from durablectl.model.codec import encode_entry
 from durablectl.model.ending import interrupted_children
 from durablectl.model.status import Status, is_terminal
 from durablectl.storage import cancelling, index, leases, states
@@ -49,10 +48,8 @@ async def claim(resources: Resources, command: Command, delivery: Delivery) -> C
             execution, revision = stored
             _complete(execution, command)
             if not await _may_claim(resources, execution, command, delivery):
-                if delivery.attempt > 1 or command.kind == "wake":
+                if delivery.attempt > 1 or command.kind == "wake" or _lasts_too_long(resources, execution):
                     await tidy(resources, stored)
-                elif is_terminal(execution.status):
-                    await _limit(resources, stored)
                 return None
         before = index.entry(store.subjects, execution)
         is_again = execution.status == Status.RUNNING
@@ -61,8 +58,7 @@ async def claim(resources: Resources, command: Command, delivery: Delivery) -> C
         if revision == 0:
             new_revision = await states.create(store, execution)
         else:
-            inside = [encode_entry(entry) for entry in execution.journal]
-            new_revision = await states.replace(store, execution, revision, inside)
+            new_revision = await states.replace(store, execution, revision)
         if new_revision is not None:
             # What ran it before may have died between its last write of the state and that of the index.
             if is_again or index.entry(store.subjects, execution) != before:
@@ -170,6 +166,9 @@ async def tidy(resources: Resources, stored: Stored) -> None:
         await index.settle(store, stored.execution)
         return
     execution, revision = await _limit(resources, stored)
+    if execution.expires_at:
+        # Again, if need be: who set the time may have died before the entry had it, and an entry alone would stay.
+        await store.requests.exchange(index.expiry(store, execution))
     entries = await fold(store, execution, revision) if execution.journal_length else execution.journal
     children = [] if execution.status == Status.COMPLETED else interrupted_children(entries)
     await after_end(store, execution, revision, entries, children)
@@ -178,11 +177,11 @@ async def tidy(resources: Resources, stored: Stored) -> None:
 async def _limit(resources: Resources, stored: Stored) -> Stored:
     """Give what was ended without a processor, by an operator, its time to live."""
     execution, revision = stored
-    if not resources.retention or execution.expires_at:
+    if not _lasts_too_long(resources, execution):
         return stored
     execution.expires_at = resources.clock.now() + resources.retention
-    inside = [encode_entry(entry) for entry in execution.journal]
-    limited = await states.replace(resources.store, execution, revision, inside)
-    if limited is not None:
-        await resources.store.requests.exchange(index.expiry(resources.store, execution))
-    return Stored(execution, limited or revision)
+    return Stored(execution, await states.replace(resources.store, execution, revision) or revision)
+
+
+def _lasts_too_long(resources: Resources, execution: Execution) -> bool:
+    return is_terminal(execution.status) and resources.retention > 0 and not execution.expires_at

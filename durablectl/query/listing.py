@@ -65,7 +65,8 @@ async def list_workflows(
         raise UsageError(f"The offset {offset} is out of range.", hint="It is 0 or more.")
     after = read_cursor(cursor, oldest_first=oldest_first)
     await require_provisioned(store)
-    if not (filters.needs_states or scan or await scanning.has_strays(store)):
+    scan = scan or await scanning.has_strays(store)
+    if not (filters.needs_states or scan):
         return await _indexed(store, filters, limit, after, offset, oldest_first=oldest_first)
     found = await matches(store, filters, progress, scan=scan)
     found.sort(key=lambda row: row.key, reverse=not oldest_first)
@@ -79,12 +80,12 @@ async def list_workflows(
 
 
 async def matches(
-    store: Store, filters: Filters, progress: Callable[[int], None] | None = None, *, scan: bool = False
+    store: Store, filters: Filters, progress: Callable[[int], None] | None = None, *, scan: bool
 ) -> list[Row]:
-    """Every record that matches, in no order, where the index does not say enough."""
+    """Every record that matches, in no order, where the index does not say enough, or with ``scan`` is not asked."""
     if filters.parent:
         return await _children(store, filters)
-    if scan or await scanning.has_strays(store):
+    if scan:
         return await _scanned(store, filters, progress)
     return await _searched(store, filters, progress)
 

@@ -9,20 +9,19 @@ from typing import TYPE_CHECKING, NamedTuple
 from durablectl.errors import StorageError
 from durablectl.model.codec import decode_execution
 from durablectl.storage.counting import count, messages
-from durablectl.storage.feed import follow
+from durablectl.storage.feed import past
 from durablectl.storage.provision import require_provisioned, stream_info
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from durablectl.model.records import Execution
-    from durablectl.storage.feed import Change
     from durablectl.storage.store import Store
 
 _log = logging.getLogger(__name__)
 
-_LAST_SECONDS = 0.3
-_SILENCE_SECONDS = 5.0
+_FEW = 10_000
+_PROGRESS_EVERY = 1000
 
 
 class Scanned(NamedTuple):
@@ -31,10 +30,6 @@ class Scanned(NamedTuple):
     execution: Execution
     revision: int
     moment: int
-
-
-_FEW = 10_000
-_PROGRESS_EVERY = 1000
 
 
 async def has_strays(store: Store) -> bool:
@@ -47,7 +42,7 @@ async def has_strays(store: Store) -> bool:
     stored, indexed = (int(info["state"]["messages"]) if info is not None else 0 for info in infos)
     if stored > _FEW:
         return False
-    return (await count(store, subjects.state_stream, subjects.all_states)).number > indexed if stored else False
+    return await count(store, subjects.state_stream, subjects.all_states) > indexed if stored else False
 
 
 async def scan(store: Store, progress: Callable[[int], None] | None = None) -> AsyncIterator[Scanned]:
@@ -58,8 +53,9 @@ async def scan(store: Store, progress: Callable[[int], None] | None = None) -> A
     """
     await require_provisioned(store)
     subjects = store.subjects
-    number = (await count(store, subjects.state_stream, subjects.all_states)).number
-    stored = messages(store, subjects.state_stream, subjects.all_states) if number <= _FEW else _followed(store)
+    stream, everything = subjects.state_stream, subjects.all_states
+    is_small = await count(store, stream, everything) <= _FEW
+    stored = messages(store, stream, everything) if is_small else past(store, stream, [everything])
     seen: set[str] = set()
     async for change in stored:
         if change.subject in seen:
@@ -75,24 +71,3 @@ async def scan(store: Store, progress: Callable[[int], None] | None = None) -> A
             _log.warning("Left out: %s", error)
         else:
             yield Scanned(execution, change.sequence, change.moment)
-
-
-async def _followed(store: Store) -> AsyncIterator[Change]:
-    """The last message of each key, through one consumer."""
-    seen: set[str] = set()
-    async with follow(store, store.subjects.state_stream, [store.subjects.all_states]) as feed:
-        if not feed.snapshot:
-            return
-        patience = _SILENCE_SECONDS
-        while True:
-            try:
-                # A record that is written all the time may be away at the very moment when all else has been sent; one
-                # that was deleted never comes.
-                change = await asyncio.wait_for(anext(feed), patience)
-            except TimeoutError:
-                return
-            patience = _SILENCE_SECONDS if change.remaining else _LAST_SECONDS
-            seen.add(change.subject)
-            yield change
-            if len(seen) >= feed.snapshot:
-                return

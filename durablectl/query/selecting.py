@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from durablectl.model.clock import to_rfc3339
 from durablectl.query.filters import Filters
 from durablectl.query.listing import MAX_LIMIT, list_workflows, matches
+from durablectl.query.scanning import has_strays
 from durablectl.storage import states
 from durablectl.storage.provision import require_provisioned
 
@@ -75,7 +76,7 @@ async def select(store: Store, filters: Filters, *, progress: Callable[[int], No
     found: dict[str, Selected] = {}
     if filters.needs_states:
         await require_provisioned(store)
-        for row in await matches(store, filters, progress):
+        for row in await matches(store, filters, progress, scan=await has_strays(store)):
             found[row.execution.invocation_id] = _selected(row.execution)
     else:
         # Oldest first, what changes its status meanwhile moves ahead of where this reads, and is not missed.

@@ -41,8 +41,9 @@ async def get_stats(
     """
     filters = filters or Filters()
     await require_provisioned(store)
-    if filters.needs_states or await scanning.has_strays(store):
-        return await _scanned(store, filters, progress)
+    scan = await scanning.has_strays(store)
+    if filters.needs_states or scan:
+        return await _scanned(store, filters, progress, scan=scan)
     return await _counted(store, filters)
 
 
@@ -168,13 +169,13 @@ async def _completed_lately(store: Store, filters: Filters) -> float:
     return last_hour.rate(await buckets.count_between(store, scope, last_hour.since, last_hour.until))
 
 
-async def _scanned(store: Store, filters: Filters, progress: Callable[[int], None] | None) -> StatsView:
+async def _scanned(store: Store, filters: Filters, progress: Callable[[int], None] | None, *, scan: bool) -> StatsView:
     """The same, of records that the index does not have, or does not say enough about."""
     statuses_of: dict[str, Counter[str]] = defaultdict(Counter)
     oldest: Row | None = None
     recent = 0
     last_hour = _LastHour.of(filters)
-    for row in await matches(store, filters, progress):
+    for row in await matches(store, filters, progress, scan=scan):
         execution = row.execution
         status = execution.status if execution.status in GROUPS else OTHER
         statuses_of[execution.handler][status] += 1

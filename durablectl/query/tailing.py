@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from durablectl.errors import StorageError
-from durablectl.model.clock import to_datetime
 from durablectl.model.codec import decode_execution
 from durablectl.model.records import Execution
 from durablectl.model.schemas import Schemas
 from durablectl.query.building import payloads, workflow_view
 from durablectl.query.filters import Filters
+from durablectl.storage.counting import first_since
 from durablectl.storage.feed import NEW, follow
 from durablectl.storage.provision import require_provisioned
-from durablectl.storage.requests import unanswered
 from durablectl.storage.schemas import load_schemas
 from durablectl.storage.states import UNREACHABLE
 
@@ -161,11 +159,4 @@ async def _start(store: Store, from_revision: int, since: int) -> int:
     behind_last = int(info["state"]["last_seq"]) + 1
     if from_revision:
         return min(from_revision, behind_last)
-    question = {"start_time": to_datetime(since).isoformat(), "batch": 1, "next_by_subj": store.subjects.all_states}
-    first, *_ = await store.requests.send_many(f"{store.api}.DIRECT.GET.{stream}", json.dumps(question).encode())
-    headers = first.headers or {}
-    if "Nats-Sequence" in headers:
-        return int(headers["Nats-Sequence"])
-    if headers.get("Status") == "404":
-        return behind_last
-    raise unanswered(first, stream)
+    return await first_since(store, stream, store.subjects.all_states, since) or behind_last

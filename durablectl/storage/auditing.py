@@ -8,10 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
-from durablectl.errors import ConnectionFailedError
 from durablectl.model.status import Status
 from durablectl.storage.comparing import Disagreement, Kind, batches, look, message_at, parsed, seen_in
-from durablectl.storage.feed import follow
+from durablectl.storage.feed import past
 from durablectl.storage.provision import stream_info
 
 if TYPE_CHECKING:
@@ -22,10 +21,7 @@ if TYPE_CHECKING:
 
 PAUSE_SECONDS = 0.5
 """Within which a change of a workflow has reached the index."""
-_SILENCE_SECONDS = 5.0
-_LAST_SECONDS = 0.3
 _PROGRESS_EVERY = 1000
-_FEW = 100
 
 Progress = Callable[[str, int, int], None]
 """Told what is being done ("workflows read"), how many it is done to, and of how many."""
@@ -119,34 +115,12 @@ class _Reading:
             found.suspects[key] = set()
 
     async def each(self, stream: str, filter_subject: str, take: Callable[[Change], None], what: str) -> None:
-        """The last message of each subject, as of now. What is replaced meanwhile may be missed."""
-        info = await stream_info(self._store, stream)
-        last = int(info["state"]["last_seq"]) if info is not None else 0
-        loop = asyncio.get_running_loop()
         number = 0
-        async with follow(self._store, stream, [filter_subject]) as feed:
-            if not feed.snapshot:
-                return
-            try:
-                async with asyncio.timeout(_SILENCE_SECONDS) as limit:
-                    async for change in feed:
-                        if change.sequence > last:
-                            return
-                        number += 1
-                        take(change)
-                        if self._progress is not None and number % _PROGRESS_EVERY == 0:
-                            self._progress(what, number, max(number, feed.snapshot))
-                        if not change.remaining and number >= feed.snapshot:
-                            return
-                        # Both counts may be wrong by a few where messages are being replaced, or deleted.
-                        patience = _SILENCE_SECONDS if change.remaining else _LAST_SECONDS
-                        limit.reschedule(loop.time() + patience)
-            except TimeoutError:
-                if number < feed.snapshot - _FEW or not self._store.is_connected:
-                    raise ConnectionFailedError(
-                        f"The NATS server fell silent after {number:,} of {feed.snapshot:,} {what}.",
-                        hint="Run it again.",
-                    ) from None
+        async for change in past(self._store, stream, [filter_subject]):
+            number += 1
+            take(change)
+            if self._progress is not None and number % _PROGRESS_EVERY == 0:
+                self._progress(what, number, number + change.remaining)
 
 
 async def confirm(store: Store, found: Audit, progress: Progress | None = None) -> list[Disagreement]:

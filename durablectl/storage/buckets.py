@@ -178,11 +178,7 @@ async def count(store: Store, scope: Scope, times: Sequence[str], *, much: bool 
     wanted = [scope.filters(store, time) for time in times]
     others = [scope.exceptions(store, time) for time in times]
     asked = [subject for each in (*wanted, *others) for subject in each]
-    stream = store.subjects.index_stream
-    if much:
-        found = iter(await count_much(store, stream, asked))
-    else:
-        found = iter([counted.number for counted in await count_many(store, stream, asked)])
+    found = iter(await (count_much if much else count_many)(store, store.subjects.index_stream, asked))
     numbers = [sum(next(found) for _ in each) for each in wanted]
     return [number - sum(next(found) for _ in each) for number, each in zip(numbers, others, strict=True)]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from durablectl.model.clock import SYSTEM_CLOCK
-from durablectl.model.codec import encode_entry
 from durablectl.model.status import Status, is_terminal
 from durablectl.model.text import storable
 from durablectl.storage import index, states
@@ -26,8 +25,7 @@ async def mark(store: Store, stored: Stored, reason: str) -> bool:
     execution.cancel_requested = True
     execution.enter(Status.RUNNING, SYSTEM_CLOCK.now())
     execution.reason = storable(f"cancelling: {reason}" if reason else "cancelling")
-    inside = [encode_entry(entry) for entry in execution.journal]
-    if await states.replace(store, execution, revision, inside) is None:
+    if await states.replace(store, execution, revision) is None:
         return False
     await index.settle(store, execution)
     return True

@@ -82,7 +82,7 @@ async def consumer_info(store: Store, name: str) -> dict[str, Any] | None:
 
 async def count_set_aside(store: Store) -> int:
     """How many commands were set aside because they could not be read."""
-    return (await count(store, store.subjects.state_stream, store.subjects.rejected("*"))).number
+    return await count(store, store.subjects.state_stream, store.subjects.rejected("*"))
 
 
 async def set_aside(store: Store, sequence: int, subject: str, data: bytes, why: str) -> None:

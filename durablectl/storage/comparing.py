@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from contextlib import suppress
 from enum import StrEnum
@@ -14,7 +13,7 @@ from durablectl.model.codec import decode_execution
 from durablectl.model.names import validate_name
 from durablectl.storage import index
 from durablectl.storage.requests import unanswered
-from durablectl.storage.states import MARKER, get_many_last, moment_of
+from durablectl.storage.states import get_many_last, moment_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -125,19 +124,15 @@ async def read(store: Store, invocation_ids: Collection[str]) -> dict[str, Seen]
     """The states that exist and can be read, of at most AT_ONCE."""
     if not invocation_ids:
         return {}
-    stream, subjects = store.subjects.state_stream, store.subjects
-    body = json.dumps({"multi_last": [subjects.state(each) for each in invocation_ids]}).encode()
-    *messages, end = await store.requests.send_many(f"{store.api}.DIRECT.GET.{stream}", body)
-    if (end.headers or {}).get("Status") not in {"204", "404"}:
-        raise unanswered(end, stream)
-    found = {subjects.state_key((message.headers or {})["Nats-Subject"]): message for message in messages}
-    # The server cuts a big answer short: what has not come is not therefore gone.
-    absent = [each for each in invocation_ids if each not in found]
-    singles = await asyncio.gather(
-        *(message_at(store, stream, {"last_by_subj": subjects.state(each)}) for each in absent)
-    )
-    found |= {each: message for each, message in zip(absent, singles, strict=True) if message is not None}
-    return {key: seen for key, message in found.items() if (seen := _seen_of(store, key, message)) is not None}
+    subjects = store.subjects
+    answer = await get_many_last(store, subjects.state_stream, [subjects.state(each) for each in invocation_ids])
+    found: dict[str, Seen] = {}
+    for raw in answer.messages if answer is not None else ():
+        key = subjects.state_key(raw.subject)
+        seen = seen_in(store, key, raw.data, moment_of(raw.stored_at))
+        if seen is not None:
+            found[key] = seen
+    return found
 
 
 def batches(items: Iterable[_T]) -> Iterator[list[_T]]:
@@ -159,13 +154,6 @@ def parsed(subjects: Subjects, subject: str) -> IndexEntry | None:
 
 def _timeless(subjects: Subjects, subject: str) -> IndexEntry:
     return subjects.index_entry(subject)._replace(moment=0)
-
-
-def _seen_of(store: Store, invocation_id: str, message: Msg) -> Seen | None:
-    headers = message.headers or {}
-    if MARKER in headers:
-        return None
-    return seen_in(store, invocation_id, message.data, moment_of(headers["Nats-Time-Stamp"]))
 
 
 def seen_in(store: Store, invocation_id: str, data: bytes, moment: int) -> Seen | None:

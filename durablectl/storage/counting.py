@@ -1,4 +1,4 @@
-"""Counting messages on the server: a number comes back, and the first message; no consumer is made, nothing written."""
+"""Counting and reading stored messages by direct get: no consumer is made, nothing is written."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import json
 from typing import TYPE_CHECKING, NamedTuple
 
+from durablectl.model.clock import to_datetime
 from durablectl.storage.feed import Change
 from durablectl.storage.requests import unanswered
 from durablectl.storage.states import MARKER, get_many_last, moment_of
@@ -13,19 +14,14 @@ from durablectl.storage.states import MARKER, get_many_last, moment_of
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
+    from nats.aio.msg import Msg
+
     from durablectl.storage.store import Store
 
 _BATCH = 500
 
 
-class Counted(NamedTuple):
-    """How many messages match, and the subject of that which was stored first; empty when there is none."""
-
-    number: int
-    first: str = ""
-
-
-async def count(store: Store, stream: str, filter_subject: str, after: int = 0) -> Counted:
+async def count(store: Store, stream: str, filter_subject: str, after: int = 0) -> int:
     """The messages on ``filter_subject`` (wildcards allowed), or those with a higher sequence than ``after``.
 
     The server takes about 0.1 ms for a thousand.
@@ -33,14 +29,14 @@ async def count(store: Store, stream: str, filter_subject: str, after: int = 0) 
     body = json.dumps({"seq": after + 1, "batch": 1, "next_by_subj": filter_subject}).encode()
     replies = await store.requests.send_many(f"{store.api}.DIRECT.GET.{stream}", body)
     headers = replies[0].headers or {}
-    if "Nats-Num-Pending" in headers and "Nats-Subject" in headers:
-        return Counted(int(headers["Nats-Num-Pending"]) + 1, headers["Nats-Subject"])
+    if "Nats-Num-Pending" in headers and "Nats-Sequence" in headers:
+        return int(headers["Nats-Num-Pending"]) + 1
     if headers.get("Status") == "404":
-        return Counted(0)
+        return 0
     raise unanswered(replies[0], stream)
 
 
-async def count_many(store: Store, stream: str, filter_subjects: Sequence[str]) -> list[Counted]:
+async def count_many(store: Store, stream: str, filter_subjects: Sequence[str]) -> list[int]:
     """The same for several filters, asked together."""
     return list(await asyncio.gather(*(count(store, stream, subject) for subject in filter_subjects)))
 
@@ -54,9 +50,7 @@ async def count_much(store: Store, stream: str, filter_subjects: Sequence[str]) 
     if first is None:
         return [0] * len(filter_subjects)
     behind = await asyncio.gather(*(count(store, stream, subject, first.sequence) for subject in filter_subjects))
-    return [
-        number + _matches(first.subject, subject) for (number, _), subject in zip(behind, filter_subjects, strict=True)
-    ]
+    return [number + _matches(first.subject, subject) for number, subject in zip(behind, filter_subjects, strict=True)]
 
 
 class Place(NamedTuple):
@@ -103,7 +97,15 @@ async def subjects_matching(store: Store, stream: str, filter_subjects: Sequence
 
 
 async def messages(store: Store, stream: str, filter_subject: str) -> AsyncIterator[Change]:
-    """The stored messages in the order of their sequences, without a consumer.
+    """As ``raw_messages``, in the shape in which a feed brings them."""
+    async for message, remaining in raw_messages(store, stream, filter_subject):
+        about = message.headers or {}
+        sequence, moment = int(about["Nats-Sequence"]), moment_of(about["Nats-Time-Stamp"])
+        yield Change(about["Nats-Subject"], message.data, sequence, moment, remaining, MARKER in about)
+
+
+async def raw_messages(store: Store, stream: str, filter_subject: str) -> AsyncIterator[tuple[Msg, int]]:
+    """The stored messages in the order of their sequences, each with how many are behind it.
 
     For up to some ten thousand matches: each five hundred cost the server as much as counting all of them.
     """
@@ -116,10 +118,19 @@ async def messages(store: Store, stream: str, filter_subject: str) -> AsyncItera
             raise unanswered(end, stream)
         remaining = int(headers.get("Nats-Num-Pending", 0))
         for number, message in enumerate(stored, 1):
-            about = message.headers or {}
-            sequence = int(about["Nats-Sequence"])
-            moment = moment_of(about["Nats-Time-Stamp"])
-            left = remaining + len(stored) - number
-            yield Change(about["Nats-Subject"], message.data, sequence, moment, left, MARKER in about)
+            yield message, remaining + len(stored) - number
         if not stored or not remaining:
             return
+        sequence = int((stored[-1].headers or {})["Nats-Sequence"])
+
+
+async def first_since(store: Store, stream: str, filter_subject: str, moment: int) -> int:
+    """The sequence of the first message stored at ``moment`` (microseconds) or later; 0 where there is none."""
+    question = {"start_time": to_datetime(moment).isoformat(), "batch": 1, "next_by_subj": filter_subject}
+    first, *_ = await store.requests.send_many(f"{store.api}.DIRECT.GET.{stream}", json.dumps(question).encode())
+    headers = first.headers or {}
+    if "Nats-Sequence" in headers:
+        return int(headers["Nats-Sequence"])
+    if headers.get("Status") == "404":
+        return 0
+    raise unanswered(first, stream)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import nats.errors
 
-from durablectl.errors import DurableError
+from durablectl.errors import ConnectionFailedError, DurableError
 from durablectl.storage.acks import PREFIX, delivery_fields
 from durablectl.storage.provision import NANOSECONDS
 from durablectl.storage.states import get_many_last
@@ -26,6 +26,9 @@ _HEARTBEAT_SECONDS = 2
 _SILENCE_SECONDS = 3 * _HEARTBEAT_SECONDS
 _LOOK_SECONDS = 0.5
 _INACTIVE_SECONDS = 30
+_LAST_SECONDS = 0.3
+_LEAST_SECONDS = 0.01
+_MAY_BE_GONE = 100
 _CONTROL = "100"
 
 LAST = "last_per_subject"
@@ -204,6 +207,35 @@ class Feed:
             return
         with contextlib.suppress(DurableError):
             await self._store.requests.call(f"{self._store.api}.CONSUMER.DELETE.{self._stream}.{self._consumer}")
+
+
+async def past(store: Store, stream: str, filters: Sequence[str]) -> AsyncIterator[Change]:
+    """The last message of each subject, as of now; one that is replaced meanwhile comes once, as it was or as it is.
+
+    It ends, whatever others do: what was counted when it began and has been removed since never comes, and what is
+    written all the time may be away at the very moment when all else has been sent. Raises ConnectionFailedError when
+    the server falls silent long before it has sent all.
+    """
+    seen: set[str] = set()
+    loop = asyncio.get_running_loop()
+    async with follow(store, stream, filters) as feed:
+        end = 0.0
+        while len(seen) < feed.snapshot:
+            patience = max(_LEAST_SECONDS, end - loop.time()) if end else _SILENCE_SECONDS
+            try:
+                async with asyncio.timeout(patience):
+                    change = await anext(feed)
+            except TimeoutError:
+                if len(seen) < feed.snapshot - _MAY_BE_GONE or not store.is_connected:
+                    raise ConnectionFailedError(
+                        f"The NATS server fell silent after {len(seen):,} of {feed.snapshot:,} messages of {stream}.",
+                        hint="Run it again.",
+                    ) from None
+                return
+            end = 0.0 if change.remaining else end or loop.time() + _LAST_SECONDS
+            if change.subject not in seen:
+                seen.add(change.subject)
+                yield change
 
 
 @contextlib.asynccontextmanager

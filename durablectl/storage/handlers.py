@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from durablectl.storage.feed import follow
+from durablectl.storage.counting import subjects_matching
 from durablectl.storage.requests import EXPECTED, Request
-from durablectl.storage.states import get_many_last
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -28,13 +27,5 @@ async def enter(store: Store, names: Iterable[str]) -> None:
 async def known(store: Store) -> list[str]:
     """The names of all, sorted."""
     subjects = store.subjects
-    answer = await get_many_last(store, subjects.state_stream, [subjects.handler("*")])
-    if answer is not None:
-        return sorted(subjects.handler_of(raw.subject) for raw in answer.messages)
-    names = []
-    async with follow(store, subjects.state_stream, [subjects.handler("*")]) as feed:
-        async for change in feed:
-            names.append(subjects.handler_of(change.subject))
-            if not change.remaining:
-                return sorted(names)
-    return sorted(names)
+    found = await subjects_matching(store, subjects.state_stream, [subjects.handler("*")])
+    return sorted(map(subjects.handler_of, found))

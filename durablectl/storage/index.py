@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from durablectl.storage import handlers
-from durablectl.storage.feed import follow
+from durablectl.storage.feed import past
 from durablectl.storage.requests import EXPECTED, Request
 from durablectl.storage.states import lifetime, load
 from durablectl.storage.store import purge_request
@@ -38,13 +38,8 @@ def left_behind(subjects: Subjects, execution: Execution) -> list[str]:
 async def members(store: Store, groups: Iterable[str]) -> AsyncIterator[str]:
     """The invocation ids that have an entry in these status groups, those entered first coming first."""
     filters = [store.subjects.index_filter(group) for group in groups]
-    async with follow(store, store.subjects.index_stream, filters) as feed:
-        if not feed.snapshot:
-            return
-        async for change in feed:
-            yield change.subject.rpartition("~")[2]
-            if change.remaining == 0:
-                return
+    async for change in past(store, store.subjects.index_stream, filters):
+        yield change.subject.rpartition("~")[2]
 
 
 def addition(store: Store, execution: Execution) -> list[Request]:

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
 from durablectl.storage.commands import UNROUTED, consumer_info, consumer_name
-from durablectl.storage.counting import count
+from durablectl.storage.counting import count, raw_messages
 from durablectl.storage.provision import differences, stream_configurations, stream_info
-from durablectl.storage.requests import unanswered
 from durablectl.storage.store import require_jetstream
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from durablectl.storage.store import Store
-
-_BATCH = 100
 
 
 class Server(NamedTuple):
@@ -101,29 +97,20 @@ async def _waiting(store: Store, consumer: str, filter_subject: str) -> int:
     if info is not None:
         return int(info["num_pending"])
     # No processor has ever had this handler.
-    return (await count(store, store.subjects.commands_stream, filter_subject)).number
+    return await count(store, store.subjects.commands_stream, filter_subject)
 
 
 async def newest_set_aside(store: Store, number: int) -> list[SetAside]:
     """The last ``number`` commands that were set aside, the newest first."""
     newest: deque[SetAside] = deque(maxlen=number)
-    stream, sequence = store.subjects.state_stream, 0
-    while True:
-        which = {"seq": sequence + 1, "batch": _BATCH, "next_by_subj": store.subjects.rejected("*")}
-        *messages, end = await store.requests.send_many(f"{store.api}.DIRECT.GET.{stream}", json.dumps(which).encode())
-        headers = end.headers or {}
-        if headers.get("Status") not in {"204", "404"}:
-            raise unanswered(end, stream)
-        for message in messages:
-            about = message.headers or {}
-            sequence = int(about["Nats-Sequence"])
-            stood = about["Nats-Subject"].rpartition(".")[2]
-            newest.append(
-                SetAside(
-                    int(stood) if stood.isdigit() else 0,
-                    about.get("Durable-Subject", ""),
-                    about.get("Durable-Reason", ""),
-                )
+    async for message, _ in raw_messages(store, store.subjects.state_stream, store.subjects.rejected("*")):
+        about = message.headers or {}
+        stood = about["Nats-Subject"].rpartition(".")[2]
+        newest.append(
+            SetAside(
+                int(stood) if stood.isdigit() else 0,
+                about.get("Durable-Subject", ""),
+                about.get("Durable-Reason", ""),
             )
-        if not messages or headers.get("Nats-Num-Pending", "0") == "0":
-            return [*reversed(newest)]
+        )
+    return [*reversed(newest)]

@@ -92,7 +92,7 @@ async def part(store: Store, execution: Execution, start: int | None, stop: int 
     number = 0
     if execution.attempt and not execution.journal and (execution.journal_length or not is_terminal(execution.status)):
         everything = store.subjects.journal(execution.invocation_id, "*")
-        number = (await count(store, store.subjects.state_stream, everything)).number
+        number = await count(store, store.subjects.state_stream, everything)
     if number <= READ_AT_ONCE:
         entries = await whole(store, execution)
         low, high = _bounds(start, stop, entries[-1].step_number + 1 if entries else 0)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from durablectl.errors import ConnectionFailedError, NotProvisionedError, PermissionDeniedError, StorageError
 from durablectl.model.clock import MICROSECONDS, SYSTEM_CLOCK
-from durablectl.model.codec import decode_execution, encode_execution
+from durablectl.model.codec import decode_execution, encode_entry, encode_execution
 from durablectl.model.status import is_terminal
 from durablectl.storage.requests import EXPECTED, LIFETIME, WrongSequenceError, unanswered
 
@@ -146,11 +146,15 @@ async def create(store: Store, execution: Execution) -> int | None:
     return await _compare_and_set(store, execution.invocation_id, data, 0)
 
 
-async def replace(store: Store, execution: Execution, revision: int, folded: Sequence[bytes] = ()) -> int | None:
+async def replace(
+    store: Store, execution: Execution, revision: int, folded: Sequence[bytes] | None = None
+) -> int | None:
     """Write over the state that stands at ``revision``; the new revision, or None when another writer was first.
 
-    ``folded`` are encoded journal entries that become part of the record.
+    ``folded`` are the encoded journal entries that the record holds; without them those that it held when it was read.
     """
+    if folded is None:
+        folded = [encode_entry(entry) for entry in execution.journal]
     data = encode_execution(execution, folded)
     return await _compare_and_set(store, execution.invocation_id, data, revision, lifetime(execution))
 

@@ -11,7 +11,14 @@ import typer
 
 from durablectl.cli.about import PROGRAM
 from durablectl.cli.boundary import asynchronous
-from durablectl.cli.options import extend, filter_options, filters_of, with_connection, with_output
+from durablectl.cli.options import (
+    extend,
+    filter_options,
+    filters_of,
+    may_be_secret,
+    with_connection,
+    with_output,
+)
 from durablectl.cli.output import Output, OutputFormat, note, show, stdout_console
 from durablectl.cli.progress import Reading
 from durablectl.model.clock import SYSTEM_CLOCK, to_rfc3339
@@ -24,7 +31,6 @@ if TYPE_CHECKING:
 R = TypeVar("R")
 
 _LIMIT = 20
-_SECRET = frozenset({"user", "password", "token"})
 
 
 def _with_failed_filters(function: Callable[..., R]) -> Callable[..., R]:
@@ -117,8 +123,7 @@ def _connection(context: typer.Context) -> list[str]:
     for parameter in context.command.params:
         name = str(parameter.name)
         value = context.params.get(name)
-        if getattr(parameter, "rich_help_panel", "") != "Connection" or value is None or name in _SECRET:
-            continue
-        if not (name == "nats_url" and "@" in str(value)):
+        is_connection = getattr(parameter, "rich_help_panel", "") == "Connection"
+        if is_connection and value is not None and not may_be_secret(name, value):
             words += [parameter.opts[0], str(value)]
     return words
