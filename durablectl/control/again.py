@@ -61,7 +61,8 @@ async def retry(store: Store, invocation_id: str, *, from_step: int | None = Non
             await store.requests.exchange(journal.removal_of(store, invocation_id, numbers, revision))
         _reopen(execution)
         await store.requests.exchange([safety_net(store, execution)])
-        folded = [encode_entry(entry) for entry in kept if entry in execution.journal]
+        inside = {entry.step_number for entry in execution.journal}
+        folded = [encode_entry(entry) for entry in kept if entry.step_number in inside]
         if await states.replace(store, execution, revision, folded) is None:
             continue
         await index.settle(store, execution, [wake(store, execution)])
