@@ -203,10 +203,11 @@ async def test_many_feeds_at_once(store):
     assert [await reader for reader in readers] == [written[number % 3] for number in range(12)]
 
 
-async def test_a_past_of_which_some_is_removed_while_it_is_read_comes_to_its_end(store):
+@pytest.mark.parametrize("value", ["1", "x" * 20_000], ids=["small", "too-big-to-be-sent-at-once"])
+async def test_a_past_of_which_some_is_removed_while_it_is_read_comes_to_its_end(store, value):
     """What was counted at the beginning never comes; nothing else is written that would end the wait."""
     for number in range(300):
-        await write(store, f"k{number}", "1")
+        await write(store, f"k{number}", value)
     names = []
     async with asyncio.timeout(20):
         async for change in past(store, store.subjects.state_stream, [store.subjects.all_states]):

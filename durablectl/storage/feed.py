@@ -28,7 +28,7 @@ _LOOK_SECONDS = 0.5
 _INACTIVE_SECONDS = 30
 _LAST_SECONDS = 0.3
 _LEAST_SECONDS = 0.01
-_MAY_BE_GONE = 100
+_MAY_BE_AWAY = 100
 _CONTROL = "100"
 
 LAST = "last_per_subject"
@@ -90,7 +90,20 @@ class Feed:
 
     async def __anext__(self) -> Change:
         while True:
-            change = self._accept(await self._next_message())
+            message = await self._next_message()
+            change = self._accept(message) if message.reply.startswith(PREFIX) else None
+            if change is not None:
+                return change
+
+    async def next_of_past(self) -> Change | None:
+        """The next change; None when the server says that it has sent all that there is."""
+        while True:
+            message = await self._next_message()
+            if not message.reply.startswith(PREFIX):
+                if self._shows_end(message):
+                    return None
+                continue
+            change = self._accept(message)
             if change is not None:
                 return change
 
@@ -122,14 +135,17 @@ class Feed:
                     if self._is_cut_off():
                         await self._recreate()
                     continue
-            if message.reply.startswith(PREFIX):
+            if message.reply.startswith(PREFIX) or not self._shows_loss(message):
                 return message
-            if self._shows_loss(message):
-                await self._recreate()
+            await self._recreate()
 
     def _shows_loss(self, heartbeat: Msg) -> bool:
-        last = int((heartbeat.headers or {})["Nats-Last-Consumer"])
-        return heartbeat.subject == self._inbox and last > self._consumer_sequence
+        return heartbeat.subject == self._inbox and _last_sent(heartbeat) > self._consumer_sequence
+
+    def _shows_end(self, heartbeat: Msg) -> bool:
+        """A server with nothing to send, and not because it waits for us."""
+        is_stalled = "Nats-Consumer-Stalled" in (heartbeat.headers or {})
+        return heartbeat.subject == self._inbox and not is_stalled and _last_sent(heartbeat) == self._consumer_sequence
 
     def _is_cut_off(self) -> bool:
         if not self._store.is_connected:
@@ -214,28 +230,35 @@ async def past(store: Store, stream: str, filters: Sequence[str]) -> AsyncIterat
 
     It ends, whatever others do: what was counted when it began and has been removed since never comes, and what is
     written all the time may be away at the very moment when all else has been sent. Raises ConnectionFailedError when
-    the server falls silent long before it has sent all.
+    the server falls silent before it has sent all.
     """
     seen: set[str] = set()
     loop = asyncio.get_running_loop()
     async with follow(store, stream, filters) as feed:
         end = 0.0
         while len(seen) < feed.snapshot:
-            patience = max(_LEAST_SECONDS, end - loop.time()) if end else _SILENCE_SECONDS
+            is_near = end and len(seen) >= feed.snapshot - _MAY_BE_AWAY
             try:
-                async with asyncio.timeout(patience):
-                    change = await anext(feed)
+                async with asyncio.timeout(max(_LEAST_SECONDS, end - loop.time()) if is_near else _SILENCE_SECONDS):
+                    change = await feed.next_of_past()
             except TimeoutError:
-                if len(seen) < feed.snapshot - _MAY_BE_GONE or not store.is_connected:
-                    raise ConnectionFailedError(
-                        f"The NATS server fell silent after {len(seen):,} of {feed.snapshot:,} messages of {stream}.",
-                        hint="Run it again.",
-                    ) from None
+                if is_near and store.is_connected:
+                    return
+                raise ConnectionFailedError(
+                    f"The NATS server fell silent after {len(seen):,} of {feed.snapshot:,} messages of {stream}.",
+                    hint="Run it again.",
+                ) from None
+            if change is None:
                 return
             end = 0.0 if change.remaining else end or loop.time() + _LAST_SECONDS
             if change.subject not in seen:
                 seen.add(change.subject)
                 yield change
+
+
+def _last_sent(heartbeat: Msg) -> int:
+    """By the consumer's own count."""
+    return int((heartbeat.headers or {})["Nats-Last-Consumer"])
 
 
 @contextlib.asynccontextmanager
