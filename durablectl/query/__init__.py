@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from durablectl.query.checks import Check, Severity
+    from durablectl.query.comparing import ABSENT, Aspect, Change, Comparison, StepDifference, compare
     from durablectl.query.diagnosing import Diagnosis, diagnose
     from durablectl.query.failures import ErrorCluster, ErrorsView, FailedStep, Failure, get_errors
     from durablectl.query.filters import Filters
     from durablectl.query.listing import count_workflows, list_workflows
     from durablectl.query.processors import live_processors
+    from durablectl.query.reasons import Cause, Live, Reason, explain
     from durablectl.query.selecting import Selected, list_pages, select, select_ids
     from durablectl.query.single import get_workflow
     from durablectl.query.stats import get_stats
@@ -34,11 +36,13 @@ _HOME = {
     name: module
     for module, names in {
         "checks": ("Check", "Severity"),
+        "comparing": ("ABSENT", "Aspect", "Change", "Comparison", "StepDifference", "compare"),
         "diagnosing": ("Diagnosis", "diagnose"),
         "failures": ("ErrorCluster", "ErrorsView", "FailedStep", "Failure", "get_errors"),
         "filters": ("Filters",),
         "listing": ("count_workflows", "list_workflows"),
         "processors": ("live_processors",),
+        "reasons": ("Cause", "Live", "Reason", "explain"),
         "selecting": ("Selected", "list_pages", "select", "select_ids"),
         "single": ("get_workflow",),
         "stats": ("get_stats",),
@@ -58,8 +62,13 @@ _HOME = {
 }
 
 __all__ = [
+    "ABSENT",
     "DELETED",
+    "Aspect",
+    "Cause",
+    "Change",
     "Check",
+    "Comparison",
     "Diagnosis",
     "DroppedView",
     "ErrorCluster",
@@ -67,18 +76,23 @@ __all__ = [
     "FailedStep",
     "Failure",
     "Filters",
+    "Live",
     "ProcessorView",
+    "Reason",
     "Selected",
     "Severity",
     "StateChange",
     "StatsView",
+    "StepDifference",
     "StepView",
     "TailFilters",
     "WaitingView",
     "WorkflowPage",
     "WorkflowView",
+    "compare",
     "count_workflows",
     "diagnose",
+    "explain",
     "get_errors",
     "get_stats",
     "get_workflow",

@@ -114,10 +114,10 @@ def _command(cluster: ErrorCluster, filters: Filters, context: typer.Context) ->
         "--created-until": to_rfc3339(filters.created_until),
     }
     words = [word for flag, value in given.items() if value for word in (flag, value)]
-    return shlex.join([PROGRAM, "wf", "retry", *_connection(context), *words])
+    return shlex.join([PROGRAM, "wf", "retry", *connection_flags(context), *words])
 
 
-def _connection(context: typer.Context) -> list[str]:
+def connection_flags(context: typer.Context) -> list[str]:
     """The connection flags that were given, without what may be a secret."""
     words: list[str] = []
     for parameter in context.command.params:

@@ -46,7 +46,7 @@ async def get(
 
     Example: durablectl wf get order-17 --steps 0:20
     """
-    shown = _LAST_STEPS if steps is None else _steps(steps)
+    shown = _LAST_STEPS if steps is None else step_range(steps)
 
     from durablectl import query
     from durablectl.storage.store import open_store
@@ -66,7 +66,7 @@ async def get(
     show(console, workflow_page(view, now, console.width, full=full, history=history))
 
 
-def _steps(text: str) -> tuple[int | None, int | None]:
+def step_range(text: str) -> tuple[int | None, int | None]:
     """As Python slices: ``0:20``, ``-10:``, ``:``; a number alone is that step."""
     found = re.fullmatch(r"(-?\d+)?(:(-?\d+)?)?", text.strip(), re.ASCII)
     if not text.strip() or found is None:

@@ -49,6 +49,9 @@ _ASCII = {
     "│": "|",
     "└": "`",
     "█": "#",
+    "░": ".",
+    "▒": "~",
+    "▓": "%",
     "·": "-",
     **{frame: "|/-\\"[index % 4] for index, frame in enumerate(_SPINNER)},
 }

@@ -1,0 +1,58 @@
+"""`durablectl wf timeline`: when each step ran."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from durablectl.cli.boundary import asynchronous
+from durablectl.cli.commands.show import step_range
+from durablectl.cli.options import with_connection, with_output
+from durablectl.cli.output import Output, OutputFormat, show, stdout_console
+from durablectl.model.clock import SYSTEM_CLOCK
+from durablectl.settings import Settings
+
+_LAST_STEPS = (-50, None)
+
+
+@asynchronous
+@with_connection
+@with_output(formats=(OutputFormat.TABLE, OutputFormat.JSON, OutputFormat.JSONL))
+async def timeline(
+    invocation_id: Annotated[str, typer.Argument(metavar="ID")],
+    steps: Annotated[
+        str | None,
+        typer.Option(
+            metavar="A:B",
+            help="The steps from number A up to before B, negative from the end, ':' for all (default -50:).",
+        ),
+    ] = None,
+    *,
+    settings: Settings,
+    output: Output,
+) -> None:
+    """Draw when each step ran, and for how long.
+
+    Work, waits, and steps that needed several attempts are shaded differently. Times are counted from the start. Off a
+    terminal: number, step, kind, start, finish and milliseconds, tab-separated.
+
+    Example: durablectl wf timeline order-17 --steps 0:20
+    """
+    shown = _LAST_STEPS if steps is None else step_range(steps)
+
+    from durablectl import query
+    from durablectl.storage.store import open_store
+
+    async with open_store(settings) as store:
+        view = await query.get_workflow(store, invocation_id, steps=shown)
+    from durablectl.cli.render.timeline import timeline_json, timeline_lines, timeline_page
+
+    now = SYSTEM_CLOCK.now()
+    if output.is_json:
+        output.print_json(timeline_json(view, now))
+    elif output.decorated:
+        console = stdout_console()
+        show(console, timeline_page(view, now, console.width))
+    else:
+        typer.echo(timeline_lines(view, now))

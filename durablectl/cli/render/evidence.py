@@ -1,0 +1,250 @@
+"""The facts behind a reason, each with its time, and the commands that mend it or show more."""
+
+from __future__ import annotations
+
+import difflib
+import shlex
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from durablectl.cli.render.situation import answering, failure, has_current
+from durablectl.cli.render.wording import count, one_line
+from durablectl.model.clock import to_rfc3339
+from durablectl.model.status import Status, is_terminal
+from durablectl.query import Cause
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from durablectl.query import ProcessorView, Reason, StepView, WorkflowView
+
+_MOST = 5
+_APP = ("run", "processor", "APP")
+
+
+class Fact(NamedTuple):
+    """``at`` in microseconds."""
+
+    at: int
+    text: str
+
+    def to_json(self) -> dict[str, Any]:
+        return {"at": to_rfc3339(self.at), "fact": self.text}
+
+
+class Remedy(NamedTuple):
+    """A command line that can be pasted, but for words in capitals, and what it is for."""
+
+    command: str
+    purpose: str
+
+    def to_json(self) -> dict[str, Any]:
+        return {"command": self.command, "purpose": self.purpose}
+
+
+def step_name(step: StepView) -> str:
+    return f"step {step.step_number} {one_line(step.step_type)}"
+
+
+def evidence(reason: Reason, now: int) -> list[Fact]:
+    """In the order of their times; what is so now comes last."""
+    found = [*_past(reason), *(Fact(now, text) for text in _present(reason))]
+    if reason.live.child is not None:
+        found += [Fact(at, f"child: {text}") for at, text in evidence(reason.live.child, now)]
+    return sorted(dict.fromkeys(fact for fact in found if fact.at), key=lambda fact: fact.at)
+
+
+def _past(reason: Reason) -> Iterator[Fact]:
+    view = reason.view
+    yield Fact(view.created_at, "it was started" + (f" by {one_line(view.parent_id)}" if view.parent_id else ""))
+    yield Fact(view.started_at, "a processor took it up for the first time")
+    yield from (Fact(dropped.dropped_at, f"it was {one_line(dropped.reason)}") for dropped in view.history or ())
+    for each in reason.open_waits[:_MOST]:
+        yield Fact(each.started_at, f"{step_name(each)} began to wait")
+    yield from _of_steps(reason)
+    if reason.cause in {Cause.MISMATCH, Cause.CRASHING, Cause.ORPHANED}:
+        for processor in reason.serving[:_MOST]:
+            version = f", version {one_line(processor.version)}," if processor.version else ""
+            who = f"the processor {one_line(processor.processor_id)}{version}"
+            yield Fact(processor.started_at, f"{who} came up with its handler")
+    if told := _last_change(reason):
+        yield Fact(view.finished_at or view.updated_at, told)
+
+
+def _last_change(reason: Reason) -> str:
+    """What its last change was, at ``updated_at``; empty where other facts say so."""
+    view, waits = reason.view, reason.view.waiting_for
+    current = f"step {view.current_step} {one_line(view.current_step_type)}"
+    told = ""
+    if is_terminal(view.status):
+        place = _last_place(view) if reason.cause is Cause.CODE_FAILED else ""
+        told = f"it ended as {view.status}{f', raised in {place}' if place else ''}"
+    elif view.status == Status.PAUSED:
+        told = "it was paused"
+    elif view.status == Status.PENDING:
+        told = "it became pending again" if view.updated_at > view.created_at else ""
+    elif reason.cause is Cause.RETRYING and waits is not None:
+        told = f"step {waits.step_number}: attempt {waits.attempt} failed: {one_line(waits.error)}"
+    elif reason.cause is Cause.RUNNING and has_current(view):
+        told = f"{current} was under way{f' on {one_line(view.owner)}' if view.owner else ''}"
+    elif reason.cause in {Cause.ORPHANED, Cause.CANCELLING}:
+        told = f"its record was written last{f', at {current}' if view.current_step >= 0 else ''}"
+    return told
+
+
+def _of_steps(reason: Reason) -> Iterator[Fact]:
+    view, step = reason.view, reason.step
+    steps = view.journal or ()
+    if view.status == Status.CANCELLED:
+        yield from _of_cancelling(steps)
+    elif step is not None and reason.cause is Cause.COMPLETED:
+        yield Fact(step.started_at, f"{step_name(step)} began, the slowest step")
+        yield Fact(step.finished_at, f"{step_name(step)} ended")
+    elif step is not None and reason.cause is Cause.STEP_FAILED:
+        yield Fact(step.started_at, f"{step_name(step)} began")
+        yield Fact(step.finished_at, f"{step_name(step)} failed for good{_rule(step, is_final=reason.is_final)}")
+    elif step is not None and reason.cause is Cause.MISMATCH:
+        name = f"the {one_line(step.kind or 'step')} {one_line(step.step_type)!r}"
+        yield Fact(step.finished_at or step.started_at, f"step {step.step_number} was recorded as {name}")
+    elif done := [each for each in steps if each.finished_at]:
+        last = max(done, key=lambda each: each.finished_at)
+        yield Fact(last.finished_at, f"{step_name(last)} {f'failed: {failure(last)}' if last.error else 'ended'}")
+
+
+def _of_cancelling(steps: Sequence[StepView]) -> Iterator[Fact]:
+    for each in [each for each in steps if each.error_type == "Cancelled"][:_MOST]:
+        yield Fact(each.finished_at, f"{step_name(each)} was interrupted")
+    undone = [each for each in steps if each.kind == "compensation"]
+    if undone:
+        failed = sum(bool(each.error) for each in undone)
+        told = f"{count(len(undone), 'compensation')} had run{f', of which {failed:,} failed' if failed else ''}"
+        yield Fact(max(each.finished_at for each in undone), told)
+
+
+def _rule(step: StepView, *, is_final: bool) -> str:
+    """Whether it could have been tried again."""
+    if not step.attempts:
+        return ""
+    if is_final:
+        return f": {one_line(step.error_type)} is an error that is not tried again"
+    if step.attempts > 1:
+        return f": its retry rule allows {step.attempts} attempts"
+    return ": its retry rule, or the kind of error, allows no second attempt"
+
+
+def _last_place(view: WorkflowView) -> str:
+    """``shop.py, line 7, in checkout``, from the traceback."""
+    places = [line.strip() for line in view.traceback.splitlines() if line.strip().startswith('File "')]
+    return one_line(places[-1].removeprefix("File ").replace('"', "")) if places else ""
+
+
+def _present(reason: Reason) -> Iterator[str]:
+    view, able = reason.view, reason.serving
+    if is_terminal(view.status) or reason.cause in {Cause.OTHER, Cause.DELAYED}:
+        return
+    if not able and (view.status != Status.RUNNING or reason.cause is Cause.ORPHANED):
+        yield from _unserved(view, reason.live.processors)
+    elif reason.cause in {Cause.BUSY, Cause.STUCK, Cause.STARTING}:
+        yield from map(_load, able[:_MOST])
+        if ahead := reason.live.ahead:
+            are = "is" if ahead == 1 else "are"
+            yield f"{count(ahead, 'older workflow')} of its handler {are} pending too"
+    elif reason.cause is Cause.RUNNING:
+        yield from (f"{_load(each)}, and is alive" for each in able if each.processor_id == view.owner)
+
+
+def _unserved(view: WorkflowView, live: Sequence[ProcessorView]) -> Iterator[str]:
+    if not live:
+        yield "no processor is live at all"
+        return
+    known = sorted({one_line(handler) for each in live for handler in each.handlers})
+    more = f" and {len(known) - _MOST} more" if len(known) > _MOST else ""
+    what = f"{', '.join(known[:_MOST])}{more}" if known else "no handler"
+    yield f"{count(len(live), 'live processor')} {'has' if len(live) == 1 else 'have'} {what}"
+    if alike := difflib.get_close_matches(view.handler, known, 1):
+        yield f"a live one has {alike[0]}, which is spelt alike"
+
+
+def _load(each: ProcessorView) -> str:
+    return f"the processor {one_line(each.processor_id)} has {each.busy} of {each.slots} slots taken"
+
+
+def remedies(reason: Reason, connection: Sequence[str] = ()) -> list[Remedy]:
+    """The one that mends it comes first; ``connection`` are flags that every command gets."""
+    found: list[Remedy] = []
+    if reason.live.child is not None:
+        found = [each for each in remedies(reason.live.child, connection) if not is_terminal(reason.view.status)]
+    flags = f" {shlex.join(connection)}" if connection else ""
+    found += [Remedy(f"{command}{flags}", purpose) for command, purpose in _remedies(reason)]
+    return list(dict.fromkeys(found))
+
+
+def _remedies(reason: Reason) -> list[tuple[str, str]]:
+    view = reason.view
+    get, resume = _line("wf", "get", view.invocation_id), _line("wf", "resume", view.invocation_id)
+    if is_terminal(view.status):
+        return _of_ended(reason, get)
+    match reason.cause:
+        case Cause.PAUSED:
+            return [(resume, "go on")]
+        case Cause.MISMATCH:
+            fits = "go on, once the processors run code that fits the journal"
+            return [(resume, fits), (get, "the journal that the code must fit")]
+        case Cause.CRASHING:
+            last = "the last step in the journal: what comes behind it brings the processor down"
+            return [(get, last), (resume, "go on, once the cause is mended")]
+        case Cause.OTHER:
+            return [(get, "step by step")]
+    return _moving(reason, get, resume)
+
+
+def _of_ended(reason: Reason, get: str) -> list[tuple[str, str]]:
+    view, step = reason.view, reason.step
+    retry, timeline = _line("wf", "retry", view.invocation_id), _line("wf", "timeline", view.invocation_id)
+    found = [(retry, "go on with it all the same"), (get, "which steps had run")]
+    match reason.cause:
+        case Cause.STEP_FAILED if step is not None:
+            mended = (retry, f"go on from step {step.step_number}, once the cause is mended")
+            found = [mended, (f"{get} --steps {step.step_number}", "its request and the traceback")]
+            if step.kind == "child" and step.awaited_id:
+                found = [(_line("wf", "why", step.awaited_id), "why the child failed"), mended]
+        case Cause.CODE_FAILED:
+            found = [(get, "the traceback"), (retry, "run the mended code on the steps that are done")]
+        case Cause.TIMED_OUT:
+            found = [(timeline, "where the time went"), (retry, "go on with the time limit counted anew")]
+        case Cause.CANCELLED_WITH_PARENT if view.parent_id:
+            found = [(_line("wf", "why", view.parent_id), "why the parent was cancelled"), found[0]]
+        case Cause.COMPLETED:
+            found = [(timeline, "step by step")]
+    return found
+
+
+def _moving(reason: Reason, get: str, resume: str) -> list[tuple[str, str]]:
+    """For what has not ended and is not paused."""
+    view = reason.view
+    watch = (_line("wf", "watch", view.invocation_id), "see it go on")
+    found: list[tuple[str, str]] = []
+    match reason.cause:
+        case Cause.BUSY:
+            held = _line("wf", "list", "--status", "running", "--oldest-first")
+            found = [(_line(*_APP), "more slots"), (held, "what holds the slots")]
+        case Cause.STUCK if view.status == Status.PENDING:
+            found = [(resume, "call for a processor anew"), (_line("doctor"), "whether all is well")]
+        case Cause.STUCK:
+            found = [(_line("doctor"), "whether all is well"), (get, "step by step")]
+        case Cause.RETRYING if view.waiting_for is not None and view.waiting_for.error == "no service answers":
+            service = f"a service that answers {one_line(view.waiting_for.name)}"
+            found = [(_line("run", "service", "APP"), service), watch]
+        case Cause.WAITING if (answer := answering(view)) and view.waiting_for and view.waiting_for.kind != "child":
+            found = [(answer, "end the wait"), (get, "step by step")]
+        case Cause.WAITING:
+            found = [(get, "step by step")]
+        case Cause.DELAYED | Cause.STARTING | Cause.RUNNING | Cause.CANCELLING | Cause.RETRYING:
+            found = [watch]
+    if not reason.serving and reason.cause is not Cause.DELAYED:
+        serve = (_line(*_APP), f"a processor whose APP defines {one_line(view.handler)}")
+        found = [serve, (_line("processors"), "what the live ones define"), *found]
+    return found
+
+
+def _line(*words: str) -> str:
+    return one_line(shlex.join(["durablectl", *words]))
