@@ -1,8 +1,8 @@
-"""Seconds and memory of the reading commands, each as a whole process, on a million workflows and on a thousand.
+"""Seconds and memory of the reading commands, each as a whole process, on a thousand workflows up to a million.
 
-The two stores lie in two namespaces of one server, written as processors leave them, with as many of each status as
+The stores lie in namespaces of one server, written as processors leave them, with as many of each status as
 ``_STATUSES`` says and a quarter of a kilobyte of journal each. With ``--shape spread`` they changed last over 60 days,
-with ``burst`` within the last ten minutes. Run: ``python bench/queries.py [--count 1000000] [--shape burst]``.
+with ``burst`` within the last ten minutes. Run: ``python bench/query.py [--counts 1000 100000] [--shape burst]``.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from durablectl.embedded import EmbeddedServer
 
 # This process stays small: what the kernel reports as the peak memory of a child begins with that of its parent.
 
-_FEW = 1000
+_COUNTS = (1000, 100_000, 1_000_000)
 _SPANS = {"spread": 60 * 86_400, "burst": 600}
 _STATUSES = {
     "completed": 900,
@@ -40,13 +40,15 @@ _STATUSES = {
 _HANDLERS = {"async_workflow": 60, "checkout": 20, "onboarding": 12, "refund": 6, "report": 2}
 _PARTITIONS = 200
 _IN_FLIGHT = 4000
+_PAGE = 50
 
 
 class Known(NamedTuple):
-    """What a query may ask a store for: an id, and the cursor of the page in the middle of its list."""
+    """What a query may ask a store for: an id, and the cursors of the tenth page and of one in the middle."""
 
     invocation_id: str
-    cursor: str
+    tenth: str
+    middle: str
 
 
 def fill(url: str, namespace: str, count: int, seconds: int, known: Path) -> None:
@@ -73,9 +75,10 @@ async def _fill(url: str, namespace: str, count: int, seconds: int) -> Known:
             if number % _IN_FLIGHT == 0:
                 await _until_stored(opened, number)
         await _until_stored(opened, count)
-        middle = query.Filters.parse(until=now - seconds * 1_000_000 // 2)
-        page = await query.list_workflows(opened, middle, 1)
-        return Known(page.workflows[0].invocation_id, page.next_cursor)
+        older_half = query.Filters.parse(until=now - seconds * 1_000_000 // 2)
+        middle = await query.list_workflows(opened, older_half, 1)
+        tenth = await query.list_workflows(opened, limit=9 * _PAGE)
+        return Known(middle.workflows[0].invocation_id, tenth.next_cursor, middle.next_cursor)
 
 
 async def _until_stored(opened, number: int) -> None:
@@ -120,11 +123,12 @@ def _execution(chance: random.Random, number: int, moment: int):
 
 
 class Query(NamedTuple):
-    """The arguments of a command, and what it may cost: times its own on a thousand, seconds."""
+    """The arguments of a command, what it may cost (times its own on a thousand, seconds), and how it is called."""
 
     args: tuple[str, ...]
     ratio: float = 1.3
     seconds: float = 0.5
+    name: str = ""
 
 
 def queries(known: Known) -> list[Query]:
@@ -134,11 +138,12 @@ def queries(known: Known) -> list[Query]:
         Query(("wf", "list", "--status", "completed"), 1.6),
         Query(("wf", "list", "--handler", "checkout")),
         Query(("wf", "list", "--status", "failed", "--handler", "checkout")),
-        Query(("wf", "list", "--since", "2h")),
+        Query(("wf", "list", "--since", "1h")),
         Query(("wf", "list", "--since", "5m")),
         Query(("wf", "list", "--partition-key", "p7")),
-        Query(("wf", "list", "--cursor", known.cursor)),
-        Query(("wf", "get", known.invocation_id)),
+        Query(("wf", "list", "--cursor", known.tenth), name="wf list, the tenth page"),
+        Query(("wf", "list", "--cursor", known.middle), name="wf list, in the middle"),
+        Query(("wf", "get", known.invocation_id), name="wf get"),
         Query(("wf", "stats"), math.inf, 0.8),
     ]
 
@@ -189,35 +194,36 @@ def _median(costs: list[Cost]) -> Cost:
     return Cost(*(statistics.median(values) for values in zip(*costs, strict=True)))
 
 
-def show(query: Query, few: Cost, many: Cost) -> str:
+def show(query: Query, costs: list[Cost]) -> str:
+    """The seconds at each count, then seconds and memory at the highest as ratios to those at the lowest."""
+    few, many = costs[0], costs[-1]
     ratio, memory = many.seconds / few.seconds, many.megabytes / few.megabytes
     missed = ratio > query.ratio or many.seconds > query.seconds or memory > 1.2
-    name = " ".join(arg if len(arg) <= 20 else "..." for arg in query.args)
-    return (
-        f"{name:42} {few.seconds:8.3f} {many.seconds:8.3f} {ratio:6.2f} of {query.ratio:.1f}"
-        f" {many.megabytes:6.0f} MB {memory:6.2f}  {'MISSED' if missed else ''}".rstrip()
-    )
+    name = query.name or " ".join(query.args)
+    seconds = " ".join(f"{cost.seconds:9.3f}" for cost in costs)
+    return f"{name:42} {seconds} {ratio:6.2f} of {query.ratio:.1f} {memory:6.2f}  {'MISSED' if missed else ''}".rstrip()
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--count", type=int, default=1_000_000, help="workflows in the big store")
+    parser.add_argument("--counts", type=int, nargs="+", default=_COUNTS, help="workflows in each store, ascending")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--shape", choices=[*_SPANS], default="spread", help="how their times lie")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as directory, EmbeddedServer(Path(directory, "nats")) as server:
         known = {}
-        for namespace, count in (("few", _FEW), ("many", options.count)):
+        for count in options.counts:
+            namespace = f"n{count}"
             path = Path(directory, namespace)
             arguments = (server.url, namespace, count, _SPANS[options.shape], path)
             filling = multiprocessing.get_context("spawn").Process(target=fill, args=arguments)
             filling.start()
             filling.join()
             known[namespace] = Known(*json.loads(path.read_text()))
-        print(f"{options.count:,} workflows, {options.shape}, median of {options.rounds}")
-        print(f"{'whole process':42} {_FEW:8,} {options.count:8,} {'ratio':>13} {'memory':>9} {'ratio':>6}")
-        for query, (few, many) in measure(server.url, ["few", "many"], known, options.rounds):
-            print(show(query, few, many), flush=True)
+        print(f"{options.shape}, whole processes, median of {options.rounds}")
+        print(f"{'workflows':42} {' '.join(f'{count:9,}' for count in options.counts)} {'ratio':>13} {'memory':>6}")
+        for query, costs in measure(server.url, [*known], known, options.rounds):
+            print(show(query, costs), flush=True)
 
 
 if __name__ == "__main__":

@@ -187,6 +187,33 @@ async def test_a_step_visible_for_longer_is_the_current_one(settings, store):
     assert (view.current_step, view.current_step_type, view.total_steps) == (-1, "", 2)
 
 
+async def test_what_has_run_for_a_second_is_known_as_running_although_no_step_lasts(settings, store):
+    is_over = asyncio.Event()
+
+    @workflow
+    async def hurrying(ctx):
+        while not is_over.is_set():
+            await ctx.step(asyncio.sleep, 0.001, name="quick")
+
+    async with processing(settings, hurrying):
+        invocation_id = await start(store, hurrying)
+        first = await until(lambda: listed_as_running(store))
+        await until(lambda: is_further(store, invocation_id, first.total_steps))
+        is_over.set()
+        await outcome(store, invocation_id)
+        assert (await query.get_stats(store)).by_status == {"completed": 1}
+
+
+async def listed_as_running(store):
+    page = await query.list_workflows(store, query.Filters.parse(["running"]))
+    return page.workflows[0] if page.workflows else None
+
+
+async def is_further(store, invocation_id: str, steps: int) -> bool:
+    page = await query.list_workflows(store, query.Filters.parse(["running"]))
+    return [view.invocation_id for view in page.workflows if view.total_steps > steps] == [invocation_id]
+
+
 async def at_step(store, invocation_id: str, number: int):
     view = await query.get_workflow(store, invocation_id)
     return view if view.current_step == number else None

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from durablectl.model.records import Command, Execution, Payload, pending
+from durablectl.model.records import INDEX_LAG, Command, Execution, Payload, pending
 from durablectl.model.status import ACTIVE, TERMINAL, Status, is_terminal
 from durablectl.storage import index
 from durablectl.storage.subjects import Subjects
@@ -50,6 +50,25 @@ def test_every_change_knows_the_entry_that_it_replaces(statuses):
         assert entered == {current}
 
 
+def test_the_entry_of_what_goes_on_running_follows_when_it_is_old_enough():
+    execution = pending(Command("i", "h", created_at=1_000))
+    execution.enter(Status.RUNNING, 2_000)
+    execution.enter(Status.RUNNING, 2_000 + INDEX_LAG - 1)
+    assert (execution.indexed_at, execution.updated_at) == (2_000, 2_000 + INDEX_LAG - 1)
+    execution.enter(Status.RUNNING, 2_000 + INDEX_LAG)
+    assert (execution.indexed_at, execution.updated_at) == (2_000 + INDEX_LAG, 2_000 + INDEX_LAG)
+    assert [(left.status, left.at) for left in execution.left_behind] == [("pending", 1_000), ("running", 2_000)]
+
+
+def test_what_changes_by_a_clock_that_is_behind_has_not_changed_before_its_entry():
+    execution = pending(Command("i", "h", created_at=5_000))
+    execution.begin(4_000)
+    assert execution.updated_at == 5_000
+    execution.enter(Status.RUNNING, 6_000)
+    execution.enter(Status.RUNNING, 4_000)
+    assert (execution.indexed_at, execution.updated_at) == (6_000, 6_000)
+
+
 def test_the_first_state_is_the_same_whoever_writes_it():
     command = Command("i", "h", "start", Payload(b"1"), "p", 123, "token", "parent")
     assert pending(command) == pending(command)
@@ -61,9 +80,9 @@ def test_the_first_state_is_the_same_whoever_writes_it():
 
 def test_an_index_entry_holds_what_listing_reads():
     execution = Execution("id-1", "greet", "failed", partition_key="eu", indexed_at=1_795_350_000_000_000)
-    assert index.entry(SUBJECTS, execution) == "durable.index.failed.20261122.12.20.00.greet.eu.000000~id-1"
+    assert index.entry(SUBJECTS, execution) == "durable.index.failed.greet.20261122.12.20.00.eu.000000~id-1"
     execution.partition_key = ""
-    assert index.entry(Subjects("ns"), execution) == "durable-ns.index.failed.20261122.12.20.00.greet.~.000000~id-1"
+    assert index.entry(Subjects("ns"), execution) == "durable-ns.index.failed.greet.20261122.12.20.00.~.000000~id-1"
     assert Subjects("ns").index_entry(index.entry(Subjects("ns"), execution)) == (
         "failed",
         1_795_350_000_000_000,

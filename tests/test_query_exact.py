@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from durablectl.model.records import Execution
+from durablectl.model.records import INDEX_LAG, Execution
 from durablectl.query import scanning
 from durablectl.storage import index, states
 from durablectl.storage.counting import messages
@@ -27,7 +27,7 @@ async def store(settings):
 def random_records(random, times, number) -> list[Execution]:
     records = []
     for entry in random_entries(random, times, number, [*STATUSES, FOREIGN]):
-        later = random.choice((0, 1, MINUTE, DAY)) if entry.group == "running" else 0
+        later = random.choice((0, 1, MINUTE, INDEX_LAG - 1)) if entry.group == "running" else 0
         records.append(
             Execution(
                 entry.invocation_id,

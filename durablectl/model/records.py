@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from durablectl.model.clock import MICROSECONDS
 from durablectl.model.status import OTHER, Status
 
 
@@ -19,6 +20,8 @@ class Payload(NamedTuple):
 
 
 NO_PAYLOAD = Payload()
+INDEX_LAG = 5 * 60 * MICROSECONDS
+"""How much older than its last change the index entry of a running invocation may be."""
 _REMEMBERED = 4
 _STATUSES = frozenset(Status)
 
@@ -178,22 +181,25 @@ class Execution:
         return group if group in _STATUSES else OTHER
 
     def enter(self, status: Status, moment: int) -> None:
-        """Change the status at ``moment``, remembering the index entry that this leaves behind."""
+        """Change the status at ``moment``, remembering the index entry that this leaves behind.
+
+        What runs and goes on running keeps its entry until that is INDEX_LAG old.
+        """
         group = self.index_group
-        if status != group or status != Status.RUNNING:
+        if status != group or status != Status.RUNNING or moment - self.indexed_at >= INDEX_LAG:
             # More than one: whoever wrote the state before may have died before it wrote the index.
             self.left_behind = [*self.left_behind, IndexTime(group, self.indexed_at)][-_REMEMBERED:]
             self.indexed_at = moment
         self.indexed_as = ""
         self.status = status
-        self.updated_at = moment
+        self.updated_at = max(moment, self.indexed_at)
 
     def begin(self, moment: int) -> None:
         """Enter RUNNING from a claim. Of what was pending the index learns only once it has run for a while."""
         if self.index_group == Status.PENDING:
             self.indexed_as = Status.PENDING
             self.status = Status.RUNNING
-            self.updated_at = moment
+            self.updated_at = max(moment, self.indexed_at)
         else:
             self.enter(Status.RUNNING, moment)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from durablectl.errors import NotFoundError, UsageError
 from durablectl.model.ending import children
 from durablectl.model.names import validate_invocation_id
+from durablectl.model.records import INDEX_LAG
 from durablectl.model.status import Status
 from durablectl.query import scanning
 from durablectl.query.building import payloads, workflow_view
@@ -173,7 +174,7 @@ def _key(row: Row) -> Key:
 def scope_of(filters: Filters) -> Scope | None:
     """The index entries that say when the last change was; None for none.
 
-    Of what runs, an entry says when it began, which is enough where only ``since`` is asked for.
+    Of what runs, an entry says when it was so at the latest, which is enough where only ``since`` is asked for.
     """
     groups, handlers = tuple(sorted(filters.statuses)), tuple(sorted(filters.handlers))
     if not filters.until:
@@ -185,13 +186,20 @@ def scope_of(filters: Filters) -> Scope | None:
 
 
 async def running_within(store: Store, filters: Filters) -> list[Row]:
-    """What runs and matches, of which that cannot be told by the index: it has changed since it began."""
+    """What runs and matches, of which that cannot be told by the index: it has changed since it was entered.
+
+    Where only ``since`` is asked for, those that were entered shortly before; with ``until`` all that run.
+    """
     if not filters.is_bounded or (filters.statuses and Status.RUNNING not in filters.statuses):
         return []
     scope = Scope((Status.RUNNING,), tuple(filters.handlers), filters.partition_key)
-    total = await buckets.count_all(store, scope)
-    walk = Walk(store, scope, until=filters.until or filters.since, total=total)
+    walk = Walk(store, scope, since=_earliest_entry(filters), until=filters.until or filters.since)
     return [row async for row in _confirmed(store, walk.entries(), filters, _LOAD_AT_ONCE)]
+
+
+def _earliest_entry(filters: Filters) -> int:
+    """Nothing that runs and was entered before this moment has changed since ``since``."""
+    return max(filters.since - INDEX_LAG, 0)
 
 
 async def count_indexed(store: Store, filters: Filters, moving: Sequence[Row]) -> int:
@@ -234,7 +242,7 @@ async def _rows(store: Store, entries: Sequence[IndexEntry], filters: Filters) -
 def _agrees(entry: IndexEntry, stored: Stored) -> bool:
     execution = stored.execution
     # A record of another implementation does not say when it entered its status: any time will do.
-    return entry.group == execution.index_group and (execution.indexed_at == entry.moment or not execution.created_at)
+    return entry.group == execution.index_group and (execution.indexed_at == entry.moment or not execution.updated_at)
 
 
 async def _searched(store: Store, filters: Filters, progress: Callable[[int], None] | None) -> list[Row]:
@@ -245,7 +253,7 @@ async def _searched(store: Store, filters: Filters, progress: Callable[[int], No
         if not statuses:
             return []
     # What was created after a moment has changed after it, too.
-    since = max(filters.since if Status.RUNNING not in (statuses or {Status.RUNNING}) else 0, filters.created_since)
+    since = max(_earliest_entry(filters), filters.created_since)
     scope = Scope(tuple(sorted(statuses)), tuple(filters.handlers), filters.partition_key)
     walk = Walk(store, scope, since=since)
     rows: list[Row] = []

@@ -279,7 +279,7 @@ def unanswered(reply: Msg, subject: str) -> StorageError | ConnectionFailedError
     status = (reply.headers or {}).get("Status", "")
     if status == "503":
         return NotProvisionedError(
-            f"No stream on this server takes {subject}.",
+            f"This NATS server holds no workflows yet: no stream takes {subject}.",
             hint="Start a processor (durablectl run processor) to create the streams, or check --namespace.",
         )
     return StorageError(f"The server answered {subject} with status {status or 'nothing'}.")

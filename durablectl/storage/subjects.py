@@ -144,17 +144,19 @@ class Subjects:
         """
         seconds, rest = divmod(moment, MICROSECONDS)
         partition = partition_key or NO_PARTITION
-        return f"{self._index_prefix}{group}.{_time(seconds)}.{handler}.{partition}.{rest:06}~{invocation_id}"
+        return f"{self._index_prefix}{group}.{handler}.{_time(seconds)}.{partition}.{rest:06}~{invocation_id}"
 
     def index_filter(self, group: str = "*", time: str = "*.*.*.*", handler: str = "*", partition: str = "*") -> str:
         """A filter on index entries; ``time`` has four tokens. NO_PARTITION finds those without a partition key."""
-        if (time, handler, partition) == ("*.*.*.*", "*", "*"):
-            return self._index_prefix + (">" if group == "*" else f"{group}.>")
-        return f"{self._index_prefix}{group}.{time}.{handler}.{partition}.*"
+        if (time, partition) != ("*.*.*.*", "*"):
+            return f"{self._index_prefix}{group}.{handler}.{time}.{partition}.*"
+        if handler != "*":
+            return f"{self._index_prefix}{group}.{handler}.>"
+        return self._index_prefix + (">" if group == "*" else f"{group}.>")
 
     def index_entry(self, subject: str) -> IndexEntry:
         """Raises ValueError for a subject that is none."""
-        group, day, hour, minute, second, handler, partition, last = subject[len(self._index_prefix) :].split(".")
+        group, handler, day, hour, minute, second, partition, last = subject[len(self._index_prefix) :].split(".")
         rest, _, invocation_id = last.partition("~")
         moment = _seconds(day, hour, minute, second) * MICROSECONDS + int(rest)
         return IndexEntry(group, moment, handler, "" if partition == NO_PARTITION else partition, invocation_id)
