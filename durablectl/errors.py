@@ -13,6 +13,7 @@ DurableError                     error               1
   ConflictError                  conflict            7
     AlreadyExistsError           already_exists      7
     InvalidStateError            invalid_state       7
+    StaleRevisionError           stale_revision      7
   ConfigurationError             configuration       1
   StorageError                   storage             1
     PayloadTooLargeError         payload_too_large   1
@@ -119,6 +120,12 @@ class InvalidStateError(ConflictError):
     """Not possible in the invocation's present status, which the message names."""
 
     code = "invalid_state"
+
+
+class StaleRevisionError(ConflictError):
+    """It has changed since the revision that the caller knows."""
+
+    code = "stale_revision"
 
 
 class ConfigurationError(DurableError):

@@ -1,4 +1,4 @@
-"""Giving an ended workflow another chance, or removing it."""
+"""Giving an ended workflow another chance, or removing it; ``if_revision`` as in steering."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _RETRIABLE = frozenset({Status.FAILED, Status.CANCELLED})
 
 
-async def retry(store: Store, invocation_id: str, *, from_step: int | None = None) -> Steered:
+async def retry(store: Store, invocation_id: str, *, from_step: int | None = None, if_revision: int = 0) -> Steered:
     """Go on from the first unfinished step, or from step ``from_step``; what is dropped is kept as history.
 
     A journal that is too big to be part of the record lies beside it: what is dropped is noted in the record first,
@@ -36,7 +36,7 @@ async def retry(store: Store, invocation_id: str, *, from_step: int | None = Non
     Raises NotFoundError, InvalidStateError unless failed or cancelled, UsageError for a step that it never reached.
     """
     while True:
-        execution, revision = await load(store, invocation_id)
+        execution, revision = await load(store, invocation_id, if_revision)
         if execution.status not in _RETRIABLE:
             if not is_terminal(execution.status):
                 message = f"It has not ended, but is {execution.status}."
@@ -56,7 +56,7 @@ async def retry(store: Store, invocation_id: str, *, from_step: int | None = Non
             noted = await states.replace(store, execution, revision)
             if noted is None:
                 continue
-            revision = noted
+            revision, if_revision = noted, if_revision and noted
             numbers = half_done.union(entry.step_number for entry in dropped)
             await store.requests.exchange(journal.removal_of(store, invocation_id, numbers, revision))
         _reopen(execution)
@@ -135,9 +135,9 @@ def _fit(history: list[DroppedSteps]) -> None:
             dropped.entries = [replace(e, request=NO_PAYLOAD, response=NO_PAYLOAD) for e in dropped.entries]
 
 
-async def restart(store: Store, invocation_id: str) -> Steered:
+async def restart(store: Store, invocation_id: str, *, if_revision: int = 0) -> Steered:
     """A new invocation with the same input, linked with the old one. InvalidStateError unless it has ended."""
-    execution, revision = await load(store, invocation_id)
+    execution, revision = await load(store, invocation_id, if_revision)
     if not is_terminal(execution.status):
         raise impossible(execution, "restarted", "Only a workflow that has ended can be restarted.")
     new_id = await start_again(store, execution)
@@ -154,9 +154,9 @@ async def restart(store: Store, invocation_id: str) -> Steered:
     return Steered(new_id, Status.PENDING, changed=True, message=message, restarted_from=invocation_id)
 
 
-async def delete(store: Store, invocation_id: str) -> Steered:
+async def delete(store: Store, invocation_id: str, *, if_revision: int = 0) -> Steered:
     """Remove an ended workflow with its journal and index entry. InvalidStateError for one that has not ended."""
-    execution, revision = await load(store, invocation_id)
+    execution, revision = await load(store, invocation_id, if_revision)
     if not is_terminal(execution.status):
         raise impossible(execution, "deleted", "Cancel it first.")
     if not await states.delete(store, execution, revision):

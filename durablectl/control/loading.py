@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from durablectl.errors import NotFoundError
+from durablectl.errors import NotFoundError, StaleRevisionError
 from durablectl.model.names import validate_name
 from durablectl.storage import states
 from durablectl.storage.provision import require_provisioned
@@ -14,13 +14,18 @@ if TYPE_CHECKING:
     from durablectl.storage.store import Store
 
 
-async def load(store: Store, invocation_id: str) -> Stored:
-    """Raises InvalidNameError, NotFoundError, NotProvisionedError."""
+async def load(store: Store, invocation_id: str, if_revision: int = 0) -> Stored:
+    """Raises InvalidNameError, NotFoundError, NotProvisionedError; StaleRevisionError when ``if_revision`` is past."""
     validate_name("invocation id", invocation_id)
     stored = await states.load(store, invocation_id)
     if stored is None:
         await require_provisioned(store)
         raise NotFoundError(
             f"There is no workflow {invocation_id}.", hint="List them with `durablectl wf list`, or check --namespace."
+        )
+    if if_revision not in {0, stored.revision}:
+        raise StaleRevisionError(
+            f"The workflow {invocation_id} is at revision {stored.revision}, not {if_revision} any more.",
+            hint="Look at it again.",
         )
     return stored

@@ -1,5 +1,7 @@
 """Steering workflows. Each operation is one compare-and-set, repeated on whatever state stands when another was first.
 
+With ``if_revision`` an operation is done to that revision only, and raises StaleRevisionError for another.
+
 Where an operation needs a processor, a timer is set before the write and a wake command published after it: dying in
 between costs two seconds, not the workflow.
 """
@@ -56,13 +58,13 @@ def impossible(execution: Execution, what: str, hint: str = "") -> InvalidStateE
     )
 
 
-async def pause(store: Store, invocation_id: str, reason: str = "") -> Steered:
+async def pause(store: Store, invocation_id: str, reason: str = "", *, if_revision: int = 0) -> Steered:
     """No further step is started; one in flight ends and is journaled.
 
     Raises NotFoundError, and InvalidStateError for a workflow that has ended or is being cancelled.
     """
     while True:
-        execution, revision = await load(store, invocation_id)
+        execution, revision = await load(store, invocation_id, if_revision)
         if is_terminal(execution.status):
             raise impossible(execution, "paused", "Only a workflow that has not ended can be paused.")
         if execution.cancel_requested:
@@ -86,10 +88,10 @@ async def pause(store: Store, invocation_id: str, reason: str = "") -> Steered:
         return Steered(invocation_id, Status.PAUSED, changed=True, message=message)
 
 
-async def resume(store: Store, invocation_id: str) -> Steered:
+async def resume(store: Store, invocation_id: str, *, if_revision: int = 0) -> Steered:
     """Go on from the journal. Raises NotFoundError, and InvalidStateError for a workflow that has ended."""
     while True:
-        execution, revision = await load(store, invocation_id)
+        execution, revision = await load(store, invocation_id, if_revision)
         if is_terminal(execution.status):
             hint = "A failed or cancelled workflow goes on with `wf retry`."
             raise impossible(execution, "resumed", "" if execution.status == Status.COMPLETED else hint)
@@ -114,13 +116,15 @@ async def resume(store: Store, invocation_id: str) -> Steered:
         return Steered(invocation_id, execution.status, changed=True, message="Resumed.")
 
 
-async def cancel(store: Store, invocation_id: str, reason: str = "", *, now: bool = False) -> Steered:
+async def cancel(
+    store: Store, invocation_id: str, reason: str = "", *, now: bool = False, if_revision: int = 0
+) -> Steered:
     """End it: interrupt the step in flight and run the compensations, or with ``now`` skip them.
 
     Raises NotFoundError, and InvalidStateError for a workflow that has completed or failed.
     """
     while True:
-        stored = await load(store, invocation_id)
+        stored = await load(store, invocation_id, if_revision)
         execution = stored.execution
         if execution.status == Status.CANCELLED:
             return Steered(invocation_id, Status.CANCELLED, changed=False, message="It was cancelled already.")

@@ -136,9 +136,14 @@ async def stream_info(store: Store, stream: str) -> dict[str, Any] | None:
         return None
 
 
+async def is_provisioned(store: Store) -> bool:
+    """Whether the namespace has its streams here."""
+    return await stream_info(store, store.subjects.state_stream) is not None
+
+
 async def require_provisioned(store: Store) -> None:
     """NotProvisionedError when the namespace has no streams here: for readers, who create nothing."""
-    if await stream_info(store, store.subjects.state_stream) is None:
+    if not await is_provisioned(store):
         await require_jetstream(store)
         namespace = store.subjects.namespace
         where = f"the namespace {namespace!r}" if namespace else "the default namespace"

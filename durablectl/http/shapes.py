@@ -1,0 +1,158 @@
+"""What the API answers, for its description; the answers themselves are made by the views' ``to_json``."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+Moment = AwareDatetime | None
+Json = Any
+
+JSON_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": False,
+        "content": {"application/json": {"schema": {}, "example": {"user": "user-001"}}},
+    }
+}
+
+
+class _Shape(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class ErrorBody(_Shape):
+    code: str = Field(examples=["not_found"])
+    message: str = Field(examples=["There is no workflow abc-123."])
+    hint: str | None
+
+
+class Failure(_Shape):
+    error: ErrorBody
+
+
+class Waiting(_Shape):
+    kind: str = Field(examples=["retry"])
+    name: str
+    step_number: int | None
+    until: Moment
+    attempt: int | None
+    error: str | None
+    awaited_id: str | None
+
+
+class Step(_Shape):
+    step_number: int
+    step_type: str = Field(examples=["HelloService.SayHello"])
+    kind: str | None
+    request: Json
+    response: Json
+    error: str
+    error_type: str | None
+    attempts: int | None
+    started_at: Moment
+    finished_at: Moment
+    until: Moment
+    awaited_id: str | None
+
+
+class Dropped(_Shape):
+    dropped_at: Moment
+    reason: str
+    steps: list[Step]
+
+
+class Row(_Shape):
+    invocation_id: str = Field(examples=["abc-123-def-456"])
+    handler: str = Field(examples=["async_workflow"])
+    status: str = Field(examples=["running"])
+    current_step: int
+    current_step_type: str
+    total_steps: int
+    input: Json
+    output: Json
+    error: str | None
+    error_type: str | None
+    traceback: str | None
+    reason: str | None
+    partition_key: str | None
+    attempt: int
+    owner: str | None
+    waiting_for: Waiting | None
+    workflow_state: dict[str, Json]
+    created_at: Moment
+    started_at: Moment
+    updated_at: Moment
+    finished_at: Moment
+    parent_id: str | None
+    revision: int
+    schedule: str | None
+    restarted_from: str | None
+    restarted_as: str | None
+    expires_at: Moment
+
+
+class Workflow(Row):
+    children: list[str]
+    journal: list[Step]
+    journal_start: int
+    journal_length: int
+    history: list[Dropped]
+
+
+class Page(_Shape):
+    workflows: list[Row]
+    total: int = Field(description="All matches, not the page.")
+    next_cursor: str | None
+
+
+class Stats(_Shape):
+    total: int
+    by_status: dict[str, int] = Field(examples=[{"running": 10, "completed": 140}])
+    by_handler: dict[str, int] = Field(examples=[{"async_workflow": 80}])
+    by_handler_status: dict[str, dict[str, int]]
+    oldest_active: Row | None
+    completed_per_minute: float
+    set_aside: int
+
+
+class Processor(_Shape):
+    processor_id: str
+    handlers: list[str]
+    version: str | None
+    host: str | None
+    process_id: int | None
+    slots: int
+    busy: int
+    started_at: Moment
+
+
+class Processors(_Shape):
+    processors: list[Processor]
+
+
+class Started(_Shape):
+    invocation_id: str
+
+
+class Done(_Shape):
+    invocation_id: str
+    status: str
+    changed: bool = Field(description="False when it was so already.")
+    message: str
+    restarted_from: str | None
+
+
+class Health(_Shape):
+    status: str = Field(examples=["healthy"])
+    nats: str = Field(examples=["connected"])
+    version: str
+
+
+def documented(shape: type[BaseModel], *failures: int, success: int = 200) -> dict[int | str, dict[str, Any]]:
+    """The ``responses`` of a route: its shape, the error for each status, and what any request can meet."""
+    answers: dict[int | str, dict[str, Any]] = {success: {"model": shape, "description": HTTPStatus(success).phrase}}
+    for status in sorted({*failures, 401}):
+        answers[status] = {"model": Failure, "description": HTTPStatus(status).phrase}
+    return answers
