@@ -17,12 +17,16 @@ _SHORT = {
     "sleeping": ("--count", "2000"),
     "failover": (),
     "query": ("--counts", "1000", "100000"),
+    "http_api": ("--seconds", "5"),
+    "http_beside": ("--count", "4000", "--rounds", "3"),
 }
 
 
 def main() -> None:
     directory = Path(__file__).parent
-    every = sorted(path.stem for path in directory.glob("*.py") if path.stem not in {"__main__", "support"})
+    every = sorted(
+        path.stem for path in directory.glob("*.py") if path.stem not in {"__main__", "http_clients", "support"}
+    )
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(every)}; all without it")
     parser.add_argument("--short", action="store_true", help="smaller numbers")

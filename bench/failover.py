@@ -53,6 +53,7 @@ class Round:
     def _processor(self) -> subprocess.Popen[bytes]:
         environment = {"NATS_URL": self._url, "DURABLECTL_NAMESPACE": self._namespace, EFFECTS: str(self._effects)}
         command = [sys.executable, "-m", "durablectl", "run", "processor", __file__, "--log-level", "error"]
+        command += ["--http-port", "0"]
         return subprocess.Popen(command, env={**os.environ, **environment})
 
     async def run(self) -> list[float]:

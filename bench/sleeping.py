@@ -53,6 +53,7 @@ class Process:
 async def measure(url: str, server_pid: int, count: int, seconds: float) -> None:
     environment = {**os.environ, "NATS_URL": url, "DURABLECTL_NAMESPACE": "sleeping"}
     command = [sys.executable, "-m", "durablectl", "run", "processor", __file__, "--log-level", "error"]
+    command += ["--http-port", "0"]
     running = subprocess.Popen(command, env=environment)
     processor, nats = Process(running.pid), Process(server_pid)
     try:

@@ -46,11 +46,11 @@ async def engine(url: str, count: int, round_number: int) -> float:
         await start_many(opened, HANDLER, count, "user-001")
         began = time.perf_counter()
         async with processor(opened, [three_steps], CONCURRENCY):
-            await _until_drained(opened, count)
+            await until_drained(opened, count)
             return count / (time.perf_counter() - began)
 
 
-async def _until_drained(opened: Store, count: int) -> None:
+async def until_drained(opened: Store, count: int) -> None:
     """All commands acknowledged; asking fifty times a second costs the server nothing to speak of."""
     while True:
         info = await commands.consumer_info(opened, commands.consumer_name(HANDLER))
@@ -109,14 +109,14 @@ class _Bare:
         for step in range(3):
             headers = {EXPECTED: owned, EXPECTED_SUBJECT: state}
             await requests.publish(subjects.journal(invocation_id, step), self._entry, headers)
-        await requests.publish(state, self._final, {EXPECTED: owned})
+        ended = await requests.publish(state, self._final, {EXPECTED: owned})
         active = subjects.index("active", 0, HANDLER, "", invocation_id)
         completed = subjects.index("completed", 0, HANDLER, "", invocation_id)
         await requests.exchange(
             [
                 Request(completed, b"", {EXPECTED: "0"}),
                 index.removal(opened, active),
-                *journal.removal(opened, invocation_id, 3),
+                *journal.removal(opened, invocation_id, 3, ended.sequence),
             ]
         )
         await delivery.ack()

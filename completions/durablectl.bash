@@ -1,8 +1,10 @@
 _durablectl_completion() {
-    local IFS=$'\n'
-    COMPREPLY=( $(
-        env COMP_WORDS="${COMP_WORDS[*]}" COMP_CWORD="$COMP_CWORD" _DURABLECTL_COMPLETE=complete_bash "$1" 2>/dev/null
-    ) )
+    local IFS=$'\n' line="${COMP_LINE:0:COMP_POINT}"
+    COMPREPLY=( $(_DURABLECTL_COMPLETE="$line" "$1" 2>/dev/null </dev/null | cut -f 1) )
+    # Of the last word, readline replaces only what follows a ':' or '='.
+    local word="${line##*[[:space:]]}"
+    COMPREPLY=( "${COMPREPLY[@]#"${word%"${word##*[:=]}"}"}" )
 }
 
-complete -o default -F _durablectl_completion durablectl
+complete -o default -o nosort -F _durablectl_completion durablectl 2>/dev/null ||
+    complete -o default -F _durablectl_completion durablectl

@@ -1,7 +1,11 @@
 function _durablectl_completion
-    env _DURABLECTL_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=$argv[1] \
-        _TYPER_COMPLETE_ARGS=(commandline -cp) durablectl 2>/dev/null
+    set --local --export _DURABLECTL_COMPLETE (commandline --cut-at-cursor --current-process | string collect)
+    set --local lines (durablectl 2>/dev/null </dev/null)
+    if set --query lines[1]
+        printf '%s\n' $lines
+    else
+        __fish_complete_path (commandline --current-token)
+    end
 end
 
-complete --command durablectl --no-files \
-    --arguments "(_durablectl_completion get-args)" --condition "_durablectl_completion is-args"
+complete --command durablectl --no-files --keep-order --arguments "(_durablectl_completion)"

@@ -33,7 +33,7 @@ class Cluster:
 
     @property
     def settings(self) -> Settings:
-        return Settings(url=",".join(server.url for server in self.servers.values()), timeout=10)
+        return Settings(url=",".join(server.url for server in self.servers.values()), timeout=4)
 
     async def leader(self, stream: str) -> str:
         """The name of the server that leads the stream; "" while none does."""

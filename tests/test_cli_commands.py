@@ -145,7 +145,12 @@ def test_list_in_a_pipe(stack):
 
 def test_an_empty_list_says_so_and_is_no_error(stack):
     result = stack("wf", "list", "--handler", "never_started")
-    assert (result.exit_code, result.stdout, result.stderr) == (0, "", "No workflows.\n")
+    assert (result.exit_code, result.stdout) == (0, "")
+    told, unknown = result.stderr.splitlines()
+    assert told == "No workflows."
+    assert unknown.startswith(
+        "No workflow and no live processor has the handler 'never_started'. There are: add_ticket"
+    )
     assert json.loads(stack.ok("wf", "list", "--handler", "never_started", "--json")) == {
         "workflows": [],
         "total": 0,

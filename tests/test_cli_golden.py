@@ -7,29 +7,35 @@ from __future__ import annotations
 
 import io
 import os
+import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from rich.console import Console
+from rich.text import Text
 
 import views
+from durablectl.cli.columns import COLUMNS
 from durablectl.cli.output import show
 from durablectl.cli.render.board import board
 from durablectl.cli.render.journal import journal_lines
-from durablectl.cli.render.listing import processor_lines, processor_table, workflow_lines, workflow_table
+from durablectl.cli.render.listing import Look, processor_lines, processor_table, workflow_lines, workflow_table
 from durablectl.cli.render.stats import stats_lines, stats_table
-from durablectl.cli.render.workflow import watch_end, watch_frame, workflow_page, workflow_text
+from durablectl.cli.render.watching import watch_end, watch_frame
+from durablectl.cli.render.workflow import workflow_page, workflow_text
+from durablectl.cli.times import ISO, RELATIVE, chosen
 from durablectl.query import StatsView
-from views import ALL, NOW, PROCESSORS
+from views import ALL, CHILDREN, NOW, PROCESSORS, USUAL
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from rich.text import Text
-
 GOLDEN = Path(__file__).parent / "golden"
-WIDTHS = (80, 120)
+WIDTHS = (80, 120, 200)
+STATES = {**ALL, "parent": views.PARENT}
+COLOUR_WIDTH = 120
+LOOK = Look(RELATIVE, usual=USUAL)
 STATS = StatsView(
     1234,
     {"completed": 1197, "running": 30, "failed": 4, "suspended": 3},
@@ -44,8 +50,19 @@ STATS = StatsView(
 )
 
 
-def sections(render: Callable[[views.WorkflowView], object]) -> str:
-    return "\n".join(f"===== {name}\n{render(view)}\n" for name, view in ALL.items())
+def page(view: views.WorkflowView, width: int, **changes: Any) -> Text:
+    children = CHILDREN if view is views.PARENT else []
+    return workflow_page(view, NOW, width, children=children, usual=USUAL.get(view.handler, 0), **changes)
+
+
+def text(view: views.WorkflowView, **changes: Any) -> str:
+    return workflow_text(view, NOW, children=CHILDREN if view is views.PARENT else [], **changes)
+
+
+def joined(render: Callable[[views.WorkflowView], Text]) -> Text:
+    return Text("\n").join(
+        Text(f"===== {name}\n").append_text(render(view)).append("\n") for name, view in STATES.items()
+    )
 
 
 def compare(name: str, drawn: object) -> None:
@@ -58,12 +75,19 @@ def compare(name: str, drawn: object) -> None:
     assert text == path.read_text(encoding="utf-8")
 
 
-SCREENS: dict[str, Callable[[int], object]] = {
-    "page": lambda width: sections(lambda view: workflow_page(view, NOW, width)),
-    "watch": lambda width: sections(lambda view: watch_frame(view, NOW, width, 24, None)),
-    "watch-end": lambda width: sections(lambda view: watch_end(view, NOW, width)),
-    "list": lambda width: workflow_table([*ALL.values()], NOW, width),
-    "board": lambda width: board([*ALL.values()], NOW, width),
+def printed(drawn: Text, width: int, *, colour: bool) -> str:
+    file = io.StringIO()
+    system: Any = {"force_terminal": True, "color_system": "standard"} if colour else {"no_color": True}
+    show(Console(file=file, width=width, **system), drawn)
+    return file.getvalue()
+
+
+SCREENS: dict[str, Callable[[int], Text]] = {
+    "page": lambda width: joined(lambda view: page(view, width)),
+    "watch": lambda width: joined(lambda view: watch_frame(view, NOW, width, 24, None)),
+    "watch-end": lambda width: joined(lambda view: watch_end(view, NOW, width)),
+    "list": lambda width: workflow_table([*STATES.values()], NOW, width, LOOK),
+    "board": lambda width: board([*STATES.values()], NOW, width),
     "processors": lambda width: processor_table(PROCESSORS, NOW, width),
     "stats": lambda width: stats_table(STATS, NOW, width),
 }
@@ -79,12 +103,26 @@ def test_on_a_terminal(name, width):
     assert name in prose or not too_wide
 
 
+@pytest.mark.parametrize("width", [*WIDTHS, 20])
+@pytest.mark.parametrize("name", ["list", "board", "page", "watch", "watch-end"])
+def test_every_id_is_whole(name, width):
+    drawn = str(SCREENS[name](width))
+    assert [view.invocation_id for view in STATES.values() if view.invocation_id not in drawn] == []
+
+
+@pytest.mark.parametrize("name", SCREENS)
+def test_in_colour(name):
+    compare(f"{name}.colour", printed(SCREENS[name](COLOUR_WIDTH), COLOUR_WIDTH, colour=True))
+
+
 @pytest.mark.parametrize(
     ("name", "drawn"),
     [
-        ("page", lambda: sections(lambda view: workflow_text(view, NOW))),
-        ("list", lambda: workflow_lines([*ALL.values()])),
-        ("list-wide", lambda: workflow_lines([*ALL.values()], wide=True)),
+        ("page", lambda: "\n".join(f"===== {name}\n{text(view)}\n" for name, view in STATES.items())),
+        ("page-unix", lambda: text(views.PARENT, times=chosen("unix", None, decorated=False))),
+        ("list", lambda: workflow_lines([*STATES.values()], NOW)),
+        ("list-wide", lambda: workflow_lines([*STATES.values()], NOW, Look(ISO, wide=True))),
+        ("list-columns", lambda: workflow_lines([*STATES.values()], NOW, Look(ISO, [*COLUMNS], usual=USUAL))),
         ("processors", lambda: processor_lines(PROCESSORS)),
         ("stats", lambda: stats_lines(STATS, NOW)),
         ("journal", lambda: journal_lines(views.FAILED)),
@@ -96,20 +134,24 @@ def test_in_a_pipe(name, drawn):
 
 
 def test_the_whole_of_it():
-    compare("list-wide.terminal", workflow_table([*ALL.values()], NOW, 80, wide=True))
-    compare("page-wide.terminal", workflow_page(views.FAILED, NOW, 80, full=True))
+    compare("list-wide.terminal", workflow_table([*STATES.values()], NOW, 80, Look(RELATIVE, wide=True, usual=USUAL)))
+    compare("page-wide.terminal", page(views.FAILED, 80, full=True))
+
+
+def test_other_times():
+    berlin = chosen(None, "Europe/Berlin", decorated=True)
+    compare("list-berlin.terminal", workflow_table([*STATES.values()], NOW, 120, Look(berlin)))
+    compare("page-berlin.terminal", page(views.PARENT, 120, times=berlin))
+
+
+def test_chosen_columns():
+    names = ["status", "id", "step", "updated", "finished", "output"]
+    compare("list-columns.terminal", workflow_table([*STATES.values()], NOW, 120, Look(RELATIVE, names)))
 
 
 @pytest.mark.parametrize("name", SCREENS)
 def test_colour_adds_nothing_but_colour(name):
-    drawn: Text = SCREENS[name](100)  # type: ignore[assignment]
-    if isinstance(drawn, str):
-        drawn = workflow_page(views.FAILED, NOW, 100)
-    coloured, bare = io.StringIO(), io.StringIO()
-    show(Console(file=coloured, width=100, force_terminal=True, color_system="standard"), drawn)
-    show(Console(file=bare, width=100, no_color=True, color_system=None), drawn)
-    assert "\x1b[" in coloured.getvalue()
-    assert "\x1b" not in bare.getvalue()
-    shown = Console(file=io.StringIO(), width=1000, record=True)
-    shown.print(drawn, soft_wrap=True)
-    assert bare.getvalue() == shown.export_text()
+    drawn = SCREENS[name](100)
+    coloured, bare = (printed(drawn, 100, colour=colour) for colour in (True, False))
+    assert "\x1b[" in coloured
+    assert re.sub(r"\x1b\[[0-9;]*m", "", coloured) == bare == f"{drawn}\n"

@@ -13,8 +13,8 @@ import pexpect
 import pytest
 
 from cli_stack import PROGRAM
-from durablectl.cli.durations import past
 from durablectl.cli.render.listing import rest_note
+from durablectl.model.durations import past
 from listed import BULK, TOTAL, filled_namespace, stack_of
 from views import NOW, S
 

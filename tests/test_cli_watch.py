@@ -14,7 +14,8 @@ import pytest
 
 import views
 from cli_stack import PROGRAM, sample_stack
-from durablectl.cli.commands.watch import Screen
+from durablectl.cli.screens import TreeScreen
+from durablectl.query import Tree
 from views import NOW
 
 CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -47,6 +48,11 @@ def terminal(stack):
 def screen(text: str) -> list[str]:
     """Lines as they were written, without what moves the cursor or colours."""
     return [line.rstrip() for line in CONTROL.sub("", text).replace("\r", "").split("\n")]
+
+
+def scrollback(child: pexpect.spawn) -> str:
+    """What stays when the screen of its own is left."""
+    return child.before.rpartition("\x1b[?1049l")[2].replace("\x1b[?25h", "")
 
 
 def test_off_a_terminal_every_change_is_a_json_line(stack):
@@ -91,7 +97,7 @@ def test_on_a_terminal_the_steps_are_live_and_stay_in_the_scrollback(stack, term
     child.expect("1 step done")
     child.expect("2 steps done")
     child.expect(pexpect.EOF)
-    end = [re.sub(r" +(1\.0s|999ms) +", " 1s ", line) for line in screen(child.before)[-8:]]
+    end = [re.sub(r" +(1\.0s|999ms) +", " 1s ", line) for line in screen(scrollback(child))]
     assert end[0] == "slow_workflow  live"
     assert end[1].split() == ["#", "STEP", "TIME", "REQUEST", "→", "RESULT"]
     assert end[2:] == [
@@ -162,21 +168,21 @@ def test_watching_what_is_not_there(terminal):
 
 
 async def test_the_error_before_is_kept_for_its_step_only():
-    picture = Screen()
-    picture.take(views.RETRYING)
+    picture = TreeScreen()
+    picture.take(Tree(views.RETRYING, {}))
     assert "next in" in picture.frame(NOW, 80, 24).plain
-    picture.take(views.RUNNING)
+    picture.take(Tree(views.RUNNING, {}))
     assert "attempt 8" in picture.frame(NOW, 80, 24).plain
     assert "no service answers" in picture.frame(NOW, 80, 24).plain
-    picture.take(replace(views.RUNNING, current_step=3, journal=views.STEPS))
+    picture.take(Tree(replace(views.RUNNING, current_step=3, journal=views.STEPS), {}))
     assert "no service answers" not in picture.frame(NOW, 80, 24).plain
 
 
 async def test_a_change_wakes_the_picture():
-    picture = Screen()
+    picture = TreeScreen()
     never = asyncio.create_task(asyncio.sleep(60))
     waiting = asyncio.create_task(picture.wait(never))
     await asyncio.sleep(0)
-    picture.take(views.PENDING)
+    picture.take(Tree(views.PENDING, {}))
     await asyncio.wait_for(waiting, 0.5)
     never.cancel()

@@ -13,8 +13,8 @@ from durablectl.cli.render.journal import exchange, journal_table
 from durablectl.cli.render.signs import ERROR_HANDLER, STATUS, spinner
 from durablectl.cli.render.situation import situation
 from durablectl.cli.render.table import fit, plain, table
+from durablectl.cli.render.watching import watch_frame
 from durablectl.cli.render.wording import age, clock, compact, countdown, duration, one_line, shortened, value
-from durablectl.cli.render.workflow import watch_frame
 from durablectl.errors import InvalidValueError
 from durablectl.model.status import Status
 from durablectl.query import WaitingView
@@ -139,8 +139,8 @@ def test_a_long_journal_keeps_its_end_on_a_small_screen():
     steps = [views.step(number) for number in range(5000)]
     view = views.workflow("running", current_step=5000, current_step_type="last", total_steps=5001, journal=steps)
     lines = watch_frame(view, NOW, 80, 24, None).plain.splitlines()
-    assert len(lines) == 24 - 1
-    assert lines[1] == "  4,982 earlier steps not shown"
+    assert len(lines) == 24
+    assert lines[1] == "  4,981 earlier steps not shown"
     assert lines[-2].startswith("⠋ 5000  last")
     assert len(journal_table(view, NOW, 80).plain.splitlines()) == 5002
 

@@ -86,10 +86,6 @@ async def _start_all(store, handler, count: int) -> list[str]:
     return [await start(store, handler, number) for number in range(count)]
 
 
-async def test_the_leader_dies_twice_under_a_load(tmp_path):
-    await leader_is_lost_twice(tmp_path, 150, "killed")
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("how", ["killed", "frozen"])

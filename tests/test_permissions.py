@@ -49,9 +49,9 @@ READING = [
     "processors",
     "schedule list",
     "schedule get yearly",
+    "wf watch done",
 ]
 WATCHING = [
-    "wf watch done",
     "wf result done",
     "wf tail --since 1h --limit 1",
 ]
@@ -170,7 +170,7 @@ def test_a_refusal_is_told_at_once_and_in_one_sentence(site, cli):
     done = cli("wf", "start", "quick", "--id", "new", env=site.environment("reader"), timeout=4)
     assert (done.returncode, done.stdout) == (4, "")
     assert DENIED.fullmatch(done.stderr), done.stderr
-    done = cli("wf", "watch", "done", "--json", env=site.environment("reader"), timeout=4)
+    done = cli("wf", "watch", "waiting", "--json", env=site.environment("reader"), timeout=4)
     assert (done.returncode, done.stdout) == (4, "")
     assert '"code": "not_authorised"' in done.stderr
 

@@ -88,7 +88,7 @@ def test_a_list_loads_no_more_of_the_queries_than_it_needs(environment):
     ("line", "expected"),
     [
         ("--version", set()),
-        ("--help", {"completion", "demo", "dev", "doctor", "show"}),
+        ("--help", {"completion", "demo", "dev", "doctor", "help", "serve", "show"}),
         ("run --help", {"run"}),
         ("wf get --help", {"show"}),
     ],

@@ -116,24 +116,22 @@ def test_the_page_marks_the_step_in_flight():
 
 
 def test_the_page_names_relatives_in_full_and_the_command_that_answers():
-    ids = [f"child-{number:02d}-{'x' * 60}" for number in range(12)]
+    child = f"child-{'x' * 90}"
     view = replace(
         views.ASKING,
         waiting_for=replace(views.ASKING.waiting_for, awaited_id="asking-0001.approval"),
         parent_id="p" * 120,
-        children=ids,
+        children=[child],
+        journal=[*views.ASKING.journal, step(2, kind="send", step_type="send:ship", response=child)],
         schedule="nightly",
         restarted_from="old-1",
         restarted_as="new-1",
     )
-    lines = workflow_page(view, NOW, 80).plain.splitlines()
+    children = [views.workflow("failed", invocation_id=child, error="no ship")]
+    lines = workflow_page(view, NOW, 80, children=children).plain.splitlines()
     assert f"Parent     {'p' * 120}" in lines
-    first = lines.index(f"Children   {ids[0]}")
-    assert lines[first + 1 : first + 11] == [
-        *(f"           {each}" for each in ids[1:10]),
-        f"{'':11}and 2 more, see --json",
-    ]
-    for line in ("Schedule   nightly", "Restart of old-1", "Restarted  as new-1"):
+    assert lines[-1] == f"     └ ✗ {child}  ✗  no ship"
+    for line in ("Children   1: 1 failed", "Schedule   nightly", "Restart of old-1", "Restarted  as new-1"):
         assert line in lines
     command = lines.index("  durablectl wf resolve asking-0001.approval --data JSON")
     assert lines[command - 1] == "☾ waiting for the awakeable approval"

@@ -148,6 +148,40 @@ FOREIGN = workflow(
     journal=[step(0, kind="", attempts=0, started_at=0, finished_at=0)],
 )
 
+PARENT = workflow(
+    "suspended",
+    invocation_id="parent-0001",
+    handler="shop",
+    current_step=4,
+    current_step_type="invoke:ship",
+    total_steps=5,
+    schedule="nightly",
+    parent_id="grandparent-0001",
+    waiting_for=WaitingView("child", "invoke:ship", 4, awaited_id="ship-0a1b2-c3d4e-f5a6b"),
+    children=["pay-0a1b2-c3d4e-f5a6b", "mail-0a1b2-c3d4e-f5a6b", "gone-0a1b2-c3d4e-f5a6b", "ship-0a1b2-c3d4e-f5a6b"],
+    journal=[
+        step(0, kind="spawn", step_type="spawn:pay", request={"order": 17}, response="pay-0a1b2-c3d4e-f5a6b"),
+        step(1, kind="child", step_type="await:pay", request=None, response="paid", awaited_id="pay-0a1b2-c3d4e-f5a6b"),
+        step(2, kind="send", step_type="send:mail", request={"to": "me"}, response="mail-0a1b2-c3d4e-f5a6b"),
+        step(3, kind="send", step_type="send:mail", request={"to": "you"}, response="gone-0a1b2-c3d4e-f5a6b"),
+        step(
+            4,
+            kind="child",
+            step_type="invoke:ship",
+            request={"order": 17},
+            response=None,
+            finished_at=0,
+            awaited_id="ship-0a1b2-c3d4e-f5a6b",
+        ),
+    ],
+)
+CHILDREN = [
+    replace(COMPLETED, invocation_id="pay-0a1b2-c3d4e-f5a6b", handler="pay", journal=None, output="paid"),
+    replace(FAILED, invocation_id="mail-0a1b2-c3d4e-f5a6b", handler="mail", journal=None),
+    replace(RETRYING, invocation_id="ship-0a1b2-c3d4e-f5a6b", handler="ship", journal=None),
+]
+"""Of PARENT, but for one that is gone."""
+
 ALL = {
     "pending": PENDING,
     "unheard": UNHEARD,
@@ -163,6 +197,8 @@ ALL = {
     "cancelled": CANCELLED,
     "foreign": FOREIGN,
 }
+USUAL = {"async_workflow": 4, "shop": 5, "ship": 6}
+"""How many steps runs usually have, by handler."""
 
 PROCESSORS = [
     ProcessorView("host-4711-c0ffee", ["async_workflow", "checkout"], "0.1.0", "host", 4711, 100, 3, NOW - 7200 * S),

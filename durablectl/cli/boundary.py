@@ -16,7 +16,15 @@ from typing import IO, Any, ParamSpec, TypeVar, overload
 import typer
 
 from durablectl.cli.lazy import Group
-from durablectl.cli.output import is_coloured, is_decorated, report, stderr_is_json, wants_json
+from durablectl.cli.output import (
+    Verbosity,
+    is_coloured,
+    is_decorated,
+    report,
+    stderr_is_json,
+    verbosity,
+    wants_json,
+)
 from durablectl.cli.render.signs import ERROR_HANDLER
 from durablectl.errors import DurableError, UsageError
 
@@ -63,6 +71,7 @@ class BoundaryGroup(Group):
         if not (is_decorated(sys.stdout) or is_coloured(sys.stdout)):
             self.rich_markup_mode = None
         json = stderr_is_json.set(wants_json(sys.argv[1:] if args is None else args))
+        normal = verbosity.set(Verbosity.NORMAL)  # a command's -q or -v changes it
         try:
             result = run()
             sys.stdout.flush()
@@ -71,6 +80,7 @@ class BoundaryGroup(Group):
             code = exit_code(error)
         finally:
             stderr_is_json.reset(json)
+            verbosity.reset(normal)
         sys.exit(code)
 
     def invoke(self, ctx: Any) -> Any:
@@ -84,7 +94,7 @@ class BoundaryGroup(Group):
 def exit_code(error: BaseException) -> int:
     """Tell the user what happened, and return the code to exit with."""
     error = _first_cause(error)
-    if os.environ.get("DURABLECTL_DEBUG") and not isinstance(error, _PARSING):
+    if _wants_traceback(error):
         import traceback
 
         traceback.print_exception(error)
@@ -109,6 +119,14 @@ def exit_code(error: BaseException) -> int:
                 "This is a bug in durablectl. Run it again with DURABLECTL_DEBUG=1 for the traceback.",
             )
             return INTERNAL
+
+
+def _wants_traceback(error: BaseException) -> bool:
+    """With DURABLECTL_DEBUG of every error but those in the command line, with -v of those that are bugs."""
+    if os.environ.get("DURABLECTL_DEBUG"):
+        return not isinstance(error, _PARSING)
+    known = (DurableError, KeyboardInterrupt, typer.Abort, OSError, _PARSING)
+    return verbosity.get() == Verbosity.VERBOSE and not isinstance(error, known)
 
 
 def _first_cause(error: BaseException) -> BaseException:

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, NamedTuple
 import typer
 
 from durablectl.cli.asking import agreed, can_ask
+from durablectl.cli.handlers import note_unknown_handlers
 from durablectl.cli.output import (
     Output,
     OutputFormat,
     is_decorated,
+    is_quiet,
     note,
     print_json,
     show,
@@ -85,6 +87,7 @@ async def steer(settings: Settings, targets: Targets, output: Output, operation:
             return 0
         if not ids:
             note(f"Nothing to {operation.verb}: {'no workflow matches' if filtered else 'no ids came'}.")
+            await note_unknown_handlers(store, targets.filters.handlers if targets.filters is not None else ())
             return 0
         if filtered and not targets.yes and not await _is_agreed(selected, operation):
             note("Nothing was changed.")
@@ -251,7 +254,7 @@ def _printer(ids: Sequence[str], output: Output) -> Iterator[Callable[[str, Stee
         return
     from rich.progress import Progress
 
-    with Progress(console=stderr_console(), transient=True) as progress:
+    with Progress(console=stderr_console(), transient=True, disable=is_quiet()) as progress:
         bar = progress.add_task("", total=len(ids))
 
         def tell_and_move(invocation_id: str, result: Steered | DurableError) -> None:

@@ -95,7 +95,7 @@ def _plain(parameter: Any) -> Any:
 
 
 def _process(parameter: Any, process: Callable[[Any, Any], Any], context: Any, value: Any) -> Any:
-    if value is None and not parameter.required:
+    if value is None and (not parameter.required or context.resilient_parsing):
         value = () if parameter.multiple or parameter.nargs == -1 else None
     elif not _is_plain(parameter, value):
         return process(context, value)

@@ -5,14 +5,20 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from durablectl.cli.output import is_coloured, is_decorated, printable
+from durablectl.cli.output import Verbosity, is_coloured, is_decorated, note, printable, verbosity
 from durablectl.errors import UsageError
 from durablectl.model.clock import MICROSECONDS, to_rfc3339
 
+if TYPE_CHECKING:
+    from durablectl.settings import Settings
+
 FORMATS = ("text", "json")
+_SECRET = frozenset({"user", "password", "token", "user_jwt", "user_seed"})  # a user without a password is a token
 LEVELS = ("debug", "info", "warning", "error")
+WIRE = "durablectl.wire"
+"""The logger to which storage tells its connection and its requests."""
 
 _COLOURS = {"DEBUG": "2", "INFO": "36", "WARNING": "33", "ERROR": "31", "CRITICAL": "1;31"}
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
@@ -28,8 +34,38 @@ def configure_logs(log_format: str, level: str) -> None:
         handler.setFormatter(JsonFormatter())
     else:
         handler.setFormatter(TextFormatter(coloured=is_coloured(sys.stderr), short=is_decorated(sys.stderr)))
+    wire = logging.getLogger(WIRE)
+    wire.removeHandler(_DETAILS)  # what -v asks for becomes part of the log
+    wire.propagate = True
+    if verbosity.get() != Verbosity.VERBOSE:
+        wire.setLevel(logging.INFO)  # a line for each request of a processor is too much, even for debug
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     logging.captureWarnings(capture=True)
+
+
+class _Details(logging.Handler):
+    """What -v tells of requests, as notes."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if verbosity.get() == Verbosity.VERBOSE:
+            note(record.getMessage(), dim=True)
+
+
+_DETAILS = _Details()
+
+
+def tell_connection(settings: Settings) -> None:
+    """Where the command connects and why there, now, and what it asks the server, from now on."""
+    shown = {"url": settings.display_url, "namespace": settings.namespace or "the default one"}
+    for name, source in settings.sources.items():
+        value = getattr(settings, name)
+        if name in shown or source != "default":
+            words = "given" if name in _SECRET else shown.get(name, value)
+            note(f"{name.replace('_', ' ')}: {words} ({source})", dim=True)
+    wire = logging.getLogger(WIRE)
+    wire.addHandler(_DETAILS)
+    wire.setLevel(logging.DEBUG)
+    wire.propagate = False
 
 
 class JsonFormatter(logging.Formatter):

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
-from typing import Annotated, Any
+import sys
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
 
 import typer
 
 from durablectl.cli.about import PROGRAM, version
 from durablectl.cli.boundary import BoundaryGroup
-from durablectl.cli.completing import VARIABLE
+from durablectl.cli.completing import VARIABLE, answer
 from durablectl.cli.lazy import Group, Lazy
 
 _SETTINGS = {"help_option_names": ["-h", "--help"]}
@@ -24,15 +27,22 @@ class _Root(BoundaryGroup):
     lazy = {  # noqa: RUF012
         "demo": Lazy("demo:demo", _TRY),
         "dev": Lazy("dev:dev", _TRY),
+        "serve-api": Lazy("serve:serve_api", _RUN),
         "processors": Lazy("show:processors", _USE),
         "doctor": Lazy("doctor:doctor", _USE),
+        "help": Lazy("help:help_", _MORE),
         "completion": Lazy("completion:completion", _MORE),
     }
 
     def list_commands(self, ctx: Any) -> list[str]:
         names = super().list_commands(ctx)
         panels = [_TRY, _RUN, _USE, _MORE]
-        return sorted(names, key=lambda name: panels.index(str(getattr(self.commands[name], "rich_help_panel", _MORE))))
+
+        def place(name: str) -> tuple[int, bool]:
+            panel = str(getattr(self.commands[name], "rich_help_panel", _MORE))
+            return panels.index(panel), name in self.lazy  # groups first
+
+        return sorted(names, key=place)
 
 
 class _Workflows(Group):
@@ -112,12 +122,19 @@ def _root(
 
 
 def main() -> None:
-    """Run the command that the process was started with."""
+    """Run the command that the process was started with, or complete a command line."""
     if VARIABLE in os.environ:
-        from typer.completion import get_completion_inspect_parameters
-
-        get_completion_inspect_parameters()  # registers the shells, which is otherwise left to add_completion
+        _complete(os.environ[VARIABLE])
     try:
         app(prog_name=PROGRAM)
     finally:
         gc.freeze()  # or Python looks through every module for cycles before it ends, for a sixth of `wf list`
+
+
+def _complete(line: str) -> NoReturn:
+    """Print the candidates, and nothing else, whatever happens."""
+    sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115  # for good
+    with contextlib.suppress(Exception, KeyboardInterrupt):
+        sys.stdout.write(answer(typer.main.get_command(app), line))
+        sys.stdout.flush()
+    os._exit(0)  # without waiting for a thread that still asks the server

@@ -6,18 +6,26 @@ import functools
 import inspect
 import shlex
 import sys
-import types
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints, overload
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import typer
 
-from durablectl.cli.completing import complete_from, complete_status
-from durablectl.cli.durations import past
-from durablectl.cli.output import Output, OutputFormat, is_decorated, warn
+from durablectl.cli.completing import (
+    complete_context,
+    complete_from,
+    complete_handler,
+    complete_id,
+    complete_namespace,
+    complete_status,
+)
+from durablectl.cli.output import Output, OutputFormat, Verbosity, is_decorated, verbosity, warn
+from durablectl.cli.signatures import extend, option
 from durablectl.errors import UsageError
 from durablectl.model.clock import SYSTEM_CLOCK
-from durablectl.settings import DEFAULT_URL, resolve
+from durablectl.model.durations import past
+from durablectl.settings import DEFAULT_URL, Settings, resolve
 
 if TYPE_CHECKING:
     from durablectl.query import Filters
@@ -61,6 +69,13 @@ _FILTERS: Sequence[tuple[str, str, str]] = (
     ("parent", "ID", "Only the children of this workflow."),
 )
 _REPEATABLE = ("status", "handler")
+_COMPLETERS: Mapping[str, Callable[..., Any]] = {
+    "nats_context": complete_context,
+    "namespace": complete_namespace,
+    "status": complete_status,
+    "handler": complete_handler,
+    "parent": complete_id,
+}
 _SECRET = frozenset({"user", "password", "token"})
 
 
@@ -72,12 +87,16 @@ def with_connection(function: Callable[..., R]) -> Callable[..., R]:
     """
     taken = inspect.signature(function).parameters
     rows = [row for row in _CONNECTION if row[0] not in taken]
-    fields = {parameter: field for parameter, field, *_ in rows}
 
     def provide(values: dict[str, Any]) -> dict[str, Any]:
-        settings = resolve({fields[name]: value for name, value in values.items()})
+        _set_verbosity(quiet=values["quiet"], verbose=values["verbose"])
+        settings = connection_settings(values)
         for warning in settings.warnings:
             warn(warning)
+        if values["verbose"]:
+            from durablectl.cli.logs import tell_connection
+
+            tell_connection(settings)
         return {"settings": settings}
 
     added = [
@@ -85,11 +104,40 @@ def with_connection(function: Callable[..., R]) -> Callable[..., R]:
             parameter,
             str | None,
             None,
-            typer.Option(*flags, metavar=metavar, help=f"{text} (env {variable})", rich_help_panel="Connection"),
+            typer.Option(
+                *flags,
+                metavar=metavar,
+                help=f"{text} (env {variable})",
+                rich_help_panel="Connection",
+                autocompletion=_COMPLETERS.get(parameter),
+            ),
         )
         for parameter, _, metavar, flags, text, variable in rows
     ]
-    return extend(function, "settings", added, provide)
+    return extend(function, "settings", [*added, *_verbosity_options()], provide)
+
+
+def _verbosity_options() -> list[inspect.Parameter]:
+    texts = {
+        "quiet": ("-q", "No notes and no progress on standard error; warnings and errors stay."),
+        "verbose": ("-v", "Say where it connects, and what it asks the server."),
+    }
+    return [
+        option(name, bool, False, typer.Option(f"--{name}", short, help=text, rich_help_panel="Output"))  # noqa: FBT003  # the default of the option
+        for name, (short, text) in texts.items()
+    ]
+
+
+def _set_verbosity(*, quiet: bool, verbose: bool) -> None:
+    if quiet and verbose:
+        raise UsageError("-q says less and -v says more, but both were given.", hint="Give only one of them.")
+    if quiet or verbose:
+        verbosity.set(Verbosity.QUIET if quiet else Verbosity.VERBOSE)
+
+
+def connection_settings(values: Mapping[str, Any]) -> Settings:
+    """What the connection flags among these values of parameters say. Raises what ``resolve`` raises."""
+    return resolve({field: values.get(parameter) for parameter, field, *_ in _CONNECTION})
 
 
 @overload
@@ -97,23 +145,29 @@ def with_output(function: Callable[..., R]) -> Callable[..., R]: ...
 
 
 @overload
-def with_output(*, formats: Sequence[OutputFormat]) -> Callable[[Callable[..., R]], Callable[..., R]]: ...
+def with_output(
+    *, formats: Sequence[OutputFormat] = ..., paged: bool = ...
+) -> Callable[[Callable[..., R]], Callable[..., R]]: ...
 
 
 def with_output(
-    function: Callable[..., Any] | None = None, *, formats: Sequence[OutputFormat] = tuple(OutputFormat)
+    function: Callable[..., Any] | None = None,
+    *,
+    formats: Sequence[OutputFormat] = tuple(OutputFormat),
+    paged: bool = False,
 ) -> Any:
     """Add ``-o/--output`` and ``--json``; the command gets the keyword ``output: Output`` instead of them.
 
     ``formats`` are those that the command can write, the default one first. UsageError for another one, and for
-    ``--json`` together with another ``-o``.
+    ``--json`` together with another ``-o``. ``paged`` adds ``--no-pager``: what ``output.show`` prints can be long.
     """
     if function is None:
-        return functools.partial(with_output, formats=formats)
+        return functools.partial(with_output, formats=formats, paged=paged)
     names = "|".join(formats)
 
     def provide(values: dict[str, Any]) -> dict[str, Any]:
-        return {"output": _chosen(values["output_format"], formats, json=values["json_output"])}
+        output = _chosen(values["output_format"], formats, json=values["json_output"])
+        return {"output": replace(output, paged=paged and output.decorated and not values.get("no_pager"))}
 
     added = [
         option(
@@ -136,6 +190,15 @@ def with_output(
             typer.Option("--json", help="The same as -o json.", rich_help_panel="Output"),
         ),
     ]
+    if paged:
+        added.append(
+            option(
+                "no_pager",
+                bool,
+                False,  # noqa: FBT003  # the default of the option
+                typer.Option("--no-pager", help="Print what is longer than the screen, too.", rich_help_panel="Output"),
+            )
+        )
     return extend(function, "output", added, provide)
 
 
@@ -165,7 +228,7 @@ def filter_options(panel: str, **texts: str) -> list[inspect.Parameter]:
                 metavar=metavar,
                 help=texts.get(name, text),
                 rich_help_panel=panel,
-                autocompletion=complete_status if name == "status" else None,
+                autocompletion=_COMPLETERS.get(name),
             ),
         )
         for name, metavar, text in _FILTERS
@@ -215,47 +278,3 @@ def repeated(context: typer.Context, **changed: str) -> str:
         elif value:
             words += [word for each in (value if isinstance(value, list) else [value]) for word in (flag, str(each))]
     return shlex.join([*words, *(word for name, value in changed.items() for word in (given[name], value))])
-
-
-def option(name: str, annotation: Any, default: object, info: Any) -> inspect.Parameter:
-    return inspect.Parameter(
-        name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[annotation, info]
-    )
-
-
-def extend(
-    function: Callable[..., R],
-    provided: str,
-    added: Sequence[inspect.Parameter],
-    provide: Callable[[dict[str, Any]], dict[str, Any]],
-) -> Callable[..., R]:
-    signature = inspect.signature(function)
-    if provided not in signature.parameters:
-        message = f"{function.__name__} has no parameter {provided!r}"
-        raise TypeError(message)
-    own = _evaluated(function, [p for p in signature.parameters.values() if p.name != provided])
-
-    @functools.wraps(function)
-    def wrapper(**arguments: Any) -> R:
-        values = {parameter.name: arguments.pop(parameter.name, parameter.default) for parameter in added}
-        return function(**arguments, **provide(values))
-
-    parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own] + list(added)
-    wrapper.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
-    wrapper.__annotations__ = {p.name: p.annotation for p in parameters}
-    return wrapper
-
-
-def _evaluated(function: Callable[..., Any], parameters: Sequence[inspect.Parameter]) -> list[inspect.Parameter]:
-    """With annotations as objects: Typer looks names up in the module of the outermost function, which is this one."""
-    names = inspect.unwrap(function).__globals__
-    return [p.replace(annotation=_annotation(p.annotation, names)) for p in parameters]
-
-
-def _annotation(annotation: Any, names: dict[str, Any]) -> Any:
-    holder = types.FunctionType((lambda: None).__code__, {})
-    holder.__annotations__ = {"it": annotation}
-    try:
-        return get_type_hints(holder, names, include_extras=True)["it"]
-    except NameError:  # what another decorator provides may be imported for type checking only
-        return annotation

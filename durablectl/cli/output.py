@@ -9,7 +9,7 @@ import os
 import sys
 from contextvars import ContextVar
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from itertools import pairwise
 from typing import IO, TYPE_CHECKING, Any
 
@@ -23,6 +23,18 @@ WIDE = 1_000_000
 
 stderr_is_json: ContextVar[bool] = ContextVar("stderr_is_json", default=False)
 """Whether errors and warnings are JSON objects, one a line; set for the time of a command."""
+
+
+class Verbosity(IntEnum):
+    """What is said on standard error beside warnings and errors."""
+
+    QUIET = 0
+    NORMAL = 1
+    VERBOSE = 2
+
+
+verbosity: ContextVar[Verbosity] = ContextVar("verbosity", default=Verbosity.NORMAL)
+"""By -q and -v; set for the time of a command."""
 
 _CONTROL = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"}
 _CONTROL |= {code: f"\\u{code:04x}" for code in (0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2066, 0x206A))}
@@ -40,10 +52,14 @@ class OutputFormat(StrEnum):
 
 @dataclass(frozen=True)
 class Output:
-    """How the user wants to see the result. ``decorated``: boxes, colour, animation, relative times, cut payloads."""
+    """How the user wants to see the result.
+
+    ``decorated``: boxes, colour, animation, relative times, cut payloads. ``paged``: what is long, in a pager.
+    """
 
     format: OutputFormat
     decorated: bool
+    paged: bool = False
 
     @property
     def is_json(self) -> bool:
@@ -53,6 +69,15 @@ class Output:
     def print_json(self, value: object) -> None:
         """On standard output, flushed: one line for ``jsonl``, else indented."""
         print_json(value, one_line=self.format is OutputFormat.JSONL)
+
+    def show(self, console: Console, renderable: RenderableType) -> None:
+        """On a terminal, all that the command has to show there."""
+        if self.paged:
+            from durablectl.cli.pager import page
+
+            page(console, renderable)
+        else:
+            show(console, renderable)
 
 
 def print_json(value: object, file: IO[str] | None = None, *, one_line: bool = False) -> None:
@@ -141,9 +166,22 @@ def warn(message: str) -> None:
         _say(f"{_label('Warning:', '33')} {printable(message)}")
 
 
-def note(message: str) -> None:
-    """A sentence on standard error that is not about anything bad; ``{"note":{"message"}}`` where errors are JSON."""
-    _say(json.dumps({"note": {"message": message}}) if stderr_is_json.get() else printable(message))
+def note(message: str, *, dim: bool = False) -> None:
+    """A sentence on standard error that is not about anything bad; ``{"note":{"message"}}`` where errors are JSON.
+
+    -q leaves it out.
+    """
+    if is_quiet():
+        return
+    if stderr_is_json.get():
+        _say(json.dumps({"note": {"message": message}}))
+    else:
+        _say(f"\x1b[2m{printable(message)}\x1b[0m" if dim and is_coloured(sys.stderr) else printable(message))
+
+
+def is_quiet() -> bool:
+    """Whether -q was given: no notes and no progress."""
+    return verbosity.get() == Verbosity.QUIET
 
 
 def report(code: str, message: str, hint: str = "") -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Self
 
-from durablectl.cli.output import is_decorated
+from durablectl.cli.output import is_decorated, is_quiet
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -17,7 +17,7 @@ class Reading:
     """A line on standard error, where that is a terminal; gone at the end of the ``with`` block."""
 
     def __init__(self) -> None:
-        self._decorated = is_decorated(sys.stderr)
+        self._decorated = is_decorated(sys.stderr) and not is_quiet()
         self._told = False
 
     def __enter__(self) -> Self:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from durablectl.embedded import EmbeddedServer
     from durablectl.engine.app import App
     from durablectl.engine.processor import Processor, ProcessorOptions
+    from durablectl.http.options import HttpOptions
     from durablectl.storage.store import Store
 
 _LOOK_SECONDS = 0.25
@@ -26,7 +27,10 @@ _LOOK_SECONDS = 0.25
 
 @dataclass(frozen=True)
 class StackView:
-    """What a user wants to know of the pieces. ``app_source`` says from where the app was taken, "sample" for ours."""
+    """What a user wants to know of the pieces. ``app_source`` says from where the app was taken, "sample" for ours.
+
+    ``http_url`` is empty where no HTTP API is served.
+    """
 
     nats_url: str
     server_version: str
@@ -37,6 +41,7 @@ class StackView:
     services: Sequence[str]
     processor_id: str
     slots: int
+    http_url: str = ""
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -49,6 +54,7 @@ class StackView:
             "services": list(self.services),
             "processor_id": self.processor_id,
             "slots": self.slots,
+            "http_url": self.http_url or None,
         }
 
 
@@ -62,13 +68,20 @@ class Stack:
 
 @contextlib.asynccontextmanager
 async def running(
-    server: EmbeddedServer, app: App, options: ProcessorOptions, *, namespace: str = ""
+    server: EmbeddedServer,
+    app: App,
+    options: ProcessorOptions,
+    *,
+    namespace: str = "",
+    http: HttpOptions | None = None,
+    log_format: str = "text",
 ) -> AsyncIterator[Stack]:
     """Start the pieces, and stop them in reverse order: the processor gracefully, the server last.
 
     Raises ConfigurationError when the server cannot be started. When the server or the processor ends by itself, the
     block is cancelled and the error raised, in a group.
     """
+    from durablectl.cli.beside import api_beside
     from durablectl.engine.hosting import hosted
     from durablectl.engine.processor import Processor
     from durablectl.storage.store import open_store
@@ -77,11 +90,14 @@ async def running(
         settings = Settings(url=server.url, namespace=namespace)
         async with open_store(settings) as store, hosted(store, app.services.values()):
             processor = Processor(store, app, options)
-            async with _working(processor, server):
-                yield Stack(store, _view(store, app, processor.id, options.max_concurrent))
+            async with (
+                api_beside(http, settings, (log_format, "info"), processor.metrics.text) as http_url,
+                _working(processor, server),
+            ):
+                yield Stack(store, _view(store, app, processor.id, options.max_concurrent, http_url))
 
 
-def _view(store: Store, app: App, processor_id: str, slots: int) -> StackView:
+def _view(store: Store, app: App, processor_id: str, slots: int, http_url: str) -> StackView:
     version = store.nats.connected_server_version
     return StackView(
         nats_url=store.settings.url,
@@ -93,6 +109,7 @@ def _view(store: Store, app: App, processor_id: str, slots: int) -> StackView:
         services=sorted(app.services),
         processor_id=processor_id,
         slots=slots,
+        http_url=http_url,
     )
 
 

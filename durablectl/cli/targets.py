@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from durablectl.cli.options import extend, filter_options, filters_of, is_filtered, option
+from durablectl.cli.completing import complete_id
+from durablectl.cli.options import filter_options, filters_of, is_filtered
+from durablectl.cli.signatures import extend, option
 from durablectl.errors import UsageError
 
 if TYPE_CHECKING:
@@ -46,7 +48,8 @@ def with_targets(function: Callable[..., R]) -> Callable[..., R]:
             inspect.Parameter.KEYWORD_ONLY,
             default=None,
             annotation=Annotated[
-                list[str] | None, typer.Argument(metavar="ID", help="Workflows; '-' reads ids from stdin.")
+                list[str] | None,
+                typer.Argument(metavar="ID", help="Workflows; '-' reads ids from stdin.", autocompletion=complete_id),
             ],
         ),
         *filter_options(_PANEL, status="Only this status; repeatable. Without it, all that the command can change."),

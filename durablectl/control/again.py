@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from durablectl.control.loading import load
 from durablectl.control.start import start_again
 from durablectl.control.steering import Steered, impossible
-from durablectl.errors import ConflictError, UsageError
+from durablectl.errors import ConflictError, StaleRevisionError, UsageError
 from durablectl.model.clock import SYSTEM_CLOCK
 from durablectl.model.codec import encode_entry
 from durablectl.model.ending import FOLD_LIMIT_BYTES, WAITS, interrupted_children
@@ -160,7 +160,8 @@ async def delete(store: Store, invocation_id: str, *, if_revision: int = 0) -> S
     if not is_terminal(execution.status):
         raise impossible(execution, "deleted", "Cancel it first.")
     if not await states.delete(store, execution, revision):
-        raise ConflictError(f"The workflow {invocation_id} was changed meanwhile; nothing was deleted.")
+        kind = StaleRevisionError if if_revision else ConflictError
+        raise kind(f"The workflow {invocation_id} was changed meanwhile; nothing was deleted.")
     length = max(execution.total_steps, execution.journal_length)
     await store.requests.exchange(
         [

@@ -12,7 +12,7 @@ from durablectl.model.names import new_invocation_id, validate_invocation_id, va
 from durablectl.model.records import Command
 from durablectl.model.values import encode_value, is_message
 from durablectl.storage.provision import provision
-from durablectl.storage.requests import NoAnswerError
+from durablectl.storage.refusals import NoAnswerError
 from durablectl.storage.schemas import SchemaWriter
 from durablectl.storage.starting import start_command
 
@@ -40,8 +40,11 @@ class StartRequest:
     schedule: str = ""
 
 
-async def start(store: Store, request: StartRequest, clock: Clock = SYSTEM_CLOCK) -> str:
+async def start(store: Store, request: StartRequest, clock: Clock = SYSTEM_CLOCK, *, is_patient: bool = True) -> str:
     """Store the start of a workflow; its invocation id.
+
+    A server that does not answer in time is asked again if ``is_patient``; otherwise ConnectionFailedError leaves open
+    whether the workflow was started.
 
     When it returns, the command and the state are stored. Dying before the command is stored starts nothing; dying
     after it starts the workflow, because the processor writes a state that is missing. Raises InvalidNameError,
@@ -54,6 +57,8 @@ async def start(store: Store, request: StartRequest, clock: Clock = SYSTEM_CLOCK
         except NotProvisionedError:
             await provision(store)
         except NoAnswerError:
+            if not is_patient:
+                raise
             # It may be stored or not: the same command again is a duplicate that we recognise as our own.
             continue
         else:

@@ -56,7 +56,7 @@ async def _start(client: Client) -> None:
     _equal(
         'await client.start("hello_workflow", "Ada")',
         ["start", "hello_workflow", "--input", '"Ada"'],
-        f'-X POST {API}/hello_workflow/invoke --json \'{{"input": "Ada"}}\'',
+        f"{API}/hello_workflow/invoke --json '\"Ada\"'",
     )
     started = [await client.start(hello_workflow, name, id=f"hello-{name.lower()}") for name in ("Ada", "Grace")]
     started.append(await client.start(async_workflow, "user-001", id="user-1", partition_key="user-001"))

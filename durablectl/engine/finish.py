@@ -174,6 +174,7 @@ async def _end(
             raise
         folded = []
         execution = await _write(run, change)
+    run.metrics.ended[status] += 1
     children = interrupted_children(entries) if status != Status.COMPLETED else []
     await after_end(run.store, execution, run.ownership.revision, entries, children)
     return execution

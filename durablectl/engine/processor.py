@@ -17,6 +17,7 @@ from durablectl.engine.failover import Failover
 from durablectl.engine.halt import HandedBack
 from durablectl.engine.inflight import InFlight
 from durablectl.engine.intake import Intake
+from durablectl.engine.metrics import Metrics
 from durablectl.engine.resources import Resources
 from durablectl.errors import DurableError
 from durablectl.model.clock import MICROSECONDS, SYSTEM_CLOCK
@@ -60,11 +61,13 @@ class Processor:
         self._store = store
         self._app = app
         self._options = options
+        self.metrics = Metrics(app.workflows, options.max_concurrent, lambda: self._inflight.busy)
         self._resources = Resources(
             store=store,
             schemas=SchemaWriter(store),
             workflows=app.workflows,
             processor_id=self.id,
+            metrics=self.metrics,
             retention=int(options.retention * MICROSECONDS),
         )
         self._inflight = InFlight(self._resources, options.max_concurrent, options.ack_wait)

@@ -12,6 +12,7 @@ from durablectl.model.clock import SYSTEM_CLOCK, Clock
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from durablectl.engine.metrics import Metrics
     from durablectl.engine.registry import Workflow
     from durablectl.storage.schemas import SchemaWriter
     from durablectl.storage.store import Store
@@ -28,6 +29,7 @@ class Resources:
     schemas: SchemaWriter
     workflows: Mapping[str, Workflow]
     processor_id: str
+    metrics: Metrics
     retention: int = 0
     suspects: Suspects = field(default_factory=Suspects)
     clock: Clock = SYSTEM_CLOCK

@@ -42,6 +42,7 @@ class Run:
         self.resources = resources
         self.ownership = ownership
         self.clock = resources.clock
+        self.metrics = resources.metrics.of[execution.handler]
         self.loop = asyncio.get_running_loop()
         self.invocation_id = execution.invocation_id
         self.handler = execution.handler

@@ -39,6 +39,7 @@ async def perform(run: Run, number: int, attempt: Attempt) -> Any:
         run.position.ended(number)
     entry.finished_at = run.clock.now()
     await run.append(entry)
+    run.metrics.step(entry.kind, entry.finished_at - entry.started_at)
     run.consume(entry)
     if entry.error:
         raise step_error(entry) from (value if isinstance(value, BaseException) else None)
@@ -73,6 +74,7 @@ async def _attempts(run: Run, entry: JournalEntry, attempt: Attempt) -> Any:
                 entry.error, entry.error_type = failure.message, failure.error_type
                 return error
             until = run.clock.now() + int(delay * MICROSECONDS)
+            run.metrics.retries += 1
         else:
             if entry.response.type_name:
                 run.note_type(type(value))

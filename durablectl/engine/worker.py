@@ -59,11 +59,15 @@ async def work(resources: Resources, command: Command, delivery: Delivery, runni
         await delivery.ack()
         return
     about = {"invocation_id": command.invocation_id, "handler": command.handler}
+    metrics = resources.metrics.of[command.handler]
+    lag = resources.clock.now() - delivery.moment if delivery.moment and not claimed.crashed else None
+    metrics.claimed(first=claimed.ownership.execution.attempt == 1, lag=lag)
     try:
         crashed = claimed.crashed
         while not await _run_once(resources, claimed.ownership, running, about, crashed=crashed):
             crashed = False
     except FencedOut as fenced:
+        metrics.fences += 1
         _log.warning("Fenced out, nothing more was written: the invocation is %s.", fenced, extra=about)
         await delivery.ack()
     except StorageFailed as failure:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 from starlette.responses import Response
@@ -32,6 +33,15 @@ _STATUSES: tuple[tuple[type[DurableError], int], ...] = (
 )
 
 
+_TERMINAL = re.compile(r"durablectl |`wf |--[a-z]")
+"""What is said to those who have a terminal before them."""
+_HINTS = {
+    "not_found": "GET /api/workflows lists those that there are.",
+    "not_provisioned": "A processor, or the first start, creates the streams of a namespace.",
+    "already_exists": "Choose another id.",
+}
+
+
 class HttpError(DurableError):
     """An error of the request itself, with its HTTP status and a machine code of its own."""
 
@@ -41,30 +51,40 @@ class HttpError(DurableError):
         self.own_code = code
 
 
+def broken() -> HttpError:
+    """What is said of an error that is our own."""
+    return HttpError(500, "internal", "This is a bug in durablectl; its log tells more.")
+
+
 def json_response(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """One line, so that ``curl`` ends with it."""
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":")) + "\n"
-    # A lone surrogate, which JSON may hold escaped, has no UTF-8.
-    body = text.encode("utf-8", "surrogatepass") if text.isascii() else _encoded(value, text)
-    return Response(body, status, headers, media_type="application/json")
+    return Response(encoded(value) + b"\n", status, headers, media_type="application/json")
 
 
-def _encoded(value: Any, text: str) -> bytes:
+def encoded(value: Any) -> bytes:
+    """JSON without a line break."""
     try:
-        return text.encode()
-    except UnicodeEncodeError:
-        return (json.dumps(value, separators=(",", ":")) + "\n").encode()
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+    except UnicodeEncodeError:  # A lone surrogate, which JSON may hold escaped, has no UTF-8.
+        return json.dumps(value, separators=(",", ":")).encode()
 
 
 def error_response(error: DurableError, headers: Mapping[str, str] | None = None) -> Response:
-    """``{"error": {"code", "message", "hint"}}``; nothing of the inside for what is no fault of the caller."""
+    """``{"error": {"code", "message", "hint"}}``, with the status that belongs to it."""
+    status, body = described(error)
+    return json_response({"error": body}, status, headers)
+
+
+def described(error: DurableError) -> tuple[int, dict[str, str | None]]:
+    """Its status, and ``{"code", "message", "hint"}``; nothing of the inside for what is no fault of the caller."""
     if isinstance(error, HttpError):
-        return _error(error.status, error.own_code, error.message, error.hint, headers)
+        return error.status, _body(error.own_code, error.message, error.hint)
     status = next((status for kind, status in _STATUSES if isinstance(error, kind)), 500)
     if status == 503:  # noqa: PLR2004  # the address of the NATS server is nobody's business
-        return _error(status, error.code, "The NATS server cannot be reached.", "Try again a little later.", headers)
-    return _error(status, error.code, error.message, error.hint, headers)
+        return status, _body(error.code, "The NATS server cannot be reached.", "Try again a little later.")
+    hint = "" if _TERMINAL.search(error.hint) else error.hint
+    return status, _body(error.code, error.message, _HINTS.get(error.code, hint))
 
 
-def _error(status: int, code: str, message: str, hint: str, headers: Mapping[str, str] | None) -> Response:
-    return json_response({"error": {"code": code, "message": message, "hint": hint or None}}, status, headers)
+def _body(code: str, message: str, hint: str) -> dict[str, str | None]:
+    return {"code": code, "message": message, "hint": hint or None}

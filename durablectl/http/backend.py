@@ -8,6 +8,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from durablectl.errors import ConnectionFailedError, PermissionDeniedError, UnsupportedServerError
+from durablectl.http.queries import Queries
 from durablectl.storage.store import open_store
 
 if TYPE_CHECKING:
@@ -24,7 +25,8 @@ _RETRY_SECONDS = 1.0
 class Backend:
     """``store`` while the server is there; ConnectionFailedError while it is not."""
 
-    def __init__(self) -> None:
+    def __init__(self, queries: Queries | None = None) -> None:
+        self.queries = queries or Queries()
         self._store: Store | None = None
 
     @property

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers
 
 from durablectl.errors import DurableError
-from durablectl.http.answers import HttpError, error_response
+from durablectl.http.answers import HttpError, broken, error_response
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,9 +26,12 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("durablectl.http")
 
-_OPEN_PATHS = frozenset({"/health"})
+OPEN_PATHS = frozenset({"/health"})
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
 _STREAMS = "/events"
+_CHALLENGES = ("Bearer", 'Basic realm="durablectl"')
+"""A header each: browsers do not find the second of two in one."""
+
 _SECURITY_HEADERS = (
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
@@ -51,7 +54,9 @@ class Gate:
             await self._app(scope, receive, send)
             return
         began = time.perf_counter()
-        status = 0
+        method, status = scope["method"], 0
+        if method == "HEAD" and not scope["path"].endswith(_STREAMS):
+            scope = {**scope, "method": "GET"}  # uvicorn, which has the other scope, leaves out the body
 
         async def observe(message: Message) -> None:
             nonlocal status
@@ -65,34 +70,42 @@ class Gate:
             if failure is not None and not status:
                 await failure(scope, receive, observe)
         finally:
-            self._note(scope, status, time.perf_counter() - began)
+            self._note(scope, method, status, time.perf_counter() - began)
 
     async def _pass(self, scope: Scope, receive: Receive, send: Send) -> Response | None:
         """The answer, if nothing has been answered."""
         seconds = None if scope["path"].endswith(_STREAMS) else self._options.request_seconds
+        limited = _Limited(receive, self._options.body_bytes)
         try:
             self._admit(scope)
             async with asyncio.timeout(seconds):
-                await self._app(scope, _Limited(receive, self._options.body_bytes), send)
+                await self._app(scope, limited, send)
         except TimeoutError:
+            if limited.is_waiting:
+                return error_response(HttpError(408, "timed_out", f"The body did not come within {seconds:g} s."))
             return error_response(HttpError(503, "timed_out", f"The answer took longer than {seconds:g} s."))
         except DurableError as error:
-            headers = {"WWW-Authenticate": 'Bearer, Basic realm="durablectl"'} if _is_unknown(error) else None
-            return error_response(error, headers)
+            answer = error_response(error)
+            if _is_unknown(error):
+                for challenge in _CHALLENGES:
+                    answer.headers.append("WWW-Authenticate", challenge)
+            return answer
         except Exception:  # noqa: BLE001  # the last one there is, and logged
             _log.exception("A request failed: %s %s", scope["method"], scope["path"])
-            return error_response(HttpError(500, "internal", "This is a bug in durablectl; its log tells more."))
+            return error_response(broken())
         return None
 
     def _admit(self, scope: Scope) -> None:
         headers = Headers(scope=scope)
-        if self._options.token and scope["path"] not in _OPEN_PATHS and not _knows(headers, self._options.token):
+        if self._options.token and scope["path"] not in OPEN_PATHS and not _knows(headers, self._options.token):
             raise HttpError(
                 401,
                 "unauthorised",
                 "This API needs its token.",
                 hint="Send it as `Authorization: Bearer TOKEN`; browsers ask for it as the password.",
             )
+        if b"%2f" in scope.get("raw_path", b"").lower():
+            raise HttpError(404, "not_found", "There is nothing there: no name holds a slash.")
         if scope["method"] in _READING:
             return
         if self._options.read_only:
@@ -111,13 +124,13 @@ class Gate:
         allowed = self._options.cors_origins
         return urlsplit(origin).netloc == headers.get("host") or origin in allowed or "*" in allowed
 
-    def _note(self, scope: Scope, status: int, seconds: float) -> None:
+    def _note(self, scope: Scope, method: str, status: int, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", "") or "-"
         if self._served is not None:
-            self._served(route, scope["method"], status, seconds)
+            self._served(route, method, status, seconds)
         client = scope.get("client")
         fields = {"status": status, "ms": round(seconds * 1000, 1), "client": client[0] if client else "-"}
-        _log.info("%s %s", scope["method"], scope["path"], extra=fields)
+        _log.info("%s %s", method, scope["path"], extra=fields)
 
 
 class _Limited:
@@ -127,9 +140,13 @@ class _Limited:
         self._receive = receive
         self._limit = limit
         self._read = 0
+        self.is_waiting = False
+        """Whether the client has not sent what the application waits for."""
 
     async def __call__(self) -> Message:
+        self.is_waiting = True
         message = await self._receive()
+        self.is_waiting = False
         if message["type"] == "http.request":
             self._read += len(message.get("body", b""))
             if self._read > self._limit:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ipaddress
+import logging
+import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -12,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+_log = logging.getLogger("durablectl.http")
+
 DEFAULT_PORT = 8080
 _SHORTEST_TOKEN = 8
 
@@ -20,7 +24,8 @@ _SHORTEST_TOKEN = 8
 class HttpOptions:
     """``port`` 0 takes a free one. Without a ``token`` anybody who reaches the port is let in.
 
-    ``request_seconds`` bounds every request but the streams of events, ``body_bytes`` what may be sent.
+    ``request_seconds`` bounds every request but the streams of events, ``body_bytes`` what may be sent. A stream that
+    has nothing to say for ``heartbeat_seconds`` says so.
     """
 
     host: str = "127.0.0.1"
@@ -31,6 +36,7 @@ class HttpOptions:
     tls_cert: str = ""
     tls_key: str = ""
     request_seconds: float = 30
+    heartbeat_seconds: float = 15
     body_bytes: int = 2 * 1024 * 1024
 
     @property
@@ -69,9 +75,12 @@ def read_token(path: Path) -> str:
     """The first line of a file. ConfigurationError where there is none to be had."""
     try:
         text = path.read_text(encoding="utf-8")
+        is_open = os.name == "posix" and path.stat().st_mode & 0o077
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not text"
         raise ConfigurationError(f"The token file {path} cannot be read: {reason}.") from None
+    if is_open:
+        _log.warning("The token file %s can be read by others: `chmod 600` it.", path)
     return check_token(text.strip().partition("\n")[0].strip(), f"The token file {path}")
 
 

@@ -10,12 +10,14 @@ from fastapi import APIRouter, Request, Response
 from durablectl import query
 from durablectl.http import parameters as p
 from durablectl.http.answers import json_response
-from durablectl.http.shapes import Page, Processors, Stats, Workflow, documented
+from durablectl.http.shapes import Page, PartOfWorkflow, Processors, Row, Stats, Workflow, documented
 from durablectl.model.ranges import step_range
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from durablectl.http.backend import Backend
-    from durablectl.query import WorkflowPage, WorkflowView
+    from durablectl.query import Filters, WorkflowPage, WorkflowView
 
 _LAST_STEPS = "-50:"
 
@@ -40,7 +42,7 @@ def router(backend: Backend) -> APIRouter:
         offset: p.Offset = 0,
         cursor: p.Cursor = "",
         oldest_first: p.OldestFirst = False,
-        fields: p.Fields = None,
+        fields: p.RowFields = None,
     ) -> Response:
         """`total` counts all matches. `next_cursor`, and the `Link` header, lead to the page behind this one."""
         filters = p.filters(
@@ -54,10 +56,9 @@ def router(backend: Backend) -> APIRouter:
             error=error,
             parent=parent,
         )
-        page = await query.list_workflows(
-            backend.store, filters, limit, cursor=cursor, offset=offset, oldest_first=oldest_first
-        )
-        return _page(request, page, fields)
+        shown = p.chosen(fields, Row)
+        page = await _listed(backend, filters, limit, cursor, offset, oldest_first=oldest_first)
+        return _page(request, page, shown)
 
     @routes.get(
         "/workflows/active", summary="List those that have not ended", responses=documented(Page, 400, 404, 503)
@@ -71,13 +72,12 @@ def router(backend: Backend) -> APIRouter:
         offset: p.Offset = 0,
         cursor: p.Cursor = "",
         oldest_first: p.OldestFirst = False,
-        fields: p.Fields = None,
+        fields: p.RowFields = None,
     ) -> Response:
         filters = p.filters(status=["active"], handler=handler, partition_key=partition_key)
-        page = await query.list_workflows(
-            backend.store, filters, limit, cursor=cursor, offset=offset, oldest_first=oldest_first
-        )
-        return _page(request, page, fields)
+        shown = p.chosen(fields, Row)
+        page = await _listed(backend, filters, limit, cursor, offset, oldest_first=oldest_first)
+        return _page(request, page, shown)
 
     @routes.get("/workflows/stats", summary="Count workflows", responses=documented(Stats, 400, 404, 503))
     async def stats(
@@ -88,24 +88,29 @@ def router(backend: Backend) -> APIRouter:
         until: p.Until = None,
     ) -> Response:
         filters = p.filters(status=status, handler=handler, partition_key=partition_key, since=since, until=until)
-        return json_response((await query.get_stats(backend.store, filters)).to_json())
+        counts = await backend.queries.ask(("stats", filters), lambda: query.get_stats(backend.store, filters))
+        return json_response(counts.to_json())
 
     @routes.get(
         "/workflows/{invocation_id}",
         summary="One workflow with its journal",
-        responses=documented(Workflow, 400, 404, 503),
+        responses={**documented(Workflow | PartOfWorkflow, 400, 404, 503), 304: {"description": "Not Modified"}},
     )
     async def get_workflow(
-        request: Request, invocation_id: str, steps: p.Steps = _LAST_STEPS, fields: p.Fields = None
+        invocation_id: p.InvocationId,
+        steps: p.Steps = _LAST_STEPS,
+        fields: p.WorkflowFields = None,
+        if_none_match: p.IfNoneMatch = "",
     ) -> Response:
         """The `ETag` begins with the revision, and changes with the journal, too."""
-        shown = step_range(steps, "parameter steps")
-        view = await query.get_workflow(backend.store, invocation_id, steps=shown)
+        part = step_range(steps, "parameter steps")
+        shown = p.chosen(fields, Workflow)
+        view = await query.get_workflow(backend.store, invocation_id, steps=part)
         tag = entity_tag(view)
         headers = {"ETag": tag, "Cache-Control": "no-cache"}
-        if _is_known(request.headers.get("if-none-match", ""), tag):
+        if _is_known(if_none_match, tag):
             return Response(status_code=304, headers=headers)
-        return json_response(p.picked(view.to_json(), fields), headers=headers)
+        return json_response(_picked(view.to_json(), shown), headers=headers)
 
     @routes.get("/processors", summary="List the live processors", responses=documented(Processors, 400, 404, 503))
     async def processors() -> Response:
@@ -113,6 +118,17 @@ def router(backend: Backend) -> APIRouter:
         return json_response({"processors": [view.to_json() for view in found]})
 
     return routes
+
+
+async def _listed(
+    backend: Backend, filters: Filters, limit: int, cursor: str, offset: int, *, oldest_first: bool
+) -> WorkflowPage:
+    async def listed() -> WorkflowPage:
+        return await query.list_workflows(
+            backend.store, filters, limit, cursor=cursor, offset=offset, oldest_first=oldest_first
+        )
+
+    return await backend.queries.ask(("list", filters, limit, cursor, offset, oldest_first), listed)
 
 
 def entity_tag(view: WorkflowView) -> str:
@@ -124,9 +140,13 @@ def _is_known(if_none_match: str, tag: str) -> bool:
     return tag in given or "*" in given
 
 
-def _page(request: Request, page: WorkflowPage, fields: str | None) -> Response:
+def _picked(workflow: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    return {name: workflow[name] for name in names}
+
+
+def _page(request: Request, page: WorkflowPage, names: Sequence[str]) -> Response:
     body: dict[str, Any] = page.to_json()
-    body["workflows"] = [p.picked(workflow, fields) for workflow in body["workflows"]]
+    body["workflows"] = [_picked(workflow, names) for workflow in body["workflows"]]
     headers = {}
     if page.next_cursor:
         kept = [(k, v) for k, v in request.query_params.multi_items() if k not in {"cursor", "offset"}]

@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import socket
-import ssl
 from typing import TYPE_CHECKING
 
 import uvicorn
 
-from durablectl.errors import ConfigurationError
+from durablectl.http.listening import bind, check_tls, url
+from durablectl.http.protocol import Protocol
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import AsyncIterator, Iterator
 
     from starlette.types import ASGIApp
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from durablectl.http.options import HttpOptions
 
 _GRACE_SECONDS = 5
-_BACKLOG = 2048
 
 
 class _Server(uvicorn.Server):
@@ -31,29 +30,29 @@ class _Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         yield
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Told first that it is over, the application ends its streams; uvicorn would wait for them."""
+        await self.lifespan.shutdown()
+        await super().shutdown(sockets)
+
 
 @contextlib.asynccontextmanager
-async def serving(app: ASGIApp, options: HttpOptions) -> AsyncIterator[str]:
+async def serving(app: ASGIApp, options: HttpOptions, listening: socket.socket | None = None) -> AsyncIterator[str]:
     """Serve until the block ends; the URL. ConfigurationError for an address that cannot be had, or TLS files."""
-    listening = bind(options)
+    check_tls(options)
+    listening = listening or bind(options)
     logging.getLogger("uvicorn").setLevel(logging.WARNING)  # what it says of starting and stopping, the commands say
     config = uvicorn.Config(
         app,
+        http=Protocol,
         log_config=None,
         access_log=False,
         server_header=False,
-        lifespan="off",
+        lifespan="on",
         timeout_graceful_shutdown=_GRACE_SECONDS,
         ssl_certfile=options.tls_cert or None,
         ssl_keyfile=options.tls_key or None,
     )
-    try:
-        config.load()
-    except (OSError, ssl.SSLError) as error:
-        listening.close()
-        raise ConfigurationError(
-            f"The TLS files cannot be loaded: {error.strerror or error}.", hint="Check --tls-cert and --tls-key."
-        ) from None
     server = _Server(config)
     running = asyncio.create_task(server.serve([listening]))
     try:
@@ -62,33 +61,3 @@ async def serving(app: ASGIApp, options: HttpOptions) -> AsyncIterator[str]:
         server.should_exit = True
         await asyncio.gather(running, return_exceptions=True)
         listening.close()
-
-
-def bind(options: HttpOptions) -> socket.socket:
-    """A socket that listens there."""
-    host = options.host.strip("[]")
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, options.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-    except OSError:
-        raise ConfigurationError(f"The host {options.host!r} has no address.", hint="Check --http-host.") from None
-    listening = socket.socket(family, kind, protocol)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listening.bind(address)
-        listening.listen(_BACKLOG)
-    except OSError as error:
-        listening.close()
-        raise ConfigurationError(
-            f"The HTTP API cannot listen on {options.host}:{options.port}: {(error.strerror or str(error)).lower()}.",
-            hint="Choose another --http-port; 0 switches it off for a processor.",
-        ) from None
-    listening.setblocking(False)  # noqa: FBT003  # the standard library's own
-    return listening
-
-
-def url(options: HttpOptions, listening: socket.socket) -> str:
-    port = listening.getsockname()[1]
-    host = options.host.strip("[]")
-    return f"{options.scheme}://{f'[{host}]' if ':' in host else host}:{port}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -10,12 +11,14 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 Moment = AwareDatetime | None
 Json = Any
 
-JSON_BODY: dict[str, Any] = {
-    "requestBody": {
-        "required": False,
-        "content": {"application/json": {"schema": {}, "example": {"user": "user-001"}}},
-    }
-}
+NAME = "[A-Za-z0-9_=-]{1,128}"
+"""What ids and names are made of."""
+
+
+def json_body(example: Json, schema: Mapping[str, Json] | None = None) -> dict[str, Any]:
+    """The description of a body that is any JSON, or nothing."""
+    content = {"application/json": {"schema": dict(schema or {}), "example": example}}
+    return {"requestBody": {"required": False, "content": content}}
 
 
 class _Shape(BaseModel):
@@ -93,16 +96,32 @@ class Row(_Shape):
     expires_at: Moment
 
 
+def _none_required(schema: dict[str, Any]) -> None:
+    del schema["required"]
+
+
+class PartOfRow(Row):
+    """With `fields`: those asked for."""
+
+    model_config = ConfigDict(json_schema_extra=_none_required)
+
+
 class Workflow(Row):
     children: list[str]
     journal: list[Step]
     journal_start: int
     journal_length: int
-    history: list[Dropped]
+    history: list[Dropped] = Field(description="What retries have dropped from the journal.")
+
+
+class PartOfWorkflow(Workflow):
+    """With `fields`: those asked for."""
+
+    model_config = ConfigDict(json_schema_extra=_none_required)
 
 
 class Page(_Shape):
-    workflows: list[Row]
+    workflows: list[Row | PartOfRow]
     total: int = Field(description="All matches, not the page.")
     next_cursor: str | None
 
@@ -150,9 +169,9 @@ class Health(_Shape):
     version: str
 
 
-def documented(shape: type[BaseModel], *failures: int, success: int = 200) -> dict[int | str, dict[str, Any]]:
-    """The ``responses`` of a route: its shape, the error for each status, and what any request can meet."""
+def documented(shape: type[BaseModel] | Any, *failures: int, success: int = 200) -> dict[int | str, dict[str, Any]]:
+    """The ``responses`` of a route: its shape, and the error for each status. What any request can meet is added."""
     answers: dict[int | str, dict[str, Any]] = {success: {"model": shape, "description": HTTPStatus(success).phrase}}
-    for status in sorted({*failures, 401}):
+    for status in sorted(failures):
         answers[status] = {"model": Failure, "description": HTTPStatus(status).phrase}
     return answers

@@ -11,16 +11,19 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from durablectl.query.checks import Check, Severity
     from durablectl.query.comparing import ABSENT, Aspect, Change, Comparison, StepDifference, compare
+    from durablectl.query.dashboard import Board, watch_board, watch_changes
     from durablectl.query.diagnosing import Diagnosis, diagnose
     from durablectl.query.failures import ErrorCluster, ErrorsView, FailedStep, Failure, get_errors
+    from durablectl.query.family import Tree, watch_tree
     from durablectl.query.filters import Filters
     from durablectl.query.listing import count_workflows, list_workflows
     from durablectl.query.processors import live_processors
     from durablectl.query.reasons import Cause, Live, Reason, explain
     from durablectl.query.selecting import Selected, list_pages, select, select_ids
-    from durablectl.query.single import get_workflow
+    from durablectl.query.single import get_children, get_workflow
     from durablectl.query.stats import get_stats
-    from durablectl.query.tailing import DELETED, StateChange, TailFilters, tail
+    from durablectl.query.tailing import DELETED, ChangeReader, StateChange, TailFilters, tail
+    from durablectl.query.usual import usual_steps
     from durablectl.query.views import (
         DroppedView,
         ProcessorView,
@@ -37,16 +40,19 @@ _HOME = {
     for module, names in {
         "checks": ("Check", "Severity"),
         "comparing": ("ABSENT", "Aspect", "Change", "Comparison", "StepDifference", "compare"),
+        "dashboard": ("Board", "watch_board", "watch_changes"),
         "diagnosing": ("Diagnosis", "diagnose"),
+        "family": ("Tree", "watch_tree"),
         "failures": ("ErrorCluster", "ErrorsView", "FailedStep", "Failure", "get_errors"),
         "filters": ("Filters",),
         "listing": ("count_workflows", "list_workflows"),
         "processors": ("live_processors",),
         "reasons": ("Cause", "Live", "Reason", "explain"),
         "selecting": ("Selected", "list_pages", "select", "select_ids"),
-        "single": ("get_workflow",),
+        "single": ("get_children", "get_workflow"),
         "stats": ("get_stats",),
-        "tailing": ("DELETED", "StateChange", "TailFilters", "tail"),
+        "tailing": ("DELETED", "ChangeReader", "StateChange", "TailFilters", "tail"),
+        "usual": ("usual_steps",),
         "views": (
             "DroppedView",
             "ProcessorView",
@@ -65,8 +71,10 @@ __all__ = [
     "ABSENT",
     "DELETED",
     "Aspect",
+    "Board",
     "Cause",
     "Change",
+    "ChangeReader",
     "Check",
     "Comparison",
     "Diagnosis",
@@ -86,6 +94,7 @@ __all__ = [
     "StepDifference",
     "StepView",
     "TailFilters",
+    "Tree",
     "WaitingView",
     "WorkflowPage",
     "WorkflowView",
@@ -93,6 +102,7 @@ __all__ = [
     "count_workflows",
     "diagnose",
     "explain",
+    "get_children",
     "get_errors",
     "get_stats",
     "get_workflow",
@@ -102,7 +112,11 @@ __all__ = [
     "select",
     "select_ids",
     "tail",
+    "usual_steps",
     "watch_all",
+    "watch_board",
+    "watch_changes",
+    "watch_tree",
     "watch_workflow",
 ]
 

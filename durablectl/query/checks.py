@@ -35,7 +35,8 @@ class Severity(StrEnum):
 class Check:
     """One finding. ``hint`` is what to do, ``count`` how many it is about.
 
-    ``details`` are more fields of its JSON; ``lines`` say more below the message, on a terminal.
+    ``details`` are more fields of its JSON, the same ones for a name whatever was found; ``lines`` say more
+    below the message, on a terminal.
     """
 
     name: str
@@ -70,7 +71,8 @@ def streams(conditions: Sequence[StreamCondition]) -> Check:
         if condition.differences or not condition.exists
     }
     if not wrong:
-        return Check("streams", Severity.OK, f"The {len(conditions)} streams are configured as they should be.")
+        message = f"The {len(conditions)} streams are configured as they should be."
+        return Check("streams", Severity.OK, message, details={"differences": {}})
     return Check(
         "streams",
         Severity.ERROR,
@@ -112,13 +114,15 @@ def processors(found: Audit, live: Sequence[Lease]) -> Check:
         return Check("processors", Severity.OK, message, count=len(live), details={"handlers": names})
     idle = sum(found.statuses[status] for status in (Status.PENDING, Status.RUNNING, Status.SUSPENDED))
     if not idle:
-        return Check("processors", Severity.OK, "No live processor, and nothing that needs one.")
+        message = "No live processor, and nothing that needs one."
+        return Check("processors", Severity.OK, message, details={"handlers": []})
     verb = "needs" if idle == 1 else "need"
     return Check(
         "processors",
         Severity.WARNING,
         f"No live processor, and {_count(idle, 'workflow')} {verb} one.",
         f"{_PROCESSOR}.",
+        details={"handlers": []},
     )
 
 
@@ -126,7 +130,8 @@ def unserved(waiting: Mapping[str, int], live: Sequence[Lease]) -> Check:
     served = {handler for lease in live for handler in lease.handlers} | ({UNROUTED} if live else set())
     without = {name: number for name, number in waiting.items() if name not in served}
     if not without:
-        return Check("handlers", Severity.OK, "Every handler that has commands waiting has a live processor.")
+        message = "Every handler that has commands waiting has a live processor."
+        return Check("handlers", Severity.OK, message, details={"handlers": {}})
     commands = f"{_count(sum(without.values()), 'command')} for {_count(len(without), 'handler')}"
     return Check(
         "handlers",
@@ -159,7 +164,8 @@ def workflows(found: Audit) -> Check:
 def takeover(orphans: Sequence[Running], served: Collection[str]) -> Check:
     """``served`` are the handlers of live processors."""
     if not orphans:
-        return Check("takeover", Severity.OK, "No workflow is left by a processor that is gone.")
+        message = "No workflow is left by a processor that is gone."
+        return Check("takeover", Severity.OK, message, details={"invocation_ids": []})
     shown = [f"{each.invocation_id} ({each.handler}), left by {each.owner}" for each in orphans[:_SHOWN]]
     could = any(each.handler in served for each in orphans)
     number = len(orphans)
@@ -191,7 +197,8 @@ _SENTENCES = {
 def index_of(found: Audit, disagreements: Sequence[Disagreement], subjects: Subjects) -> Check:
     if not found.has_index:
         message = f"There is no index: the stream {subjects.index_stream} does not exist."
-        return Check("index", Severity.ERROR, message, "Start a processor to create it, then repair the index.")
+        hint = "Start a processor to create it, then repair the index."
+        return Check("index", Severity.ERROR, message, hint, details={"entries": 0, **{str(kind): 0 for kind in Kind}})
     numbers = Counter(each.kind for each in disagreements)
     details = {"entries": found.entries, **{str(kind): numbers[kind] for kind in Kind}}
     if not disagreements:
@@ -207,7 +214,8 @@ def index_of(found: Audit, disagreements: Sequence[Disagreement], subjects: Subj
 
 def handler_names(unknown: Sequence[str]) -> Check:
     if not unknown:
-        return Check("handler_names", Severity.OK, "Every handler that has workflows is known by name.")
+        message = "Every handler that has workflows is known by name."
+        return Check("handler_names", Severity.OK, message, details={"handlers": []})
     message = f"{_many(len(unknown), 'handler')} not known by name, and missing in `wf stats`."
     lines = [_some(unknown)]
     return Check("handler_names", Severity.WARNING, message, _REPAIR, len(unknown), {"handlers": [*unknown]}, lines)

@@ -48,8 +48,10 @@ class Change:
     b: Any
 
     def to_json(self) -> dict[str, Any]:
-        """Without the key of what is absent."""
-        return {"path": self.path, **{k: v for k, v in (("a", self.a), ("b", self.b)) if v is not ABSENT}}
+        """``only_in`` tells what is absent in one of them from what is null there."""
+        only_in = "b" if self.a is ABSENT else "a" if self.b is ABSENT else None
+        a, b = (None if value is ABSENT else value for value in (self.a, self.b))
+        return {"path": self.path, "only_in": only_in, "a": a, "b": b}
 
 
 @dataclass(frozen=True)
@@ -141,9 +143,9 @@ class Comparison:
         return next((step for step in self.steps if step.parts), None)
 
     def to_json(self, *, full: bool = False) -> dict[str, Any]:
-        """``steps`` only with ``full``."""
+        """``steps`` is null without ``full``."""
         first, parting = self.divergence, self.parting
-        result: dict[str, Any] = {
+        return {
             "a": self.a.invocation_id,
             "b": self.b.invocation_id,
             "same_handler": self.a.handler == self.b.handler,
@@ -152,8 +154,8 @@ class Comparison:
             "first_other_outcome": None if parting is None else parting.to_json(),
             "differing_steps": [step.step_number for step in self.steps],
             "durations": [each.to_json() for each in self.durations],
+            "steps": [step.to_json() for step in self.steps] if full else None,
         }
-        return {**result, "steps": [step.to_json() for step in self.steps]} if full else result
 
 
 def compare(a: WorkflowView, b: WorkflowView) -> Comparison:

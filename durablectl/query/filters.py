@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from durablectl.model.records import Execution
+    from durablectl.query.views import WorkflowView
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ class Filters:
         """Whether the index does not say enough, so that every state that may match must be read."""
         return bool(self.created_since or self.created_until or self.error or self.parent)
 
-    def match(self, execution: Execution, changed_at: int = 0) -> bool:
+    def match(self, execution: Execution | WorkflowView, changed_at: int = 0) -> bool:
         """``changed_at`` stands in for records of other implementations, which do not say it."""
         return (
             (not self.statuses or execution.status in self.statuses)
@@ -99,7 +100,7 @@ class Filters:
             and (not self.parent or execution.parent_id == self.parent)
         )
 
-    def _has_error(self, execution: Execution) -> bool:
+    def _has_error(self, execution: Execution | WorkflowView) -> bool:
         return execution.status == Status.FAILED and self.error.casefold() in execution.error.casefold()
 
 
@@ -113,7 +114,7 @@ def _check_order(first: str, since: int, second: str, until: int) -> None:
 
 
 def _unknown_status(status: str) -> UsageError:
-    known = [*Status, "active"]
+    known = [*map(str, Status), "active"]
     close = difflib.get_close_matches(status.lower(), known, 1)
     guess = f"Did you mean {close[0]!r}? " if close else ""
     return UsageError(f"There is no status {status!r}.", hint=f"{guess}The statuses are {', '.join(known)}.")

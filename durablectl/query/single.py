@@ -16,6 +16,7 @@ from durablectl.storage.provision import require_provisioned
 from durablectl.storage.schemas import load_schemas
 
 if TYPE_CHECKING:
+    from durablectl.model.records import Execution
     from durablectl.storage.states import Stored
     from durablectl.storage.store import Store
 
@@ -34,6 +35,23 @@ async def get_workflow(
     types = {payload.type_name for payload in payloads(stored.execution, part.entries)}
     view = workflow_view(stored.execution, stored.revision, await load_schemas(store, types), part)
     return await with_processor(store, view)
+
+
+async def get_children(store: Store, view: WorkflowView) -> list[WorkflowView]:
+    """Those that ``view`` names, read at once; what is not there any more is left out.
+
+    A journal they have only if it has become part of the record, as most do that have ended.
+    """
+    stored = await states.load_many(store, view.children)
+    found = [stored[child] for child in view.children if child in stored]
+    types = {payload.type_name for each in found for payload in payloads(each.execution, ())}
+    schemas = await load_schemas(store, types)
+    return [workflow_view(each.execution, each.revision, schemas, _folded(each.execution)) for each in found]
+
+
+def _folded(execution: Execution) -> journal.Part | None:
+    entries = execution.journal
+    return journal.Part(entries, 0, len(entries)) if entries else None
 
 
 async def _read(store: Store, invocation_id: str, steps: tuple[int | None, int | None]) -> tuple[Stored, journal.Part]:

@@ -47,6 +47,14 @@ async def get_stats(
     return await _counted(store, filters)
 
 
+async def count_by_status(store: Store, filters: Filters) -> Mapping[str, int]:
+    """That part of the statistics alone, for fewer requests."""
+    await require_provisioned(store)
+    if filters.needs_states or await scanning.has_strays(store):
+        return (await get_stats(store, filters)).by_status
+    return _ordered(await _by_status(store, filters, await running_within(store, filters)))
+
+
 async def _counted(store: Store, filters: Filters) -> StatsView:
     moving = await running_within(store, filters)
     names = sorted(filters.handlers) or await handlers.known(store)

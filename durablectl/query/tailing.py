@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import logging
 from collections import OrderedDict
@@ -12,14 +11,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from durablectl.errors import StorageError
 from durablectl.model.codec import decode_execution
 from durablectl.model.records import Execution
-from durablectl.model.schemas import Schemas
 from durablectl.query.building import payloads, workflow_view
 from durablectl.query.filters import Filters
+from durablectl.query.schemas import MetSchemas
 from durablectl.storage.counting import first_since
 from durablectl.storage.feed import NEW, follow
 from durablectl.storage.provision import require_provisioned
-from durablectl.storage.schemas import load_schemas
-from durablectl.storage.states import UNREACHABLE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection
@@ -34,7 +31,6 @@ DELETED = "deleted"
 """Stands for the status of what has been deleted."""
 
 _REMEMBERED = 100_000
-_PAUSE_SECONDS = 0.5
 
 
 class StateChange(NamedTuple):
@@ -73,31 +69,40 @@ class TailFilters:
     def has(self, status: str) -> bool:
         return not self.statuses or status in self.statuses
 
+    def match(self, view: WorkflowView) -> bool:
+        """What was deleted, and of which the handler is not known any more, matches whatever they say about it."""
+        is_unknown = view.status == DELETED and not view.handler
+        return self.has(view.status) and (is_unknown or self.about.match(view))
 
-class _Tail:
-    """Makes changes of messages."""
 
-    def __init__(self, store: Store, filters: TailFilters) -> None:
+class ChangeReader:
+    """Makes state changes of a feed's messages; remembers handler and partition key of those it has seen."""
+
+    def __init__(self, store: Store, filters: TailFilters | None = None) -> None:
         self._store = store
-        self._filters = filters
+        self._filters = filters or TailFilters()
         self._seen: OrderedDict[str, tuple[str, str]] = OrderedDict()
-        self._types: set[str] = set()
-        self._schemas = Schemas()
+        self._met = MetSchemas(store)
+
+    async def read(self, change: Change) -> StateChange | None:
+        """None for what the filters leave out, and for what cannot be read, which is logged."""
+        invocation_id = self._store.subjects.state_key(change.subject)
+        view = self._deleted(change, invocation_id) if change.deleted else await self._state(change, invocation_id)
+        return None if view is None else StateChange(view, change.moment)
 
     async def changes(self, feed: Feed) -> AsyncIterator[StateChange]:
         async for change in feed:
-            invocation_id = self._store.subjects.state_key(change.subject)
-            view = self._deleted(change, invocation_id) if change.deleted else await self._state(change, invocation_id)
-            if view is not None:
-                yield StateChange(view, change.moment)
+            told = await self.read(change)
+            if told is not None:
+                yield told
 
     def _deleted(self, change: Change, invocation_id: str) -> WorkflowView | None:
-        known = self._seen.pop(invocation_id, None)
+        known = self._seen.get(invocation_id)
         if not self._filters.has(DELETED) or (known is None and self._filters.about != Filters()):
             return None
         handler, partition_key = known or ("", "")
         gone = Execution(invocation_id, handler, status=DELETED, partition_key=partition_key, updated_at=change.moment)
-        return workflow_view(gone, change.sequence, self._schemas)
+        return workflow_view(gone, change.sequence, self._met.schemas)
 
     async def _state(self, change: Change, invocation_id: str) -> WorkflowView | None:
         try:
@@ -110,24 +115,13 @@ class _Tail:
         self._remember(invocation_id, execution)
         if not self._filters.has(execution.status):
             return None
-        types = {payload.type_name for payload in payloads(execution, ())}
-        if not types <= self._types:
-            self._schemas = await self._load(self._types | types)
-            self._types |= types
-        return workflow_view(execution, change.sequence, self._schemas)
+        return workflow_view(execution, change.sequence, await self._met.meet(payloads(execution, ())))
 
     def _remember(self, invocation_id: str, execution: Execution) -> None:
         self._seen[invocation_id] = (execution.handler, execution.partition_key)
         self._seen.move_to_end(invocation_id)
         if len(self._seen) > _REMEMBERED:
             self._seen.popitem(last=False)
-
-    async def _load(self, types: set[str]) -> Schemas:
-        while True:
-            try:
-                return await load_schemas(self._store, types)
-            except UNREACHABLE:  # The feed outlives an outage, and so does this.
-                await asyncio.sleep(_PAUSE_SECONDS)
 
 
 @contextlib.asynccontextmanager
@@ -148,7 +142,7 @@ async def tail(
     await require_provisioned(store)
     start = await _start(store, from_revision, since) if from_revision or since else NEW
     async with follow(store, store.subjects.state_stream, [store.subjects.all_states], start) as feed:
-        yield _Tail(store, filters or TailFilters()).changes(feed)
+        yield ChangeReader(store, filters).changes(feed)
 
 
 async def _start(store: Store, from_revision: int, since: int) -> int:

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from durablectl.errors import StorageError
+from durablectl.errors import NotProvisionedError, StorageError
 from durablectl.model.codec import decode_entry, decode_execution
 from durablectl.model.names import validate_name
-from durablectl.model.schemas import Schemas
 from durablectl.model.status import is_terminal
 from durablectl.query.building import payloads, workflow_view
 from durablectl.query.filters import Filters
-from durablectl.query.single import not_found, with_processor
+from durablectl.query.schemas import MetSchemas
+from durablectl.query.single import get_workflow, not_found, with_processor
 from durablectl.storage import states
 from durablectl.storage.feed import follow
 from durablectl.storage.journal import Part
 from durablectl.storage.provision import require_provisioned
-from durablectl.storage.schemas import load_schemas
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Callable
 
     from durablectl.model.records import Execution, JournalEntry
     from durablectl.query.views import WorkflowView
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     from durablectl.storage.store import Store
 
 
-class _Watched:
+class Watched:
     """What is known of one invocation from the messages seen so far."""
 
     def __init__(self, store: Store, invocation_id: str) -> None:
@@ -36,8 +35,7 @@ class _Watched:
         self._id = invocation_id
         self._revision = 0
         self._entries: dict[int, JournalEntry] = {}
-        self._types: set[str] = set()
-        self._schemas = Schemas()
+        self._met = MetSchemas(store)
 
     @property
     def has_ended(self) -> bool:
@@ -57,38 +55,47 @@ class _Watched:
         if self.execution.journal:
             self._entries = {entry.step_number: entry for entry in self.execution.journal}
 
-    async def view(self, execution: Execution) -> WorkflowView:
+    async def view(self, execution: Execution, *, with_journal: bool = True) -> WorkflowView:
         entries = [self._entries[number] for number in sorted(self._entries)]
-        types = {payload.type_name for payload in payloads(execution, entries)}
-        if not types <= self._types:
-            self._types |= types
-            self._schemas = await load_schemas(self._store, self._types)
-        part = Part(entries, 0, len(entries))
-        return workflow_view(execution, self._revision, self._schemas, part)
+        schemas = await self._met.meet(payloads(execution, entries))
+        part = Part(entries, 0, len(entries)) if with_journal else None
+        return workflow_view(execution, self._revision, schemas, part)
 
 
-async def watch_workflow(store: Store, invocation_id: str) -> AsyncGenerator[WorkflowView, None]:
-    """The workflow as it stands, then again after every change, until it has ended. Raises NotFoundError.
+async def watch_workflow(
+    store: Store, invocation_id: str, *, absent: Callable[[], None] | None = None
+) -> AsyncGenerator[WorkflowView, None]:
+    """The workflow as it stands, then again after every change, until it has ended.
 
-    Whether a processor is there for it is looked up for the first view only.
+    One that has ended is only read, without a consumer. Whether a processor is there for it is looked up for the first
+    view only. Raises NotFoundError; with ``absent`` that is called instead, once, and what comes later is watched.
     """
     validate_name("invocation id", invocation_id)
-    await require_provisioned(store)
+    ended = await _ended(store, invocation_id)
+    if ended is not None:
+        yield ended
+        return
     subjects = store.subjects
     filters = [subjects.state(invocation_id), subjects.journal(invocation_id, "*")]
-    watched = _Watched(store, invocation_id)
-    first = True
+    watched = Watched(store, invocation_id)
     async with follow(store, subjects.state_stream, filters) as feed:
-        if not feed.snapshot:
-            raise not_found(invocation_id)
+        is_there = bool(feed.snapshot)
+        if not is_there:
+            _miss(invocation_id, absent)
+        first = True
         async for change in feed:
             watched.take(change)
             if change.remaining and not watched.has_ended:
                 continue
             if watched.execution is None:
-                if change.deleted or await states.load(store, invocation_id) is None:
-                    raise not_found(invocation_id)
-                continue  # It was being written when the watch began, and comes next.
+                if not is_there:
+                    continue
+                if not change.deleted and await states.load(store, invocation_id) is not None:
+                    continue  # It was being written when the watch began, and comes next.
+                _miss(invocation_id, absent if first else None)
+                is_there = False
+                continue
+            is_there = True
             view = await watched.view(watched.execution)
             yield await with_processor(store, view) if first else view
             first = False
@@ -96,12 +103,33 @@ async def watch_workflow(store: Store, invocation_id: str) -> AsyncGenerator[Wor
                 return
 
 
+def _miss(invocation_id: str, absent: Callable[[], None] | None) -> None:
+    if absent is None:
+        raise not_found(invocation_id)
+    absent()
+
+
+async def _ended(store: Store, invocation_id: str) -> WorkflowView | None:
+    """The whole of it; None where it has not ended, or is not there."""
+    try:
+        stored = await states.load(store, invocation_id)
+    except NotProvisionedError:
+        stored = None
+    if stored is None:
+        await require_provisioned(store)
+        return None
+    if not is_terminal(stored.execution.status):
+        return None
+    view = await get_workflow(store, invocation_id)
+    return view if is_terminal(view.status) else None
+
+
 async def watch_all(store: Store, filters: Filters | None = None) -> AsyncGenerator[WorkflowView, None]:
     """Every matching workflow as it stands, then each state change of one, without end; the views have no journal."""
     filters = filters or Filters()
     await require_provisioned(store)
     subjects = store.subjects
-    schemas, known = Schemas(), set[str]()
+    met = MetSchemas(store)
     async with follow(store, subjects.state_stream, [subjects.all_states]) as feed:
         async for change in feed:
             if change.deleted:
@@ -112,8 +140,4 @@ async def watch_all(store: Store, filters: Filters | None = None) -> AsyncGenera
                 continue
             if not filters.match(execution):
                 continue
-            types = {payload.type_name for payload in payloads(execution, ())}
-            if not types <= known:
-                known |= types
-                schemas = await load_schemas(store, known)
-            yield workflow_view(execution, change.sequence, schemas)
+            yield workflow_view(execution, change.sequence, await met.meet(payloads(execution, ())))

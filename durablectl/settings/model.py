@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,8 @@ if TYPE_CHECKING:
 
 DEFAULT_URL = "nats://127.0.0.1:4222"
 
+_CREDENTIALS = re.compile(r"((?:^|,)\s*(?:\w+://)?)(?:[^,]|,(?!\s*\w+://))*@")
+"""A comma may be part of a password, unless a scheme follows."""
 _NEVER_SHOWN = frozenset({"password", "token", "user_jwt", "user_seed", "sources"})
 
 
@@ -48,6 +51,11 @@ class Settings:
         """``url`` without the user, password or token that it may hold."""
         return without_credentials(self.url)
 
+    @property
+    def api_prefix(self) -> str:
+        """Of JetStream's API in another domain or account; empty for the usual one."""
+        return self.jetstream_api_prefix or (f"$JS.{self.jetstream_domain}.API" if self.jetstream_domain else "")
+
     def __repr__(self) -> str:
         shown = {"url": self.display_url}
         shown |= {n: v for n, v in vars(self).items() if v and n not in _NEVER_SHOWN and n != "url"}
@@ -55,10 +63,5 @@ class Settings:
 
 
 def without_credentials(url: str) -> str:
-    """The same URL or comma-separated URLs, each cut to scheme, host and port."""
-    return ", ".join(_host_only(part.strip()) for part in url.split(",") if part.strip())
-
-
-def _host_only(url: str) -> str:
-    scheme, separator, rest = url.rpartition("://")
-    return scheme + separator + rest.rpartition("@")[2]
+    """The same URL or comma-separated URLs without user, password or token, whatever characters these hold."""
+    return ", ".join(part.strip() for part in _CREDENTIALS.sub(r"\1", url).split(",") if part.strip())

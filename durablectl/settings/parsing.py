@@ -25,22 +25,24 @@ def urls(text: str) -> str:
     if not parts:
         message = "it names no server"
         raise ValueError(message)
-    return ",".join(_url(part) for part in parts)
-
-
-def _url(text: str) -> str:
-    url = text if "://" in text else f"nats://{text}"
-    shown = without_credentials(text)
-    try:
-        split = urlsplit(url)
-        host, _ = split.hostname, split.port
-    except ValueError as error:
-        message = f"{shown!r} is not a URL ({error})"
-        raise ValueError(message) from None
-    if split.scheme not in _SCHEMES or not host:
-        message = f"{shown!r} is not a NATS URL such as nats://127.0.0.1:4222"
+    if not all(map(_is_url, parts)):
+        many = "one of " if len(parts) > 1 else ""
+        rule = "; in a password write / ? # @ , and % as %2F %3F %23 %40 %2C and %25" if "@" in text else ""
+        message = f"{many}{without_credentials(text)!r} is not a NATS URL such as nats://127.0.0.1:4222{rule}"
         raise ValueError(message)
-    return url
+    return ",".join(map(_with_scheme, parts))
+
+
+def _with_scheme(url: str) -> str:
+    return url if "://" in url else f"nats://{url}"
+
+
+def _is_url(text: str) -> bool:
+    try:
+        split = urlsplit(_with_scheme(text))
+        return split.scheme in _SCHEMES and bool(split.hostname) and (split.port is None or split.port > 0)
+    except ValueError:
+        return False
 
 
 def seconds(text: str) -> float:

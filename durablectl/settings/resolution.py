@@ -46,7 +46,7 @@ ENVIRONMENT: Mapping[str, str] = {
 """Field of Settings -> environment variable."""
 
 _FILES = ("creds", "nkey", "tls_cert", "tls_key", "tls_ca")
-_IDENTITIES = (("user", "password"), ("token",), ("creds",), ("nkey",), ("user_jwt", "user_seed"))
+_IDENTITIES = (("user", "password"), ("creds",), ("nkey",), ("user_jwt", "user_seed"), ("token",))
 _SETTABLE = frozenset(field.name for field in fields(Settings)) - {"sources", "warnings"}
 
 _Layer = tuple[Mapping[str, Any], Mapping[str, str]]
@@ -136,7 +136,8 @@ def _warnings(values: Mapping[str, Any], sources: Mapping[str, str], context: Na
         return
     for key in context.unsupported:
         yield f"The context {context.name!r} sets {key}, which durablectl does not support; it has no effect."
-    given = [names for names in _IDENTITIES if values.get(names[0])]
+    in_url = {"user", "token"} if "@" in values.get("url", "") else set()  # what the URL says itself goes first
+    given = [names for names in _IDENTITIES if values.get(names[0]) and names[0] not in in_url]
     if not given:
         return
     used = given[0]

@@ -12,7 +12,7 @@ from durablectl.errors import InvalidNameError, StorageError
 from durablectl.model.codec import decode_execution
 from durablectl.model.names import validate_name
 from durablectl.storage import index
-from durablectl.storage.requests import unanswered
+from durablectl.storage.refusals import unanswered
 from durablectl.storage.states import get_many_last, moment_of
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from durablectl.model.clock import to_datetime
 from durablectl.storage.feed import Change
-from durablectl.storage.requests import unanswered
+from durablectl.storage.refusals import unanswered
 from durablectl.storage.states import MARKER, get_many_last, moment_of
 
 if TYPE_CHECKING:
@@ -96,22 +96,27 @@ async def subjects_matching(store: Store, stream: str, filter_subjects: Sequence
     return [change.subject for each in filter_subjects async for change in messages(store, stream, each)]
 
 
-async def messages(store: Store, stream: str, filter_subject: str) -> AsyncIterator[Change]:
+async def messages(
+    store: Store, stream: str, filter_subject: str, *, after: int = 0, batch: int = _BATCH
+) -> AsyncIterator[Change]:
     """As ``raw_messages``, in the shape in which a feed brings them."""
-    async for message, remaining in raw_messages(store, stream, filter_subject):
+    async for message, remaining in raw_messages(store, stream, filter_subject, after=after, batch=batch):
         about = message.headers or {}
         sequence, moment = int(about["Nats-Sequence"]), moment_of(about["Nats-Time-Stamp"])
         yield Change(about["Nats-Subject"], message.data, sequence, moment, remaining, MARKER in about)
 
 
-async def raw_messages(store: Store, stream: str, filter_subject: str) -> AsyncIterator[tuple[Msg, int]]:
+async def raw_messages(
+    store: Store, stream: str, filter_subject: str, *, after: int = 0, batch: int = _BATCH
+) -> AsyncIterator[tuple[Msg, int]]:
     """The stored messages in the order of their sequences, each with how many are behind it.
 
-    For up to some ten thousand matches: each five hundred cost the server as much as counting all of them.
+    Those with a higher sequence than ``after``. For up to some ten thousand matches: each ``batch``, which is held in
+    memory, costs the server as much as counting all of them.
     """
-    sequence = 0
+    sequence = after
     while True:
-        body = json.dumps({"seq": sequence + 1, "batch": _BATCH, "next_by_subj": filter_subject}).encode()
+        body = json.dumps({"seq": sequence + 1, "batch": batch, "next_by_subj": filter_subject}).encode()
         *stored, end = await store.requests.send_many(f"{store.api}.DIRECT.GET.{stream}", body)
         headers = end.headers or {}
         if headers.get("Status") not in {"204", "404"}:

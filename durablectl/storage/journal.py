@@ -9,7 +9,8 @@ from durablectl.errors import ConnectionFailedError, StorageError
 from durablectl.model.codec import decode_entry, encode_entry
 from durablectl.model.status import is_terminal
 from durablectl.storage.counting import count
-from durablectl.storage.requests import EXPECTED, EXPECTED_SUBJECT, Request, WrongSequenceError
+from durablectl.storage.refusals import WrongSequenceError
+from durablectl.storage.requests import EXPECTED, EXPECTED_SUBJECT, Request
 from durablectl.storage.states import ManyLast, get_many_last, lifetime
 from durablectl.storage.store import purge_request
 

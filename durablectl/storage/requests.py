@@ -9,24 +9,22 @@ import asyncio
 import contextlib
 import itertools
 import json
+import logging
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import nats.errors
 
-from durablectl.errors import (
-    ConnectionFailedError,
-    NotProvisionedError,
-    PayloadTooLargeError,
-    PermissionDeniedError,
-    StorageError,
-)
+from durablectl.errors import ConnectionFailedError, PermissionDeniedError
+from durablectl.storage.refusals import BusyError, NoAnswerError, WrongSequenceError, answer_of, denied, too_large
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from nats.aio.client import Client as NatsClient
     from nats.aio.msg import Msg
+
+_wire = logging.getLogger("durablectl.wire")
 
 EXPECTED = "Nats-Expected-Last-Subject-Sequence"
 """The condition of a compare-and-set; 0 stands for "no message on this subject"."""
@@ -36,10 +34,7 @@ LIFETIME = "Nats-TTL"
 """After how long the server removes the message by itself: "90s"."""
 
 _SWEEP_SECONDS = 0.25
-_WRONG_LAST_SEQUENCE = 10071
-_BUSY = 10164
 _BUSY_PAUSE = 0.005
-_NO_STREAM = 10059
 _REFUSED = re.compile(r'permissions violation for (publish|subscription) to "([^"]*)"')
 
 
@@ -57,18 +52,6 @@ class Request(NamedTuple):
     payload: bytes = b""
     headers: dict[str, str] | None = None
     may_exist: bool = False
-
-
-class NoAnswerError(ConnectionFailedError):
-    """A request was sent and no reply came in time: whether it took effect is unknown."""
-
-
-class WrongSequenceError(StorageError):
-    """A conditional publish found another last sequence: someone else wrote first."""
-
-
-class BusyError(WrongSequenceError):
-    """Another conditional publish on the same subject is in flight (error 10164, replicated streams only)."""
 
 
 class _Pending:
@@ -120,7 +103,7 @@ class Requests:
         while True:
             reply = await (await self._start_request(subject, payload, headers, None)).future
             try:
-                answer = _answer(reply, subject)
+                answer = answer_of(reply, subject)
             except BusyError:
                 if self._loop.time() > deadline:
                     raise
@@ -131,7 +114,7 @@ class Requests:
     async def call(self, subject: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         """A JetStream API request; StorageError carries the server's words."""
         reply = await self.send(subject, b"" if body is None else json.dumps(body).encode())
-        return _answer(reply, subject)
+        return answer_of(reply, subject)
 
     async def exchange(self, requests: Iterable[Request]) -> list[dict[str, Any]]:
         """Several unconditional publishes or API requests, sent in this order and awaited together; their answers.
@@ -173,6 +156,7 @@ class Requests:
             raise too_large(size, self._nats.max_payload)
         if self._deaf is not None:
             raise self._deaf
+        _wire.debug("asked %s, %d bytes", subject, size)
         token = str(next(self._tokens))
         deadline = self._loop.time() + (self._timeout if timeout is None else timeout)
         pending = _Pending(subject, self._loop.create_future(), deadline, messages)
@@ -215,7 +199,7 @@ class Requests:
         if what == "subscription":
             # nats-py gives the server's words in lower case.
             if subject == f"{self._prefix}*".lower():
-                self._deaf = _denied(f"subscribe to {self._prefix}*")
+                self._deaf = denied(f"subscribe to {self._prefix}*")
                 self._fail_all(self._deaf)
             return self._deaf is not None
         # Each is refused in words of its own, those sent first coming first.
@@ -223,7 +207,7 @@ class Requests:
         if token is None:
             return False
         pending = self._pending.pop(token)
-        pending.fail(_denied(f"publish to {pending.subject}"))
+        pending.fail(denied(f"publish to {pending.subject}"))
         return True
 
     def connection_lost(self) -> None:
@@ -236,64 +220,14 @@ class Requests:
         self._pending.clear()
 
 
-_parse = json.JSONDecoder().decode
-
-
-def _answer(reply: Msg, subject: str) -> dict[str, Any]:
-    if not reply.data:
-        raise unanswered(reply, subject)
-    answer: dict[str, Any] = _parse(reply.data.decode())
-    if "error" in answer:
-        raise api_error(answer["error"], subject)
-    return answer
-
-
 def _answer_or_exists(reply: Msg, request: Request) -> dict[str, Any]:
     try:
-        return _answer(reply, request.subject)
+        return answer_of(reply, request.subject)
     except WrongSequenceError:
         if not request.may_exist:
             raise
         return {}
 
 
-def _denied(what: str) -> PermissionDeniedError:
-    return PermissionDeniedError(
-        f"These credentials may not {what}.", hint="docs/permissions.md lists what each kind of command needs."
-    )
-
-
 def _header_size(headers: dict[str, str] | None) -> int:
     return 0 if headers is None else 12 + sum(len(key) + len(value.encode()) + 4 for key, value in headers.items())
-
-
-def too_large(size: int, limit: int) -> PayloadTooLargeError:
-    return PayloadTooLargeError(
-        f"A record of {size:,} bytes is over the server's maximum payload of {limit:,} bytes.",
-        hint="Store the data elsewhere and pass a reference, or raise max_payload in the server's configuration.",
-    )
-
-
-def unanswered(reply: Msg, subject: str) -> StorageError | ConnectionFailedError | NotProvisionedError:
-    """The error for a reply that carries a status instead of an answer."""
-    status = (reply.headers or {}).get("Status", "")
-    if status == "503":
-        return NotProvisionedError(
-            f"This NATS server holds no workflows yet: no stream takes {subject}.",
-            hint="Start a processor (durablectl run processor) to create the streams, or check --namespace.",
-        )
-    return StorageError(f"The server answered {subject} with status {status or 'nothing'}.")
-
-
-def api_error(error: dict[str, Any], subject: str) -> StorageError | NotProvisionedError | PermissionDeniedError:
-    code, description = error.get("err_code", 0), error.get("description", "no description")
-    if code == _WRONG_LAST_SEQUENCE:
-        return WrongSequenceError(description)
-    if code == _BUSY:
-        return BusyError(description)
-    if code == _NO_STREAM:
-        return NotProvisionedError(
-            f"The stream behind {subject} does not exist on this server.",
-            hint="Start a processor (durablectl run processor) to create the streams, or check --namespace.",
-        )
-    return StorageError(f"JetStream refused {subject}: {description} (error {code}).")

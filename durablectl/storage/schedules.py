@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from durablectl.model.codec import encode_command
 from durablectl.model.records import Command
 from durablectl.model.schedules import Schedule
-from durablectl.storage.requests import EXPECTED, Request, WrongSequenceError
+from durablectl.storage.refusals import WrongSequenceError
+from durablectl.storage.requests import EXPECTED, Request
 from durablectl.storage.states import get_last, get_many_last
 from durablectl.storage.store import purge_request
 

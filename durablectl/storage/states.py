@@ -13,7 +13,8 @@ from durablectl.errors import ConnectionFailedError, NotProvisionedError, Permis
 from durablectl.model.clock import MICROSECONDS, SYSTEM_CLOCK
 from durablectl.model.codec import decode_execution, encode_entry, encode_execution
 from durablectl.model.status import is_terminal
-from durablectl.storage.requests import EXPECTED, LIFETIME, WrongSequenceError, unanswered
+from durablectl.storage.refusals import WrongSequenceError, unanswered
+from durablectl.storage.requests import EXPECTED, LIFETIME
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

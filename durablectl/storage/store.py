@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from typing import TYPE_CHECKING
 
 from durablectl.errors import ConnectionFailedError, UnsupportedServerError
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
     from durablectl.settings import Settings
 
+_wire = logging.getLogger("durablectl.wire")
+
 OLDEST_SERVER = (2, 12, 0)
 
 
@@ -30,8 +33,7 @@ class Store:
         self.requests = requests
         self.known_handlers: set[str] = set()
         """Handlers that this process has entered, so that queries can name them."""
-        domain = settings.jetstream_domain
-        self.api = settings.jetstream_api_prefix or (f"$JS.{domain}.API" if domain else "$JS.API")
+        self.api = settings.api_prefix or "$JS.API"
 
     @property
     def max_payload(self) -> int:
@@ -66,6 +68,8 @@ async def open_store(settings: Settings, *, name: str = "durablectl") -> AsyncIt
     requests = Requests(client, settings.timeout)
     lost.append(requests.connection_lost)
     told.append(requests.refused)
+    server = client._server_info  # noqa: SLF001  # there is no other way to its name
+    _wire.debug("connected to the server %s, version %s", server.get("server_name"), server.get("version"))
     try:
         _check_version(client)
         await requests.start()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from durablectl.model.clock import MICROSECONDS, SYSTEM_CLOCK
 from durablectl.model.codec import encode_command
 from durablectl.model.records import Command
+from durablectl.storage.counting import count
 from durablectl.storage.requests import Request
 from durablectl.storage.store import purge_request
 
@@ -66,6 +67,12 @@ def scheduled(store: Store, command: Command, moment: int, name: str) -> Request
         "Nats-Schedule-Target": store.subjects.command(command.handler, command.partition_key),
     }
     return Request(store.subjects.timer(command.invocation_id, name), encode_command(command), headers)
+
+
+async def count_timers(store: Store) -> int:
+    """Those of invocations; the recurrences of schedules lie beside them."""
+    stream, subjects = store.subjects.commands_stream, store.subjects
+    return await count(store, stream, subjects.timer("*", "*")) - await count(store, stream, subjects.recurrence("*"))
 
 
 def timer_removal(store: Store, invocation_id: str, name: str) -> Request:

@@ -8,6 +8,7 @@ import typer
 
 from durablectl.cli.boundary import asynchronous
 from durablectl.cli.bulk import print_steered
+from durablectl.cli.completing import complete_id
 from durablectl.cli.input import read_input
 from durablectl.cli.options import with_connection, with_output
 from durablectl.cli.output import Output, OutputFormat
@@ -22,7 +23,7 @@ _Awakeable = Annotated[str, typer.Argument(metavar="AWAKEABLE_ID", help="As `wf 
 @with_connection
 @with_output(formats=_FORMATS)
 async def signal(
-    invocation_id: Annotated[str, typer.Argument(metavar="ID")],
+    invocation_id: Annotated[str, typer.Argument(metavar="ID", autocompletion=complete_id)],
     name: Annotated[str, typer.Argument(metavar="NAME", help="What the workflow receives with ctx.signal(NAME).")],
     data: _Data = None,
     *,

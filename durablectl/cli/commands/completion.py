@@ -17,11 +17,10 @@ def completion(
 ) -> None:
     """Print the completion script for a shell.
 
-    bash: durablectl completion bash > ~/.local/share/bash-completion/completions/durablectl
+    For bash, it belongs into ~/.local/share/bash-completion/completions/durablectl, for zsh into a directory of $fpath
+    as _durablectl, for fish into ~/.config/fish/completions/durablectl.fish.
 
-    zsh: durablectl completion zsh > a directory of $fpath, as _durablectl
-
-    fish: durablectl completion fish > ~/.config/fish/completions/durablectl.fish
+    Example: durablectl completion bash > ~/.local/share/bash-completion/completions/durablectl
     """
     if shell not in SCRIPTS:
         raise UsageError(f"There is no completion for {shell!r}.", hint=f"Choose one of {', '.join(SCRIPTS)}.")

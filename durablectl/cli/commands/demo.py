@@ -85,7 +85,10 @@ class _Show:
 @asynchronous(fast=True)
 @with_output(formats=(OutputFormat.TABLE, OutputFormat.JSON))
 async def demo(*, output: Output) -> None:
-    """Run sample workflows on a nats-server of their own, shown live: takes six seconds and leaves nothing behind."""
+    """Run sample workflows on a nats-server of their own, shown live: takes six seconds and leaves nothing behind.
+
+    Example: durablectl demo
+    """
     from durablectl import query
     from durablectl.cli.stack import running
     from durablectl.embedded import EmbeddedServer

@@ -11,10 +11,12 @@ from urllib.parse import urlsplit
 import typer
 
 from durablectl.cli.boundary import asynchronous
+from durablectl.cli.http import with_http
 from durablectl.cli.logs import configure_logs
 from durablectl.cli.options import with_output
 from durablectl.cli.output import Output, OutputFormat, stdout_console, warn
 from durablectl.errors import DurableError
+from durablectl.http.options import HttpOptions
 from durablectl.settings import resolve
 
 if TYPE_CHECKING:
@@ -29,6 +31,7 @@ _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 @asynchronous(fast=True)
 @with_output(formats=(OutputFormat.TABLE, OutputFormat.JSON))
+@with_http(optional=True, port_only=True)
 async def dev(
     apps: Annotated[
         list[str] | None,
@@ -46,10 +49,15 @@ async def dev(
         str, typer.Option(metavar="NAME", help="Namespace of streams and buckets. (env DURABLECTL_NAMESPACE)")
     ] = "",
     *,
+    http: HttpOptions,
     output: Output,
 ) -> None:
-    """Run nats-server, services and a processor on this machine until Ctrl-C, and keep the data for the next time."""
-    configure_logs("json" if output.is_json else "text", "info")
+    """Run nats-server, services and a processor on this machine until Ctrl-C, and keep the data for the next time.
+
+    Example: durablectl dev --app shop.py --data-dir /tmp/shop
+    """
+    log_format = "json" if output.is_json else "text"
+    configure_logs(log_format, "info")
 
     from durablectl.cli.about import version
     from durablectl.cli.stack import running, stop_signals
@@ -66,7 +74,7 @@ async def dev(
     _make(data_dir)
     options = ProcessorOptions(max_concurrent, version=version())
     with stop_signals() as stop:
-        async with running(server, app, options, namespace=namespace) as stack:
+        async with running(server, app, options, namespace=namespace, http=http, log_format=log_format) as stack:
             _announce(stack.view, data_dir, output)
             logger.setLevel(logging.NOTSET)
             await stop.wait()

@@ -8,18 +8,19 @@ from typing import Annotated
 import typer
 
 from durablectl.cli.boundary import asynchronous
+from durablectl.cli.completing import complete_id
 from durablectl.cli.options import with_connection, with_output
-from durablectl.cli.output import Output, OutputFormat, show, stdout_console
+from durablectl.cli.output import Output, OutputFormat, stdout_console
 from durablectl.model.clock import SYSTEM_CLOCK
 from durablectl.settings import Settings
 
 
 @asynchronous
 @with_connection
-@with_output(formats=(OutputFormat.TABLE, OutputFormat.JSON, OutputFormat.JSONL))
+@with_output(formats=(OutputFormat.TABLE, OutputFormat.JSON, OutputFormat.JSONL), paged=True)
 async def diff(
-    first: Annotated[str, typer.Argument(metavar="A")],
-    second: Annotated[str, typer.Argument(metavar="B")],
+    first: Annotated[str, typer.Argument(metavar="A", autocompletion=complete_id)],
+    second: Annotated[str, typer.Argument(metavar="B", autocompletion=complete_id)],
     full: Annotated[bool, typer.Option("--full", help="Every step that differs, and whole values.")] = False,
     *,
     settings: Settings,
@@ -47,4 +48,4 @@ async def diff(
         typer.echo(diff_lines(comparison, full=full))
         return
     console = stdout_console()
-    show(console, diff_page(comparison, SYSTEM_CLOCK.now(), console.width, full=full))
+    output.show(console, diff_page(comparison, SYSTEM_CLOCK.now(), console.width, full=full))

@@ -10,7 +10,7 @@ import typer
 
 from durablectl.cli.boundary import asynchronous
 from durablectl.cli.options import with_connection, with_output
-from durablectl.cli.output import Output, OutputFormat, is_decorated, show, stderr_console, stdout_console
+from durablectl.cli.output import Output, OutputFormat, is_decorated, is_quiet, show, stderr_console, stdout_console
 from durablectl.errors import UsageError
 from durablectl.settings import Settings
 
@@ -34,6 +34,8 @@ async def doctor(
 
     Reads every workflow once. --repair may be run while processors run, and again at any time. The exit code is 1 while
     there is a warning or an error.
+
+    Example: durablectl doctor --repair --dry-run
     """
     from durablectl import query
     from durablectl.storage.store import open_store
@@ -50,7 +52,7 @@ async def doctor(
             diagnosis = await query.diagnose(store, progress)
     code = 0 if diagnosis.is_healthy else _UNHEALTHY
     if output.is_json:
-        output.print_json(diagnosis.to_json() | ({"repair": repaired.to_json()} if repaired is not None else {}))
+        output.print_json({**diagnosis.to_json(), "repair": None if repaired is None else repaired.to_json()})
         return code
     from durablectl.cli.render.doctor import diagnosis_lines, diagnosis_table
 
@@ -65,7 +67,7 @@ async def doctor(
 @contextlib.contextmanager
 def _progress() -> Iterator[Callable[[str, int, int], None] | None]:
     """A line on standard error that moves while much is read, at a terminal."""
-    if not is_decorated(sys.stderr):
+    if not is_decorated(sys.stderr) or is_quiet():
         yield None
         return
     with stderr_console().status("Looking ...") as status:

@@ -11,16 +11,11 @@ import typer
 
 from durablectl.cli.about import PROGRAM
 from durablectl.cli.boundary import asynchronous
-from durablectl.cli.options import (
-    extend,
-    filter_options,
-    filters_of,
-    may_be_secret,
-    with_connection,
-    with_output,
-)
+from durablectl.cli.handlers import note_unknown_handlers
+from durablectl.cli.options import filter_options, filters_of, may_be_secret, with_connection, with_output
 from durablectl.cli.output import Output, OutputFormat, note, show, stdout_console
 from durablectl.cli.progress import Reading
+from durablectl.cli.signatures import extend
 from durablectl.model.clock import SYSTEM_CLOCK, to_rfc3339
 from durablectl.model.status import Status
 from durablectl.settings import Settings
@@ -70,6 +65,8 @@ async def errors(
     async with open_store(settings) as store:
         with Reading() as reading:
             found = await query.get_errors(store, filters, limit, progress=reading.tell)
+        if not found.errors:
+            await note_unknown_handlers(store, filters.handlers)
     commands = [_command(cluster, filters, context) for cluster in found.errors]
     if output.is_json:
         objects = [

@@ -10,10 +10,12 @@ import typer
 
 from durablectl.cli.boundary import asynchronous
 from durablectl.cli.completing import complete_from
-from durablectl.cli.durations import seconds
+from durablectl.cli.http import with_http
 from durablectl.cli.logs import FORMATS, LEVELS, configure_logs
 from durablectl.cli.options import with_connection
 from durablectl.errors import AppError, UsageError
+from durablectl.http.options import HttpOptions
+from durablectl.model.durations import seconds
 from durablectl.settings import Settings
 
 if TYPE_CHECKING:
@@ -43,6 +45,7 @@ _LogLevel = Annotated[
 
 @asynchronous(fast=True)
 @with_connection
+@with_http(optional=True)
 async def processor(
     apps: _Apps = None,
     max_concurrent: Annotated[int, typer.Option(min=1, help="How many workflows it executes at once.")] = 100,
@@ -61,6 +64,7 @@ async def processor(
     log_format: _LogFormat = "text",
     log_level: _LogLevel = "info",
     *,
+    http: HttpOptions,
     settings: Settings,
 ) -> None:
     """Execute the workflows of an app until SIGTERM or Ctrl-C.
@@ -74,6 +78,7 @@ async def processor(
     configure_logs(log_format, log_level)
 
     from durablectl.cli.about import version
+    from durablectl.cli.beside import api_beside
     from durablectl.cli.stack import stop_signals
     from durablectl.engine.processor import Processor, ProcessorOptions
     from durablectl.storage.store import open_store
@@ -88,7 +93,9 @@ async def processor(
     options = ProcessorOptions(max_concurrent, ack_wait, grace, replicas, version(), keep)
     with stop_signals() as stop:
         async with open_store(settings, name="durablectl processor") as store:
-            await Processor(store, app, options).run(stop)
+            processor = Processor(store, app, options)
+            async with api_beside(http, settings, (log_format, log_level), processor.metrics.text):
+                await processor.run(stop)
 
 
 @asynchronous(fast=True)

@@ -8,13 +8,14 @@ import typer
 
 from durablectl.cli.boundary import asynchronous
 from durablectl.cli.commands.start import note_if_nobody_runs
-from durablectl.cli.completing import complete_from
-from durablectl.cli.durations import seconds
+from durablectl.cli.completing import complete_from, complete_handler, complete_schedule
 from durablectl.cli.input import read_input
 from durablectl.cli.options import with_connection, with_output
-from durablectl.cli.output import Output, OutputFormat, note, show, stdout_console
+from durablectl.cli.output import WIDE, Output, OutputFormat, note, show, stdout_console
+from durablectl.cli.times import Times, with_times
 from durablectl.errors import UsageError
 from durablectl.model.clock import SYSTEM_CLOCK
+from durablectl.model.durations import seconds
 from durablectl.model.schedules import OVERLAPS, SKIP
 from durablectl.settings import Settings
 
@@ -22,15 +23,18 @@ if TYPE_CHECKING:
     from durablectl.control import ScheduleView
 
 _ONE = (OutputFormat.TABLE, OutputFormat.JSON, OutputFormat.JSONL)
-_Name = Annotated[str, typer.Argument(metavar="NAME")]
+_New = Annotated[str, typer.Argument(metavar="NAME")]
+_Name = Annotated[str, typer.Argument(metavar="NAME", autocompletion=complete_schedule)]
 
 
 @asynchronous
 @with_connection
 @with_output(formats=_ONE)
 async def create(
-    name: _Name,
-    handler: Annotated[str, typer.Argument(metavar="HANDLER", help="The workflow to start.")],
+    name: _New,
+    handler: Annotated[
+        str, typer.Argument(metavar="HANDLER", help="The workflow to start.", autocompletion=complete_handler)
+    ],
     cron: Annotated[
         str, typer.Option("--cron", metavar="'M H D M W'", help="Minute, hour, day of month, month, day of week.")
     ] = "",
@@ -94,8 +98,12 @@ def _whole_seconds(text: str) -> int:
 @asynchronous
 @with_connection
 @with_output
-async def list_(*, settings: Settings, output: Output) -> None:
-    """List the schedules, by name."""
+@with_times
+async def list_(*, times: Times, settings: Settings, output: Output) -> None:
+    """List the schedules, by name.
+
+    Example: durablectl schedule list -o wide
+    """
     from durablectl import control
     from durablectl.storage.store import open_store
 
@@ -115,9 +123,9 @@ async def list_(*, settings: Settings, output: Output) -> None:
             typer.echo(view.schedule.name)
     elif views and output.decorated:
         console = stdout_console()
-        show(console, schedule_table(views, SYSTEM_CLOCK.now(), 1_000_000 if wide else console.width))
+        show(console, schedule_table(views, SYSTEM_CLOCK.now(), WIDE if wide else console.width, times))
     elif views:
-        typer.echo(schedule_lines(views))
+        typer.echo(schedule_lines(views, SYSTEM_CLOCK.now(), times))
     if not views and output.format is not OutputFormat.JSONL:
         note("No schedules. Create one with `durablectl schedule create`.")
 
@@ -125,8 +133,12 @@ async def list_(*, settings: Settings, output: Output) -> None:
 @asynchronous
 @with_connection
 @with_output(formats=_ONE)
-async def get(name: _Name, *, settings: Settings, output: Output) -> None:
-    """Show one schedule: when it fires, and what came of it."""
+@with_times
+async def get(name: _Name, *, times: Times, settings: Settings, output: Output) -> None:
+    """Show one schedule: when it fires, and what came of it.
+
+    Example: durablectl schedule get report
+    """
     from durablectl import control
     from durablectl.storage.store import open_store
 
@@ -138,16 +150,19 @@ async def get(name: _Name, *, settings: Settings, output: Output) -> None:
     from durablectl.cli.render.schedules import schedule_page, schedule_text
 
     if not output.decorated:
-        typer.echo(schedule_text(view))
+        typer.echo(schedule_text(view, SYSTEM_CLOCK.now(), times))
         return
-    show(stdout_console(), schedule_page(view, SYSTEM_CLOCK.now()))
+    show(stdout_console(), schedule_page(view, SYSTEM_CLOCK.now(), times))
 
 
 @asynchronous
 @with_connection
 @with_output(formats=_ONE)
 async def pause(name: _Name, *, settings: Settings, output: Output) -> None:
-    """Start nothing more until it is resumed."""
+    """Start nothing more until it is resumed.
+
+    Example: durablectl schedule pause report
+    """
     from durablectl import control
     from durablectl.storage.store import open_store
 
@@ -163,6 +178,8 @@ async def resume(name: _Name, *, settings: Settings, output: Output) -> None:
     """Go on, without catching up.
 
     What it would have started while it was paused is not started any more.
+
+    Example: durablectl schedule resume report
     """
     from durablectl import control
     from durablectl.storage.store import open_store
@@ -176,7 +193,10 @@ async def resume(name: _Name, *, settings: Settings, output: Output) -> None:
 @with_connection
 @with_output(formats=_ONE)
 async def delete(name: _Name, *, settings: Settings, output: Output) -> None:
-    """Remove a schedule; what it has started goes on."""
+    """Remove a schedule; what it has started goes on.
+
+    Example: durablectl schedule delete report
+    """
     from durablectl import control
     from durablectl.storage.store import open_store
 
@@ -195,6 +215,8 @@ async def trigger(name: _Name, *, settings: Settings, output: Output) -> None:
     """Start its workflow now, and print the invocation id.
 
     Even while the schedule is paused, or the last workflow still runs.
+
+    Example: durablectl schedule trigger report
     """
     from durablectl import control
     from durablectl.storage.store import open_store

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-import re
+from contextlib import AsyncExitStack
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from durablectl.cli.boundary import asynchronous
+from durablectl.cli.columns import complete_columns, read_columns
+from durablectl.cli.completing import complete_id
+from durablectl.cli.handlers import note_unknown_handlers
 from durablectl.cli.options import repeated, with_connection, with_filters, with_output
-from durablectl.cli.output import Output, OutputFormat, note, show, stdout_console
+from durablectl.cli.output import WIDE, Output, OutputFormat, note, show, stdout_console
 from durablectl.cli.progress import Reading
+from durablectl.cli.times import Times, with_times
 from durablectl.errors import UsageError
 from durablectl.model.clock import SYSTEM_CLOCK
+from durablectl.model.ranges import step_range
 from durablectl.settings import Settings
 
 if TYPE_CHECKING:
@@ -24,9 +30,10 @@ _LIMIT = 50
 
 @asynchronous
 @with_connection
-@with_output(formats=(OutputFormat.TABLE, OutputFormat.WIDE, OutputFormat.JSON, OutputFormat.JSONL))
+@with_output(formats=(OutputFormat.TABLE, OutputFormat.WIDE, OutputFormat.JSON, OutputFormat.JSONL), paged=True)
+@with_times
 async def get(
-    invocation_id: Annotated[str, typer.Argument(metavar="ID")],
+    invocation_id: Annotated[str, typer.Argument(metavar="ID", autocompletion=complete_id)],
     steps: Annotated[
         str | None,
         typer.Option(
@@ -35,55 +42,57 @@ async def get(
         ),
     ] = None,
     history: Annotated[bool, typer.Option("--history", help="Also the steps that retries have dropped.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="Shorten no value; the same as -o wide.")] = False,
     *,
+    times: Times,
     settings: Settings,
     output: Output,
 ) -> None:
     """Show one workflow, step by step.
 
-    What it does or waits for, its steps with requests and results, its output or error with the traceback. On a
-    terminal long values are shortened; -o wide shows them whole.
+    What it does or waits for, its steps with requests and results and the workflows that they started, its output or
+    error with the traceback. On a terminal long values are shortened; --full shows them whole.
 
     Example: durablectl wf get order-17 --steps 0:20
     """
-    shown = _LAST_STEPS if steps is None else step_range(steps)
+    shown = _LAST_STEPS if steps is None else step_range(steps, "--steps")
 
     from durablectl import query
     from durablectl.storage.store import open_store
 
     async with open_store(settings) as store:
         view = await query.get_workflow(store, invocation_id, steps=shown)
+        children = await query.get_children(store, view) if view.children else []
+        usual = await query.usual_steps(store, [view]) if output.decorated and not output.is_json else {}
     if output.is_json:
-        output.print_json(view.to_json())
+        output.print_json(
+            {**view.to_json(), "child_workflows": [replace(child, journal=None).to_json() for child in children]}
+        )
         return
     from durablectl.cli.render.workflow import workflow_page, workflow_text
 
     now = SYSTEM_CLOCK.now()
     if not output.decorated:
-        typer.echo(workflow_text(view, now, history=history))
+        typer.echo(workflow_text(view, now, children=children, history=history, times=times))
         return
-    console, full = stdout_console(), output.format is OutputFormat.WIDE
-    show(console, workflow_page(view, now, console.width, full=full, history=history))
-
-
-def step_range(text: str) -> tuple[int | None, int | None]:
-    """As Python slices: ``0:20``, ``-10:``, ``:``; a number alone is that step."""
-    found = re.fullmatch(r"(-?\d+)?(:(-?\d+)?)?", text.strip(), re.ASCII)
-    if not text.strip() or found is None:
-        raise UsageError(
-            f"The --steps cannot be used: {text!r} is not a range of steps.",
-            hint="Write it like 0:20, -10: for the last ten, or : for all.",
-        )
-    first, rest, last = found.groups()
-    start = None if first is None else int(first)
-    if rest is None and start is not None:
-        return start, start + 1 or None  # -1 is the last one, and has nothing behind it
-    return start, None if last is None else int(last)
+    console = stdout_console()
+    page = workflow_page(
+        view,
+        now,
+        console.width,
+        children=children,
+        usual=usual.get(view.handler, 0),
+        full=full or output.format is OutputFormat.WIDE,
+        history=history,
+        times=times,
+    )
+    output.show(console, page)
 
 
 @asynchronous
 @with_connection
-@with_output
+@with_output(paged=True)
+@with_times
 @with_filters
 async def list_(
     context: typer.Context,
@@ -96,7 +105,17 @@ async def list_(
     scan: Annotated[
         bool, typer.Option("--scan", help="Read every workflow instead of the index: finds those it does not have.")
     ] = False,
+    columns: Annotated[
+        str | None,
+        typer.Option(
+            metavar="A,B,C",
+            help="Only these columns, as the table or the JSON names them.",
+            rich_help_panel="Output",
+            autocompletion=complete_columns,
+        ),
+    ] = None,
     *,
+    times: Times,
     filters: Filters,
     settings: Settings,
     output: Output,
@@ -110,14 +129,17 @@ async def list_(
 
     if limit is not None and limit < 1:
         raise UsageError(f"The limit {limit} is out of range.", hint="It is 1 or more.")
-    if count and (limit is not None or cursor or oldest_first):
+    if count and (limit is not None or cursor or oldest_first or columns is not None):
         raise UsageError(
-            "--count is about all that match, but a part or an order was given too.",
-            hint="Leave out --limit, --cursor and --oldest-first.",
+            "--count is about all that match, but a part, an order or columns were given too.",
+            hint="Leave out --limit, --cursor, --oldest-first and --columns.",
         )
-    from durablectl.cli.pages import print_pages
+    from durablectl.cli.pages import Layout, print_pages
 
-    async with open_store(settings) as store:
+    chosen = read_columns(columns, output.format)
+
+    async with AsyncExitStack() as connection:
+        store = await connection.enter_async_context(open_store(settings))
         with Reading() as reading:
             if not count:
                 pages = query.list_pages(
@@ -129,7 +151,9 @@ async def list_(
                     scan=scan,
                     progress=reading.tell,
                 )
-                await print_pages(pages, output, reading, lambda cursor: repeated(context, cursor=cursor))
+                layout = Layout(output, times, chosen, lambda views: query.usual_steps(store, views), connection.aclose)
+                if not await print_pages(pages, layout, reading, lambda cursor: repeated(context, cursor=cursor)):
+                    await note_unknown_handlers(store, filters.handlers)
                 return
             if scan or filters.needs_states:
                 total = (await query.list_workflows(store, filters, 1, scan=scan, progress=reading.tell)).total
@@ -156,6 +180,8 @@ async def stats(*, filters: Filters, settings: Settings, output: Output) -> None
     async with open_store(settings) as store:
         with Reading() as reading:
             counts = await query.get_stats(store, filters, progress=reading.tell)
+        if not counts.total:
+            await note_unknown_handlers(store, filters.handlers)
     if output.is_json:
         output.print_json(counts.to_json())
         return
@@ -172,8 +198,12 @@ async def stats(*, filters: Filters, settings: Settings, output: Output) -> None
 @asynchronous
 @with_connection
 @with_output
-async def processors(*, settings: Settings, output: Output) -> None:
-    """List the live processors with their handlers and load."""
+@with_times
+async def processors(*, times: Times, settings: Settings, output: Output) -> None:
+    """List the live processors with their handlers and load.
+
+    Example: durablectl processors
+    """
     from durablectl import query
     from durablectl.storage.store import open_store
 
@@ -192,9 +222,9 @@ async def processors(*, settings: Settings, output: Output) -> None:
             typer.echo(view.processor_id)
     elif views and output.decorated:
         console = stdout_console()
-        wide = output.format is OutputFormat.WIDE
-        show(console, processor_table(views, SYSTEM_CLOCK.now(), 1_000_000 if wide else console.width))
+        width = WIDE if output.format is OutputFormat.WIDE else console.width
+        show(console, processor_table(views, SYSTEM_CLOCK.now(), width, times))
     elif views:
-        typer.echo(processor_lines(views))
+        typer.echo(processor_lines(views, SYSTEM_CLOCK.now(), times))
     if not views and output.format is not OutputFormat.JSONL:
         note("No live processor. Start one with `durablectl run processor`.")

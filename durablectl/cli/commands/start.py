@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from durablectl.cli.boundary import asynchronous
-from durablectl.cli.durations import ahead, moment, seconds
+from durablectl.cli.completing import complete_handler, complete_id
+from durablectl.cli.handlers import with_guess
 from durablectl.cli.input import read_input
 from durablectl.cli.options import with_connection, with_output
 from durablectl.cli.output import Output, OutputFormat, note, print_json
 from durablectl.errors import UsageError
 from durablectl.model.clock import SYSTEM_CLOCK
+from durablectl.model.durations import ahead, moment, seconds
 from durablectl.settings import Settings
 
 if TYPE_CHECKING:
@@ -28,7 +29,9 @@ _TIMEOUT = typer.Option(metavar="DURATION", help="How long to wait for the end: 
 @with_connection
 @with_output(formats=_FORMATS)
 async def start(
-    handler: Annotated[str, typer.Argument(metavar="HANDLER", help="The workflow's registered name.")],
+    handler: Annotated[
+        str, typer.Argument(metavar="HANDLER", help="The workflow's registered name.", autocompletion=complete_handler)
+    ],
     input_text: Annotated[
         str | None, typer.Option("--input", "-i", metavar="JSON|@FILE|-", help="The input, as JSON.")
     ] = None,
@@ -49,6 +52,8 @@ async def start(
     """Start a workflow and print its invocation id.
 
     With --wait, print its output instead, and exit with 10 if it failed, 11 if it was cancelled, 5 after --timeout.
+
+    Example: durablectl wf start checkout --input '"user-001"' --id order-17
     """
     if timeout is not None and not wait:
         raise UsageError("--timeout is about --wait, which was not given.", hint="Add --wait, or leave --timeout out.")
@@ -76,7 +81,7 @@ async def start(
 @with_connection
 @with_output(formats=_FORMATS)
 async def result(
-    invocation_id: Annotated[str, typer.Argument(metavar="ID")],
+    invocation_id: Annotated[str, typer.Argument(metavar="ID", autocompletion=complete_id)],
     timeout: Annotated[str | None, _TIMEOUT] = None,
     *,
     settings: Settings,
@@ -85,6 +90,8 @@ async def result(
     """Wait for the end and print the output.
 
     Exits with 10 if it failed, 11 if it was cancelled, 5 after --timeout. With --json it prints the whole workflow.
+
+    Example: durablectl wf result order-17 --timeout 30s
     """
     limit = _limit(timeout)
 
@@ -121,10 +128,7 @@ def nobody_runs(handler: str, known: Iterable[str]) -> str:
     """What to tell of a start that waits for a processor; ``known`` is what the live ones have registered."""
     known = list(known)
     told = f"No live processor has registered the handler {handler!r}; the workflow waits until one does."
-    close = difflib.get_close_matches(handler, known, 1)
-    if close:
-        return f"{told} Did you mean {close[0]!r}?"
-    return f"{told} Registered are: {', '.join(known)}." if known else f"{told} There is no live processor at all."
+    return with_guess(told, handler, known, "Registered are") if known else f"{told} There is no live processor at all."
 
 
 def _limit(timeout: str | None) -> float | None:

@@ -9,11 +9,11 @@ import typer
 
 from durablectl.cli.boundary import asynchronous
 from durablectl.cli.bulk import Operation, steer
-from durablectl.cli.durations import seconds
 from durablectl.cli.options import with_connection, with_output
 from durablectl.cli.output import Output, OutputFormat
 from durablectl.cli.targets import Targets, with_targets
 from durablectl.errors import UsageError
+from durablectl.model.durations import seconds
 from durablectl.model.status import ACTIVE, TERMINAL, Status
 from durablectl.settings import Settings
 

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import logging
-import os
-import stat
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from durablectl.cli.boundary import asynchronous
-from durablectl.cli.completing import complete_from
-from durablectl.cli.durations import past
+from durablectl.cli.completing import complete_from, complete_handler
+from durablectl.cli.following import ending_with_reader, telling
 from durablectl.cli.options import with_connection, with_output
-from durablectl.cli.output import Output, OutputFormat, is_decorated, note, print_json, show, stdout_console, warn
+from durablectl.cli.output import Output, OutputFormat, is_decorated, note, print_json, show, stdout_console
 from durablectl.errors import UsageError
 from durablectl.model.clock import SYSTEM_CLOCK
+from durablectl.model.durations import past
 from durablectl.model.status import Status
 from durablectl.settings import Settings
 
@@ -56,7 +52,12 @@ async def tail(
     ] = None,
     handler: Annotated[
         list[str] | None,
-        typer.Option(metavar="HANDLER", help="Only this handler; repeatable.", rich_help_panel=_PANEL),
+        typer.Option(
+            metavar="HANDLER",
+            help="Only this handler; repeatable.",
+            rich_help_panel=_PANEL,
+            autocompletion=complete_handler,
+        ),
     ] = None,
     partition_key: Annotated[
         str | None, typer.Option(metavar="KEY", help="Only this partition key.", rich_help_panel=_PANEL)
@@ -88,7 +89,7 @@ async def tail(
     moment = 0 if since is None else past(since, "--since", SYSTEM_CLOCK.now())
     tell = _printer(output)
     left = limit
-    with _telling(), _ending_with_reader():
+    with telling(), ending_with_reader():
         async with (
             open_store(settings) as store,
             query.tail(store, filters, from_revision=from_revision or 0, since=moment) as changes,
@@ -115,55 +116,3 @@ def _printer(output: Output) -> Callable[[StateChange], None]:
         return lambda change: typer.echo(tail_line(change, wide=wide))
     console, lines = stdout_console(), Lines()
     return lambda change: show(console, lines.line(change, SYSTEM_CLOCK.now(), console.width, wide=wide))
-
-
-class _Warnings(logging.Handler):
-    def emit(self, record: logging.LogRecord) -> None:
-        warn(record.getMessage())
-
-
-@contextlib.contextmanager
-def _telling() -> Iterator[None]:
-    """What the layers below log, a lost connection above all, comes as warnings."""
-    logger, handler = logging.getLogger("durablectl"), _Warnings(logging.WARNING)
-    logger.addHandler(handler)
-    try:
-        yield
-    finally:
-        logger.removeHandler(handler)
-
-
-@contextlib.contextmanager
-def _ending_with_reader() -> Iterator[None]:
-    """Where standard output is a pipe, raise BrokenPipeError when its reader goes, not only at the next line."""
-    loop, task = asyncio.get_running_loop(), asyncio.current_task()
-    descriptor = _pipe()
-    gone = False
-
-    def end() -> None:
-        nonlocal gone
-        gone = True
-        loop.remove_reader(descriptor)
-        if task is not None:
-            task.cancel()
-
-    if descriptor >= 0:
-        loop.add_reader(descriptor, end)
-    try:
-        yield
-    except asyncio.CancelledError:
-        if gone:
-            raise BrokenPipeError from None
-        raise
-    finally:
-        if descriptor >= 0:
-            loop.remove_reader(descriptor)
-
-
-def _pipe() -> int:
-    """The descriptor of standard output if that is a pipe, which tells its writer of errors alone; -1 otherwise."""
-    try:
-        descriptor = sys.stdout.fileno()
-        return descriptor if sys.platform == "linux" and stat.S_ISFIFO(os.fstat(descriptor).st_mode) else -1
-    except (OSError, ValueError):
-        return -1

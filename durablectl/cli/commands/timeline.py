@@ -7,10 +7,11 @@ from typing import Annotated
 import typer
 
 from durablectl.cli.boundary import asynchronous
-from durablectl.cli.commands.show import step_range
+from durablectl.cli.completing import complete_id
 from durablectl.cli.options import with_connection, with_output
-from durablectl.cli.output import Output, OutputFormat, show, stdout_console
+from durablectl.cli.output import Output, OutputFormat, stdout_console
 from durablectl.model.clock import SYSTEM_CLOCK
+from durablectl.model.ranges import step_range
 from durablectl.settings import Settings
 
 _LAST_STEPS = (-50, None)
@@ -18,9 +19,9 @@ _LAST_STEPS = (-50, None)
 
 @asynchronous
 @with_connection
-@with_output(formats=(OutputFormat.TABLE, OutputFormat.JSON, OutputFormat.JSONL))
+@with_output(formats=(OutputFormat.TABLE, OutputFormat.JSON, OutputFormat.JSONL), paged=True)
 async def timeline(
-    invocation_id: Annotated[str, typer.Argument(metavar="ID")],
+    invocation_id: Annotated[str, typer.Argument(metavar="ID", autocompletion=complete_id)],
     steps: Annotated[
         str | None,
         typer.Option(
@@ -39,7 +40,7 @@ async def timeline(
 
     Example: durablectl wf timeline order-17 --steps 0:20
     """
-    shown = _LAST_STEPS if steps is None else step_range(steps)
+    shown = _LAST_STEPS if steps is None else step_range(steps, "--steps")
 
     from durablectl import query
     from durablectl.storage.store import open_store
@@ -53,6 +54,6 @@ async def timeline(
         output.print_json(timeline_json(view, now))
     elif output.decorated:
         console = stdout_console()
-        show(console, timeline_page(view, now, console.width))
+        output.show(console, timeline_page(view, now, console.width))
     else:
         typer.echo(timeline_lines(view, now))

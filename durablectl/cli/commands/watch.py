@@ -1,29 +1,30 @@
-"""`durablectl wf watch`: the steps of a workflow as they happen, pushed by JetStream."""
+"""`durablectl wf watch`: one workflow or the newest as they change, pushed by JetStream."""
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from durablectl.cli.boundary import asynchronous
-from durablectl.cli.options import with_connection, with_output
-from durablectl.cli.output import Output, OutputFormat, print_json, show, stdout_console
-from durablectl.errors import WorkflowCancelledError, WorkflowFailedError
-from durablectl.model.clock import SYSTEM_CLOCK
+from durablectl.cli.completing import complete_id
+from durablectl.cli.following import ending_with_reader, telling
+from durablectl.cli.options import with_connection, with_filters, with_output
+from durablectl.cli.output import Output, OutputFormat, note, print_json
+from durablectl.errors import UsageError, WorkflowCancelledError, WorkflowFailedError
 from durablectl.model.status import Status
 from durablectl.settings import Settings
 
 if TYPE_CHECKING:
-    from rich.text import Text
+    from collections.abc import AsyncGenerator
 
-    from durablectl.query import WaitingView, WorkflowView
+    from durablectl.query import Filters, Tree
+    from durablectl.storage.store import Store
 
-_FRAME_SECONDS = 0.1
-_IDLE_FRAME_SECONDS = 1.0
+_NEWEST = 50
+_NEWEST_ON_TERMINAL = 100
 _EXIT_CODES: Mapping[str, int] = {
     Status.FAILED: WorkflowFailedError.exit_code,
     Status.CANCELLED: WorkflowCancelledError.exit_code,
@@ -33,96 +34,93 @@ _EXIT_CODES: Mapping[str, int] = {
 @asynchronous
 @with_connection
 @with_output(formats=(OutputFormat.TABLE, OutputFormat.JSON, OutputFormat.JSONL))
+@with_filters
 async def watch(
-    invocation_id: Annotated[str, typer.Argument(metavar="ID")],
+    invocation_id: Annotated[str | None, typer.Argument(metavar="[ID]", autocompletion=complete_id)] = None,
+    expand: Annotated[bool, typer.Option("--expand", help="With ID: also the steps of its children.")] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="With ID: wait for it where it is not there yet.")] = False,
     exit_status: Annotated[
-        bool, typer.Option("--exit-status", help="Exit with 10 if it failed, 11 if it was cancelled.")
+        bool, typer.Option("--exit-status", help="With ID: exit with 10 if it failed, 11 if it was cancelled.")
     ] = False,
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            max=1000,
+            help=f"Without ID: at most so many of the newest (default: what fits, or {_NEWEST} as JSON).",
+        ),
+    ] = None,
     *,
+    filters: Filters,
     settings: Settings,
     output: Output,
 ) -> int:
-    """Follow a workflow live until it has ended.
+    """Follow a workflow live until it has ended, or with filters the newest ones until Ctrl-C.
 
-    Off a terminal, or with --json, every change is one JSON object on a line.
+    Off a terminal, or with --json, every change is one JSON object on a line: of a workflow with its journal and
+    "child_workflows", of many the object of `wf list`, those that are there first.
+
+    Example: durablectl wf watch order-17 --exit-status
     """
     from durablectl import query
     from durablectl.storage.store import open_store
 
-    status = ""
+    given = {"--expand": expand, "--wait": wait, "--exit-status": exit_status}
+    _check(invocation_id, [name for name, is_given in given.items() if is_given], filters != query.Filters(), limit)
+    is_live = output.decorated and not output.is_json
     async with open_store(settings) as store:
-        changes = query.watch_workflow(store, invocation_id)
-        if output.decorated and not output.is_json:
-            status = await _live(changes)
-        else:
-            async for view in changes:
-                status = view.status
-                print_json(view.to_json(), one_line=True)
+        if invocation_id is None:
+            await (_show_board(store, filters, limit) if is_live else _print_changes(store, filters, limit))
+            return 0
+
+        def absent() -> None:
+            note(f"There is no workflow {invocation_id} yet; waiting for it.")
+
+        trees = query.watch_tree(store, invocation_id, expand=expand, absent=absent if wait else None)
+        status = await (_show_tree(trees) if is_live else _print_tree(trees))
     return _EXIT_CODES.get(status, 0) if exit_status else 0
 
 
-async def _live(changes: AsyncIterator[WorkflowView]) -> str:
-    """Show every change at once, and the clocks in between; the whole of it at the end, also on Ctrl-C."""
-    from rich.live import Live
-
-    from durablectl.cli.render.workflow import watch_end
-
-    console = stdout_console()
-    screen = Screen()
-    following = asyncio.create_task(screen.follow(changes))
-    try:
-        while screen.view is None and not following.done():
-            await screen.wait(following)
-        if screen.view is not None:
-            with Live(console=console, auto_refresh=False, transient=True, vertical_overflow="crop") as live:
-                while not following.done():
-                    live.update(screen.frame(SYSTEM_CLOCK.now(), *console.size), refresh=True)
-                    await screen.wait(following)
-        await following
-    finally:
-        following.cancel()
-        await asyncio.gather(following, return_exceptions=True)
-        if screen.view is not None:
-            show(console, watch_end(screen.view, SYSTEM_CLOCK.now(), console.width))
-    return screen.view.status if screen.view is not None else ""
+def _check(invocation_id: str | None, about_one: list[str], is_filtered: bool, limit: int | None) -> None:
+    if invocation_id is None and about_one:
+        raise UsageError(f"{about_one[0]} is about one workflow, but no ID was given.", hint="Name the workflow.")
+    if invocation_id is not None and (is_filtered or limit is not None):
+        raise UsageError(
+            "An ID names one workflow, but filters or --limit were given too.", hint="Give an ID, or filters."
+        )
 
 
-class Screen:
-    """The newest view, and what the views before it said of the step under way."""
+async def _show_tree(trees: AsyncGenerator[Tree, None]) -> str:
+    from durablectl.cli.screens import TreeScreen
 
-    def __init__(self) -> None:
-        self.view: WorkflowView | None = None
-        self._failed_before: WaitingView | None = None
-        self._changed = asyncio.Event()
+    async with contextlib.aclosing(trees):
+        last = await TreeScreen().show(trees)
+    return "" if last is None else last.view.status
 
-    async def follow(self, changes: AsyncIterator[WorkflowView]) -> None:
-        async for view in changes:
-            self.take(view)
 
-    def take(self, view: WorkflowView) -> None:
-        self.view = view
-        if view.waiting_for is not None and view.waiting_for.kind == "retry":
-            self._failed_before = view.waiting_for
-        elif self._failed_before is not None and self._failed_before.step_number != view.current_step:
-            self._failed_before = None
-        self._changed.set()
+async def _print_tree(trees: AsyncGenerator[Tree, None]) -> str:
+    status = ""
+    with telling(), ending_with_reader():
+        async with contextlib.aclosing(trees):
+            async for tree in trees:
+                status = tree.view.status
+                print_json(tree.to_json(), one_line=True)
+    return status
 
-    async def wait(self, following: asyncio.Task[None]) -> None:
-        """Until there is a change, the end, or a clock to move."""
-        moving = self.view is not None and self.view.status == Status.RUNNING
-        changed = asyncio.ensure_future(self._changed.wait())
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait(
-                [changed, following],
-                timeout=_FRAME_SECONDS if moving else _IDLE_FRAME_SECONDS,
-                return_when=asyncio.FIRST_COMPLETED,
-            )
-        changed.cancel()
-        self._changed.clear()
 
-    def frame(self, now: int, width: int, height: int) -> Text:
-        from durablectl.cli.render.workflow import watch_frame
+async def _show_board(store: Store, filters: Filters, limit: int | None) -> None:
+    from durablectl import query
+    from durablectl.cli.screens import BoardScreen
 
-        if self.view is None:
-            raise RuntimeError
-        return watch_frame(self.view, now, width, height, self._failed_before)
+    async with contextlib.aclosing(query.watch_board(store, filters, limit or _NEWEST_ON_TERMINAL)) as boards:
+        await BoardScreen().show(boards)
+
+
+async def _print_changes(store: Store, filters: Filters, limit: int | None) -> None:
+    from durablectl import query
+
+    with telling(), ending_with_reader():
+        async with contextlib.aclosing(query.watch_changes(store, filters, limit or _NEWEST)) as changes:
+            async for change in changes:
+                print_json(change.to_json(), one_line=True)

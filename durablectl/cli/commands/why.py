@@ -8,18 +8,19 @@ import typer
 
 from durablectl.cli.boundary import asynchronous
 from durablectl.cli.commands.errors import connection_flags
+from durablectl.cli.completing import complete_id
 from durablectl.cli.options import with_connection, with_output
-from durablectl.cli.output import Output, OutputFormat, show, stdout_console
+from durablectl.cli.output import Output, OutputFormat, stdout_console
 from durablectl.model.clock import SYSTEM_CLOCK
 from durablectl.settings import Settings
 
 
 @asynchronous
 @with_connection
-@with_output(formats=(OutputFormat.TABLE, OutputFormat.JSON, OutputFormat.JSONL))
+@with_output(formats=(OutputFormat.TABLE, OutputFormat.JSON, OutputFormat.JSONL), paged=True)
 async def why(
     context: typer.Context,
-    invocation_id: Annotated[str, typer.Argument(metavar="ID")],
+    invocation_id: Annotated[str, typer.Argument(metavar="ID", autocompletion=complete_id)],
     *,
     settings: Settings,
     output: Output,
@@ -43,6 +44,6 @@ async def why(
         output.print_json(why_json(reason, now, connection))
     elif output.decorated:
         console = stdout_console()
-        show(console, why_page(reason, now, console.width, connection))
+        output.show(console, why_page(reason, now, console.width, connection))
     else:
         typer.echo(why_text(reason, now, connection))

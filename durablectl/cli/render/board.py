@@ -60,7 +60,7 @@ def progress(view: WorkflowView) -> Text:
     if has_current(view):
         sign = RETRYING if is_retrying(view) else Sign("◐", status_sign(view.status).style)
         dots.append(*sign)
-    elif view.status == Status.FAILED and not any(failed):
+    elif view.status == Status.FAILED and view.journal is not None and not any(failed):
         dots.append(*FAILED)
     return dots
 

@@ -113,12 +113,9 @@ def _step(step: StepDifference, width: int, title: str, *, full: bool) -> Text:
     what = ", ".join(str(aspect) for aspect in step.aspects)
     either = step.a or step.b
     name = one_line(either.step_type) if either is not None else ""
-    lines = [
-        Text.assemble(
-            (f"{title} {step.step_number} {name}", "bold"),
-            ("" if Aspect.PRESENCE in step.aspects else f"  {what}", "dim"),
-        )
-    ]
+    what = "" if Aspect.PRESENCE in step.aspects else f"  {what}"
+    headline = shortened(f"{title} {step.step_number} {name}", max(10, width - len(what)))
+    lines = [Text.assemble((headline, "bold"), (what, "dim"))]
     for letter, one in (("A", step.a), ("B", step.b)):
         mark, told = _outcome(one)
         if Aspect.TYPE in step.aspects and one is not None:

@@ -8,31 +8,37 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from durablectl.cli.render.journal import journal_lines, journal_table
-from durablectl.cli.render.wording import age, iso, one_line, shortened
+from durablectl.cli.render.wording import dated, iso, one_line, shortened
+from durablectl.cli.times import RELATIVE
 from durablectl.model.status import Status
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from durablectl.cli.times import Times
     from durablectl.query import DroppedView, WorkflowView
 
 
-def dropped_tables(view: WorkflowView, now: int, width: int | None) -> list[Text]:
+def dropped_tables(view: WorkflowView, now: int, width: int | None, times: Times = RELATIVE) -> list[Text]:
     """For a terminal: a part for each retry, the first one first."""
     return [
         Text.assemble(
-            (f"Dropped {iso(dropped.dropped_at)}", "bold"),
-            (f"  {age(dropped.dropped_at, now)} ago\n", "dim"),
+            (f"Dropped {dated(times, dropped.dropped_at, now)}\n", "bold"),
             one_line(dropped.reason) if width is None else shortened(one_line(dropped.reason), width),
             "\n",
-            journal_table(_as_it_was(view, dropped), now, width) if dropped.steps else ("  no step", "dim"),
+            journal_table(_as_it_was(view, dropped), now, width, times=times)
+            if dropped.steps
+            else ("  no step", "dim"),
         )
         for dropped in view.history or ()
     ]
 
 
-def dropped_lines(view: WorkflowView) -> list[str]:
-    """For a pipe."""
+def dropped_lines(view: WorkflowView, tell: Callable[[int], str] = iso) -> list[str]:
+    """For a pipe; ``tell`` writes a moment."""
     return [
-        f"Dropped\t{iso(dropped.dropped_at)}\t{one_line(dropped.reason)}\n{journal_lines(_as_it_was(view, dropped))}"
+        f"Dropped\t{tell(dropped.dropped_at)}\t{one_line(dropped.reason)}\n"
+        f"{journal_lines(_as_it_was(view, dropped), tell)}"
         for dropped in view.history or ()
     ]
 

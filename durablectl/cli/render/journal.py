@@ -8,14 +8,30 @@ from typing import TYPE_CHECKING, NamedTuple
 from rich.cells import cell_len
 from rich.text import Text
 
+from durablectl.cli.render.children import started
 from durablectl.cli.render.signs import DONE, FAILED, RETRYING, STATUS, spinner
 from durablectl.cli.render.situation import failure, is_open, is_orphaned, next_attempt, sign, waiting
 from durablectl.cli.render.table import Column, plain, separated, table
-from durablectl.cli.render.wording import clock, compact, count, countdown, duration, iso, one_line, shortened, value
+from durablectl.cli.render.wording import (
+    clock,
+    compact,
+    count,
+    countdown,
+    duration,
+    iso,
+    moment_in,
+    one_line,
+    shortened,
+    value,
+)
+from durablectl.cli.times import RELATIVE, Style
 from durablectl.model.status import Status, is_terminal
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from durablectl.cli.render.signs import Sign
+    from durablectl.cli.times import Times
     from durablectl.query import StepView, WaitingView, WorkflowView
 
 _ARROW = " → "
@@ -29,6 +45,7 @@ class _Row(NamedTuple):
     time: str
     tries: str
     result: StepView | Text
+    started: int
 
 
 def journal_table(
@@ -40,9 +57,12 @@ def journal_table(
     live: bool = False,
     explain: bool = False,
     failed_before: WaitingView | None = None,
+    below: Mapping[int, Text] | None = None,
+    times: Times = RELATIVE,
 ) -> Text:
     """For a terminal; ``width`` None shortens nothing.
 
+    ``below`` holds what stands under a step, by its number; ``times`` other than relative ones stand beside the steps.
     ``newest`` shows that many steps only. ``live`` turns the sign of the running one, ``explain`` tells below it why
     its last attempt failed: ``failed_before``, when another one is under way.
     """
@@ -59,7 +79,12 @@ def journal_table(
         rows.append(_current_row(view, now, failed_before, live=live))
         rows.sort(key=lambda row: int(row.number))
     if rows:
-        lines.append(_table(rows, width))
+        header, *shown = _table(rows, width, now, times).split("\n")
+        lines.append(header)
+        for row, line in zip(rows, shown, strict=True):
+            lines.append(line)
+            if below and int(row.number) in below:
+                lines.append(below[int(row.number)])
     if current:
         retry = _retry(view) or failed_before
         if explain and retry is not None:
@@ -81,20 +106,21 @@ def journal_part(view: WorkflowView) -> str:
     return f"{first:,}{f' to {last:,}' if last != first else ''} of {view.journal_length:,}"
 
 
-def journal_lines(view: WorkflowView) -> str:
-    """For a pipe: tab-separated, whole values."""
+def journal_lines(view: WorkflowView, tell: Callable[[int], str] = iso) -> str:
+    """For a pipe: tab-separated, whole values; ``tell`` writes a moment."""
     steps = view.journal or ()
     return separated(
         [
             ("STEP", [str(step.step_number) for step in steps]),
             ("STEP_TYPE", [one_line(step.step_type) for step in steps]),
             ("STATE", [_state(step) for step in steps]),
-            ("STARTED", [iso(step.started_at) for step in steps]),
-            ("FINISHED", [iso(step.finished_at) for step in steps]),
+            ("STARTED", [tell(step.started_at) for step in steps]),
+            ("FINISHED", [tell(step.finished_at) for step in steps]),
             ("ATTEMPTS", [str(step.attempts or "") for step in steps]),
             ("REQUEST", [value(step.request) for step in steps]),
             ("RESPONSE", ["" if step.error else value(step.response) for step in steps]),
             ("ERROR", [failure(step) for step in steps]),
+            ("CHILD", [one_line(started(step)) for step in steps]),
         ]
     )
 
@@ -127,6 +153,7 @@ def _step_row(view: WorkflowView, step: StepView, now: int) -> _Row:
         time=compact(duration(step.finished_at - step.started_at)) if known else "",
         tries=str(step.attempts) if step.attempts > 1 else "",
         result=step,
+        started=step.started_at,
     )
 
 
@@ -150,6 +177,7 @@ def _waiting_row(view: WorkflowView, step: StepView, now: int) -> _Row:
         time=compact(duration((view.finished_at or now) - step.started_at)),
         tries="",
         result=Text(_awaited(reason, now) if reason is not None else "", STATUS[Status.SUSPENDED].style),
+        started=step.started_at,
     )
 
 
@@ -179,6 +207,7 @@ def _current_row(view: WorkflowView, now: int, failed_before: WaitingView | None
         time=compact(clock(now - view.updated_at)) if running and not retry else "",
         tries="",
         result=told,
+        started=view.updated_at if running else 0,
     )
 
 
@@ -186,13 +215,15 @@ def _retry(view: WorkflowView) -> WaitingView | None:
     return view.waiting_for if view.waiting_for is not None and view.waiting_for.kind == "retry" else None
 
 
-def _table(rows: list[_Row], width: int | None) -> Text:
+def _table(rows: list[_Row], width: int | None, now: int, times: Times) -> Text:
     columns = [
         Column("", [Text(*row.sign) for row in rows]),
         plain("#", [row.number for row in rows], right=True),
         plain("STEP", [row.name for row in rows], least=20),
         plain("TIME", [row.time for row in rows], "dim", right=True),
     ]
+    if times.style is not Style.RELATIVE:
+        columns.insert(-1, plain("STARTED", [moment_in(times, row.started, now) for row in rows], drop=2))
     if any(row.tries for row in rows):
         columns.append(plain("TRIES", [row.tries for row in rows], right=True, drop=1))
     room = _UNLIMITED if width is None else max(24, width - sum(column.width + 2 for column in columns) + 1)

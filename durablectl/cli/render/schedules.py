@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,18 @@ from rich.text import Text
 
 from durablectl.cli.render.signs import STATUS
 from durablectl.cli.render.table import Column, plain, separated, table
-from durablectl.cli.render.wording import age, compact, count, countdown, duration, iso, one_line, value
+from durablectl.cli.render.wording import (
+    compact,
+    count,
+    countdown,
+    dated,
+    duration,
+    iso,
+    moment_in,
+    one_line,
+    value,
+)
+from durablectl.cli.times import ISO, RELATIVE, Style, Times
 from durablectl.model.clock import MICROSECONDS
 from durablectl.model.status import Status
 
@@ -21,6 +33,10 @@ if TYPE_CHECKING:
 _LABEL = 11
 _ENDING_IN_NOTHING = re.compile(r"((?<=[a-z]) 0+ [a-z]+|\.0(?= ))")
 _ARMED, _PAUSED = STATUS[Status.RUNNING], STATUS[Status.PAUSED]
+
+
+class _Moment(int):
+    """Microseconds since the epoch, among the cells that are shown as they are."""
 
 
 def timing(view: ScheduleView) -> str:
@@ -39,8 +55,8 @@ def next_start(view: ScheduleView, now: int, *, relative: bool) -> str:
     return f"{told}, in {countdown(view.next_at - now)}" if relative else told
 
 
-def schedule_table(views: Sequence[ScheduleView], now: int, width: int) -> Text:
-    """For a terminal, with relative times; ``now`` in microseconds."""
+def schedule_table(views: Sequence[ScheduleView], now: int, width: int, times: Times = RELATIVE) -> Text:
+    """For a terminal; ``now`` in microseconds."""
     signs = [_PAUSED if view.schedule.paused else _ARMED for view in views]
     return table(
         [
@@ -48,8 +64,8 @@ def schedule_table(views: Sequence[ScheduleView], now: int, width: int) -> Text:
             plain("NAME", [one_line(view.schedule.name) for view in views]),
             plain("HANDLER", [one_line(view.schedule.handler) for view in views], drop=2),
             plain("WHEN", [timing(view) for view in views], drop=1),
-            Column("NEXT", [_next(view, now) for view in views], drop=6),
-            plain("LAST", [_ago(view.schedule.last_fired_at, now) for view in views], drop=5),
+            Column("NEXT", [_next(view, now, times) for view in views], drop=6),
+            plain("LAST", [moment_in(times, view.schedule.last_fired_at, now) for view in views], drop=5),
             plain("FIRED", [f"{view.schedule.fired:,}" for view in views], drop=4, right=True),
             plain("SKIPPED", [f"{view.schedule.skipped:,}" for view in views], drop=3, right=True),
         ],
@@ -57,14 +73,12 @@ def schedule_table(views: Sequence[ScheduleView], now: int, width: int) -> Text:
     )
 
 
-def _next(view: ScheduleView, now: int) -> Text:
+def _next(view: ScheduleView, now: int, times: Times) -> Text:
     if view.schedule.paused:
         return Text("paused", _PAUSED.style)
+    if view.next_at and times.style is not Style.RELATIVE:
+        return Text(moment_in(times, view.next_at, now))
     return Text(f"in {compact(countdown(view.next_at - now))}" if view.next_at else "never")
-
-
-def _ago(moment: int, now: int) -> str:
-    return f"{age(moment, now)} ago" if moment else ""
 
 
 _PLAIN: Sequence[tuple[str, Callable[[ScheduleView], object]]] = (
@@ -75,8 +89,8 @@ _PLAIN: Sequence[tuple[str, Callable[[ScheduleView], object]]] = (
     ("EVERY_SECONDS", lambda view: view.schedule.every or ""),
     ("OVERLAP", lambda view: view.schedule.overlap),
     ("PAUSED", lambda view: "true" if view.schedule.paused else "false"),
-    ("NEXT", lambda view: iso(view.next_at)),
-    ("LAST", lambda view: iso(view.schedule.last_fired_at)),
+    ("NEXT", lambda view: _Moment(view.next_at)),
+    ("LAST", lambda view: _Moment(view.schedule.last_fired_at)),
     ("LAST_ID", lambda view: view.schedule.last_invocation_id),
     ("FIRED", lambda view: view.schedule.fired),
     ("SKIPPED", lambda view: view.schedule.skipped),
@@ -84,37 +98,41 @@ _PLAIN: Sequence[tuple[str, Callable[[ScheduleView], object]]] = (
 )
 
 
-def schedule_lines(views: Sequence[ScheduleView]) -> str:
-    """For a pipe: tab-separated, RFC 3339, nothing shortened."""
-    return separated([(title, [one_line(str(cell(view))) for view in views]) for title, cell in _PLAIN])
+def schedule_lines(views: Sequence[ScheduleView], now: int = 0, times: Times = ISO) -> str:
+    """For a pipe: tab-separated, nothing shortened; ``now`` is for relative times."""
+
+    def told(cell: object) -> str:
+        return moment_in(times, cell, now) if isinstance(cell, _Moment) else one_line(str(cell))
+
+    return separated([(title, [told(cell(view)) for view in views]) for title, cell in _PLAIN])
 
 
-def schedule_page(view: ScheduleView, now: int) -> Text:
+def schedule_page(view: ScheduleView, now: int, times: Times = RELATIVE) -> Text:
     """For a terminal."""
+    tell = functools.partial(dated, times, now=now)
     sign = _PAUSED if view.schedule.paused else _ARMED
-    lines = [Text.assemble((f"{label:<{_LABEL}}", "dim"), text) for label, text in _facts(view, now)]
-    return Text.assemble(Text("\n").join(lines), "\n\n", sign, " ", (_sentence(view, now), "bold"))
+    lines = [Text.assemble((f"{label:<{_LABEL}}", "dim"), text) for label, text in _facts(view, tell)]
+    return Text.assemble(Text("\n").join(lines), "\n\n", sign, " ", (_sentence(view, now, times), "bold"))
 
 
-def schedule_text(view: ScheduleView) -> str:
-    """For a pipe: a label and a text on each line."""
-    return "\n".join(f"{label}\t{text}" for label, text in [*_facts(view, None), ("Next", iso(view.next_at))] if text)
+def schedule_text(view: ScheduleView, now: int = 0, times: Times = ISO) -> str:
+    """For a pipe: a label and a text on each line; ``now`` is for relative times."""
+    tell = functools.partial(moment_in, times, now=now)
+    return "\n".join(f"{label}\t{text}" for label, text in [*_facts(view, tell), ("Next", tell(view.next_at))] if text)
 
 
-def _sentence(view: ScheduleView, now: int) -> str:
+def _sentence(view: ScheduleView, now: int, times: Times) -> str:
     if view.schedule.paused:
         return "paused: it starts nothing until it is resumed"
     if not view.next_at:
         return "it never fires again"
-    return f"next start in {countdown(view.next_at - now)}, at {iso(view.next_at)}"
+    at = iso(view.next_at, times.zone) if times.style is Style.RELATIVE else moment_in(times, view.next_at, now)
+    return f"next start in {countdown(view.next_at - now)}, at {at}"
 
 
-def _facts(view: ScheduleView, now: int | None) -> Sequence[tuple[str, str]]:
+def _facts(view: ScheduleView, tell: Callable[[int], str]) -> Sequence[tuple[str, str]]:
+    """``tell`` writes a moment."""
     schedule = view.schedule
-
-    def moment(of: int) -> str:
-        return iso(of) if now is None or not of else f"{iso(of)}  {age(of, now)} ago"
-
     facts = (
         ("Name", one_line(schedule.name)),
         ("Handler", one_line(schedule.handler)),
@@ -123,8 +141,8 @@ def _facts(view: ScheduleView, now: int | None) -> Sequence[tuple[str, str]]:
         ("Input", "" if schedule.input is None else value(schedule.input)),
         ("Partition", one_line(schedule.partition_key)),
         ("Overlap", f"{schedule.overlap}: {_OVERLAP.get(schedule.overlap, '')}"),
-        ("Created", moment(schedule.created_at)),
-        ("Last fire", moment(schedule.last_fired_at)),
+        ("Created", tell(schedule.created_at)),
+        ("Last fire", tell(schedule.last_fired_at)),
         ("Last start", one_line(schedule.last_invocation_id)),
         ("Fired", f"{count(schedule.fired, 'time')}{_caught_up(schedule.caught_up)}"),
         ("Skipped", count(schedule.skipped, "time") if schedule.skipped else ""),

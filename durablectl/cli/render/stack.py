@@ -37,6 +37,7 @@ def dev_rows(view: StackView, data_dir: str) -> Rows:
         ("workflows", ", ".join(view.workflows) or "none"),
         ("services", ", ".join(view.services) or "none"),
         ("processor", f"{view.processor_id}, up to {view.slots} workflows at once"),
+        *([("HTTP API", view.http_url)] if view.http_url else []),
     ]
 
 

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from datetime import UTC
+from typing import TYPE_CHECKING, Any
 
 from rich.cells import cell_len, set_cell_size
 
 from durablectl.cli.output import printable
-from durablectl.model.clock import MICROSECONDS, to_rfc3339
+from durablectl.cli.times import Style, Times
+from durablectl.model.clock import MICROSECONDS, to_datetime, to_rfc3339
+
+if TYPE_CHECKING:
+    from datetime import tzinfo
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 
@@ -64,8 +69,32 @@ def age(moment: int, now: int) -> str:
     return f"{passed} s"
 
 
-def iso(moment: int) -> str:
-    return to_rfc3339(moment) or ""
+def iso(moment: int, zone: tzinfo | None = UTC) -> str:
+    """RFC 3339 with milliseconds; ``zone`` None is that of this machine. Empty for 0."""
+    written = to_rfc3339(moment) or ""
+    if not written or zone is UTC:
+        return written
+    return to_datetime(moment).astimezone(zone).isoformat(timespec="milliseconds")
+
+
+def seconds(microseconds: int) -> str:
+    """With milliseconds, for a pipe: ``3.456``."""
+    return f"{microseconds // MICROSECONDS}.{microseconds // 1000 % 1000:03d}"
+
+
+def moment_in(times: Times, moment: int, now: int) -> str:
+    """``5 min ago``, ``in 5 min``, RFC 3339, or the seconds since 1970 with milliseconds; empty for 0."""
+    if not moment or times.style is Style.ISO:
+        return iso(moment, times.zone)
+    if times.style is Style.UNIX:
+        return seconds(moment)
+    return f"in {age(now, moment)}" if moment > now else f"{age(moment, now)} ago"
+
+
+def dated(times: Times, moment: int, now: int) -> str:
+    """The same where there is room: a relative time stands beside the absolute one."""
+    told = moment_in(times, moment, now)
+    return f"{iso(moment, times.zone)}  {told}" if told and times.style is Style.RELATIVE else told
 
 
 def one_line(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import textwrap
 from typing import TYPE_CHECKING, Any
@@ -9,33 +10,51 @@ from typing import TYPE_CHECKING, Any
 from rich.text import Text
 
 from durablectl.cli.output import printable
+from durablectl.cli.render.bar import progress_bar
+from durablectl.cli.render.children import children_below, summary
 from durablectl.cli.render.history import dropped_lines, dropped_tables
 from durablectl.cli.render.journal import journal_lines, journal_part, journal_table
+from durablectl.cli.render.listing import Look, workflow_lines
 from durablectl.cli.render.signs import FAILED, status_sign
-from durablectl.cli.render.situation import answering, ended, failure, progressing, sign, situation
-from durablectl.cli.render.wording import age, count, iso, one_line, shortened, value
+from durablectl.cli.render.situation import answering, ended, failure, sign, situation
+from durablectl.cli.render.wording import count, dated, moment_in, one_line, shortened, value
+from durablectl.cli.times import ISO, RELATIVE
 from durablectl.model.status import Status, is_terminal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
-    from durablectl.query import WaitingView, WorkflowView
+    from durablectl.cli.times import Times
+    from durablectl.query import WorkflowView
 
 _LABEL = 11
 _MOST_LINES = 20
-_MOST_IDS = 10
-_IDS = {"Id", "Parent", "Children", "Schedule", "Restart of", "Restarted"}
+_IDS = {"Id", "Parent", "Schedule", "Restart of", "Restarted"}
 
 
-def workflow_page(view: WorkflowView, now: int, width: int, *, full: bool = False, history: bool = False) -> Text:
-    """For a terminal. ``full`` shortens no value, ``history`` adds what retries have dropped from the journal."""
+def workflow_page(
+    view: WorkflowView,
+    now: int,
+    width: int,
+    *,
+    children: Sequence[WorkflowView] = (),
+    usual: int = 0,
+    full: bool = False,
+    history: bool = False,
+    times: Times = RELATIVE,
+) -> Text:
+    """For a terminal.
+
+    ``usual`` is how many steps its handler usually has, 0 where that is not known. ``full`` shortens no value,
+    ``history`` adds what retries have dropped from the journal.
+    """
     limit = None if full else width
-    parts = [
-        Text("\n").join(_header(_facts(view, now, hint="" if history else "see --history"), limit, view.status)),
-        _sentence(view, now, width),
-    ]
+    tell = functools.partial(dated, times, now=now)
+    facts = _facts(view, tell, summary(view, children), hint="" if history else ", see --history")
+    parts = [Text("\n").join(_header(view, facts, usual, limit)), _sentence(view, now, width)]
     if view.total_steps:
-        parts.append(journal_table(view, now, limit))
+        below = children_below(view, children, now, limit)
+        parts.append(journal_table(view, now, limit, below=below, times=times))
     if view.workflow_state:
         parts.append(_section("State", _pretty(view.workflow_state, full=full, invocation_id=view.invocation_id)))
     if view.status == Status.COMPLETED:
@@ -45,13 +64,22 @@ def workflow_page(view: WorkflowView, now: int, width: int, *, full: bool = Fals
     if view.traceback:
         parts.append(_section("Traceback", Text(printable(view.traceback.rstrip()), style="dim")))
     if history:
-        parts += dropped_tables(view, now, limit)
+        parts += dropped_tables(view, now, limit, times)
     return Text("\n\n").join(part for part in parts if part.plain)
 
 
-def workflow_text(view: WorkflowView, now: int, *, history: bool = False) -> str:
-    """For a pipe: the same, tab-separated and whole, with RFC 3339 times."""
-    parts = ["\n".join(f"{label}\t{text}" for label, text in (*_facts(view, None), ("Now", situation(view, now))))]
+def workflow_text(
+    view: WorkflowView,
+    now: int,
+    *,
+    children: Sequence[WorkflowView] = (),
+    history: bool = False,
+    times: Times = ISO,
+) -> str:
+    """For a pipe: the same, tab-separated and whole; the children stand in a table of their own."""
+    tell = functools.partial(moment_in, times, now=now)
+    facts = (*_facts(view, tell, " ".join(map(one_line, view.children))), *_more_in_pipe(view))
+    parts = ["\n".join(f"{label}\t{text}" for label, text in (*facts, ("Now", situation(view, now))))]
     if view.status == Status.COMPLETED:
         parts[0] += f"\nOutput\t{value(view.output)}"
     if view.error:
@@ -59,50 +87,18 @@ def workflow_text(view: WorkflowView, now: int, *, history: bool = False) -> str
     if command := answering(view):
         parts[0] += f"\nAnswer\t{command}"
     if view.journal:
-        parts.append(journal_lines(view))
+        parts.append(journal_lines(view, tell))
+    if children:
+        parts.append(workflow_lines(children, now, Look(times)))
     if view.traceback:
         parts.append(printable(view.traceback.rstrip()))
     if history:
-        parts += dropped_lines(view)
+        parts += dropped_lines(view, tell)
     return "\n\n".join(parts)
 
 
-def watch_frame(view: WorkflowView, now: int, width: int, height: int, failed_before: WaitingView | None) -> Text:
-    """What is live on the screen, at most ``height`` lines: of more steps than that, the newest."""
-    around = 6  # title, sentence, and the lines that the journal adds to its rows
-    return _watched(view, now, width, max(1, height - around), failed_before, live=True)
-
-
-def watch_end(view: WorkflowView, now: int, width: int) -> Text:
-    """What stays in the scrollback: every step, and what came of it."""
-    page = _watched(view, now, width, None, None, live=False)
-    if view.status == Status.COMPLETED:
-        page.append("\n").append(shortened(f"→ {value(view.output)}", width))
-    return page
-
-
-def _watched(
-    view: WorkflowView,
-    now: int,
-    width: int,
-    newest: int | None,
-    failed_before: WaitingView | None,
-    *,
-    live: bool,
-) -> Text:
-    title = Text.assemble((one_line(view.handler), "bold"), "  ", (one_line(view.invocation_id), "dim"))
-    steps = journal_table(view, now, width, newest=newest, live=live, explain=True, failed_before=failed_before)
-    told = Text.assemble(sign(view, now if live else None), " ", shortened(progressing(view, now), width - 2))
-    told.stylize(sign(view).style)
-    return Text("\n").join(part for part in (title, steps, told) if part.plain)
-
-
-def _facts(view: WorkflowView, now: int | None, hint: str = "") -> Sequence[tuple[str, str]]:
-    """Labels and texts, without those that are empty; times relative to ``now`` where it is given."""
-
-    def moment(of: int) -> str:
-        return iso(of) if now is None or not of else f"{iso(of)}  {age(of, now)} ago"
-
+def _facts(view: WorkflowView, tell: Callable[[int], str], children: str, hint: str = "") -> Sequence[tuple[str, str]]:
+    """Labels and texts, without those that are empty; ``tell`` writes a moment."""
     facts = (
         ("Id", one_line(view.invocation_id)),
         ("Handler", one_line(view.handler)),
@@ -110,44 +106,40 @@ def _facts(view: WorkflowView, now: int | None, hint: str = "") -> Sequence[tupl
         ("Input", "" if view.input is None else value(view.input)),
         ("Partition", one_line(view.partition_key)),
         ("Parent", one_line(view.parent_id)),
-        ("Children", _ids(view.children, now)),
+        ("Children", children),
         ("Schedule", one_line(view.schedule)),
         ("Restart of", one_line(view.restarted_from)),
         ("Restarted", f"as {one_line(view.restarted_as)}" if view.restarted_as else ""),
-        ("Retried", _retried(view, hint)),
         ("Attempt", str(view.attempt) if view.attempt > 1 else ""),
         ("Owner", one_line(view.owner)),
-        ("Created", moment(view.created_at)),
-        ("Started", moment(view.started_at)),
-        ("Finished", moment(view.finished_at)),
-        ("Expires", moment(view.expires_at)),
-        ("Steps", journal_part(view) if now is None else ""),
-        ("Reason", one_line(view.reason) if now is None else ""),
-        ("State", value(dict(view.workflow_state)) if view.workflow_state and now is None else ""),
+        ("Created", tell(view.created_at)),
+        ("Started", tell(view.started_at)),
+        ("Finished", tell(view.finished_at)),
+        ("Expires", tell(view.expires_at)),
+        ("Retried", f"{count(len(view.history), 'time')}{hint}" if view.history else ""),
     )
     return [(label, text) for label, text in facts if text]
 
 
-def _ids(ids: Sequence[str], now: int | None) -> str:
-    """One below the other on a terminal, where there may be too many."""
-    shown = [one_line(each) for each in ids]
-    if now is None:
-        return " ".join(shown)
-    more = len(shown) - _MOST_IDS
-    return f"\n{'':<{_LABEL}}".join([*shown[:_MOST_IDS], *([f"and {more:,} more, see --json"] if more > 0 else [])])
+def _more_in_pipe(view: WorkflowView) -> Sequence[tuple[str, str]]:
+    """What stands elsewhere on a terminal."""
+    facts = (
+        ("Steps", journal_part(view)),
+        ("Reason", one_line(view.reason)),
+        ("State", value(dict(view.workflow_state)) if view.workflow_state else ""),
+    )
+    return [(label, text) for label, text in facts if text]
 
 
-def _retried(view: WorkflowView, hint: str) -> str:
-    times = len(view.history or ())
-    return f"{count(times, 'time')}{f', {hint}' if hint else ''}" if times else ""
-
-
-def _header(facts: Sequence[tuple[str, str]], width: int | None, status: str) -> Iterator[Text]:
+def _header(view: WorkflowView, facts: Sequence[tuple[str, str]], usual: int, width: int | None) -> Iterator[Text]:
     for label, text in facts:
         whole = width is None or label in _IDS
         shown = text if whole else shortened(text, max(1, (width or 0) - _LABEL))
-        style = status_sign(status).style if label == "Status" else ""
-        yield Text.assemble((f"{label:<{_LABEL}}", "dim"), (shown, style))
+        line = Text.assemble((f"{label:<{_LABEL}}", "dim"), shown)
+        if label == "Status":
+            line.stylize(status_sign(view.status).style, _LABEL)
+            line.append("  ").append_text(progress_bar(view, usual)).rstrip()
+        yield line
 
 
 def _error(view: WorkflowView) -> str:
@@ -158,9 +150,15 @@ def _sentence(view: WorkflowView, now: int, width: int) -> Text:
     """An error stands in a section of its own."""
     told = ended(view) if is_terminal(view.status) and view.error else situation(view, now)
     sentence = Text.assemble(sign(view), " ", (_wrapped(told, width - 2).replace("\n", "\n  "), "bold"))
-    if command := answering(view):
+    if command := answering(view) or _mending(view):
         sentence.append(f"\n  {command}", "cyan")
     return sentence
+
+
+def _mending(view: WorkflowView) -> str:
+    """The command without which it stays as it is."""
+    verb = {Status.PAUSED: "resume", Status.FAILED: "retry"}.get(view.status)  # type: ignore[call-overload]
+    return f"durablectl wf {verb} {one_line(view.invocation_id)}" if verb else ""
 
 
 def _wrapped(text: str, width: int) -> str:

@@ -1,0 +1,73 @@
+"""What fifty clients of a processor's HTTP API cost its workflows: the load of throughput.py with them and without.
+
+They ask for ``/api/workflows`` and ``/api/workflows/stats`` as fast as they get answers. All of it shares this machine:
+nats-server, the processor, the process of the API, and the one of the clients. Run: ``python bench/http_beside.py``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import socket
+import statistics
+import time
+
+import uvloop
+from http_clients import Answers, hammering
+from throughput import CONCURRENCY, HANDLER, three_steps, until_drained
+
+from durablectl.cli.beside import api_beside
+from durablectl.http.options import HttpOptions
+from durablectl.storage.provision import provision
+from support import processor, server, start_many, store
+
+_PATHS = ["/api/workflows", "/api/workflows/stats"]
+_LOGS = ("text", "warning")
+
+
+async def rate(url: str, namespace: str, count: int, clients: int) -> tuple[float, dict[str, Answers]]:
+    """Workflows a second, and what the clients got."""
+    async with store(url, namespace) as opened:
+        await provision(opened)
+        await start_many(opened, HANDLER, count, "user-001")
+        async with api_beside(HttpOptions(port=_free_port()), opened.settings, _LOGS, bytes) as address:
+            hammered = hammering(address, _PATHS, clients) if clients else contextlib.nullcontext()
+            async with hammered as found:
+                began = time.perf_counter()
+                async with processor(opened, [three_steps], CONCURRENCY):
+                    await until_drained(opened, count)
+                    seconds = time.perf_counter() - began
+            return count / seconds, found.answers if found else {}
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        return int(listening.getsockname()[1])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--count", type=int, default=8000, help="workflows a round")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--clients", type=int, default=50)
+    options = parser.parse_args()
+    quiet, hammered = [], []
+    print(f"{options.count} three-step workflows a round, {os.cpu_count()} CPUs")
+    print(f"{'round':>6} {'quiet':>8} {'hammered':>9} {'ratio':>6}   answers a second, and p50 / p99 in ms")
+    with server() as running:
+        for number in range(options.rounds):
+            quiet.append(uvloop.run(rate(running.url, f"quiet{number}", options.count, 0))[0])
+            workflows, answers = uvloop.run(rate(running.url, f"hammered{number}", options.count, options.clients))
+            hammered.append(workflows)
+            shown = ", ".join(
+                f"{path} {each.rate:.0f} ({each.median:.0f} / {each.slowest_hundredth:.0f})"
+                for path, each in answers.items()
+            )
+            print(f"{number:6} {quiet[-1]:8.0f} {workflows:9.0f} {workflows / quiet[-1]:6.2f}   {shown}", flush=True)
+    ratio = statistics.median(b / a for a, b in zip(quiet, hammered, strict=True))
+    print(f"{'median':>6} {statistics.median(quiet):8.0f} {statistics.median(hammered):9.0f} {ratio:6.2f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,38 @@
+"""Telling of a handler that there is none of that name."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from durablectl.cli.output import note
+
+if TYPE_CHECKING:
+    from durablectl.storage.store import Store
+
+
+async def note_unknown_handlers(store: Store, names: Iterable[str]) -> None:
+    """Of each handler that neither a workflow nor a live processor has; for a command that found nothing."""
+    asked = sorted(names)
+    if not asked:
+        return
+    from durablectl.storage import handlers, leases
+
+    live = {name for lease in await leases.live_processors(store) for name in lease.handlers}
+    known = sorted({*await handlers.known(store), *live})
+    for name in asked:
+        if name not in known:
+            note(unknown_handler(name, known))
+
+
+def unknown_handler(name: str, known: Sequence[str]) -> str:
+    return with_guess(f"No workflow and no live processor has the handler {name!r}.", name, known, "There are")
+
+
+def with_guess(told: str, name: str, known: Sequence[str], listed: str) -> str:
+    """A sentence, and the one of ``known`` that may have been meant, or all of them behind the word ``listed``."""
+    close = difflib.get_close_matches(name, known, 1)
+    if close:
+        return f"{told} Did you mean {close[0]!r}?"
+    return f"{told} {listed}: {', '.join(known)}." if known else told

@@ -1,0 +1,119 @@
+"""An example of each answer, for the description of the API; a test holds them against the schemas."""
+
+from __future__ import annotations
+
+from typing import Any
+
+_STEP: dict[str, Any] = {
+    "step_number": 0,
+    "step_type": "HelloService.SayHello",
+    "kind": "call",
+    "request": {"name": "User:user-001"},
+    "response": {"message": "Hello, User:user-001!"},
+    "error": "",
+    "error_type": None,
+    "attempts": 1,
+    "started_at": "2026-11-22T09:00:00.100000Z",
+    "finished_at": "2026-11-22T09:00:00.120000Z",
+    "until": None,
+    "awaited_id": None,
+}
+_WAITING: dict[str, Any] = {
+    "kind": "awakeable",
+    "name": "approval",
+    "step_number": 1,
+    "until": "2026-11-29T09:00:00Z",
+    "attempt": None,
+    "error": None,
+    "awaited_id": "abc-123-def-456.approval",
+}
+_ROW: dict[str, Any] = {
+    "invocation_id": "abc-123-def-456",
+    "handler": "async_workflow",
+    "status": "suspended",
+    "current_step": 1,
+    "current_step_type": "awakeable:approval",
+    "total_steps": 2,
+    "input": "user-001",
+    "output": None,
+    "error": None,
+    "error_type": None,
+    "traceback": None,
+    "reason": None,
+    "partition_key": "user-001",
+    "attempt": 1,
+    "owner": None,
+    "waiting_for": _WAITING,
+    "workflow_state": {"cart": ["apple"]},
+    "created_at": "2026-11-22T09:00:00Z",
+    "started_at": "2026-11-22T09:00:00.050000Z",
+    "updated_at": "2026-11-22T09:00:00.150000Z",
+    "finished_at": None,
+    "parent_id": None,
+    "revision": 41,
+    "schedule": None,
+    "restarted_from": None,
+    "restarted_as": None,
+    "expires_at": None,
+}
+_PAGE = {"workflows": [_ROW], "total": 2, "next_cursor": "LTE3NjM4MDQ4MDAwMDAwMDB-YWJjLTEyMw"}
+
+
+def _failure(code: str, message: str, hint: str | None = None) -> dict[str, Any]:
+    return {"error": {"code": code, "message": message, "hint": hint}}
+
+
+EXAMPLES: dict[str, dict[str, Any]] = {
+    "get_workflow": {
+        **_ROW,
+        "children": [],
+        "journal": [_STEP],
+        "journal_start": 0,
+        "journal_length": 1,
+        "history": [],
+    },
+    "list_workflows": _PAGE,
+    "list_active": _PAGE,
+    "stats": {
+        "total": 150,
+        "by_status": {"completed": 140, "suspended": 10},
+        "by_handler": {"async_workflow": 150},
+        "by_handler_status": {"async_workflow": {"completed": 140, "suspended": 10}},
+        "oldest_active": _ROW,
+        "completed_per_minute": 2.5,
+        "set_aside": 0,
+    },
+    "processors": {
+        "processors": [
+            {
+                "processor_id": "p-7f3a",
+                "handlers": ["async_workflow"],
+                "version": "0.1.0",
+                "host": "worker-1",
+                "process_id": 4711,
+                "slots": 100,
+                "busy": 3,
+                "started_at": "2026-11-22T08:00:00Z",
+            }
+        ]
+    },
+    "invoke": {"invocation_id": "order-17"},
+    "steered": {
+        "invocation_id": "abc-123-def-456",
+        "status": "paused",
+        "changed": True,
+        "message": "Paused.",
+        "restarted_from": None,
+    },
+    "health": {"status": "healthy", "nats": "connected", "version": "0.1.0"},
+    "unhealthy": {"status": "unhealthy", "nats": "disconnected", "version": "0.1.0"},
+    "400": _failure("usage", "The parameter limit cannot be used: 'abc' is not a whole number."),
+    "401": _failure("unauthorised", "This API needs its token.", "Send it as `Authorization: Bearer TOKEN`."),
+    "403": _failure("foreign_origin", "Pages of other origins may change nothing here."),
+    "404": _failure("not_found", "There is no workflow abc-123.", "GET /api/workflows lists those that there are."),
+    "408": _failure("timed_out", "The body did not come within 30 s."),
+    "409": _failure("invalid_state", "The workflow abc-123 is completed and cannot be resumed."),
+    "412": _failure("stale_revision", "The workflow abc-123 is at revision 44, not 41 any more.", "Look at it again."),
+    "413": _failure("payload_too_large", "The body is larger than 2,097,152 bytes."),
+    "503": _failure("cannot_connect", "The NATS server cannot be reached.", "Try again a little later."),
+}
