@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import os
 import re
+from datetime import UTC
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,16 +17,22 @@ from rich.console import Console
 from rich.text import Text
 
 import views
+from durablectl import query
 from durablectl.cli.columns import COLUMNS
 from durablectl.cli.output import show
 from durablectl.cli.render.board import board
+from durablectl.cli.render.diff import diff_page
 from durablectl.cli.render.journal import journal_lines
 from durablectl.cli.render.listing import Look, processor_lines, processor_table, workflow_lines, workflow_table
 from durablectl.cli.render.stats import stats_lines, stats_table
+from durablectl.cli.render.tail import Lines
+from durablectl.cli.render.timeline import timeline_page
 from durablectl.cli.render.watching import watch_end, watch_frame
+from durablectl.cli.render.why import why_page
 from durablectl.cli.render.workflow import workflow_page, workflow_text
 from durablectl.cli.times import ISO, RELATIVE, chosen
-from durablectl.query import StatsView
+from durablectl.query import Live, StateChange, StatsView
+from durablectl.query.reasons import reason
 from views import ALL, CHILDREN, NOW, PROCESSORS, USUAL
 
 if TYPE_CHECKING:
@@ -65,6 +72,11 @@ def joined(render: Callable[[views.WorkflowView], Text]) -> Text:
     )
 
 
+def tail(width: int) -> Text:
+    lines = Lines(UTC)
+    return Text("\n").join(lines.line(StateChange(view, view.updated_at), NOW, width) for view in STATES.values())
+
+
 def compare(name: str, drawn: object) -> None:
     """Text of a terminal has no trailing spaces to lose; that of a pipe may end in a tab."""
     path = GOLDEN / f"{name}.txt"
@@ -90,6 +102,10 @@ SCREENS: dict[str, Callable[[int], Text]] = {
     "board": lambda width: board([*STATES.values()], NOW, width),
     "processors": lambda width: processor_table(PROCESSORS, NOW, width),
     "stats": lambda width: stats_table(STATS, NOW, width),
+    "why": lambda width: joined(lambda view: why_page(reason(view, Live(PROCESSORS), NOW), NOW, width)),
+    "timeline": lambda width: joined(lambda view: timeline_page(view, NOW, width)),
+    "diff": lambda width: joined(lambda view: diff_page(query.compare(views.COMPLETED, view), NOW, width)),
+    "tail": tail,
 }
 
 
