@@ -99,6 +99,20 @@ async def test_an_id_is_taken_once_whatever_became_of_it(store, settings):
     assert await index_of(store, "mine") == ["completed"]
 
 
+async def test_an_id_can_be_taken_again_each_time_it_was_deleted(store, settings):
+    """No processor has had any of them: their start commands are all there, and the server remembers the first."""
+    for number in range(4):
+        await start(store, echo, number, id="again")
+        assert (await query.get_workflow(store, "again")).input == number
+        if number < 3:
+            await control.cancel(store, "again", now=True)
+            await control.delete(store, "again")
+    async with processing(settings, echo):
+        assert await result(store, "again") == 3
+        await until(lambda: all_done(store))
+    assert await result(store, "again") == 3
+
+
 async def all_done(store) -> bool:
     return await commands_left(store) == 0
 

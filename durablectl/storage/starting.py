@@ -81,12 +81,15 @@ def _publication(store: Store, command: Command, message_id: str) -> Request:
 
 
 async def _was_deleted(store: Store, invocation_id: str, sequence: int) -> bool:
-    """Whether the start command stored at ``sequence`` belongs to a workflow that is gone."""
+    """Whether the start command stored at ``sequence`` belongs to a workflow that is gone, as far as one can tell.
+
+    Whoever deleted one of that name has told so; the command may be that of an earlier one still. Should it be that of
+    a start under way, the two meet again where the state is created, and one is refused.
+    """
     stored, deleted_start = await states.load_or_trace(store, invocation_id)
     if stored is not None:
         return False
-    first = await commands.at_sequence(store, sequence)
-    return first is None or bool(deleted_start and first.start_token == deleted_start)
+    return bool(deleted_start) or await commands.at_sequence(store, sequence) is None
 
 
 async def start_child(store: Store, start: StartCommand, child_id: str, parent: Execution) -> None:
