@@ -33,7 +33,7 @@ async def store(settings):
 
 
 async def test_records_too_big_to_come_in_one_answer_are_not_taken_for_gone(store):
-    """A direct get of many stops at 64 MiB."""
+    """More than one answer to a direct get of many holds."""
     big = "x" * 600_000
     records = [record(n, Status.FAILED, error=big) for n in range(130)]
     for first in range(0, len(records), 10):

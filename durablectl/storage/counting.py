@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from durablectl.model.clock import to_datetime
 from durablectl.storage.feed import Change
 from durablectl.storage.refusals import unanswered
-from durablectl.storage.states import MARKER, get_many_last, moment_of
+from durablectl.storage.states import MARKER, MOST_BYTES, get_many_last, moment_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -116,8 +116,10 @@ async def raw_messages(
     """
     sequence = after
     while True:
-        body = json.dumps({"seq": sequence + 1, "batch": batch, "next_by_subj": filter_subject}).encode()
-        *stored, end = await store.requests.send_many(f"{store.api}.DIRECT.GET.{stream}", body)
+        body = json.dumps(
+            {"seq": sequence + 1, "batch": batch, "max_bytes": MOST_BYTES, "next_by_subj": filter_subject}
+        )
+        *stored, end = await store.requests.send_many(f"{store.api}.DIRECT.GET.{stream}", body.encode())
         headers = end.headers or {}
         if headers.get("Status") not in {"204", "404"}:
             raise unanswered(end, stream)

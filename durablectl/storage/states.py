@@ -80,6 +80,8 @@ class ManyLast(NamedTuple):
 
 
 TOO_MANY = "413"
+MOST_BYTES = 8 * 1024 * 1024
+"""Of one answer: the server hangs up on a reader that has 64 MB waiting for it."""
 
 
 async def get_many_last(store: Store, stream: str, subjects: Sequence[str]) -> ManyLast | None:
@@ -87,7 +89,8 @@ async def get_many_last(store: Store, stream: str, subjects: Sequence[str]) -> M
     found: dict[str, Raw] = {}
     start, up_to = 0, 0
     while True:
-        body = json.dumps({"multi_last": list(subjects), "seq": start} if start else {"multi_last": list(subjects)})
+        question = {"multi_last": list(subjects), "max_bytes": MOST_BYTES} | ({"seq": start} if start else {})
+        body = json.dumps(question)
         *messages, end = await store.requests.send_many(f"{store.api}.DIRECT.GET.{stream}", body.encode())
         headers = end.headers or {}
         status = headers.get("Status", "")
@@ -100,7 +103,7 @@ async def get_many_last(store: Store, stream: str, subjects: Sequence[str]) -> M
             found.pop(raw.subject, None)
             if MARKER not in (message.headers or {}):
                 found[raw.subject] = raw
-        # One answer to a request holds 64 MB at most; what came first counts for how far the server had come.
+        # One answer does not hold all that is big; what came first counts for how far the server had come.
         up_to = up_to or int(headers.get("Nats-UpTo-Sequence", 0))
         if not messages or headers.get("Nats-Num-Pending", "0") == "0":
             return ManyLast(list(found.values()), up_to)
