@@ -6,6 +6,7 @@ import asyncio
 import itertools
 
 import pytest
+from nats.aio.msg import Msg
 
 from durablectl.embedded import EmbeddedServer
 from durablectl.model.codec import decode_execution
@@ -186,6 +187,31 @@ async def test_a_feed_that_nothing_comes_to_is_awaited_and_not_polled_to_its_end
         assert not done
         await write(store, "late", "1")
         assert seen(store, await pending) == ("late", "1")
+
+
+@pytest.mark.parametrize("turns", range(5))
+async def test_a_reader_that_is_cancelled_as_a_message_comes_is_cancelled(store, turns):
+    """Otherwise whoever stops a processor waits for ever."""
+    async with follow(store, store.subjects.state_stream, [store.subjects.all_states], NEW) as feed:
+
+        async def read() -> None:
+            async for _ in feed:
+                pass
+
+        reading = asyncio.create_task(read())
+        await asyncio.sleep(0.05)
+        feed._queue.put_nowait(heartbeat(feed))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        reading.cancel()
+        done, _ = await asyncio.wait([reading], timeout=5)
+        assert done
+        assert reading.cancelled()
+
+
+def heartbeat(feed) -> Msg:
+    """One that says nothing new."""
+    return Msg(feed._store.nats, feed._inbox, "", b"", {"Status": "100", "Nats-Last-Consumer": "0"})
 
 
 async def test_many_feeds_at_once(store):

@@ -126,7 +126,8 @@ class _Keeper:
 
 async def _ended(process: asyncio.subprocess.Process) -> None:
     try:
-        await asyncio.wait_for(process.wait(), _GRACE_SECONDS)
+        async with asyncio.timeout(_GRACE_SECONDS):
+            await process.wait()
     except TimeoutError:
         process.kill()
         await process.wait()

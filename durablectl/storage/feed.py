@@ -130,7 +130,9 @@ class Feed:
                 message = self._queue.get_nowait()
             else:
                 try:
-                    message = await asyncio.wait_for(self._queue.get(), _LOOK_SECONDS)
+                    # Not wait_for: with a message that comes at the same moment, Python 3.11's drops a cancellation.
+                    async with asyncio.timeout(_LOOK_SECONDS):
+                        message = await self._queue.get()
                 except TimeoutError:
                     if self._is_cut_off():
                         await self._recreate()
