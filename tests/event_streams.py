@@ -8,9 +8,6 @@ import json
 import socket
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from durablectl.model.records import Execution
-from durablectl.storage import states
-
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
@@ -105,15 +102,3 @@ async def streaming(
 
 def resuming(last_id: int | None) -> dict[str, str]:
     return {} if last_id is None else {"Last-Event-ID": str(last_id)}
-
-
-async def write(store: Any, name: str, owner: str = "", **fields: Any) -> int:
-    """Any state, as a processor would store it, without an entry in the index; its revision."""
-    stored = await states.load(store, name)
-    execution = Execution(name, "h", **{"owner": owner, "status": "running", **fields})
-    if stored is None:
-        revision = await states.create(store, execution)
-    else:
-        revision = await states.replace(store, execution, stored.revision)
-    assert revision is not None
-    return revision

@@ -24,6 +24,9 @@ BULK = 1_150
 LONG = 10_000
 TOTAL = 1 + 6 + 4 + 1 + 1 + BULK + 1
 
+PATIENT = "from durablectl.cli import candidates, main; candidates._SECONDS = 20; main.main()"
+"""A durablectl whose completion waits for the server however long it takes, as it may on a busy machine."""
+
 
 def filled_namespace(server: EmbeddedServer) -> Settings:
     """With ``f1`` to ``f6`` (failed 10 to 60 hours ago), ``c1`` to ``c4`` (completed 15 to 60 hours ago) and others."""

@@ -14,6 +14,7 @@ from durablectl.engine.app import App
 from durablectl.engine.hosting import hosted
 from durablectl.engine.processor import Processor, ProcessorOptions
 from durablectl.model.codec import decode_entry, encode_command
+from durablectl.model.records import Execution
 from durablectl.storage import commands, states
 from durablectl.storage.provision import provision
 from durablectl.storage.store import Store, open_store
@@ -194,3 +195,15 @@ async def commands_left(store: Store) -> int:
     """Commands that are stored and not acknowledged."""
     answer = await store.requests.call(f"{store.api}.STREAM.INFO.{store.subjects.commands_stream}")
     return int(answer["state"]["messages"])
+
+
+async def write(store: Any, name: str, owner: str = "", **fields: Any) -> int:
+    """Any state, as a processor would store it, without an entry in the index; its revision."""
+    stored = await states.load(store, name)
+    execution = Execution(name, "h", **{"owner": owner, "status": "running", **fields})
+    if stored is None:
+        revision = await states.create(store, execution)
+    else:
+        revision = await states.replace(store, execution, stored.revision)
+    assert revision is not None
+    return revision

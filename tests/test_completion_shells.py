@@ -12,7 +12,7 @@ import pexpect
 import pytest
 
 from durablectl.cli.completing import FILES
-from listed import filled_namespace
+from listed import PATIENT, filled_namespace
 
 COMPLETIONS = Path(__file__).parent.parent / "completions"
 CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b[=>(][AB0]?|\x07")
@@ -46,7 +46,7 @@ def filled(nats_server):
 def shell(request, tmp_path, filled):
     """The shell of the parameter at its prompt, with our completions loaded."""
     program = tmp_path / "durablectl"
-    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m durablectl "$@"\n')
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -c "{PATIENT}" "$@"\n')
     program.chmod(0o755)
     env = {
         **os.environ,

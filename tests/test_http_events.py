@@ -12,9 +12,9 @@ import durablectl.http.hub as hub_module
 from durablectl import control, query, workflow
 from durablectl.control import StartRequest
 from durablectl.storage import index
-from event_streams import resuming, streaming, write
+from event_streams import resuming, streaming
 from http_support import http_api
-from support import processing, provisioned, reaches, start, until
+from support import processing, provisioned, reaches, start, until, write
 from tailing import consumers
 
 

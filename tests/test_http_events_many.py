@@ -16,9 +16,9 @@ import durablectl.http.listening as listening_module
 from durablectl import control
 from durablectl.embedded import EmbeddedServer
 from durablectl.settings import Settings
-from event_streams import resuming, streaming, write
+from event_streams import resuming, streaming
 from http_support import http_api
-from support import provisioned, start, until
+from support import provisioned, start, until, write
 from tailing import consumers
 
 

@@ -15,24 +15,13 @@ from durablectl.settings import Settings
 from durablectl.storage import states
 from durablectl.storage.feed import LAST, NEW, follow, past
 from durablectl.storage.store import open_store, purge_request
-from support import provisioned, until
+from support import provisioned, until, write
 
 
 @pytest.fixture
 async def store(settings):
     async with provisioned(settings) as opened:
         yield opened
-
-
-async def write(store, name: str, owner: str) -> int:
-    stored = await states.load(store, name)
-    execution = Execution(name, "h", owner=owner)
-    if stored is None:
-        revision = await states.create(store, execution)
-    else:
-        revision = await states.replace(store, execution, stored.revision)
-    assert revision is not None
-    return revision
 
 
 async def take(feed, count: int, timeout: float = 10) -> list:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import TYPE_CHECKING
 
 from durablectl.cli.output import OutputFormat
 from durablectl.errors import UsageError
+from durablectl.model.text import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -56,8 +56,7 @@ def read_columns(text: str | None, output: OutputFormat) -> Sequence[str]:
 def _column(word: str) -> str:
     name = _OTHER_NAMES.get(word.lower(), word.lower())
     if name not in COLUMNS:
-        close = difflib.get_close_matches(name, [*COLUMNS, *_OTHER_NAMES], 1)
-        guess = f"Did you mean {close[0]!r}? " if close else ""
+        guess = did_you_mean(name, [*COLUMNS, *_OTHER_NAMES])
         raise UsageError(f"There is no column {word!r}.", hint=f"{guess}The columns are {', '.join(COLUMNS)}.")
     return name
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from durablectl.cli.output import note
+from durablectl.model.text import did_you_mean
 
 if TYPE_CHECKING:
     from durablectl.storage.store import Store
@@ -32,7 +32,6 @@ def unknown_handler(name: str, known: Sequence[str]) -> str:
 
 def with_guess(told: str, name: str, known: Sequence[str], listed: str) -> str:
     """A sentence, and the one of ``known`` that may have been meant, or all of them behind the word ``listed``."""
-    close = difflib.get_close_matches(name, known, 1)
-    if close:
-        return f"{told} Did you mean {close[0]!r}?"
+    if guess := did_you_mean(name, known):
+        return f"{told} {guess.rstrip()}"
     return f"{told} {listed}: {', '.join(known)}." if known else told

@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+import typer
+
+from durablectl.cli.completing import complete_from
 from durablectl.cli.output import Verbosity, is_coloured, is_decorated, note, printable, verbosity
 from durablectl.errors import UsageError
 from durablectl.model.clock import MICROSECONDS, to_rfc3339
@@ -17,6 +20,18 @@ if TYPE_CHECKING:
 FORMATS = ("text", "json")
 _SECRET = frozenset({"user", "password", "token", "user_jwt", "user_seed"})  # a user without a password is a token
 LEVELS = ("debug", "info", "warning", "error")
+LogFormat = Annotated[
+    str,
+    typer.Option(
+        "--log-format", metavar="|".join(FORMATS), help="Of the log on stderr.", autocompletion=complete_from(FORMATS)
+    ),
+]
+LogLevel = Annotated[
+    str,
+    typer.Option(
+        "--log-level", metavar="|".join(LEVELS), help="The least to log.", autocompletion=complete_from(LEVELS)
+    ),
+]
 WIRE = "durablectl.wire"
 """The logger to which storage tells its connection and its requests."""
 

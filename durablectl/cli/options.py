@@ -8,7 +8,7 @@ import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, overload
 
 import typer
 
@@ -54,6 +54,14 @@ _CONNECTION: Sequence[tuple[str, str, str, tuple[str, ...], str, str]] = (
     ("namespace", "namespace", "NAME", ("--namespace",), "Namespace of streams and buckets.", "DURABLECTL_NAMESPACE"),
     ("timeout", "timeout", "DURATION", ("--timeout",), "How long to wait for the server (default 5s).", "NATS_TIMEOUT"),
 )
+
+StepsOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="A:B",
+        help="The steps from number A up to before B, negative from the end, ':' for all (default -50:).",
+    ),
+]
 
 _TIME = "2h (ago), 2026-11-22 or RFC 3339"
 _FILTERS: Sequence[tuple[str, str, str]] = (

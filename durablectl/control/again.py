@@ -14,6 +14,7 @@ from durablectl.model.clock import SYSTEM_CLOCK
 from durablectl.model.codec import encode_entry
 from durablectl.model.ending import FOLD_LIMIT_BYTES, WAITS, interrupted_children
 from durablectl.model.ending import children as children_of
+from durablectl.model.names import new_invocation_id
 from durablectl.model.records import NO_PAYLOAD, DroppedSteps
 from durablectl.model.status import Status, is_terminal
 from durablectl.storage import index, journal, states
@@ -136,12 +137,20 @@ def _fit(history: list[DroppedSteps]) -> None:
 
 
 async def restart(store: Store, invocation_id: str, *, if_revision: int = 0) -> Steered:
-    """A new invocation with the same input, linked with the old one. InvalidStateError unless it has ended."""
+    """A new invocation with the same input, linked with the old one. InvalidStateError unless it has ended.
+
+    With ``if_revision`` the link is written first, so that of several at once one starts it; dying behind that leaves a
+    link to what was never started, over which another restart writes.
+    """
     execution, revision = await load(store, invocation_id, if_revision)
     if not is_terminal(execution.status):
         raise impossible(execution, "restarted", "Only a workflow that has ended can be restarted.")
-    new_id = await start_again(store, execution)
-    while is_terminal(execution.status):
+    new_id = new_invocation_id()
+    execution.restarted_as = new_id
+    if if_revision and await states.replace(store, execution, revision) is None:
+        raise StaleRevisionError(f"The workflow {invocation_id} was changed meanwhile; nothing was started.")
+    await start_again(store, execution, new_id)
+    while not if_revision and is_terminal(execution.status):
         execution.restarted_as = new_id
         if await states.replace(store, execution, revision) is not None:
             break

@@ -67,10 +67,10 @@ async def start(store: Store, request: StartRequest, clock: Clock = SYSTEM_CLOCK
     return command.invocation_id
 
 
-async def start_again(store: Store, old: Execution) -> str:
-    """Start a new invocation with the handler and input of an old one; its id."""
+async def start_again(store: Store, old: Execution, invocation_id: str) -> None:
+    """Start a new invocation with the handler and input of an old one."""
     command = Command(
-        invocation_id=new_invocation_id(),
+        invocation_id=invocation_id,
         handler=old.handler,
         input=old.input,
         partition_key=old.partition_key,
@@ -79,7 +79,6 @@ async def start_again(store: Store, old: Execution) -> str:
         restarted_from=old.invocation_id,
     )
     await start_command(store, command)
-    return command.invocation_id
 
 
 async def _store(store: Store, request: StartRequest, command: Command) -> None:

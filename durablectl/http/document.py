@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
 
 from durablectl.http.examples import EXAMPLES
 from durablectl.http.gate import OPEN_PATHS
+from durablectl.http.shapes import failure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,17 +55,17 @@ def _complete(document: _Document, options: HttpOptions) -> None:
     for path, method, operation in _operations(document):
         answers = operation["responses"]
         answers.pop("422", None)  # we answer 400
-        answers.setdefault("503", _failure(503))
+        answers.setdefault("503", failure(503))
         if options.token and path not in OPEN_PATHS:
             operation["security"] = [{"token": []}]
-            answers["401"] = _failure(401)
+            answers["401"] = failure(401)
             answers["401"]["headers"] = {"WWW-Authenticate": _header("How to send it.", "Bearer")}
         for parameter in operation.get("parameters", ()):
             _settle(parameter)
         if method != "get":
-            answers["403"] = _failure(403)
+            answers["403"] = failure(403)
         if "requestBody" in operation:
-            answers["408"] = _failure(408)
+            answers["408"] = failure(408)
         for status, answer in answers.items():
             _show(operation["operationId"], status, answer)
         operation["responses"] = dict(sorted(answers.items()))
@@ -100,11 +100,6 @@ def _show(operation: str, status: str, answer: _Document) -> None:
         "unhealthy" if (operation, status) == ("health", "503") else status if int(status) >= _FAILURES else operation
     )
     content.setdefault("example", EXAMPLES.get(name, EXAMPLES["steered"]))
-
-
-def _failure(status: int) -> _Document:
-    schema = {"$ref": "#/components/schemas/Failure"}
-    return {"description": HTTPStatus(status).phrase, "content": {"application/json": {"schema": schema}}}
 
 
 def _header(description: str, example: str) -> _Document:

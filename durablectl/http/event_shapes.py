@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from fastapi import Header, Query
 
+from durablectl.http.shapes import failure
 from durablectl.model.status import Status
 from durablectl.query import DELETED
 
@@ -101,11 +102,6 @@ the last event of a stream that cannot go on, with the code `too_slow` for a cli
 """
 
 
-def _failure(status: int) -> dict[str, Any]:
-    content = {"application/json": {"schema": _shape("Failure")}}
-    return {"description": HTTPStatus(status).phrase, "content": content}
-
-
 def streamed(events: dict[str, _Shape], *failures: int, can_be_over: bool = False) -> dict[int | str, dict[str, Any]]:
     """The ``responses`` of a route that streams them."""
     which = 0 if events is OF_ONE else 1
@@ -113,7 +109,7 @@ def streamed(events: dict[str, _Shape], *failures: int, can_be_over: bool = Fals
     content = {"schema": _TEXT, "example": example, "x-events": events}
     answers: dict[int | str, dict[str, Any]] = {
         200: {"description": _ABOUT, "content": {"text/event-stream": content}},
-        **{status: _failure(status) for status in failures},
+        **{status: failure(status) for status in failures},
     }
     if can_be_over:
         answers[204] = {"description": f"{HTTPStatus.NO_CONTENT.phrase}: it had ended, and all of it was told."}

@@ -15,6 +15,7 @@ from durablectl.errors import DurableError, NotFoundError, UsageError
 from durablectl.http import parameters as p
 from durablectl.http.answers import described, encoded
 from durablectl.http.event_shapes import LISTED, OF_ONE, GivenEventId, LastEventId, StatusOrDeleted, streamed
+from durablectl.model.ranges import LAST_STEPS
 from durablectl.model.status import is_terminal
 from durablectl.query import DELETED, Filters, TailFilters
 from durablectl.storage.provision import require_provisioned, stream_info
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from durablectl.query import WorkflowView
     from durablectl.storage.store import Store
 
-_LAST_STEPS = (-50, None)
 _FIRST_ROWS = 50
 _AGAIN_SECONDS = 0.5
 _LONGEST = 19
@@ -94,7 +94,7 @@ def router(backend: Backend, hub: Hub, heartbeat_seconds: float) -> APIRouter:
             subscription = await stack.enter_async_context(hub.subscribed(invocation_id))
             async with opening:
                 reached, _ = await _position(backend.store, revision)
-                view = await query.get_workflow(backend.store, invocation_id, steps=_LAST_STEPS)
+                view = await query.get_workflow(backend.store, invocation_id, steps=LAST_STEPS)
             if reached is not None and reached >= view.revision and is_terminal(view.status):
                 return Response(status_code=204)
             events = _of_one(backend, subscription, view, reached, heartbeat_seconds)
@@ -216,7 +216,7 @@ async def _newer(backend: Backend, view: WorkflowView, changed: int) -> Workflow
     if view.revision >= changed:
         return None
     try:
-        newer = await query.get_workflow(backend.store, view.invocation_id, steps=_LAST_STEPS)
+        newer = await query.get_workflow(backend.store, view.invocation_id, steps=LAST_STEPS)
     except (*UNREACHABLE, NotFoundError):
         return None  # Asked again when it is back; of a deletion the subscription is told.
     return newer if newer.revision >= changed else None

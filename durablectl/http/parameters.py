@@ -40,11 +40,15 @@ def _time(description: str, example: str) -> Any:
     return Annotated[str | None, Query(description=about, examples=[example], json_schema_extra=shape)]
 
 
+def _optional(description: str, example: str, pattern: str = NAME) -> Any:
+    extra = _pattern(pattern)
+    return Annotated[str | None, Query(description=description, examples=[example], json_schema_extra=extra)]
+
+
 def _fields(shape: type[BaseModel], example: str) -> Any:
     names = "|".join(shape.model_fields)
     about = "Only these fields of a workflow, separated by commas."
-    extra = _pattern(f"({names})(,({names}))*")
-    return Annotated[str | None, Query(description=about, examples=[example], json_schema_extra=extra)]
+    return _optional(about, example, f"({names})(,({names}))*")
 
 
 def _path(description: str, example: str, pattern: str = NAME) -> Any:
@@ -71,10 +75,7 @@ Handler = Annotated[
     list[str] | None,
     Query(description="Repeatable, or separated by commas.", examples=[["checkout"]], json_schema_extra=_listed(NAME)),
 ]
-PartitionKey = Annotated[
-    str | None,
-    Query(description="Only this partition key.", examples=["user-001"], json_schema_extra=_pattern(NAME)),
-]
+PartitionKey = _optional("Only this partition key.", "user-001")
 Since = _time("Last changed at this time or later.", "2h")
 Until = _time("Last changed before this time.", "2026-11-22T12:00:00Z")
 CreatedSince = _time("Created at this time or later.", "2026-11-22")
@@ -87,10 +88,7 @@ ErrorText = Annotated[
         json_schema_extra={"minLength": 1},
     ),
 ]
-Parent = Annotated[
-    str | None,
-    Query(description="Only the children of this workflow.", examples=["abc-123"], json_schema_extra=_pattern(NAME)),
-]
+Parent = _optional("Only the children of this workflow.", "abc-123")
 Limit = Annotated[int, Query(ge=1, le=LARGEST_PAGE, description="How many at most.", examples=[50])]
 Offset = Annotated[
     int, Query(ge=0, le=10_000_000, description="How many to leave out at the beginning.", examples=[100])
@@ -106,14 +104,11 @@ Cursor = Annotated[
 OldestFirst = Annotated[bool, Query(description="Instead of the newest first.", examples=[False])]
 RowFields = _fields(Row, "invocation_id,status")
 WorkflowFields = _fields(Workflow, "status,journal")
-Steps = Annotated[
-    str,
-    Query(
-        description="The part of the journal: `0:50`, `-10:`, `:` for all, or one number. The last 50 without it.",
-        examples=["0:50"],
-        json_schema_extra=_pattern("-?[0-9]{1,9}|(-?[0-9]{1,9})?:(-?[0-9]{1,9})?"),
-    ),
-]
+Steps = _optional(
+    "The part of the journal: `0:50`, `-10:`, `:` for all, or one number. The last 50 without it.",
+    "0:50",
+    "-?[0-9]{1,9}|(-?[0-9]{1,9})?:(-?[0-9]{1,9})?",
+)
 IfNoneMatch = Annotated[str, Header(description="An `ETag` that is known: 304 if it is still so.", examples=['"41-3"'])]
 IfMatch = Annotated[
     str | None,
@@ -123,10 +118,7 @@ IfMatch = Annotated[
         json_schema_extra=_pattern(r'\*|(W/)?"?[1-9][0-9]{0,18}(-[0-9]+)?"?'),
     ),
 ]
-Delay = Annotated[
-    str | None,
-    Query(description="Start after this: `90s`, `2h`, `3d`.", examples=["90s"], json_schema_extra=_pattern(_DURATION)),
-]
+Delay = _optional("Start after this: `90s`, `2h`, `3d`.", "90s", _DURATION)
 At = Annotated[
     str | None,
     Query(
@@ -135,22 +127,8 @@ At = Annotated[
         json_schema_extra={"anyOf": [{"type": "string", "format": each} for each in ("date", "date-time")]},
     ),
 ]
-NewId = Annotated[
-    str | None,
-    Query(
-        description="The invocation id; one is made without it.",
-        examples=["order-17"],
-        json_schema_extra=_pattern(NAME),
-    ),
-]
-NewPartitionKey = Annotated[
-    str | None,
-    Query(
-        description="Its partition key.",
-        examples=["user-001"],
-        json_schema_extra=_pattern(NAME),
-    ),
-]
+NewId = _optional("The invocation id; one is made without it.", "order-17")
+NewPartitionKey = _optional("Its partition key.", "user-001")
 IdempotencyKey = Annotated[
     str | None,
     Header(

@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 class Queries:
-    """``at_once`` of them run; each then leaves its place empty for ``rest`` times as long as it took.
+    """``at_once`` of them run; one that was answered leaves its place empty for ``rest`` times as long as it took.
 
     The work of a query is the NATS server's, which executing workflows need too: only whoever asks can hold back.
     """
@@ -35,7 +35,10 @@ class Queries:
         del self._waiting[key]
         loop = asyncio.get_running_loop()
         began = loop.time()
+        rest = 0.0  # A server that does not answer is not spared by waiting.
         try:
-            return await query()
+            answer = await query()
+            rest = self._rest * (loop.time() - began)
+            return answer
         finally:
-            loop.call_later(self._rest * (loop.time() - began), self._places.release)
+            loop.call_later(rest, self._places.release)

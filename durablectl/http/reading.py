@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from durablectl.http.backend import Backend
     from durablectl.query import Filters, WorkflowPage, WorkflowView
 
-_LAST_STEPS = "-50:"
-
 
 def router(backend: Backend) -> APIRouter:
     routes = APIRouter(prefix="/api", tags=["workflows"], dependencies=p.ONLY_KNOWN)
@@ -98,7 +96,7 @@ def router(backend: Backend) -> APIRouter:
     )
     async def get_workflow(
         invocation_id: p.InvocationId,
-        steps: p.Steps = _LAST_STEPS,
+        steps: p.Steps = None,
         fields: p.WorkflowFields = None,
         if_none_match: p.IfNoneMatch = "",
     ) -> Response:

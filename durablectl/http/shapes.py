@@ -169,6 +169,12 @@ class Health(_Shape):
     version: str
 
 
+def failure(status: int) -> dict[str, Any]:
+    """The answer of a route that ends with this status, where FastAPI does not make it."""
+    content = {"application/json": {"schema": {"$ref": "#/components/schemas/Failure"}}}
+    return {"description": HTTPStatus(status).phrase, "content": content}
+
+
 def documented(shape: type[BaseModel] | Any, *failures: int, success: int = 200) -> dict[int | str, dict[str, Any]]:
     """The ``responses`` of a route: its shape, and the error for each status. What any request can meet is added."""
     answers: dict[int | str, dict[str, Any]] = {success: {"model": shape, "description": HTTPStatus(success).phrase}}

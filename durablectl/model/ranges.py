@@ -6,9 +6,17 @@ import re
 
 from durablectl.errors import UsageError
 
+LAST_STEPS = (-50, None)
+"""What is shown of a long journal."""
 
-def step_range(text: str, option: str) -> tuple[int | None, int | None]:
-    """As Python slices: ``0:20``, ``-10:``, ``:``; a number alone is that step. UsageError names the ``option``."""
+
+def step_range(text: str | None, option: str) -> tuple[int | None, int | None]:
+    """As Python slices: ``0:20``, ``-10:``, ``:``; a number alone is that step, and None stands for LAST_STEPS.
+
+    UsageError names the ``option``.
+    """
+    if text is None:
+        return LAST_STEPS
     found = re.fullmatch(r"(-?\d{1,9})?(:(-?\d{1,9})?)?", text.strip(), re.ASCII)
     if not text.strip() or found is None:
         raise UsageError(

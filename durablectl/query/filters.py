@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 from durablectl.errors import UsageError
 from durablectl.model.names import validate_name
 from durablectl.model.status import ACTIVE, Status
+from durablectl.model.text import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -115,6 +115,5 @@ def _check_order(first: str, since: int, second: str, until: int) -> None:
 
 def _unknown_status(status: str) -> UsageError:
     known = [*map(str, Status), "active"]
-    close = difflib.get_close_matches(status.lower(), known, 1)
-    guess = f"Did you mean {close[0]!r}? " if close else ""
+    guess = did_you_mean(status.lower(), known)
     return UsageError(f"There is no status {status!r}.", hint=f"{guess}The statuses are {', '.join(known)}.")

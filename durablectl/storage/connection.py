@@ -32,15 +32,10 @@ CONNECT_SECONDS = 2.5
 class _Client(NatsClient):
     """Adds what other clients do and nats-py does not.
 
-    Where TLS was asked for, ``must_encrypt``, no password is sent in clear text. ``outer`` goes before the subjects of
-    buckets: leaf nodes pass them on to another JetStream domain only behind the prefix of its API.
+    Where TLS was asked for, ``must_encrypt``, no password is sent in clear text.
     """
 
     must_encrypt = False
-    outer = ""
-
-    async def publish(self, subject: str, *args: Any, **kwargs: Any) -> None:
-        await super().publish(f"{self.outer}{subject}" if subject.startswith("$KV.") else subject, *args, **kwargs)
 
     def _connect_command(self) -> bytes:
         if self.must_encrypt and not self._server_info.get("tls_required"):
@@ -57,6 +52,21 @@ class _Client(NatsClient):
             want = "does not accept the certificate" if settings.tls_cert else "asks for a certificate"
             return ssl.SSLError(None, f"the server {want} of this client")
         return None
+
+
+class _DomainClient(_Client):
+    """``outer`` goes before the subjects of buckets.
+
+    Leaf nodes pass them on to another JetStream domain only behind the prefix of its API. A class of its own, because
+    every step publishes, and hardly anybody has a domain.
+    """
+
+    def __init__(self, outer: str) -> None:
+        super().__init__()
+        self._outer = outer
+
+    async def publish(self, subject: str, *args: Any, **kwargs: Any) -> None:
+        await super().publish(f"{self._outer}{subject}" if subject.startswith("$KV.") else subject, *args, **kwargs)
 
 
 async def connect(
@@ -127,8 +137,7 @@ async def connect(
 
 
 def _client(settings: Settings, options: dict[str, Any]) -> _Client:
-    client = _Client()
-    client.outer = f"{settings.api_prefix}." if settings.api_prefix else ""
+    client = _DomainClient(f"{settings.api_prefix}.") if settings.api_prefix else _Client()
     schemes = ("tls://", "nats://") if "tls" in options else ("tls://",)
     client.must_encrypt = any(server.startswith(schemes) for server in options["servers"])
     return client

@@ -90,8 +90,7 @@ class Feed:
 
     async def __anext__(self) -> Change:
         while True:
-            message = await self._next_message()
-            change = self._accept(message) if message.reply.startswith(PREFIX) else None
+            change = await self.next_of_past()
             if change is not None:
                 return change
 

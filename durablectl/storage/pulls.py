@@ -133,8 +133,8 @@ class Pulls:
             self._watchdog.cancel()
         if self._subscription is not None and self._store.is_connected:
             with contextlib.suppress(nats.errors.Error, TimeoutError):
-                drained = self._subscription.drain()  # type: ignore[no-untyped-call]
-                await asyncio.wait_for(drained, self._store.settings.timeout)
+                async with asyncio.timeout(self._store.settings.timeout):
+                    await self._subscription.drain()  # type: ignore[no-untyped-call]
 
     async def ask(self, count: int) -> None:
         """Ask for ``count`` more commands."""

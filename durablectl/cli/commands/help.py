@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,6 +11,7 @@ from durablectl.cli.about import PROGRAM
 from durablectl.cli.completing import complete_from
 from durablectl.cli.output import is_decorated, stdout_console
 from durablectl.errors import UsageError
+from durablectl.model.text import did_you_mean
 
 TOPICS = ("filters", "output", "exit-codes", "connection")
 _LIST = "topics"
@@ -73,8 +73,7 @@ def _print(text: str, *, paged: bool) -> None:
 
 
 def _unknown(word: str, known: list[str]) -> UsageError:
-    close = difflib.get_close_matches(word, known, 1)
-    guess = f"Did you mean {close[0]!r}? " if close else ""
+    guess = did_you_mean(word, known)
     return UsageError(
         f"There is no command or topic {word!r}.",
         hint=f"{guess}`{PROGRAM} --help` lists the commands, `{PROGRAM} help {_LIST}` the topics.",

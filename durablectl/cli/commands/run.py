@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from durablectl.cli.boundary import asynchronous
-from durablectl.cli.completing import complete_from
 from durablectl.cli.http import with_http
-from durablectl.cli.logs import FORMATS, LEVELS, configure_logs
+from durablectl.cli.logs import LogFormat, LogLevel, configure_logs
 from durablectl.cli.options import with_connection
 from durablectl.errors import AppError, UsageError
 from durablectl.http.options import HttpOptions
@@ -28,18 +27,6 @@ _LONGEST_RETENTION = 100 * 365 * 86_400
 _Apps = Annotated[
     list[str] | None,
     typer.Argument(metavar="[APP]...", help="module, module:attribute or path/to/file.py (env DURABLECTL_APP)."),
-]
-_LogFormat = Annotated[
-    str,
-    typer.Option(
-        "--log-format", metavar="|".join(FORMATS), help="Of the log on stderr.", autocompletion=complete_from(FORMATS)
-    ),
-]
-_LogLevel = Annotated[
-    str,
-    typer.Option(
-        "--log-level", metavar="|".join(LEVELS), help="The least to log.", autocompletion=complete_from(LEVELS)
-    ),
 ]
 
 
@@ -61,8 +48,8 @@ async def processor(
     retention: Annotated[
         str | None, typer.Option(metavar="DURATION", help="Remove what has ended after so long: 30d. Kept for ever.")
     ] = None,
-    log_format: _LogFormat = "text",
-    log_level: _LogLevel = "info",
+    log_format: LogFormat = "text",
+    log_level: LogLevel = "info",
     *,
     http: HttpOptions,
     settings: Settings,
@@ -105,8 +92,8 @@ async def service(
     grace: Annotated[
         float, typer.Option(metavar="SECONDS", min=0, help="How long requests may take to end when it is stopped.")
     ] = 10,
-    log_format: _LogFormat = "text",
-    log_level: _LogLevel = "info",
+    log_format: LogFormat = "text",
+    log_level: LogLevel = "info",
     *,
     settings: Settings,
 ) -> None:

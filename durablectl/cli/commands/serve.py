@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import logging
-from typing import Annotated
-
-import typer
 
 from durablectl.cli.boundary import asynchronous
-from durablectl.cli.completing import complete_from
 from durablectl.cli.http import serving_api, warn_if_open, with_http
-from durablectl.cli.logs import FORMATS, LEVELS, configure_logs
+from durablectl.cli.logs import LogFormat, LogLevel, configure_logs
 from durablectl.cli.options import with_connection
 from durablectl.http.options import HttpOptions
 from durablectl.settings import Settings
@@ -22,13 +18,8 @@ _log = logging.getLogger("durablectl.http")
 @with_connection
 @with_http()
 async def serve_api(
-    log_format: Annotated[
-        str,
-        typer.Option(metavar="|".join(FORMATS), help="Of the log on stderr.", autocompletion=complete_from(FORMATS)),
-    ] = "text",
-    log_level: Annotated[
-        str, typer.Option(metavar="|".join(LEVELS), help="The least to log.", autocompletion=complete_from(LEVELS))
-    ] = "info",
+    log_format: LogFormat = "text",
+    log_level: LogLevel = "info",
     *,
     http: HttpOptions,
     settings: Settings,

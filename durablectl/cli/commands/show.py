@@ -12,7 +12,7 @@ from durablectl.cli.boundary import asynchronous
 from durablectl.cli.columns import complete_columns, read_columns
 from durablectl.cli.completing import complete_id
 from durablectl.cli.handlers import note_unknown_handlers
-from durablectl.cli.options import repeated, with_connection, with_filters, with_output
+from durablectl.cli.options import StepsOption, repeated, with_connection, with_filters, with_output
 from durablectl.cli.output import WIDE, Output, OutputFormat, note, show, stdout_console
 from durablectl.cli.progress import Reading
 from durablectl.cli.times import Times, with_times
@@ -24,7 +24,6 @@ from durablectl.settings import Settings
 if TYPE_CHECKING:
     from durablectl.query import Filters
 
-_LAST_STEPS = (-50, None)
 _LIMIT = 50
 
 
@@ -34,13 +33,7 @@ _LIMIT = 50
 @with_times
 async def get(
     invocation_id: Annotated[str, typer.Argument(metavar="ID", autocompletion=complete_id)],
-    steps: Annotated[
-        str | None,
-        typer.Option(
-            metavar="A:B",
-            help="The steps from number A up to before B, negative from the end, ':' for all (default -50:).",
-        ),
-    ] = None,
+    steps: StepsOption = None,
     history: Annotated[bool, typer.Option("--history", help="Also the steps that retries have dropped.")] = False,
     full: Annotated[bool, typer.Option("--full", help="Shorten no value; the same as -o wide.")] = False,
     *,
@@ -55,7 +48,7 @@ async def get(
 
     Example: durablectl wf get order-17 --steps 0:20
     """
-    shown = _LAST_STEPS if steps is None else step_range(steps, "--steps")
+    shown = step_range(steps, "--steps")
 
     from durablectl import query
     from durablectl.storage.store import open_store

@@ -8,13 +8,11 @@ import typer
 
 from durablectl.cli.boundary import asynchronous
 from durablectl.cli.completing import complete_id
-from durablectl.cli.options import with_connection, with_output
+from durablectl.cli.options import StepsOption, with_connection, with_output
 from durablectl.cli.output import Output, OutputFormat, stdout_console
 from durablectl.model.clock import SYSTEM_CLOCK
 from durablectl.model.ranges import step_range
 from durablectl.settings import Settings
-
-_LAST_STEPS = (-50, None)
 
 
 @asynchronous
@@ -22,13 +20,7 @@ _LAST_STEPS = (-50, None)
 @with_output(formats=(OutputFormat.TABLE, OutputFormat.JSON, OutputFormat.JSONL), paged=True)
 async def timeline(
     invocation_id: Annotated[str, typer.Argument(metavar="ID", autocompletion=complete_id)],
-    steps: Annotated[
-        str | None,
-        typer.Option(
-            metavar="A:B",
-            help="The steps from number A up to before B, negative from the end, ':' for all (default -50:).",
-        ),
-    ] = None,
+    steps: StepsOption = None,
     *,
     settings: Settings,
     output: Output,
@@ -40,7 +32,7 @@ async def timeline(
 
     Example: durablectl wf timeline order-17 --steps 0:20
     """
-    shown = _LAST_STEPS if steps is None else step_range(steps, "--steps")
+    shown = step_range(steps, "--steps")
 
     from durablectl import query
     from durablectl.storage.store import open_store
