@@ -1,47 +1,86 @@
-"""Every measurement, one after the other: ``python -m bench``, ``--short`` for a quarter of an hour, or some by name.
+"""Every measurement, one after the other, and one table of all: ``python -m bench``, or some of them by name.
 
-Each is a script of its own that prints ratios or curves within one run; read what it measures at its top.
+``--short`` takes a quarter of an hour, ``--smoke`` only shows that all of them run. Each is a script of its own, with
+options of its own; read what it measures at its top. ``soak`` judges rather than measures: run it by itself.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import sys
 from pathlib import Path
 
+_HERE = Path(__file__).parent
+sys.path.insert(0, str(_HERE))
+
+import table  # noqa: E402 - it lies here, as for the scripts
+
+# In the order of the table.
 _SHORT = {
-    "startup": (),
     "throughput": ("--count", "2000"),
+    "latency": (),
     "long_workflow": (),
+    "processors": ("--count", "3000", "--rounds", "1"),
+    "payloads": ("--rounds", "1"),
+    "replicas": ("--rounds", "1"),
     "sleeping": ("--count", "2000"),
-    "failover": (),
     "query": ("--counts", "1000", "100000"),
+    "watching": ("--changes", "50"),
+    "startup": (),
     "http_api": ("--seconds", "5"),
     "http_beside": ("--count", "4000", "--rounds", "3"),
+    "failover": (),
+}
+_SMOKE = {
+    "throughput": ("--count", "20", "--rounds", "1"),
+    "latency": ("--rounds", "2"),
+    "long_workflow": ("--steps", "20"),
+    "processors": ("--count", "30", "--slow-count", "4", "--processors", "1", "2", "--rounds", "1"),
+    "payloads": ("--megabytes", "0.01", "--rounds", "1"),
+    "replicas": ("--count", "20", "--rounds", "1"),
+    "sleeping": ("--count", "10", "--seconds", "0.5"),
+    "query": ("--counts", "10", "20", "--rounds", "1"),
+    "watching": ("--changes", "3"),
+    "startup": ("--rounds", "1"),
+    "http_api": ("--count", "20", "--seconds", "1", "--clients", "3"),
+    "http_beside": ("--count", "20", "--rounds", "1", "--clients", "2"),
+    "failover": ("--rounds", "1", "--count", "4"),
 }
 
 
 def main() -> None:
-    directory = Path(__file__).parent
-    every = sorted(
-        path.stem for path in directory.glob("*.py") if path.stem not in {"__main__", "http_clients", "support"}
-    )
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(every)}; all without it")
-    parser.add_argument("--short", action="store_true", help="smaller numbers")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(_SHORT)}; all without it")
+    size = parser.add_mutually_exclusive_group()
+    size.add_argument("--short", dest="sizes", action="store_const", const=_SHORT, default={}, help="smaller numbers")
+    size.add_argument("--smoke", dest="sizes", action="store_const", const=_SMOKE, help="the smallest that run")
+    table.add_json(parser)
     options = parser.parse_args()
-    unknown = sorted(set(options.names) - set(every))
+    unknown = sorted(set(options.names) - set(_SHORT))
     if unknown:
-        parser.error(f"there is no measurement {unknown[0]!r}; there are {', '.join(every)}")
-    failed = []
-    for name in options.names or every:
-        print(f"== {name}", flush=True)
-        arguments = _SHORT.get(name, ()) if options.short else ()
-        if subprocess.run([sys.executable, str(directory / f"{name}.py"), *arguments], check=False).returncode:
+        parser.error(f"there is no measurement {unknown[0]!r}; there are {', '.join(_SHORT)}")
+    rows, failed = [], []
+    for name in options.names or _SHORT:
+        table.say(f"== {name}")
+        found = _measured(name, options.sizes.get(name, ()))
+        rows += found or []
+        if found is None:
             failed.append(name)
+    table.show(rows, as_json=options.json, failed=failed)
     if failed:
         sys.exit(f"failed: {', '.join(failed)}")
+
+
+def _measured(name: str, arguments: tuple[str, ...]) -> list[table.Row] | None:
+    """The rows of a script; None when it failed."""
+    # This checkout is measured, whatever is installed, and without the user's settings.
+    path = os.pathsep.join([str(_HERE.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
+    own = {name: value for name, value in os.environ.items() if not name.startswith(("NATS_", "DURABLECTL_"))}
+    command = [sys.executable, str(_HERE / f"{name}.py"), *arguments, "--json"]
+    done = subprocess.run(command, env={**own, "PYTHONPATH": path}, stdout=subprocess.PIPE, text=True, check=False)
+    return None if done.returncode else table.read(done.stdout)
 
 
 if __name__ == "__main__":

@@ -18,11 +18,17 @@ import tempfile
 import time
 from collections import defaultdict
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import table
 
 from durablectl import control, workflow
 from durablectl.storage import leases
-from durablectl.storage.provision import provision
+from durablectl.storage.provision import LEASE_SECONDS, provision
 from support import server, side_by_side, store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 EFFECTS = "BENCH_EFFECTS"
 STEP_SECONDS = 0.1
@@ -98,19 +104,24 @@ def _gap(lines: list[tuple[int, float]], dead: int) -> float:
     return min(moment for pid, moment in lines if pid != dead and moment > last) - last
 
 
+def rows(options: argparse.Namespace) -> Iterator[table.Row]:
+    rounds = []
+    with server() as running, tempfile.TemporaryDirectory() as directory:
+        for number in range(options.rounds):
+            gaps = asyncio.run(Round(running.url, f"f{number}", Path(directory), options.count).run())
+            rounds.append((statistics.median(gaps), max(gaps)))
+            table.say(f"failover, round {number}: {len(gaps)} workflows, gap {rounds[-1][0]:.2f} to {max(gaps):.2f} s")
+    lease = ("the lease", float(LEASE_SECONDS))
+    median, longest = (statistics.median(column) for column in zip(*rounds, strict=True))
+    yield table.compared("gap of the workflows of a killed processor, median", median, "s", *lease)
+    yield table.compared("the longest of a round", longest, "s", *lease, "figure <= 5")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--count", type=int, default=100, help="workflows a round")
-    options = parser.parse_args()
-    print(f"{'round':>5} {'workflows of the dead':>22} {'median gap, s':>14} {'longest gap, s':>15}")
-    longest = []
-    with server() as running, tempfile.TemporaryDirectory() as directory:
-        for number in range(options.rounds):
-            gaps = asyncio.run(Round(running.url, f"f{number}", Path(directory), options.count).run())
-            longest.append(max(gaps))
-            print(f"{number + 1:5} {len(gaps):22} {statistics.median(gaps):14.2f} {longest[-1]:15.2f}", flush=True)
-    print(f"longest gap, median of {options.rounds}: {statistics.median(longest):.2f} s")
+    table.run(parser, rows)
 
 
 if __name__ == "__main__":

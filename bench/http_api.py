@@ -15,11 +15,16 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import table
 from http_clients import Answers, hammering
 from query import Known, fill
 
 from durablectl.embedded import EmbeddedServer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _NAMESPACE = "http"
 _SPREAD_SECONDS = 60 * 86_400
@@ -64,32 +69,35 @@ def filled(url: str, directory: str, count: int) -> Known:
     return Known(*json.loads(path.read_text()))
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--count", type=int, default=100_000, help="workflows in the store")
-    parser.add_argument("--seconds", type=float, default=10, help="for each path")
-    parser.add_argument("--clients", type=int, default=50)
-    options = parser.parse_args()
+def rows(options: argparse.Namespace) -> Iterator[table.Row]:
     with tempfile.TemporaryDirectory() as directory, EmbeddedServer(Path(directory, "nats")) as server:
         known = filled(server.url, directory, options.count)
         process, url = serve(server.url)
         draining = subprocess.Popen(["cat"], stdin=process.stderr, stdout=subprocess.DEVNULL)  # its log
         try:
-            print(f"{options.count:,} workflows, {options.clients} clients, {os.cpu_count()} CPUs")
-            print(f"{'':20} {'a second':>9} {'p50 ms':>8} {'p99 ms':>8} {'of health':>10}")
-            base = 0.0
+            base: Answers | None = None
             for name, path in paths(known):
                 found = asyncio.run(ask(url, path, options.clients, options.seconds))
-                base = base or found.rate
-                print(
-                    f"{name:20} {found.rate:9.0f} {found.median:8.1f} {found.slowest_hundredth:8.1f} "
-                    f"{found.rate / base:10.2f}",
-                    flush=True,
-                )
+                base = base or found
+                title, against = f"HTTP {name}, {options.clients} clients, {options.count:,} workflows", "/health"
+                yield table.compared(title, found.rate, "/s", against, base.rate)
+                for quantile, now, then in (
+                    ("p50", found.median, base.median),
+                    ("p99", found.slowest_hundredth, base.slowest_hundredth),
+                ):
+                    yield table.compared(f"{title}, {quantile}", now, "ms", against, then)
         finally:
             process.terminate()
             process.wait()
             draining.wait()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--count", type=int, default=100_000, help="workflows in the store")
+    parser.add_argument("--seconds", type=float, default=10, help="for each path")
+    parser.add_argument("--clients", type=int, default=50)
+    table.run(parser, rows)
 
 
 if __name__ == "__main__":

@@ -8,19 +8,24 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import os
 import socket
 import statistics
 import time
+from typing import TYPE_CHECKING
 
+import table
 import uvloop
+from floor import CONCURRENCY
 from http_clients import Answers, hammering
-from throughput import CONCURRENCY, HANDLER, three_steps, until_drained
+from throughput import HANDLER, three_steps, until_drained
 
 from durablectl.cli.beside import api_beside
 from durablectl.http.options import HttpOptions
 from durablectl.storage.provision import provision
 from support import processor, server, start_many, store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _PATHS = ["/api/workflows", "/api/workflows/stats"]
 _LOGS = ("text", "warning")
@@ -46,27 +51,31 @@ def _free_port() -> int:
         return int(listening.getsockname()[1])
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--count", type=int, default=8000, help="workflows a round")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--clients", type=int, default=50)
-    options = parser.parse_args()
+def rows(options: argparse.Namespace) -> Iterator[table.Row]:
     quiet, hammered = [], []
-    print(f"{options.count} three-step workflows a round, {os.cpu_count()} CPUs")
-    print(f"{'round':>6} {'quiet':>8} {'hammered':>9} {'ratio':>6}   answers a second, and p50 / p99 in ms")
     with server() as running:
         for number in range(options.rounds):
             quiet.append(uvloop.run(rate(running.url, f"quiet{number}", options.count, 0))[0])
             workflows, answers = uvloop.run(rate(running.url, f"hammered{number}", options.count, options.clients))
             hammered.append(workflows)
-            shown = ", ".join(
-                f"{path} {each.rate:.0f} ({each.median:.0f} / {each.slowest_hundredth:.0f})"
+            words = ", ".join(
+                f"{path} {each.rate:.0f} a second ({each.median:.0f} / {each.slowest_hundredth:.0f} ms)"
                 for path, each in answers.items()
             )
-            print(f"{number:6} {quiet[-1]:8.0f} {workflows:9.0f} {workflows / quiet[-1]:6.2f}   {shown}", flush=True)
+            table.say(f"http_beside, round {number}: {quiet[-1]:.0f}, then {workflows:.0f}; {words}")
+    # Of the rounds' own ratios, as the machine may be slower in one than in another.
     ratio = statistics.median(b / a for a, b in zip(quiet, hammered, strict=True))
-    print(f"{'median':>6} {statistics.median(quiet):8.0f} {statistics.median(hammered):9.0f} {ratio:6.2f}")
+    against = f"without them: {table.shown(statistics.median(quiet), '/s')}"
+    title = f"three-step workflows beside {options.clients} clients of the HTTP API"
+    yield table.Row(title, statistics.median(hammered), "/s", against, ratio)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--count", type=int, default=8000, help="workflows a round")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--clients", type=int, default=50)
+    table.run(parser, rows)
 
 
 if __name__ == "__main__":

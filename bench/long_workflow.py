@@ -9,12 +9,17 @@ import argparse
 import itertools
 import statistics
 import time
+from typing import TYPE_CHECKING
 
+import table
 import uvloop
 
 from durablectl import Context, control, workflow
 from durablectl.storage.provision import provision
 from support import processor, server, store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 HANDLER = "long_workflow"
 moments: list[float] = []
@@ -51,15 +56,18 @@ def measure(steps: int) -> list[float]:
     return [statistics.median(durations[i * size : (i + 1) * size]) for i in range(10)]
 
 
+def rows(options: argparse.Namespace) -> Iterator[table.Row]:
+    first, *others = measure(options.steps)
+    title = f"a step of a workflow of {options.steps:,}, median"
+    yield table.Row(f"{title}, tenth 1", 1000 * first, "ms")
+    for number, seconds in enumerate(others, 2):
+        yield table.compared(f"{title}, tenth {number}", 1000 * seconds, "ms", "tenth 1", 1000 * first)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--steps", type=int, default=10_000)
-    options = parser.parse_args()
-    tenths = measure(options.steps)
-    print(f"one workflow of {options.steps} steps: median time a step, by tenths of the workflow")
-    print(f"{'tenth':>8} {'ms a step':>10} {'ratio to the first':>20}")
-    for number, seconds in enumerate(tenths, 1):
-        print(f"{number:8} {seconds * 1000:10.3f} {seconds / tenths[0]:20.2f}")
+    table.run(parser, rows)
 
 
 if __name__ == "__main__":

@@ -20,9 +20,14 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+import table
 
 from durablectl.embedded import EmbeddedServer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 # This process stays small: what the kernel reports as the peak memory of a child begins with that of its parent.
 
@@ -194,22 +199,29 @@ def _median(costs: list[Cost]) -> Cost:
     return Cost(*(statistics.median(values) for values in zip(*costs, strict=True)))
 
 
-def show(query: Query, costs: list[Cost]) -> str:
-    """The seconds at each count, then seconds and memory at the highest as ratios to those at the lowest."""
-    few, many = costs[0], costs[-1]
-    ratio, memory = many.seconds / few.seconds, many.megabytes / few.megabytes
-    missed = ratio > query.ratio or many.seconds > query.seconds or memory > 1.2
+def compare(query: Query, counts: list[int], costs: list[Cost]) -> Iterator[table.Row]:
+    """The seconds at each count as a ratio to those at the lowest; at the highest that is held against the bars."""
     name = query.name or " ".join(query.args)
-    seconds = " ".join(f"{cost.seconds:9.3f}" for cost in costs)
-    return f"{name:42} {seconds} {ratio:6.2f} of {query.ratio:.1f} {memory:6.2f}  {'MISSED' if missed else ''}".rstrip()
+    bars = [f"figure <= {query.seconds:g}"]
+    bars += [f"ratio <= {query.ratio:g}"] if math.isfinite(query.ratio) else []
+    few = costs[0].seconds
+    for count, cost in zip(counts, costs, strict=True):
+        title = f"durablectl {name}, {count:,}"
+        if count == counts[0]:
+            yield table.Row(title, few, "s")
+        else:
+            held = bars if count == counts[-1] else []
+            yield table.compared(title, cost.seconds, "s", f"{counts[0]:,}", few, *held)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--counts", type=int, nargs="+", default=_COUNTS, help="workflows in each store, ascending")
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--shape", choices=[*_SPANS], default="spread", help="how their times lie")
-    options = parser.parse_args()
+def most_memory(counts: list[int], measured: list[tuple[Query, list[Cost]]]) -> table.Row:
+    """Of the command whose memory grows most."""
+    query, costs = max(measured, key=lambda each: each[1][-1].megabytes / each[1][0].megabytes)
+    title = f"memory of durablectl {query.name or ' '.join(query.args)}, which grows most, {counts[-1]:,}"
+    return table.compared(title, costs[-1].megabytes, "MB", f"{counts[0]:,}", costs[0].megabytes, "ratio <= 1.2")
+
+
+def rows(options: argparse.Namespace) -> Iterator[table.Row]:
     with tempfile.TemporaryDirectory() as directory, EmbeddedServer(Path(directory, "nats")) as server:
         known = {}
         for count in options.counts:
@@ -220,10 +232,19 @@ def main() -> None:
             filling.start()
             filling.join()
             known[namespace] = Known(*json.loads(path.read_text()))
-        print(f"{options.shape}, whole processes, median of {options.rounds}")
-        print(f"{'workflows':42} {' '.join(f'{count:9,}' for count in options.counts)} {'ratio':>13} {'memory':>6}")
-        for query, costs in measure(server.url, [*known], known, options.rounds):
-            print(show(query, costs), flush=True)
+            table.say(f"query: {count:,} workflows are there")
+        measured = measure(server.url, [*known], known, options.rounds)
+    for query, costs in measured:
+        yield from compare(query, options.counts, costs)
+    yield most_memory(options.counts, measured)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--counts", type=int, nargs="+", default=_COUNTS, help="workflows in each store, ascending")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--shape", choices=[*_SPANS], default="spread", help="how their times lie")
+    table.run(parser, rows)
 
 
 if __name__ == "__main__":

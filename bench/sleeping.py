@@ -14,15 +14,22 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import table
 
 from durablectl import control, query, workflow
 from durablectl.storage import leases
 from durablectl.storage.provision import provision
 from support import server, side_by_side, store
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _AN_HOUR = 3600
+_NAMES = ("a processor", "nats-server")
 
 
 @workflow
@@ -43,14 +50,29 @@ class Process:
         fields = (self._directory / "stat").read_text().rpartition(") ")[2].split()
         return (int(fields[11]) + int(fields[12])) / _TICKS
 
-    async def idle(self, seconds: float) -> tuple[float, float]:
+    async def idle(self, seconds: float) -> Usage:
         """Megabytes, and per cent of one CPU over so many seconds."""
         before, began = self.cpu_seconds(), time.monotonic()
         await asyncio.sleep(seconds)
-        return self.megabytes(), 100 * (self.cpu_seconds() - before) / (time.monotonic() - began)
+        return Usage(self.megabytes(), 100 * (self.cpu_seconds() - before) / (time.monotonic() - began))
 
 
-async def measure(url: str, server_pid: int, count: int, seconds: float) -> None:
+class Usage(NamedTuple):
+    """What a process takes."""
+
+    megabytes: float
+    cpu: float
+
+
+class Measured(NamedTuple):
+    """Of processor and nats-server, idle, before and with those that sleep; how long it took until all slept."""
+
+    before: tuple[Usage, Usage]
+    asleep: tuple[Usage, Usage]
+    seconds: float
+
+
+async def measure(url: str, server_pid: int, count: int, seconds: float) -> Measured:
     environment = {**os.environ, "NATS_URL": url, "DURABLECTL_NAMESPACE": "sleeping"}
     command = [sys.executable, "-m", "durablectl", "run", "processor", __file__, "--log-level", "error"]
     command += ["--http-port", "0"]
@@ -62,14 +84,13 @@ async def measure(url: str, server_pid: int, count: int, seconds: float) -> None
             while not await leases.live_processors(opened):
                 await asyncio.sleep(0.05)
             await sleep_all(opened, 200, 0, "warm")
-            print(f"{'':36} {'processor MB':>13} {'CPU %':>6} {'nats-server MB':>15} {'CPU %':>6}")
-            await row("idle, before", processor, nats, seconds)
+            before = await both_idle("idle, before", processor, nats, seconds)
             began = time.monotonic()
             await sleep_all(opened, count, _AN_HOUR, "w")
             took = time.monotonic() - began
-            await row("just after they fell asleep", processor, nats, 1)
-            await row(f"{count} workflows sleeping", processor, nats, seconds)
-            print(f"{count} started and asleep in {took:.1f} s")
+            await both_idle("just after they fell asleep", processor, nats, 1)
+            asleep = await both_idle(f"{count} workflows sleeping", processor, nats, seconds)
+            return Measured(before, asleep, took)
     finally:
         running.kill()
         running.wait()
@@ -87,18 +108,28 @@ async def sleep_all(opened, count: int, seconds: float, stem: str) -> None:
         await asyncio.sleep(0.5)
 
 
-async def row(title: str, processor: Process, nats: Process, seconds: float) -> None:
-    (megabytes, cpu), (server_megabytes, server_cpu) = await asyncio.gather(processor.idle(seconds), nats.idle(seconds))
-    print(f"{title:36} {megabytes:13.1f} {cpu:6.2f} {server_megabytes:15.1f} {server_cpu:6.2f}", flush=True)
+async def both_idle(title: str, processor: Process, nats: Process, seconds: float) -> tuple[Usage, Usage]:
+    usages = await asyncio.gather(processor.idle(seconds), nats.idle(seconds))
+    words = [f"{name} {usage.megabytes:.1f} MB {usage.cpu:.2f} %" for name, usage in zip(_NAMES, usages, strict=True)]
+    table.say(f"sleeping, {title}: {', '.join(words)}")
+    return usages
+
+
+def rows(options: argparse.Namespace) -> Iterator[table.Row]:
+    with server() as running:
+        found = asyncio.run(measure(running.url, running.pid or 0, options.count, options.seconds))
+    with_them = f"with {options.count:,} suspended"
+    for name, before, asleep in zip(_NAMES, found.before, found.asleep, strict=True):
+        yield table.compared(f"memory of {name} {with_them}", asleep.megabytes, "MB", "before", before.megabytes)
+        yield table.compared(f"CPU of {name}, idle, {with_them}", asleep.cpu, "%", "before", before.cpu)
+    yield table.Row(f"{options.count:,} started until all are suspended", found.seconds, "s")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=10_000)
     parser.add_argument("--seconds", type=float, default=20, help="how long CPU is measured")
-    options = parser.parse_args()
-    with server() as running:
-        asyncio.run(measure(running.url, running.pid or 0, options.count, options.seconds))
+    table.run(parser, rows)
 
 
 if __name__ == "__main__":

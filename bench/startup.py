@@ -17,15 +17,16 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import table
+
 from durablectl.embedded import EmbeddedServer
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 _WORKFLOWS = 20
-_TARGET = 1.25
 _BASELINE = ("-c", "import nats, typer, rich.table")
-_COMMANDS = (("wf", "list"), ("--help",))
+_COMMANDS = {("wf", "list"): ["ratio <= 1.25"], ("--help",): []}
 
 
 async def fill(url: str) -> None:
@@ -73,24 +74,24 @@ def imports(args: Sequence[str], env: Mapping[str, str], number: int) -> list[st
     return [f"{total:8,} us  {len(costs)} modules", *(f"{own:8,} us  {name}" for own, name in costliest)]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=25)
-    parser.add_argument("--imports", type=int, default=0, metavar="N", help="print the N costliest imports of wf list")
-    options = parser.parse_args()
+def rows(options: argparse.Namespace) -> Iterator[table.Row]:
     with tempfile.TemporaryDirectory() as directory, EmbeddedServer(Path(directory, "nats")) as server:
         asyncio.run(fill(server.url))
         env = environment(server.url, Path(directory, "bytecode"))
         processes = [_BASELINE, *(("-m", "durablectl", *command) for command in _COMMANDS)]
         baseline, *others = medians(processes, env, options.rounds)
-        print(f"median of {options.rounds}, seconds of a whole process, ratio to the first")
-        print(f"{_BASELINE[1]:34} {baseline:6.3f}")
-        for command, spent in zip(_COMMANDS, others, strict=True):
-            ratio = spent / baseline
-            missed = "  MISSED" if command == ("wf", "list") and ratio > _TARGET else ""
-            print(f"durablectl {' '.join(command):23} {spent:6.3f} {ratio:5.2f}{missed}")
+        for (command, bars), spent in zip(_COMMANDS.items(), others, strict=True):
+            title = f"cold start of durablectl {' '.join(command)}"
+            yield table.compared(title, spent, "s", f"python -c '{_BASELINE[1]}'", baseline, *bars)
         if options.imports:
-            print("\n".join(imports(("-m", "durablectl", *_COMMANDS[0]), env, options.imports)))
+            table.say("\n".join(imports(("-m", "durablectl", "wf", "list"), env, options.imports)))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=25)
+    parser.add_argument("--imports", type=int, default=0, metavar="N", help="print the N costliest imports of wf list")
+    table.run(parser, rows)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from durablectl import control
 from durablectl.embedded import EmbeddedServer
 from durablectl.engine.app import App
+from durablectl.engine.collecting import collect_seldom
 from durablectl.engine.processor import Processor, ProcessorOptions
 from durablectl.settings import Settings
 from durablectl.storage.store import open_store
@@ -38,6 +39,7 @@ async def store(url: str, namespace: str) -> AsyncIterator[Store]:
 @contextlib.asynccontextmanager
 async def processor(opened: Store, workflows: list[Workflow], concurrency: int) -> AsyncIterator[None]:
     """Workflows are executed in this process until the block ends."""
+    collect_seldom()
     app = App()
     app.add(workflows)
     stop, ready = asyncio.Event(), asyncio.Event()
