@@ -17,6 +17,7 @@ DurableError                     error               1
   ConfigurationError             configuration       1
   StorageError                   storage             1
     PayloadTooLargeError         payload_too_large   1
+    UnreadableError              unreadable          1
   AppError                       app                 1
   NonDeterminismError            non_determinism     1
   StepError                      step_failed         1
@@ -144,6 +145,12 @@ class PayloadTooLargeError(StorageError):
     """A record is larger than the server's ``max_payload``."""
 
     code = "payload_too_large"
+
+
+class UnreadableError(StorageError):
+    """What is stored is no record, or one that nothing can be done with: cut short, or written by something else."""
+
+    code = "unreadable"
 
 
 class AppError(DurableError):

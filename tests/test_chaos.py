@@ -13,15 +13,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import chaos_judging as judging
+from chaos_steering import Operator, voyage_plan
 from durablectl import control, query
-from durablectl.errors import InvalidStateError, NotFoundError, UsageError
+from durablectl.errors import InvalidStateError
 from durablectl.model.status import TERMINAL
 from lifecycle import Fleet, alive, every_workflow, journal_watch, kill
 from support import provisioned, until
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from durablectl.storage.store import Store
 
 
@@ -57,12 +56,7 @@ class Chaos:
     async def _start_all(self) -> None:
         pause = self._seconds * 0.8 / self._count
         for number in range(self._count):
-            plan = {
-                "step": self._random.choice([0.0, 0.01, 0.1, 0.4]),
-                "sleep": self._random.choice([0.02, 0.5, 1.2, 2.5]),
-                "race": self._random.choice([0.05, 0.1, 1.5]),
-                "broken": self._random.random() < 0.25,
-            }
+            plan = voyage_plan(self._random)
             delay = self._random.choice([0, 0, 0, 1.0])
             start_at = int((time.time() + delay) * 1e6) if delay else 0
             request = control.StartRequest("voyage", plan, f"v{number}", start_at=start_at)
@@ -80,17 +74,7 @@ class Chaos:
             await alive(self._store, processes[victim])
 
     async def _operate(self, choices: random.Random) -> None:
-        operations: list[tuple[int, str, Callable[[str], Awaitable[Any]]]] = [
-            (20, "pause", lambda i: control.pause(self._store, i, "chaos")),
-            (20, "resume", lambda i: control.resume(self._store, i)),
-            (4, "cancel", lambda i: control.cancel(self._store, i, "gently")),
-            (2, "cancel --now", lambda i: control.cancel(self._store, i, "at once", now=True)),
-            (10, "retry", self._heal_and_retry),
-            (5, "retry --from-step", lambda i: control.retry(self._store, i, from_step=choices.randrange(4))),
-            (25, "resolve", lambda i: control.resolve(self._store, f"{i}.approval", choices.random())),
-            (4, "reject", lambda i: control.reject(self._store, f"{i}.approval", "no")),
-        ]
-        weights = [weight for weight, _, _ in operations]
+        operator = Operator(self._store, self._fleet.effects.parent, choices)
         while time.monotonic() < self._end:
             await asyncio.sleep(choices.uniform(0.0, 0.02))
             if not self._started:
@@ -100,17 +84,7 @@ class Chaos:
             if choices.random() < 0.15:
                 children = (await query.get_workflow(self._store, target)).children
                 target = choices.choice(children) if children else target
-            [(_, name, operation)] = choices.choices(operations, weights)
-            try:
-                done = await operation(target)
-            except (InvalidStateError, UsageError, NotFoundError):
-                self.did[f"{name} refused"] += 1
-            else:
-                self.did[name if getattr(done, "changed", True) else f"{name} unchanged"] += 1
-
-    async def _heal_and_retry(self, invocation_id: str) -> Any:
-        (self._fleet.effects.parent / invocation_id).touch()
-        return await control.retry(self._store, invocation_id)
+            self.did[await operator.act(target)] += 1
 
 
 async def settle(store: Store, fleet: Fleet, timeout: float) -> None:

@@ -1,93 +1,99 @@
-"""Three replicas: under load the stream's leader dies by kill -9, or is cut off, then the next one."""
+"""Three replicas under load: the leader dies by kill -9 or freezes, twice; all three are restarted one by one."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import signal
-from collections import Counter
+import time
 
 import pytest
 
-from clustering import cluster
-from durablectl import query, workflow
-from durablectl.errors import DurableError
-from durablectl.storage.provision import provision
-from durablectl.storage.store import open_store
-from support import processing, start, until
+from cluster_load import Load, load, longest_gap
+from support import until
+
+MOST_SECONDS_WITHOUT_PROGRESS = 10
 
 
-async def leader_is_lost_twice(tmp_path, count: int, how: str) -> None:
-    """After a death steps go on within 10 s; that a server is frozen, its clients have to find out first."""
-    loop = asyncio.get_running_loop()
-    moments: list[float] = []
-    runs: Counter = Counter()
-
-    async def step(key: str) -> str:
-        runs[key] += 1
-        moments.append(loop.time())
-        await asyncio.sleep(0.01)
-        return key
-
-    @workflow
-    async def replicated(ctx, number):
-        first = await ctx.step(step, f"{number}-0")
-        await ctx.sleep(1.5)
-        both = await ctx.gather(ctx.step(step, f"{number}-1"), ctx.step(step, f"{number}-2"))
-        return [first, *both]
-
-    async with cluster(tmp_path) as made, open_store(made.settings) as store:
-        await provision(store, replicas=3)
-        async with processing(made.settings, replicated), processing(made.settings, replicated):
-            ids = await _start_all(store, replicated, count)
-
-            async def ended(least: int) -> bool:
-                return (await query.get_stats(store)).by_status.get("completed", 0) >= least
-
-            for part in (4, 2):
-                await until(lambda part=part: patiently(ended(count // part)), 120, 0.2)
-                name = await until(lambda: made.leader(store.subjects.state_stream), 30)
-                lost = loop.time()
-                await lose(made.servers[name], how)
-                await until(lambda lost=lost: moments[-1] > lost + 0.5, 10 if how == "killed" else 30, 0.05)
-                await find(made.servers[name], how)
-                await until(lambda: made.current(store.subjects.state_stream), 60, 0.2)
-            await until(lambda: patiently(ended(count)), 120, 0.2)
-        for number, invocation_id in enumerate(ids):
-            view = await query.get_workflow(store, invocation_id)
-            assert (view.status, view.output) == ("completed", [f"{number}-{step}" for step in range(3)])
-            assert [entry.step_number for entry in view.journal] == [0, 1, 2, 3]
-        assert len(runs) == 3 * count
+@pytest.fixture
+def loaded(tmp_path, spawn, namespace):
+    return lambda: load(tmp_path, spawn, namespace)
 
 
-async def lose(server, how: str) -> None:
+async def lose_the_leader(loaded: Load, how: str) -> tuple[float, float]:
+    """From when to when it was gone: until steps, starts and commands have gone on without it."""
+    made, stream = loaded.cluster, loaded.near.store.subjects.state_stream
+    server = made.servers[await until(lambda: made.leader(stream), 30, 0.1)]
+    lost = time.time()
     if how == "killed":
         server.kill()
     else:
         os.kill(server.pid, signal.SIGSTOP)
 
+    def has_gone_on() -> bool:
+        return all(any(moment > lost + 1 for moment in moments) for moments in progress(loaded).values())
 
-async def find(server, how: str) -> None:
+    await until(has_gone_on, 60, 0.1)
+    found = time.time()
     if how == "killed":
         await asyncio.to_thread(server.start)
     else:
         os.kill(server.pid, signal.SIGCONT)
+    await until(made.healthy, 60, 0.2)
+    return lost, found
 
 
-async def patiently(question) -> bool:
-    """False while the cluster has no leader to answer."""
-    try:
-        return await question
-    except DurableError:
-        return False
+def progress(loaded: Load) -> dict[str, list[float]]:
+    """When a step began, a workflow was started, and a command was carried out."""
+    return {
+        "steps": [effect.at / 1e6 for effect in loaded.effects],
+        "starts": [each.ended for side in loaded.sides for each in side.starts if not each.error],
+        "commands": [each.ended for side in loaded.sides for each in side.steerings if not each.error],
+    }
 
 
-async def _start_all(store, handler, count: int) -> list[str]:
-    return [await start(store, handler, number) for number in range(count)]
+async def leader_is_lost(loaded: Load, count: int, how: str, times: int) -> None:
+    outages = []
+
+    async def trouble() -> None:
+        for number in range(times):
+            await loaded.completed(count * (number + 1) // 8)
+            outages.append(await lose_the_leader(loaded, how))
+
+    await loaded.run(count, trouble, every=3 / count)
+    for lost, found in outages:
+        gaps = {what: longest_gap(moments, lost, found) for what, moments in progress(loaded).items()}
+        print(f"{how}: seconds without progress", {what: round(gap, 1) for what, gap in gaps.items()})
+        # That a server is frozen, its clients have to find out first.
+        assert max(gaps.values()) < MOST_SECONDS_WITHOUT_PROGRESS + (20 if how == "frozen" else 0)
+
+
+@pytest.mark.timeout(120)
+async def test_the_leader_is_killed_under_sixty(loaded):
+    async with loaded() as load:
+        await leader_is_lost(load, 60, "killed", 1)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("how", ["killed", "frozen"])
-async def test_the_leader_is_lost_twice_under_a_thousand(tmp_path, how):
-    await leader_is_lost_twice(tmp_path, 1000, how)
+async def test_the_leader_is_lost_twice_under_a_thousand(loaded, how):
+    async with loaded() as load:
+        await leader_is_lost(load, 1000, how, 2)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+async def test_all_three_are_restarted_one_by_one_under_a_thousand(loaded):
+    async with loaded() as load:
+
+        async def trouble() -> None:
+            for number, server in enumerate(load.cluster.servers.values()):
+                await load.completed(1000 * (number + 1) // 8)
+                await asyncio.to_thread(server.restart)
+                await until(load.cluster.healthy, 60, 0.2)
+
+        began = time.time()
+        await load.run(1000, trouble, every=0.02)
+        gaps = {what: longest_gap(moments, began, max(moments)) for what, moments in progress(load).items()}
+        print("restarted: seconds without progress", {what: round(gap, 1) for what, gap in gaps.items()})

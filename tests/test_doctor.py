@@ -191,7 +191,7 @@ async def test_a_dry_run_tells_and_changes_nothing(store):
     await add(store, store.subjects.index("running", NOW, "pay", "", "w1"))
     before = await entries(store)
     told = await control.repair(store, dry_run=True)
-    assert told.to_json() == {"dry_run": True, "entered": 2, "foreign": 1, "removed": 1, "handlers": 1}
+    assert told.to_json() == {"dry_run": True, "entered": 2, "foreign": 1, "removed": 1, "handlers": 1, "called": 0}
     assert await entries(store) == before
     assert await handlers.known(store) == ["pay"]
     done = await control.repair(store)

@@ -55,6 +55,7 @@ async def test_all_is_well_with_a_namespace_that_works(store, settings):
         "commands",
         "workflows",
         "takeover",
+        "calls",
         "index",
         "handler_names",
         "records",

@@ -68,6 +68,7 @@ async def test_it_tells_then_mends_and_ends_with_0_when_nothing_is_left(store, c
         "foreign": 0,
         "removed": 1,
         "handlers": 0,
+        "called": 0,
     }
     mended = cli("doctor", "--repair")
     assert (mended.returncode, mended.stderr) == (0, "")

@@ -84,7 +84,7 @@ def test_an_entry_comes_back_as_it_went(entry):
 @given(executions)
 def test_an_execution_comes_back_as_it_went(execution):
     data = encode_execution(execution, [encode_entry(entry) for entry in execution.journal])
-    assert decode_execution(data, "the-key") == execution
+    assert decode_execution(data, execution.invocation_id) == execution
 
 
 @settings(max_examples=60)
@@ -94,7 +94,7 @@ def test_a_folded_journal_reads_as_if_it_had_been_encoded_with_the_record(execut
     execution.journal = []
     folded = [*folded, JournalEntry(9, "long", response=Payload(b"x" * length * 70))]
     data = encode_execution(execution, [encode_entry(entry) for entry in folded])
-    assert decode_execution(data, "key") == dataclasses.replace(execution, journal=folded)
+    assert decode_execution(data, execution.invocation_id) == dataclasses.replace(execution, journal=folded)
 
 
 def foreign_state(**fields) -> bytes:

@@ -141,3 +141,15 @@ def test_a_retention_that_makes_no_sense_is_refused(runner, given):
     answer = runner.invoke(app, ["run", "processor", "--retention", given])
     assert answer.exit_code == 2
     assert "--retention" in answer.stderr
+
+
+def test_what_a_dead_processor_held_must_find_what_has_ended(runner):
+    from durablectl.cli.main import app
+
+    answer = runner.invoke(app, ["run", "processor", "--retention", "2m"])
+    assert answer.exit_code == 2
+    assert answer.stderr == (
+        "Error: The --retention 2m is not longer than the --ack-wait of 300 s. The command of a processor that died "
+        "comes again only after that, and would start anew what has been removed by then.\n"
+        "Keep what has ended for longer, or lower --ack-wait.\n"
+    )

@@ -7,8 +7,11 @@ import asyncio
 import pytest
 
 from durablectl import StepError, TerminalError, control, query, workflow
+from durablectl.engine import waits
 from durablectl.errors import UsageError
 from durablectl.storage import states
+from durablectl.storage.refusals import NoAnswerError
+from durablectl.storage.starting import start_child
 from support import ended, outcome, processing, provisioned, reaches, result, start, until
 
 
@@ -261,3 +264,20 @@ async def test_a_retry_after_the_child_failed_starts_another_child(settings, sto
 
 async def reached_attempt(store, invocation_id, attempt) -> bool:
     return (await states.load(store, invocation_id)).execution.attempt >= attempt
+
+
+async def test_a_connection_lost_as_a_child_is_started_does_not_fail_the_parent(settings, store, monkeypatch):
+    tries = []
+
+    async def lost_at_first(*args):
+        tries.append(args)
+        if len(tries) == 1:
+            raise NoAnswerError("The connection to the NATS server was lost before it answered.")
+        await start_child(*args)
+
+    monkeypatch.setattr(waits, "start_child", lost_at_first)
+    async with processing(settings, parent, child):
+        parent_id = await start(store, parent, {})
+        assert await result(store, parent_id) == {"child": {}}
+    assert len(tries) == 2
+    assert len((await query.get_workflow(store, parent_id)).children) == 1

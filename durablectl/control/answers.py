@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from durablectl.control.loading import load
 from durablectl.control.steering import Steered, impossible
-from durablectl.errors import InvalidStateError
+from durablectl.errors import InvalidStateError, PayloadTooLargeError
 from durablectl.model.clock import SYSTEM_CLOCK
+from durablectl.model.codec import encode_execution
 from durablectl.model.names import invocation_of_awakeable, validate_name
 from durablectl.model.records import NO_PAYLOAD, Awakeable, Payload, Signal
 from durablectl.model.status import Status, is_terminal
@@ -82,6 +83,7 @@ async def _bring(store: Store, invocation_id: str, change: Callable[[Execution],
         if is_terminal(execution.status):
             raise impossible(execution, "answered or signalled")
         change(execution)
+        _check_room(store, execution)
         is_suspended = execution.status == Status.SUSPENDED
         if is_suspended:
             await store.requests.exchange([safety_net(store, execution)])
@@ -92,6 +94,17 @@ async def _bring(store: Store, invocation_id: str, change: Callable[[Execution],
         elif execution.owner:
             await poke(store, execution.owner, invocation_id)
         return execution
+
+
+def _check_room(store: Store, execution: Execution) -> None:
+    """PayloadTooLargeError where the workflow could not write anything into its record any more."""
+    size, limit = len(encode_execution(execution)), store.max_payload - store.record_headroom
+    if size > limit:
+        raise PayloadTooLargeError(
+            f"With this, the record of {execution.invocation_id} would have {size:,} bytes. The server's "
+            f"maximum payload is {store.max_payload:,} bytes, of which {store.record_headroom:,} are kept free.",
+            hint="Wait until the workflow has taken what was sent before, or send a reference.",
+        )
 
 
 async def _encode(store: Store, value: Any, what: str) -> Payload:

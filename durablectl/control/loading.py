@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from durablectl.errors import NotFoundError, StaleRevisionError
 from durablectl.model.names import validate_name
+from durablectl.model.soundness import check_execution
 from durablectl.storage import states
 from durablectl.storage.provision import require_provisioned
 
@@ -15,7 +16,10 @@ if TYPE_CHECKING:
 
 
 async def load(store: Store, invocation_id: str, if_revision: int = 0) -> Stored:
-    """Raises InvalidNameError, NotFoundError, NotProvisionedError; StaleRevisionError when ``if_revision`` is past."""
+    """Raises InvalidNameError, NotFoundError, NotProvisionedError; StaleRevisionError when ``if_revision`` is past.
+
+    UnreadableError for a record that is damaged, or has a status that this version does not know.
+    """
     validate_name("invocation id", invocation_id)
     stored = await states.load(store, invocation_id)
     if stored is None:
@@ -23,6 +27,7 @@ async def load(store: Store, invocation_id: str, if_revision: int = 0) -> Stored
         raise NotFoundError(
             f"There is no workflow {invocation_id}.", hint="List them with `durablectl wf list`, or check --namespace."
         )
+    check_execution(stored.execution)
     if if_revision not in {0, stored.revision}:
         raise StaleRevisionError(
             f"The workflow {invocation_id} is at revision {stored.revision}, not {if_revision} any more.",

@@ -6,7 +6,13 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from durablectl.errors import NotFoundError, WaitTimeoutError, WorkflowCancelledError, WorkflowFailedError
+from durablectl.errors import (
+    NotFoundError,
+    NotProvisionedError,
+    WaitTimeoutError,
+    WorkflowCancelledError,
+    WorkflowFailedError,
+)
 from durablectl.model.codec import decode_execution
 from durablectl.model.names import validate_name
 from durablectl.model.status import Status, is_terminal
@@ -60,16 +66,19 @@ async def wait_for_outcome(store: Store, invocation_id: str, timeout: float | No
 
 
 async def _wait(store: Store, invocation_id: str) -> Execution:
-    await require_provisioned(store)
     subject = store.subjects.state(invocation_id)
-    async with follow(store, store.subjects.state_stream, [subject]) as feed:
-        if feed.snapshot:
-            async for change in feed:
-                if change.deleted:
-                    break
-                execution = decode_execution(change.data, invocation_id)
-                if is_terminal(execution.status):
-                    return execution
+    try:
+        async with follow(store, store.subjects.state_stream, [subject]) as feed:
+            if feed.snapshot:
+                async for change in feed:
+                    if change.deleted:
+                        break
+                    execution = decode_execution(change.data, invocation_id)
+                    if is_terminal(execution.status):
+                        return execution
+    except NotProvisionedError:
+        await require_provisioned(store)
+        raise
     raise NotFoundError(
         f"There is no workflow {invocation_id}.", hint="List them with `durablectl wf list`, or check --namespace."
     )

@@ -15,10 +15,13 @@ from typing import TYPE_CHECKING, Any
 from durablectl.errors import NotProvisionedError, PermissionDeniedError, StorageError
 from durablectl.storage import handlers, index
 from durablectl.storage.auditing import PAUSE_SECONDS, audit, confirm
+from durablectl.storage.calls import uncalled
 from durablectl.storage.comparing import Kind, batches, look, message_at, read
+from durablectl.storage.leases import live_processors
 from durablectl.storage.provision import require_provisioned
 from durablectl.storage.requests import Request
 from durablectl.storage.store import purge_request
+from durablectl.storage.wake import wake
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -34,7 +37,8 @@ _ROUNDS = 3
 class Repaired:
     """``entered`` are workflows without an entry, ``foreign`` those of them that another program wrote.
 
-    ``removed`` are wrong entries, ``handlers`` names that were unknown. A dry run says what there would be to do.
+    ``removed`` are wrong entries, ``handlers`` names that were unknown, ``called`` workflows whose commands were gone.
+    A dry run says what there would be to do.
     """
 
     is_dry_run: bool = False
@@ -42,10 +46,11 @@ class Repaired:
     foreign: int = 0
     removed: int = 0
     handlers: int = 0
+    called: int = 0
 
     @property
     def changes(self) -> int:
-        return self.entered + self.removed + self.handlers
+        return self.entered + self.removed + self.handlers + self.called
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -54,6 +59,7 @@ class Repaired:
             "foreign": self.foreign,
             "removed": self.removed,
             "handlers": self.handlers,
+            "called": self.called,
         }
 
 
@@ -69,6 +75,9 @@ async def repair(store: Store, *, dry_run: bool = False, progress: Progress | No
             f"There is no index to repair: the stream {store.subjects.index_stream} does not exist.",
             hint="Start a processor (durablectl run processor) to create it.",
         )
+    alive = {lease.processor_id for lease in await live_processors(store)}
+    left = {each.invocation_id for each in found.running if each.owner not in alive}
+    idle = await uncalled(store, found.waiting, left)
     unknown = found.handlers - {*await handlers.known(store)}
     if dry_run:
         numbers = Counter(each.kind for each in await confirm(store, found, progress))
@@ -79,6 +88,7 @@ async def repair(store: Store, *, dry_run: bool = False, progress: Progress | No
             foreign=numbers[Kind.FOREIGN],
             removed=numbers.total() - entered,
             handlers=len(unknown),
+            called=len(idle),
         )
     mending = _Mending(store)
     try:
@@ -86,6 +96,9 @@ async def repair(store: Store, *, dry_run: bool = False, progress: Progress | No
             await handlers.enter(store, unknown)
             mending.done.handlers = len(unknown)
         await mending.mend_all(found, progress)
+        for executions in batches(idle):
+            await store.requests.exchange([wake(store, execution) for execution in executions])
+        mending.done.called = len(idle)
     except PermissionDeniedError as error:
         raise PermissionDeniedError(
             "These credentials may not repair: the server refused what has to be written.",

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from durablectl.control.start import StartRequest, start
-from durablectl.errors import AlreadyExistsError, NotFoundError, StorageError, UsageError
+from durablectl.errors import AlreadyExistsError, NotFoundError, StorageError, UnreadableError, UsageError
 from durablectl.model.clock import SYSTEM_CLOCK, to_rfc3339
 from durablectl.model.names import validate_name
 from durablectl.model.schedules import OVERLAPS, SKIP, Schedule, check_cron
@@ -135,8 +135,11 @@ async def resume_schedule(store: Store, name: str) -> tuple[ScheduleView, bool]:
 
 
 async def delete_schedule(store: Store, name: str) -> None:
-    """What it has started goes on."""
-    schedule, _ = await _load(store, name)
+    """What it has started goes on. One whose record cannot be read can be deleted, too."""
+    try:
+        schedule, _ = await _load(store, name)
+    except UnreadableError:
+        schedule = Schedule(name, "*")  # of whatever handler
     await store.requests.exchange([*schedules.disarming(store, schedule), schedules.removal(store, name)])
 
 

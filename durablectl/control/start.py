@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ from durablectl.model.names import new_invocation_id, validate_invocation_id, va
 from durablectl.model.records import Command
 from durablectl.model.values import encode_value, is_message
 from durablectl.storage.provision import provision
-from durablectl.storage.refusals import NoAnswerError
+from durablectl.storage.refusals import NoAnswerError, NoLeaderError
 from durablectl.storage.schemas import SchemaWriter
 from durablectl.storage.starting import start_command
 
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
     from durablectl.model.records import Execution
     from durablectl.storage.store import Store
 
-_TRIES = 3
+_PATIENCE = 2
+"""So many times the connection's time-out: the try that begins last has one more."""
+_PAUSE_SECONDS = 0.25
 
 
 @dataclass(frozen=True)
@@ -43,28 +46,32 @@ class StartRequest:
 async def start(store: Store, request: StartRequest, clock: Clock = SYSTEM_CLOCK, *, is_patient: bool = True) -> str:
     """Store the start of a workflow; its invocation id.
 
-    A server that does not answer in time is asked again if ``is_patient``; otherwise ConnectionFailedError leaves open
-    whether the workflow was started.
+    A server that does not answer in time, or a cluster without a leader, is asked again if ``is_patient``; otherwise
+    ConnectionFailedError leaves open whether the workflow was started.
 
     When it returns, the command and the state are stored. Dying before the command is stored starts nothing; dying
     after it starts the workflow, because the processor writes a state that is missing. Raises InvalidNameError,
     InvalidValueError, PayloadTooLargeError, AlreadyExistsError.
     """
     command = _command(request, clock)
-    for _ in range(_TRIES - 1):
+    deadline = asyncio.get_running_loop().time() + _PATIENCE * store.settings.timeout
+    is_missing = False
+    while True:
         try:
+            if is_missing:
+                await provision(store)
             await _store(store, request, command)
         except NotProvisionedError:
-            await provision(store)
-        except NoAnswerError:
-            if not is_patient:
+            if is_missing:
+                raise
+            is_missing = True
+        except (NoAnswerError, NoLeaderError):
+            if not is_patient or asyncio.get_running_loop().time() > deadline:
                 raise
             # It may be stored or not: the same command again is a duplicate that we recognise as our own.
-            continue
+            await asyncio.sleep(_PAUSE_SECONDS)
         else:
             return command.invocation_id
-    await _store(store, request, command)
-    return command.invocation_id
 
 
 async def start_again(store: Store, old: Execution, invocation_id: str) -> None:

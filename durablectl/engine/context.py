@@ -246,7 +246,7 @@ class Context:
             validate_name("partition key", partition_key)
         payload = encode_value(input, f"the input of workflow {handler!r}")
         if payload.type_name:
-            self._run.note_type(type(input))
+            self._run.recording.note_type(type(input))
         moment = self._run.clock.now()
         start_at = moment + microseconds(delay) if delay else 0
         return StartCommand(handler, payload, partition_key, start_at, moment, is_awaited)
@@ -270,7 +270,7 @@ class Context:
                 hint="Store the data elsewhere and keep a reference.",
             )
         if payload.type_name:
-            self._run.note_type(type(value))
+            self._run.recording.note_type(type(value))
         state[key] = payload
 
     def get(self, key: str, default: Any = None) -> Any:

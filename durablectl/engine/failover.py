@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from typing import TYPE_CHECKING
 
 from durablectl.errors import DurableError
-from durablectl.model.clock import MICROSECONDS, SYSTEM_CLOCK
+from durablectl.model.clock import MICROSECONDS
+from durablectl.model.soundness import is_sound
 from durablectl.model.status import Status
 from durablectl.storage import commands, index, leases, states
-from durablectl.storage.feed import follow
+from durablectl.storage.feed import PutBackError, follow
 from durablectl.storage.provision import LEASE_SECONDS
 from durablectl.storage.wake import wake
 
@@ -46,14 +48,21 @@ class Failover:
     """
 
     def __init__(
-        self, store: Store, adopt: Callable[[Execution], bool], mend: Callable[[Stored], Awaitable[None]]
+        self,
+        store: Store,
+        processor_id: str,
+        adopt: Callable[[Execution], bool],
+        mend: Callable[[Stored], Awaitable[None]],
     ) -> None:
         self._store = store
+        self._processor_id = processor_id
         self._adopt = adopt
         self._mend = mend
         self._renewed: dict[str, float] = {}
         self._reconnects = 0
         self._may_have_orphans = True
+        self._to_look_through: set[str] = set()
+        self._is_first_look = True
         self._in_a_pocket_since = 0.0
         self._handlers: list[str] = []
         self._drained: set[str] = set()
@@ -64,9 +73,11 @@ class Failover:
         subjects = self._store.subjects
         async with asyncio.TaskGroup() as group:
             group.create_task(self._look())
-            async with follow(self._store, subjects.processors_stream, subjects.processors_subjects) as feed:
-                async for change in feed:
-                    self._renewed[subjects.processor_of(change.subject)] = self._loop.time()
+            while True:
+                with contextlib.suppress(PutBackError):
+                    async with follow(self._store, subjects.processors_stream, subjects.processors_subjects) as feed:
+                        async for change in feed:
+                            self._renewed[subjects.processor_of(change.subject)] = self._loop.time()
 
     async def prepare(self, handlers: Iterable[str]) -> None:
         """Before this processor takes commands: are there some in work? Their processors may be gone unseen.
@@ -77,6 +88,12 @@ class Failover:
         infos = [await commands.consumer_info(self._store, name) for name in names]
         self._handlers = list(handlers)
         self._may_have_orphans = any(info and info["num_ack_pending"] for info in infos)
+
+    def look_again(self, processor_id: str) -> None:
+        """The store has been put back: what ran then, on this processor too, may run nowhere now."""
+        self._to_look_through.add(processor_id)
+        self._is_first_look = True
+        self._may_have_orphans = True
 
     async def _look(self) -> None:
         while True:
@@ -97,19 +114,32 @@ class Failover:
                     await self._take_over(lambda owner, dead=dead: owner in dead)  # type: ignore[misc]
                     self._in_a_pocket_since = self._loop.time()
                 elif self._may_have_orphans:
-                    alive = {lease.processor_id for lease in await leases.live_processors(self._store)}
-                    await self._take_over(lambda owner, alive=alive: owner not in alive)  # type: ignore[misc]
-                    self._may_have_orphans = False
+                    await self._take_orphans()
             except DurableError as error:
                 _log.warning("Could not look for workflows to take over, will try again: %s", error)
             else:
                 for processor in dead:
                     del self._renewed[processor]
 
+    async def _take_orphans(self) -> None:
+        alive = {lease.processor_id for lease in await leases.live_processors(self._store)}
+        alive -= self._to_look_through
+        await self._take_over(lambda owner: owner not in alive)
+        self._to_look_through.clear()
+        self._may_have_orphans = False
+        if self._is_first_look:
+            # What was too young to be in a pocket is not any more at the second.
+            self._is_first_look = False
+            self._in_a_pocket_since = self._loop.time()
+
     def _forgive_outage(self) -> None:
-        """After an outage of the server nobody could renew: all leases count from the reconnection."""
-        reconnects: int = self._store.nats.stats["reconnects"]
-        if reconnects != self._reconnects or not self._store.is_connected:
+        """While nobody can renew, nobody is dead: all leases count from when that was over.
+
+        Of an outage of the server this processor knows; that the leases have no leader it sees by its own.
+        """
+        reconnects = self._store.reconnects
+        is_seen = self._renewed.get(self._processor_id, 0) > self._loop.time() - LEASE_SECONDS + leases.RENEW_SECONDS
+        if reconnects != self._reconnects or not (is_seen and self._store.is_connected):
             self._reconnects = reconnects
             self._renewed = dict.fromkeys(self._renewed, self._loop.time())
 
@@ -133,7 +163,7 @@ class Failover:
     def _is_in_a_pocket(self, execution: Execution) -> bool:
         """Its command was delivered, and not claimed for seconds: to a processor that is gone, or frozen."""
         begin = max(execution.created_at, execution.start_at)
-        age = SYSTEM_CLOCK.now() - begin
+        age = self._store.clock.now() - begin
         return (
             execution.status == Status.PENDING
             and execution.handler in self._drained
@@ -141,7 +171,8 @@ class Failover:
         )
 
     async def _call_for(self, invocation_ids: list[str], is_dead: Callable[[str], bool]) -> int:
-        found = await states.load_many(self._store, invocation_ids)
+        loaded = await states.load_many(self._store, invocation_ids)
+        found = {invocation_id: stored for invocation_id, stored in loaded.items() if is_sound(stored.execution)}
         for stored in found.values():
             if stored.execution.index_group not in _OWNED:
                 await self._mend(stored)

@@ -28,16 +28,15 @@ async def complete(run: Run, output: Payload) -> Execution:
     try:
         return await _end(run, Status.COMPLETED, output=output)
     except PayloadTooLargeError as error:
-        run.workflow_state = {}
         message = f"The output of {len(output.data):,} bytes cannot be stored: {error.message}"
-        return await _end(run, Status.FAILED, error=message, error_type=type(error).__name__)
+        return await _end_somehow(run, Status.FAILED, error=message, error_type=type(error).__name__)
 
 
 async def fail(run: Run, error: BaseException) -> Execution:
     """End as failed, with the message and the traceback of what the handler raised."""
     limit = run.store.record_headroom // 8
     trace = storable("".join(_without_engine_frames(traceback.TracebackException.from_exception(error)).format()), None)
-    return await _end(
+    return await _end_somehow(
         run,
         Status.FAILED,
         error=message_of(error, limit),
@@ -48,7 +47,19 @@ async def fail(run: Run, error: BaseException) -> Execution:
 
 async def cancel(run: Run, error: str = "") -> Execution:
     """End as cancelled; ``error`` tells of a compensation that failed."""
-    return await _end(run, Status.CANCELLED, error=error, error_type="CompensationFailed" if error else "")
+    return await _end_somehow(run, Status.CANCELLED, error=error, error_type="CompensationFailed" if error else "")
+
+
+async def _end_somehow(
+    run: Run, status: Status, *, error: str = "", error_type: str = "", trace: str = ""
+) -> Execution:
+    """Without the workflow's state and what it was answered, if the record has no room for them."""
+    try:
+        return await _end(run, status, error=error, error_type=error_type, trace=trace)
+    except PayloadTooLargeError:
+        run.workflow_state = {}
+        run.ownership.execution.awakeables = {}
+        return await _end(run, status, error=error, error_type=error_type, trace=trace)
 
 
 async def suspend(run: Run, waits: list[Waiting], known_revision: int) -> Execution:
@@ -150,9 +161,13 @@ async def _end(
     error_type: str = "",
     trace: str = "",
 ) -> Execution:
+    held = await run.recording.take()
     entries = [run.entries[number] for number in sorted(run.entries)]
     encoded = [entry.encoded for entry in entries]
     folded = encoded if sum(map(len, encoded)) <= FOLD_LIMIT_BYTES else []
+    if held is not None and not folded:
+        await run.recording.append(held)
+        held = None
 
     def change(execution: Execution) -> None:
         if status != Status.CANCELLED and execution.cancel_requested:
@@ -166,22 +181,32 @@ async def _end(
         execution.output = output
         execution.error, execution.error_type, execution.traceback = error, error_type, trace
 
-    await run.describe_types()
+    await run.recording.describe_types()
     try:
-        execution = await _write(run, change, folded)
-    except PayloadTooLargeError:
-        if not folded:
-            raise
-        folded = []
-        execution = await _write(run, change)
+        try:
+            execution = await _write(run, change, folded)
+        except PayloadTooLargeError:
+            if not folded:
+                raise
+            folded = []
+            if held is not None:
+                await run.recording.append(held)
+                held = None
+            execution = await _write(run, change)
+    except (Overtaken, Paused):
+        if held is not None:
+            await run.recording.append(held)
+        raise
     run.metrics.ended[status] += 1
     children = interrupted_children(entries) if status != Status.COMPLETED else []
-    await after_end(run.store, execution, run.ownership.revision, entries, children)
+    held_number = -1 if held is None else held.step_number
+    await after_end(run.store, execution, run.ownership.revision, entries, children, unstored=held_number)
     return execution
 
 
 async def _write(run: Run, change: Callable[[Execution], None], folded: list[bytes] | None = None) -> Execution:
     run.waits.close()
+    await run.recording.flush()
     await run.position.close()
     return await run.ownership.write(change, folded or [])
 

@@ -7,13 +7,15 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from durablectl.engine.halt import FencedOut
+from durablectl.engine.halt import FencedOut, Overtaken
 from durablectl.engine.position import VISIBLE_AFTER_SECONDS
+from durablectl.engine.refusing import set_aside
 from durablectl.engine.worker import work
-from durablectl.errors import DurableError
+from durablectl.errors import DurableError, PayloadTooLargeError, UnreadableError
 from durablectl.model.records import Command
 from durablectl.storage import cancelling
 from durablectl.storage.pulls import Undelivered
+from durablectl.storage.refusals import StorageFullError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _RETRY_SECONDS = 0.5
+_FULL_SECONDS = 2.0
 _LOOK_SECONDS = 2.0
 
 
@@ -43,8 +46,8 @@ class _Slot:
 async def _refresh(run: Run) -> None:
     try:
         await run.ownership.refresh()
-    except FencedOut as fenced:
-        run.halt(fenced)
+    except (FencedOut, Overtaken) as halt:
+        run.halt(halt)
     except DurableError as error:
         _log.debug("Could not look at the state of %s: %s", run.invocation_id, error)
     else:
@@ -105,6 +108,13 @@ class InFlight:
         if slot is not None and slot.run is not None:
             self._aside(_refresh(slot.run))
 
+    def doubt(self) -> None:
+        """The states may not be those that the runs know: look at each before anything more is written."""
+        for slot in self._slots.values():
+            if slot.run is not None:
+                slot.run.ownership.doubt()
+                self._aside(_refresh(slot.run))
+
     async def _pass_on(self, run: Run, command: Command, delivery: Delivery) -> None:
         """A command for an invocation that runs here: its state says the rest, but for a parent's cancellation."""
         try:
@@ -115,7 +125,11 @@ class InFlight:
             await delivery.hand_back(_RETRY_SECONDS)
             return
         await _refresh(run)
-        await delivery.ack()
+        if isinstance(run.halted, FencedOut):
+            # The store was put back to a time at which nobody ran it: this command begins it again.
+            await delivery.hand_back(_RETRY_SECONDS)
+        else:
+            await delivery.ack()
 
     def _aside(self, work: Coroutine[Any, Any, None]) -> None:
         """Without a slot."""
@@ -142,6 +156,13 @@ class InFlight:
         about = {"invocation_id": command.invocation_id, "handler": command.handler}
         try:
             await work(self._resources, command, slot.delivery, running)
+        except (UnreadableError, PayloadTooLargeError) as error:
+            await set_aside(self._resources.store, slot.delivery, error.message)
+        except StorageFullError as error:
+            # Keeping the slot: else all that waits would be tried again and again, as fast as that goes.
+            _log.warning("Not done, will be delivered again: %s", error, extra=about)
+            await asyncio.sleep(_FULL_SECONDS)
+            await slot.delivery.hand_back(_RETRY_SECONDS)
         except DurableError as error:
             _log.error("Not finished, will be delivered again: %s", error, extra=about)
             await slot.delivery.hand_back(_RETRY_SECONDS)
@@ -199,3 +220,13 @@ class InFlight:
             return True
         _, late = await asyncio.wait(self._tasks, timeout=seconds)
         return not late
+
+    async def abandon(self) -> None:
+        """Cancel what waits for a server that is out of reach, or full.
+
+        More than once: the first answer to that is to hand back, which waits for the server too.
+        """
+        while self._tasks:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.wait(self._tasks, timeout=_RETRY_SECONDS)

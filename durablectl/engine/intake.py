@@ -6,9 +6,10 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
+from durablectl.engine.refusing import set_aside
 from durablectl.errors import DurableError, InvalidNameError, StorageError
 from durablectl.model.codec import decode_command
-from durablectl.model.names import validate_invocation_id, validate_name
+from durablectl.model.soundness import check_command
 from durablectl.storage import commands
 from durablectl.storage.pulls import Pulls
 
@@ -132,24 +133,11 @@ class Intake:
         """The command, or None when it is not one: then it is set aside, and the others go on."""
         try:
             command = decode_command(delivery.data)
-            validate_invocation_id(command.invocation_id)
-            validate_name("handler", command.handler)
-            if command.partition_key:
-                validate_name("partition key", command.partition_key)
+            check_command(command)
         except (StorageError, InvalidNameError) as error:
-            self._spawn(self._set_aside(delivery, error.message))
+            self._spawn(set_aside(self._store, delivery, error.message))
             return None
         return command
-
-    async def _set_aside(self, delivery: Delivery, why: str) -> None:
-        try:
-            await commands.set_aside(self._store, delivery.sequence, delivery.subject, delivery.data, why)
-        except DurableError as error:
-            _log.warning("A command that cannot be read could not be set aside: %s", error)
-            await delivery.hand_back(_RETRY_SECONDS)
-        else:
-            _log.error("Set aside the command %d on %s: %s", delivery.sequence, delivery.subject, why)
-            await delivery.ack()
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)

@@ -7,10 +7,11 @@ look at all runs every 20 ms, by InFlight, does without timers.
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING, NamedTuple
 
-from durablectl.engine.halt import FencedOut, StorageFailed
-from durablectl.errors import DurableError
+from durablectl.engine.halt import FencedOut, Overtaken, StorageFailed
+from durablectl.errors import DurableError, PayloadTooLargeError
 from durablectl.model.status import Status
 from durablectl.storage import index
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
     from durablectl.engine.run import Run
     from durablectl.model.records import Execution, Waiting
+
+_log = logging.getLogger(__name__)
 
 VISIBLE_AFTER_SECONDS = 0.02
 _STALE_SECONDS = 1
@@ -103,11 +106,13 @@ class Position:
                 execution.enter(Status.RUNNING, run.clock.now())
 
         try:
-            await run.describe_types()
+            await run.recording.describe_types()
             execution = await run.ownership.write(change)
             if execution.indexed_at != indexed_at:
                 await index.settle(run.store, execution)
-        except FencedOut as fenced:
-            run.halt(fenced)
+        except (FencedOut, Overtaken) as halt:
+            run.halt(halt)
+        except PayloadTooLargeError as error:
+            _log.warning("%s: where it is cannot be shown. %s", run.invocation_id, error)
         except DurableError as error:
             run.halt(StorageFailed(error))

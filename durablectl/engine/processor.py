@@ -20,11 +20,12 @@ from durablectl.engine.intake import Intake
 from durablectl.engine.metrics import Metrics
 from durablectl.engine.resources import Resources
 from durablectl.errors import DurableError
-from durablectl.model.clock import MICROSECONDS, SYSTEM_CLOCK
+from durablectl.model.clock import MICROSECONDS
 from durablectl.storage import handlers, leases
 from durablectl.storage.pokes import poked
 from durablectl.storage.provision import provision
 from durablectl.storage.schemas import SchemaWriter
+from durablectl.storage.timekeeping import keep_time
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -72,7 +73,7 @@ class Processor:
         )
         self._inflight = InFlight(self._resources, options.max_concurrent, options.ack_wait)
         self._intake = Intake(store, app.workflows, self._inflight, options.ack_wait)
-        self._started_at = SYSTEM_CLOCK.now()
+        self._started_at = 0
 
     async def run(self, stop: asyncio.Event, ready: asyncio.Event | None = None) -> None:
         """Work until ``stop`` is set, then stop gracefully.
@@ -81,12 +82,14 @@ class Processor:
         DurableErrors when it cannot start; a lost connection later is waited for.
         """
         await provision(self._store, replicas=self._options.replicas)
+        await keep_time(self._store)
+        self._started_at = self._store.clock.now()
         await leases.renew(self._store, self._lease())
         await handlers.enter(self._store, self._app.workflows)
-        failover = Failover(self._store, self._inflight.adopt, lambda stored: tidy(self._resources, stored))
+        failover = Failover(self._store, self.id, self._inflight.adopt, lambda stored: tidy(self._resources, stored))
         await failover.prepare(self._app.workflows)
         helpers = [
-            self._helper(self._renew_lease()),
+            self._helper(self._renew_lease(failover)),
             self._helper(self._inflight.keep_alive()),
             self._helper(self._inflight.show_positions()),
             self._helper(failover.run()),
@@ -123,17 +126,26 @@ class Processor:
         self._inflight.stop_at_next_step()
         if not await self._inflight.drain(self._options.grace):
             self._inflight.halt_all(HandedBack())
-            await self._inflight.drain(self._store.settings.timeout + 1)
+            if not await self._inflight.drain(self._store.settings.timeout + 1):
+                await self._inflight.abandon()
         with contextlib.suppress(DurableError, TimeoutError):
             await leases.release(self._store, self.id)
             await self._store.flush()
         _log.info("Processor %s stopped.", self.id)
 
-    async def _renew_lease(self) -> None:
+    async def _renew_lease(self, failover: Failover) -> None:
+        """And hear from the server what time it is, and whether its store was put back meanwhile."""
         while True:
             await asyncio.sleep(leases.RENEW_SECONDS)
             try:
                 await leases.renew(self._store, self._lease())
+                reached = self._store.reached
+                last = await keep_time(self._store)
+                if last < reached:
+                    _log.warning("The store was put back to an older state: it ends at %d, not %d.", last, reached)
+                    self._store.reached = last
+                    self._inflight.doubt()
+                    failover.look_again(self.id)
             except DurableError as error:
                 _log.warning("The lease of %s could not be renewed: %s", self.id, error)
 

@@ -7,13 +7,13 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from durablectl.engine.suspects import Suspects
-from durablectl.model.clock import SYSTEM_CLOCK, Clock
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from durablectl.engine.metrics import Metrics
     from durablectl.engine.registry import Workflow
+    from durablectl.model.clock import Clock
     from durablectl.storage.schemas import SchemaWriter
     from durablectl.storage.store import Store
 
@@ -32,5 +32,8 @@ class Resources:
     metrics: Metrics
     retention: int = 0
     suspects: Suspects = field(default_factory=Suspects)
-    clock: Clock = SYSTEM_CLOCK
     random: Random = field(default_factory=Random)
+
+    @property
+    def clock(self) -> Clock:
+        return self.store.clock

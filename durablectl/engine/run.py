@@ -6,18 +6,18 @@ import asyncio
 import contextlib
 from functools import cached_property
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from durablectl.engine.attempts import inside_step
-from durablectl.engine.halt import Halt, HandedBack, Mismatch, Paused, StorageFailed, TimedOut
+from durablectl.engine.halt import Halt, HandedBack, Mismatch, Paused, TimedOut
 from durablectl.engine.log import ReplayLogger
 from durablectl.engine.position import Position
+from durablectl.engine.recording import Recording
 from durablectl.engine.waiting import Waits
 from durablectl.engine.window import Window
-from durablectl.errors import DurableError, PayloadTooLargeError, UsageError
+from durablectl.errors import UsageError
 from durablectl.model.clock import MICROSECONDS
 from durablectl.model.ending import WAITS
-from durablectl.model.records import NO_PAYLOAD, JournalEntry, Payload
 from durablectl.model.status import Status
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from durablectl.engine.attempts import Attempt
     from durablectl.engine.ownership import Ownership
     from durablectl.engine.resources import Resources
-    from durablectl.model.records import Execution, Waiting
+    from durablectl.model.records import Execution, JournalEntry, Payload, Waiting
     from durablectl.storage.store import Store
 
 COMPENSATION = "compensation"
@@ -59,22 +59,21 @@ class Run:
         self.retries: dict[int, Waiting] = {w.step_number: w for w in execution.waits if w.kind == "retry"}
         self.position = Position(self)
         self.waits = Waits(self)
+        self.recording = Recording(self)
         self.received_signals = {
-            int(entry.awaited_id) for entry in entries if entry.kind == "signal" and entry.awaited_id.isdigit()
+            int(entry.awaited_id) for entry in entries if entry.kind == "signal" and entry.awaited_id.isdecimal()
         }
         self._recorded = dict(self.entries)
         self._last_recorded = max(self._recorded, default=-1)
         self._seed = f"{execution.invocation_id}:{execution.start_token}"
         self.deadline = 0
         self._deadline_timer: asyncio.TimerHandle | None = None
-        self._types: list[type[Any]] = []
         self._task = asyncio.current_task()
         self.is_interruptible = False
         self.on_progress: Callable[[], None] | None = None
         """Called when the journal has grown, and at the end of the run."""
         self.moving = 0
         """How many groups of steps have ended and have not gone on yet."""
-        self._appending = 0
         self._interrupt_later = False
         self._is_stopping = False
         self._is_pausing = execution.status == Status.PAUSED
@@ -108,11 +107,6 @@ class Run:
         return self._recorded[min(self._recorded)] if self._recorded else None
 
     @property
-    def is_journaling(self) -> bool:
-        """Whether a result is on its way into the journal."""
-        return self._appending > 0
-
-    @property
     def stop_reason(self) -> Halt | None:
         """Why no new step may start, if that is so."""
         if self._is_pausing:
@@ -137,16 +131,26 @@ class Run:
         if self.on_progress is not None:
             self.on_progress()
         self.waits.close()
+        self.recording.close()
 
     def check_not_halted(self) -> None:
         if self.halted is not None:
+            raise self.halted
+
+    def check_still_wanted(self) -> None:
+        """Recording what came before may have shown that no step is to begin any more: paused, or cancelled."""
+        self.check_not_halted()
+        if self.is_cancelling and not self.is_compensating:
+            raise asyncio.CancelledError
+        if self.stop_reason is not None:
+            self.halted = self.stop_reason
             raise self.halted
 
     def halt(self, reason: Halt) -> None:
         """Leave the handler, wherever it waits; the first reason stands."""
         if self.halted is None:
             self.halted = reason
-            self._interrupt()
+            self.interrupt()
 
     @contextlib.contextmanager
     def interruptible(self) -> Iterator[None]:
@@ -157,13 +161,20 @@ class Run:
         finally:
             self.is_interruptible = False
 
-    def _interrupt(self) -> None:
+    def interrupt(self) -> None:
+        """Wake the handler, wherever it waits; once a result that is being written is."""
         if self.is_compensating and self.halted is None:
             return  # A cancellation that came while a result was journaled: the handler has left by itself since.
-        if self._appending:
+        if self.recording.is_appending:
             self._interrupt_later = True
         elif self.is_interruptible and self._task is not None and self._task is not asyncio.current_task():
             self._task.cancel()
+
+    def interrupt_if_due(self) -> None:
+        """Nothing is being written any more."""
+        if self._interrupt_later:
+            self._interrupt_later = False
+            self.loop.call_soon(self.interrupt)
 
     def stop_at_next_step(self) -> None:
         """Start no further step, and end every wait now."""
@@ -176,7 +187,7 @@ class Run:
         if execution.cancel_requested and not self.is_cancelling:
             self.is_cancelling = True
             if self.halted is None:
-                self._interrupt()
+                self.interrupt()
         self.waits.recheck()
 
     def begin(self, step_type: str, kind: str) -> tuple[int, JournalEntry | None]:
@@ -220,7 +231,12 @@ class Run:
         """Nobody sees the end of this step. A signal that it had received goes to the next who asks."""
         self.window.finished(number)
         entry = self.entries.get(number)
-        if entry is not None and entry.kind == "signal" and entry.awaited_id and not self._has_gone_on(entry):
+        if (
+            entry is not None
+            and entry.kind == "signal"
+            and entry.awaited_id.isdecimal()
+            and not self._has_gone_on(entry)
+        ):
             self.received_signals.discard(int(entry.awaited_id))
 
     def _has_gone_on(self, abandoned: JournalEntry) -> bool:
@@ -229,45 +245,6 @@ class Run:
             entry.kind == "signal" and entry.awaited_id == abandoned.awaited_id and entry is not abandoned
             for entry in self.entries.values()
         )
-
-    def note_type(self, message_type: type[Any]) -> None:
-        """A message type that must be described in the store before the next write that uses it."""
-        self._types.append(message_type)
-
-    async def describe_types(self) -> None:
-        while self._types:
-            await self.resources.schemas.ensure(self._types.pop())
-
-    async def append(self, entry: JournalEntry) -> None:
-        """Journal an entry. One that the server cannot hold is journaled as failed. Raises Halt, nothing else.
-
-        A result that is there is not lost to an interruption: that comes right after.
-        """
-        self._appending += 1
-        try:
-            await self.describe_types()
-            try:
-                await self.ownership.append(entry)
-            except PayloadTooLargeError as error:
-                entry.error = f"its request and result cannot be stored: {error.message}"
-                entry.error_type = type(error).__name__
-                entry.request = entry.response = NO_PAYLOAD
-                await self.ownership.append(entry)
-        except DurableError as error:
-            # The store's trouble is not the workflow's: the handler must not see it.
-            self.halted = self.halted or StorageFailed(error)
-            raise self.halted from error
-        except Halt as halt:
-            self.halted = self.halted or halt
-            raise
-        finally:
-            self._appending -= 1
-            if self._interrupt_later and not self._appending:
-                self._interrupt_later = False
-                self.loop.call_soon(self._interrupt)
-        self.entries[entry.step_number] = entry
-        if self.on_progress is not None:
-            self.on_progress()
 
 
 def _is_unfinished(entry: JournalEntry | None) -> bool:

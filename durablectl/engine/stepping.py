@@ -25,6 +25,9 @@ async def perform(run: Run, number: int, attempt: Attempt) -> Any:
     """Run a step and journal its end; the value as a replay will see it, or StepError."""
     if not run.window.is_open(number):
         await run.window.wait(number)
+    if run.recording.is_busy:
+        await run.recording.flush()
+        run.check_still_wanted()
     entry = JournalEntry(number, attempt.step_type, attempt.kind, started_at=run.clock.now())
     run.position.started(number, attempt.step_type)
     try:
@@ -33,12 +36,12 @@ async def perform(run: Run, number: int, attempt: Attempt) -> Any:
         if run.is_cancelling and not run.is_compensating and run.halted is None:
             entry.error, entry.error_type = "interrupted by a cancellation", CANCELLED
             entry.finished_at = run.clock.now()
-            await run.append(entry)
+            await run.recording.append(entry)
         raise
     finally:
         run.position.ended(number)
     entry.finished_at = run.clock.now()
-    await run.append(entry)
+    await run.recording.hold(entry)
     run.metrics.step(entry.kind, entry.finished_at - entry.started_at)
     run.consume(entry)
     if entry.error:
@@ -59,7 +62,7 @@ async def _attempts(run: Run, entry: JournalEntry, attempt: Attempt) -> Any:
         entry.error, entry.error_type = error.message, type(error).__name__
         return error
     for message_type in types:
-        run.note_type(message_type)
+        run.recording.note_type(message_type)
     while True:
         entry.attempts += 1
         try:
@@ -77,7 +80,7 @@ async def _attempts(run: Run, entry: JournalEntry, attempt: Attempt) -> Any:
             run.metrics.retries += 1
         else:
             if entry.response.type_name:
-                run.note_type(type(value))
+                run.recording.note_type(type(value))
             return value
         await run.waits.back_off(
             Waiting("retry", entry.step_type, entry.step_number, until, entry.attempts, failure.message)

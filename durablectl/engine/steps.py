@@ -204,7 +204,7 @@ class Race(_Group):
         _raise_halt(joint.tasks)
         entry.response = Payload(str(winner).encode())
         entry.finished_at = self._run.clock.now()
-        await self._run.append(entry)
+        await self._run.recording.append(entry)
         return entry
 
     async def _result(self, winner: int) -> Any:

@@ -6,8 +6,8 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from durablectl.engine.halt import Suspended
-from durablectl.errors import DurableError
+from durablectl.engine.halt import StorageFailed, Suspended
+from durablectl.errors import DurableError, PayloadTooLargeError, StorageError
 from durablectl.model.clock import MICROSECONDS
 from durablectl.model.records import NO_PAYLOAD, Payload, Waiting
 from durablectl.model.status import is_terminal
@@ -90,11 +90,14 @@ class Waits:
     async def wait(self, number: int, wait: Wait, entry: JournalEntry | None) -> JournalEntry:
         """Wait to the end and journal it. A wait that may outlive this run is journaled when it begins, too."""
         run = self._run
+        if run.recording.is_busy:
+            await run.recording.flush()
+            run.check_still_wanted()
         if entry is None:
             entry = wait.entry(run, number)
-            await wait.prepare(run, entry)
+            await self._prepare(wait, entry)
             if not self._is_brief(wait.waiting(entry)):
-                await run.append(entry)
+                await run.recording.append(entry)
         waiting = wait.waiting(entry)
         run.position.started(number, entry.step_type)
         opened = _Open(waiting, wait, entry, self._loop.create_future())
@@ -108,8 +111,19 @@ class Waits:
         entry.response, entry.error, entry.error_type = outcome.response, outcome.error, outcome.error_type
         entry.awaited_id = outcome.awaited_id or entry.awaited_id
         entry.finished_at = run.clock.now()
-        await run.append(entry)
+        await run.recording.append(entry)
         return entry
+
+    async def _prepare(self, wait: Wait, entry: JournalEntry) -> None:
+        run = self._run
+        try:
+            await wait.prepare(run, entry)
+        except PayloadTooLargeError:
+            raise
+        except (StorageError, *states.UNREACHABLE) as error:
+            # The store's trouble is not the workflow's: the handler must not see it.
+            run.halted = run.halted or StorageFailed(error)
+            raise run.halted from error
 
     def _give_back(self, opened: _Open) -> None:
         """A signal that was picked for a wait that lost a race: the next who asks for it gets it."""
@@ -184,7 +198,7 @@ class Waits:
         if not self._open or run.halted is not None or not run.position.is_only(self._open):
             return
         is_checking = self._checking is not None and not self._checking.done()
-        if run.is_journaling or run.moving or is_checking:
+        if run.recording.is_busy or run.moving or is_checking:
             self._settle()
             return
         if any(opened.over.done() or self._is_brief(opened.waiting) for opened in self._open.values()):

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any
 
-from durablectl.engine import finish
+from durablectl.engine import finish, refusing
 from durablectl.engine.claim import claim
 from durablectl.engine.context import Context
 from durablectl.engine.firing import fire
@@ -25,7 +25,14 @@ from durablectl.engine.run import Run
 from durablectl.engine.stepping import APP_ERRORS, is_interrupted
 from durablectl.engine.steps import Step
 from durablectl.engine.suspects import MAX_CRASHES
-from durablectl.errors import AppError, NonDeterminismError, StepError, WorkflowTimeoutError
+from durablectl.errors import (
+    AppError,
+    NonDeterminismError,
+    PayloadTooLargeError,
+    StepError,
+    UnreadableError,
+    WorkflowTimeoutError,
+)
 from durablectl.model.values import decode_value, encode_value, is_message, parse_message
 from durablectl.storage import journal
 from durablectl.storage.schedules import FIRE
@@ -81,7 +88,14 @@ async def _run_once(
     resources: Resources, ownership: Ownership, running: Callable[[Run], None], about: dict[str, str], *, crashed: bool
 ) -> bool:
     """Run the handler and write where that led; False when it must be run again on what changed meanwhile."""
-    run = Run(resources, ownership, await _entries(resources, ownership))
+    try:
+        entries = await _entries(resources, ownership)
+    except Overtaken:
+        return False
+    except UnreadableError as error:
+        await refusing.stop(resources, ownership, error, about)
+        return True
+    run = Run(resources, ownership, entries)
     running(run)
     workflow = resources.workflows[run.handler]
     try:
@@ -89,21 +103,31 @@ async def _run_once(
             await finish.pause(run, f"crashed its processor {MAX_CRASHES} times")
             _log.error("Paused: it crashed its processor %d times.", MAX_CRASHES, extra=about)
             return True
-        try:
-            await _to_its_end(run, workflow, about)
-        except Suspended as suspended:
-            await finish.suspend(run, suspended.waits, suspended.revision)
-        except Paused:
-            await finish.let_go(run)
-            _log.info("Paused at step %d.", run.total, extra=about)
-        except HandedBack:
-            await finish.hand_back(run)
-            _log.info("Handed back at step %d.", run.total, extra=about)
+        await _to_its_end_or_rest(run, workflow, about)
     except Overtaken:
         return False
+    except PayloadTooLargeError as error:
+        try:
+            await finish.fail(run, error)
+        except (Overtaken, Paused):
+            raise StorageFailed(error) from error
+        _log.error("Failed: its record does not fit into a message. %s", error, extra=about)
     finally:
         run.close()
     return True
+
+
+async def _to_its_end_or_rest(run: Run, workflow: Workflow, about: dict[str, str]) -> None:
+    try:
+        await _to_its_end(run, workflow, about)
+    except Suspended as suspended:
+        await finish.suspend(run, suspended.waits, suspended.revision)
+    except Paused:
+        await finish.let_go(run)
+        _log.info("Paused at step %d.", run.total, extra=about)
+    except HandedBack:
+        await finish.hand_back(run)
+        _log.info("Handed back at step %d.", run.total, extra=about)
 
 
 async def _entries(resources: Resources, ownership: Ownership) -> list[JournalEntry]:
@@ -111,7 +135,8 @@ async def _entries(resources: Resources, ownership: Ownership) -> list[JournalEn
 
     Entries inside the record, as other implementations and a retry keep them, move to the journal first: the next write
     of the state leaves them out. Dying in between, the next claim finds them in either place. Entries that were to go
-    away with an end that a retry has undone are written again, to stay.
+    away with an end that a retry has undone are written again, to stay: by their lifetime, or because the processor
+    that ended it, slow, may be about to purge what is older than that end.
     """
     execution = ownership.execution
     entries: list[JournalEntry] = []
@@ -121,15 +146,16 @@ async def _entries(resources: Resources, ownership: Ownership) -> list[JournalEn
         await ownership.refresh()
         execution = ownership.execution
     ownership.was_read = True
-    if execution.expires_at:
-        for entry in entries:
-            await ownership.append(entry)
-        execution.expires_at = 0
+    inside = {entry.step_number: entry for entry in execution.journal}
     recorded = {entry.step_number for entry in entries}
-    for entry in execution.journal:
-        if entry.step_number not in recorded:
+    for entry in entries:
+        if execution.expires_at or entry.step_number in inside:
+            await ownership.append(entry)
+    for number, entry in inside.items():
+        if number not in recorded:
             await ownership.append(entry)
             entries.append(entry)
+    execution.expires_at = 0
     execution.journal = []
     return entries
 
@@ -194,7 +220,7 @@ async def _run_handler(run: Run, workflow: Workflow) -> Payload:
             f"but the code now ends after {run.total} steps"
         )
     if is_message(output):
-        run.note_type(type(output))
+        run.recording.note_type(type(output))
     return encode_value(output, f"the result of workflow {workflow.name!r}")
 
 

@@ -15,6 +15,7 @@ from durablectl.errors import (
     NotFoundError,
     PayloadTooLargeError,
     StaleRevisionError,
+    UnreadableError,
     UsageError,
     WaitTimeoutError,
 )
@@ -28,6 +29,7 @@ _STATUSES: tuple[tuple[type[DurableError], int], ...] = (
     (StaleRevisionError, 412),
     (ConflictError, 409),
     (PayloadTooLargeError, 413),
+    (UnreadableError, 409),
     (ConnectionFailedError, 503),
     (WaitTimeoutError, 503),
 )

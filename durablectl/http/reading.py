@@ -92,7 +92,7 @@ def router(backend: Backend) -> APIRouter:
     @routes.get(
         "/workflows/{invocation_id}",
         summary="One workflow with its journal",
-        responses={**documented(Workflow | PartOfWorkflow, 400, 404, 503), 304: {"description": "Not Modified"}},
+        responses={**documented(Workflow | PartOfWorkflow, 400, 404, 409, 503), 304: {"description": "Not Modified"}},
     )
     async def get_workflow(
         invocation_id: p.InvocationId,

@@ -18,6 +18,22 @@ class Clock:
 SYSTEM_CLOCK = Clock()
 
 
+class SteadyClock(Clock):
+    """Begins with the time of this machine and goes on by itself: setting the machine's clock does not move it."""
+
+    def __init__(self) -> None:
+        self._offset = time.time_ns() - time.monotonic_ns()
+
+    def now(self) -> int:
+        return (time.monotonic_ns() + self._offset) // 1000
+
+    def agree(self, moment: int, asked: int, answered: int) -> int:
+        """Follow a clock that showed ``moment`` at some time between two readings of this one; by how much it moved."""
+        wrong = min(moment - asked, 0) or max(moment - answered, 0)
+        self._offset += wrong * 1000
+        return wrong
+
+
 def to_datetime(microseconds: int) -> datetime:
     return datetime.fromtimestamp(microseconds / MICROSECONDS, UTC)
 

@@ -1,7 +1,7 @@
 """Records to protobuf bytes and back; the only module that knows the generated code.
 
-Every decode accepts records in which only fields 1 to 9 are set, and raises StorageError on bytes that are not such a
-record at all. Fields that have the same name and type on both sides are listed once, in ``_PLAIN_*``.
+Every decode accepts records in which only fields 1 to 9 are set, and raises UnreadableError on bytes that are not
+such a record at all. Fields that have the same name and type on both sides are listed once, in ``_PLAIN_*``.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from google.protobuf.message import DecodeError, Message
 
 from durablectl._proto import durable_pb2 as pb
-from durablectl.errors import StorageError
+from durablectl.errors import UnreadableError
 from durablectl.model.records import (
     Awakeable,
     Command,
@@ -117,9 +117,9 @@ def _parse(message: _M, data: bytes, what: str) -> _M:
     try:
         message.ParseFromString(data)
     except DecodeError as error:
-        raise StorageError(
+        raise UnreadableError(
             f"{what} cannot be read: its {len(data)} bytes are not a durable.{message.DESCRIPTOR.name}.",
-            hint="It was cut short, or something else wrote to this subject.",
+            hint="It was cut short, or something else wrote there. `durablectl doctor` tells how to remove it.",
         ) from error
     return message
 
@@ -249,8 +249,10 @@ def _waiting_message(waiting: Waiting) -> pb.Waiting:
 
 
 def decode_execution(data: bytes, invocation_id: str) -> Execution:
-    """``invocation_id`` is the record's key; it stands in where the record does not name itself."""
+    """``invocation_id`` is the record's key, and stands in where it does not name itself; it may not name another."""
     message = _parse(pb.ExecutionState(), data, f"The state of {invocation_id}")
+    if invocation_id and (own := message.invocation_id) not in {"", invocation_id}:
+        raise UnreadableError(f"The state of {invocation_id} cannot be read: it is the record of {own!r}.")
     # Only what is set: asking for each of the empty lists and maps costs more than all the rest.
     given: dict[str, Any] = {descriptor.name: value for descriptor, value in message.ListFields()}
     take = given.pop

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, NamedTuple
 
+from durablectl.model.names import is_name
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -21,7 +23,7 @@ FOLD_LIMIT_BYTES = 256 * 1024
 def end(execution: Execution, status: Status, moment: int, *, unfolded: int) -> None:
     """Enter a terminal status; ``unfolded`` counts the journal entries that stay in the stream."""
     execution.enter(status, moment)
-    execution.finished_at = moment
+    execution.finished_at = max(moment, execution.started_at)
     execution.current_step = -1
     execution.current_step_type = ""
     execution.waiting_for = None
@@ -36,9 +38,18 @@ def end(execution: Execution, status: Status, moment: int, *, unfolded: int) -> 
 
 def children(entries: Sequence[JournalEntry]) -> list[str]:
     """The ids of the workflows that these steps started."""
-    started = [json.loads(e.response.data) for e in entries if e.kind in {"spawn", "send"} and e.response.data]
-    awaited = [entry.awaited_id for entry in entries if entry.kind == "child" and entry.awaited_id]
-    return list(dict.fromkeys([*started, *awaited]))
+    started = [_started(entry) for entry in entries if entry.kind in {"spawn", "send"}]
+    awaited = [entry.awaited_id for entry in entries if entry.kind == "child"]
+    return [child for child in dict.fromkeys([*started, *awaited]) if is_name(child)]
+
+
+def _started(entry: JournalEntry) -> str:
+    """The child that a step has started; empty where it has not, or another program wrote it."""
+    try:
+        child = json.loads(entry.response.data) if entry.response.data else ""
+    except (ValueError, RecursionError):
+        return ""
+    return child if isinstance(child, str) and is_name(child) else ""
 
 
 class Child(NamedTuple):
@@ -54,12 +65,16 @@ def interrupted_children(entries: Sequence[JournalEntry]) -> list[Child]:
     spared: set[str] = set()
     for entry in entries:
         handler = entry.step_type.partition(":")[2]
-        if entry.kind == "spawn" and entry.response.data:
-            found[json.loads(entry.response.data)] = handler
-        elif entry.kind == "send" and entry.response.data:
-            spared.add(json.loads(entry.response.data))
+        if entry.kind == "spawn":
+            found[_started(entry)] = handler
+        elif entry.kind == "send":
+            spared.add(_started(entry))
         elif entry.kind == "child" and entry.finished_at and entry.error_type != "Cancelled":
             spared.add(entry.awaited_id)
         elif entry.kind == "child":
             found[entry.awaited_id] = handler
-    return [Child(child, handler) for child, handler in found.items() if child not in spared]
+    return [
+        Child(child, handler)
+        for child, handler in found.items()
+        if child not in spared and is_name(child) and is_name(handler)
+    ]

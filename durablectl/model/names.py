@@ -15,6 +15,11 @@ _VALID_CHARACTER = re.compile(r"[A-Za-z0-9_=-]")
 _ALLOWED = "Use letters, digits, '-', '_' and '=', 1 to 128 of them"
 
 
+def is_name(text: str) -> bool:
+    """Whether validate_name takes it."""
+    return _VALID.match(text) is not None
+
+
 def validate_name(what: str, name: str) -> str:
     """Return ``name`` unchanged, or raise InvalidNameError naming the offending character.
 

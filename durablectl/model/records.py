@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from dataclasses import dataclass, field, fields
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from durablectl.model.clock import MICROSECONDS
 from durablectl.model.status import OTHER, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class Payload(NamedTuple):
@@ -174,6 +178,10 @@ class Execution:
     expires_at: int = 0
     indexed_as: str = ""
 
+    def copied(self) -> Execution:
+        """With the same lists and maps. copy.copy takes three times as long, and every write of a state copies."""
+        return Execution(*_every_field(self))
+
     @property
     def index_group(self) -> str:
         """The status under which the index has it."""
@@ -202,6 +210,9 @@ class Execution:
             self.updated_at = max(moment, self.indexed_at)
         else:
             self.enter(Status.RUNNING, moment)
+
+
+_every_field: Callable[[Execution], tuple[Any, ...]] = attrgetter(*(each.name for each in fields(Execution)))
 
 
 def pending(command: Command) -> Execution:

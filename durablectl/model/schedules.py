@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from durablectl.errors import StorageError, UsageError
+from durablectl.errors import UnreadableError, UsageError
 from durablectl.model.clock import MICROSECONDS, to_datetime
+from durablectl.model.names import validate_name
+from durablectl.model.soundness import LATEST
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -73,9 +75,37 @@ class Schedule:
     @classmethod
     def decode(cls, data: bytes, name: str) -> Schedule:
         try:
-            return cls(**json.loads(data))
-        except (ValueError, TypeError) as error:
-            raise StorageError(f"The schedule {name} cannot be read: {error}.") from error
+            schedule = cls(**json.loads(data))
+        except (ValueError, TypeError, RecursionError) as error:
+            raise UnreadableError(f"The schedule {name} cannot be read: {error}.") from error
+        for field in fields(cls):
+            value = getattr(schedule, field.name)
+            if field.name != "input" and type(value) is not type(getattr(_DEFAULT, field.name)):
+                raise UnreadableError(f"The schedule {name} cannot be read: its {field.name} is {value!r:.50}.")
+        _check(schedule, name)
+        return schedule
+
+
+_DEFAULT = Schedule("", "")
+
+
+def _check(schedule: Schedule, name: str) -> None:
+    """UnreadableError for what the commands that make schedules would not have let in."""
+    try:
+        for what in ("name", "handler", "partition_key", "last_invocation_id"):
+            value = getattr(schedule, what)
+            if value or what in {"name", "handler"}:
+                validate_name(what.replace("_", " "), value)
+        if schedule.cron:
+            check_cron(schedule.cron, schedule.time_zone)
+    except UsageError as error:
+        raise UnreadableError(f"The schedule {name} cannot be used: {error.message}") from error
+    if schedule.name != name:
+        raise UnreadableError(f"The schedule {name} cannot be used: it is the record of {schedule.name}.")
+    if bool(schedule.cron) == bool(schedule.every) or not 0 <= schedule.every <= LATEST // MICROSECONDS:
+        raise UnreadableError(f"The schedule {name} cannot be used: it says no time, or two.")
+    if not all(0 <= moment < LATEST for moment in (schedule.created_at, schedule.last_fired_at)):
+        raise UnreadableError(f"The schedule {name} cannot be used: a time in it is none.")
 
 
 def _parsed(cron: str, after: datetime) -> Any:

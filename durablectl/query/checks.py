@@ -181,6 +181,16 @@ def takeover(orphans: Sequence[Running], served: Collection[str]) -> Check:
     )
 
 
+def calls(idle: Sequence[str]) -> Check:
+    if not idle:
+        message = "Every workflow that is to go on by itself has a command or a timer."
+        return Check("calls", Severity.OK, message, details={"invocation_ids": []})
+    number = len(idle)
+    message = f"{_count(number, 'workflow')} would never go on: {'its' if number == 1 else 'their'} commands are gone."
+    details = {"invocation_ids": [*idle[:_SHOWN]]}
+    return Check("calls", Severity.ERROR, message, _REPAIR, number, details, [_some(idle)])
+
+
 _SENTENCES = {
     Kind.MISSING: ("workflow has no entry", "workflows have no entry"),
     Kind.FOREIGN: (

@@ -165,7 +165,7 @@ def compare(a: WorkflowView, b: WorkflowView) -> Comparison:
     pairs = [(number, first.get(number), second.get(number)) for number in sorted(first.keys() | second.keys())]
     steps = [found for number, one, other in pairs if (found := _step(number, one, other)) is not None]
     durations = [
-        Durations(number, one.step_type, one.finished_at - one.started_at, other.finished_at - other.started_at)
+        Durations(number, one.step_type, _lasted(one), _lasted(other))
         for number, one, other in pairs
         if one is not None and other is not None and one.step_type == other.step_type and _timed(one) and _timed(other)
     ]
@@ -213,6 +213,11 @@ def is_open(step: StepView) -> bool:
 
 def _timed(step: StepView) -> bool:
     return bool(step.started_at and step.finished_at)
+
+
+def _lasted(step: StepView) -> int:
+    """None at all where the clock that ended it was behind that which began it."""
+    return max(0, step.finished_at - step.started_at)
 
 
 def changes(a: Any, b: Any, path: str = "") -> list[Change]:

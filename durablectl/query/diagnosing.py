@@ -11,6 +11,7 @@ from durablectl.query import checks
 from durablectl.query.checks import Severity
 from durablectl.storage import handlers, inspecting, leases
 from durablectl.storage.auditing import audit, confirm
+from durablectl.storage.calls import uncalled
 from durablectl.storage.commands import count_set_aside
 from durablectl.storage.comparing import batches, read
 from durablectl.storage.provision import require_provisioned, stream_info
@@ -50,6 +51,7 @@ async def diagnose(store: Store, progress: Progress | None = None) -> Diagnosis:
     known = await handlers.known(store)
     disagreements = await confirm(store, found, progress)
     orphans = await _orphans(store, found.running, live)
+    idle = await uncalled(store, found.waiting)
     waiting = await _waiting(store, {*found.handlers, *known, *(name for lease in live for name in lease.handlers)})
     number = await count_set_aside(store)
     newest = await inspecting.newest_set_aside(store, _NEWEST) if number else []
@@ -63,6 +65,7 @@ async def diagnose(store: Store, progress: Progress | None = None) -> Diagnosis:
             checks.backlog(waiting),
             checks.workflows(found),
             checks.takeover(orphans, {name for lease in live for name in lease.handlers}),
+            checks.calls([each.invocation_id for each in idle]),
             checks.index_of(found, disagreements, store.subjects),
             checks.handler_names(sorted(found.handlers - {*known})),
             checks.records(found, store.subjects),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from durablectl.errors import NotProvisionedError, StorageError
-from durablectl.model.codec import decode_entry, decode_execution
+from durablectl.model.codec import decode_execution
 from durablectl.model.names import validate_name
 from durablectl.model.status import is_terminal
 from durablectl.query.building import payloads, workflow_view
@@ -14,7 +14,7 @@ from durablectl.query.schemas import MetSchemas
 from durablectl.query.single import get_workflow, not_found, with_processor
 from durablectl.storage import states
 from durablectl.storage.feed import follow
-from durablectl.storage.journal import Part
+from durablectl.storage.journal import Part, entry_of
 from durablectl.storage.provision import require_provisioned
 
 if TYPE_CHECKING:
@@ -44,8 +44,9 @@ class Watched:
     def take(self, change: Change) -> None:
         if not self._store.subjects.is_state(change.subject):
             if not change.deleted:
-                entry = decode_entry(change.data, f"The message on {change.subject}")
-                self._entries[entry.step_number] = entry
+                entry = entry_of(change.subject, change.data)
+                if entry is not None:
+                    self._entries[entry.step_number] = entry
             return
         if change.deleted:
             self.execution = None

@@ -40,8 +40,8 @@ class Audit:
     """What one pass through both streams has found.
 
     ``suspects`` are the ids of those that seem to disagree, each with the entries that no state has confirmed;
-    ``malformed`` are subjects by sequence. ``unreadable`` and ``unnamed`` are the keys of records that are none, and of
-    those whose names cannot be entered.
+    ``malformed`` are subjects by sequence, ``waiting`` the ids of what is pending or suspended. ``unreadable`` and
+    ``unnamed`` are the keys of records that are none, and of those whose names cannot be entered.
     """
 
     states: int = 0
@@ -50,6 +50,7 @@ class Audit:
     statuses: Counter[str] = field(default_factory=Counter)
     handlers: set[str] = field(default_factory=set)
     running: list[Running] = field(default_factory=list)
+    waiting: list[str] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)
     unnamed: list[str] = field(default_factory=list)
     suspects: dict[str, set[str]] = field(default_factory=dict)
@@ -105,6 +106,8 @@ class _Reading:
         found.statuses[execution.status] += 1
         if execution.status == Status.RUNNING and execution.owner:
             found.running.append(Running(key, execution.handler, execution.owner))
+        if execution.status in {Status.PENDING, Status.SUSPENDED}:
+            found.waiting.append(key)
         if not seen.subject:
             found.unnamed.append(key)
             return

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from durablectl.model.clock import SYSTEM_CLOCK
 from durablectl.model.status import Status, is_terminal
 from durablectl.model.text import storable
 from durablectl.storage import index, states
@@ -23,7 +22,7 @@ async def mark(store: Store, stored: Stored, reason: str) -> bool:
     """
     execution, revision = stored
     execution.cancel_requested = True
-    execution.enter(Status.RUNNING, SYSTEM_CLOCK.now())
+    execution.enter(Status.RUNNING, store.clock.now())
     execution.reason = storable(f"cancelling: {reason}" if reason else "cancelling")
     if await states.replace(store, execution, revision) is None:
         return False

@@ -8,9 +8,9 @@ from enum import StrEnum
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from durablectl.errors import InvalidNameError, StorageError
+from durablectl.errors import InvalidNameError, StorageError, UnreadableError
 from durablectl.model.codec import decode_execution
-from durablectl.model.names import validate_name
+from durablectl.model.names import is_name, validate_name
 from durablectl.storage import index
 from durablectl.storage.refusals import unanswered
 from durablectl.storage.states import get_many_last, moment_of
@@ -122,10 +122,11 @@ def _compare(
 
 async def read(store: Store, invocation_ids: Collection[str]) -> dict[str, Seen]:
     """The states that exist and can be read, of at most AT_ONCE."""
-    if not invocation_ids:
-        return {}
     subjects = store.subjects
-    answer = await get_many_last(store, subjects.state_stream, [subjects.state(each) for each in invocation_ids])
+    states = [subjects.state(each) for each in invocation_ids if is_name(each)]
+    if not states:
+        return {}
+    answer = await get_many_last(store, subjects.state_stream, states)
     found: dict[str, Seen] = {}
     for raw in answer.messages if answer is not None else ():
         key = subjects.state_key(raw.subject)
@@ -168,7 +169,7 @@ def seen_in(store: Store, invocation_id: str, data: bytes, moment: int) -> Seen 
     if is_foreign and not execution.attempt:
         execution.indexed_at = execution.created_at or moment
     subject = ""
-    with suppress(InvalidNameError, ValueError, OverflowError):
+    with suppress(InvalidNameError, UnreadableError):
         validate_name("invocation id", invocation_id)
         validate_name("handler", execution.handler)
         if execution.partition_key:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from durablectl.errors import PayloadTooLargeError, UnreadableError
 from durablectl.model.codec import encode_entry
 from durablectl.model.ending import FOLD_LIMIT_BYTES, WAITS
 from durablectl.model.status import Status
@@ -20,17 +23,25 @@ if TYPE_CHECKING:
     from durablectl.storage.store import Store
 
 
+_log = logging.getLogger(__name__)
+
+
 async def fold(store: Store, execution: Execution, revision: int) -> list[JournalEntry]:
     """The journal of what has ended, as of ``revision``; part of its record from now on, unless it is too big for that.
 
-    ``execution`` says afterwards which it is.
+    ``execution`` says afterwards which it is. One that cannot be read is left where it is.
     """
-    entries = await journal.whole(store, execution, revision)
+    try:
+        entries = await journal.whole(store, execution, revision)
+    except UnreadableError as error:
+        _log.warning("Left as it is: %s", error)
+        return execution.journal
     encoded = [encode_entry(entry) for entry in entries]
     if sum(map(len, encoded)) <= FOLD_LIMIT_BYTES:
         folded = replace(execution, journal_length=0, total_steps=max(execution.total_steps, len(entries)))
-        if await states.replace(store, folded, revision, encoded) is not None:
-            execution.journal_length = 0
+        with contextlib.suppress(PayloadTooLargeError):
+            if await states.replace(store, folded, revision, encoded) is not None:
+                execution.journal_length = 0
     return entries
 
 
@@ -40,16 +51,22 @@ async def after_end(
     revision: int,
     entries: Sequence[JournalEntry],
     children: Sequence[Child] = (),
+    *,
+    unstored: int = -1,
 ) -> None:
-    """Move the index entry, purge journal and timers, tell the parent, and have ``children`` cancelled.
+    """Purge journal and timers, tell the parent, have ``children`` cancelled, and move the index entry.
+
+    That comes last: by the old entry others find it, should this process die before all is done.
 
     The timer that an operator's command sets is left: it has a processor look whether all this was done.
-    Nothing of a retry that comes in between is purged: ``revision`` is that of the end.
+    Nothing of a retry that comes in between is purged: ``revision`` is that of the end. The entry numbered ``unstored``
+    has never been in the stream.
     """
     writes: list[Request] = []
     if not execution.journal_length:
         length = max((entry.step_number + 1 for entry in entries), default=0)
-        writes += journal.removal(store, execution.invocation_id, max(length, execution.total_steps), revision)
+        numbers = [number for number in range(max(length, execution.total_steps)) if number != unstored]
+        writes += journal.removal(store, execution.invocation_id, numbers, revision)
     elif execution.expires_at:
         writes += journal.expiry(store, execution, revision, entries)
     writes += [timer_removal(store, execution.invocation_id, name) for name in _timers(execution, entries)]
@@ -58,9 +75,9 @@ async def after_end(
     writes += [cancellation(store, child.invocation_id, child.handler) for child in children]
     if execution.status == Status.COMPLETED:
         # Nothing follows but its deletion: no need to look again.
-        await store.requests.exchange([*index.settlement(store, execution), *writes])
+        await store.requests.exchange([*writes, *index.settlement(store, execution)])
     else:
-        await index.settle(store, execution, writes)
+        await index.settle(store, execution, before=writes)
 
 
 def _timers(execution: Execution, entries: Sequence[JournalEntry]) -> set[str]:

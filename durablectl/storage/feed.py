@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import nats.errors
 
-from durablectl.errors import ConnectionFailedError, DurableError
+from durablectl.errors import ConnectionFailedError, DurableError, StorageError
 from durablectl.storage.acks import PREFIX, delivery_fields
 from durablectl.storage.provision import NANOSECONDS
 from durablectl.storage.states import get_many_last
@@ -33,6 +33,10 @@ _CONTROL = "100"
 
 LAST = "last_per_subject"
 NEW = "new"
+
+
+class PutBackError(StorageError):
+    """The stream ends before what has been read of it: the server came back with an older copy of it."""
 
 
 class Change(NamedTuple):
@@ -209,21 +213,34 @@ class Feed:
         while True:
             await self._delete()
             try:
+                await self._check_end()
                 await self._create()
+            except PutBackError:
+                raise
             except (DurableError, nats.errors.Error):
                 await asyncio.sleep(_LOOK_SECONDS)
             else:
                 return
+
+    async def _check_end(self) -> None:
+        """A consumer that begins behind the end would be silent until the stream has come that far again."""
+        read = self._stream_sequence or (self._start - 1 if isinstance(self._start, int) else 0)
+        info = await self._store.requests.call(f"{self._store.api}.STREAM.INFO.{self._stream}")
+        last = int(info["state"]["last_seq"])
+        if last < read:
+            raise PutBackError(
+                f"The stream {self._stream} was put back to an older state, as from a backup: "
+                f"it ends at {last:,}, and had come to {read:,} before.",
+                hint="Run it again: what had happened since that older state is undone, and may happen again.",
+            )
 
     async def _delete(self) -> None:
         """Without interest the server removes the consumer by itself after a while; this only makes it sooner."""
         with contextlib.suppress(nats.errors.Error):
             if self._subscription is not None:
                 await self._subscription.unsubscribe()
-        if not self._store.is_connected:
-            return
-        with contextlib.suppress(DurableError):
-            await self._store.requests.call(f"{self._store.api}.CONSUMER.DELETE.{self._stream}.{self._consumer}")
+        if self._store.is_connected:
+            await self._store.requests.tell(f"{self._store.api}.CONSUMER.DELETE.{self._stream}.{self._consumer}")
 
 
 async def past(store: Store, stream: str, filters: Sequence[str]) -> AsyncIterator[Change]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from durablectl.model.names import is_name
 from durablectl.storage.counting import subjects_matching
 from durablectl.storage.requests import EXPECTED, Request
 
@@ -28,4 +29,4 @@ async def known(store: Store) -> list[str]:
     """The names of all, sorted."""
     subjects = store.subjects
     found = await subjects_matching(store, subjects.state_stream, [subjects.handler("*")])
-    return sorted(map(subjects.handler_of, found))
+    return sorted(name for name in map(subjects.handler_of, found) if is_name(name))

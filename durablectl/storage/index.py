@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from durablectl.model.names import is_name
 from durablectl.storage import handlers
 from durablectl.storage.feed import past
+from durablectl.storage.replicas import load_after_write
 from durablectl.storage.requests import EXPECTED, Request
-from durablectl.storage.states import lifetime, load
+from durablectl.storage.states import lifetime
 from durablectl.storage.store import purge_request
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable
+    from collections.abc import AsyncIterator, Iterable, Sequence
 
     from durablectl.model.records import Execution
     from durablectl.storage.store import Store
@@ -39,7 +41,9 @@ async def members(store: Store, groups: Iterable[str]) -> AsyncIterator[str]:
     """The invocation ids that have an entry in these status groups, those entered first coming first."""
     filters = [store.subjects.index_filter(group) for group in groups]
     async for change in past(store, store.subjects.index_stream, filters):
-        yield change.subject.rpartition("~")[2]
+        invocation_id = change.subject.rpartition("~")[2]
+        if is_name(invocation_id):
+            yield invocation_id
 
 
 def addition(store: Store, execution: Execution) -> list[Request]:
@@ -49,7 +53,7 @@ def addition(store: Store, execution: Execution) -> list[Request]:
 
 def _entering(store: Store, execution: Execution) -> Request:
     """Written once, never over itself: of a subject written twice, nats-server 2.15 forgets the purge at a kill -9."""
-    headers = {EXPECTED: "0", **lifetime(execution)}
+    headers = {EXPECTED: "0", **lifetime(store, execution)}
     return Request(entry(store.subjects, execution), b"", headers, may_exist=True)
 
 
@@ -74,13 +78,19 @@ def settlement(store: Store, execution: Execution) -> list[Request]:
     return [_entering(store, execution), *(removal(store, subject) for subject in past)]
 
 
-async def settle(store: Store, execution: Execution, others: Iterable[Request] = ()) -> None:
-    """Do that, together with ``others``, and look again: whoever changed the state meanwhile may have been faster.
+async def settle(
+    store: Store, execution: Execution, others: Iterable[Request] = (), *, before: Sequence[Request] = ()
+) -> None:
+    """Do that after ``before``, together with ``others``, and look again: another may have changed the state meanwhile.
 
-    Then our entry, late, would stand beside theirs.
+    Then our entry, late, would stand beside theirs. One that was there before us is theirs to remove: taken away here,
+    nothing would lead to the workflow of a processor that died on its way to that.
     """
-    await store.requests.exchange([*settlement(store, execution), *others])
-    stored = await load(store, execution.invocation_id)
+    answers = await store.requests.exchange([*before, *settlement(store, execution), *others])
+    was_there = not answers[len(before)]
+    if was_there:
+        return
+    stored = await load_after_write(store, execution.invocation_id)
     current = entry(store.subjects, execution)
     if stored is None or entry(store.subjects, stored.execution) != current:
         await store.requests.exchange([removal(store, current)])

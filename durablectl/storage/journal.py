@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING, NamedTuple
 
-from durablectl.errors import ConnectionFailedError, StorageError
+from durablectl.errors import ConnectionFailedError, StorageError, UnreadableError
 from durablectl.model.codec import decode_entry, encode_entry
 from durablectl.model.status import is_terminal
 from durablectl.storage.counting import count
@@ -20,12 +21,11 @@ if TYPE_CHECKING:
     from durablectl.model.records import Execution, JournalEntry
     from durablectl.storage.store import Store
 
+_log = logging.getLogger(__name__)
+
 READ_AT_ONCE = 1000
 """Entries named in one read; also how far a running step may be ahead of the oldest unfinished one, so that a read in
 numbered blocks can stop at the first empty block."""
-
-PURGE_ONE_BY_ONE = 8
-"""Up to this many entries, a purge of each subject by name costs less than one wildcard purge: 0.04 ms against 0.23."""
 
 _LAGGING_PAUSE_SECONDS = 0.02
 _LAGGING_TRIES = 500
@@ -61,9 +61,19 @@ async def read(store: Store, invocation_id: str, at_least: int = 0) -> list[Jour
     while True:
         block = await read_range(store, invocation_id, first, first + READ_AT_ONCE, at_least)
         if not block:
-            return entries
+            return await _checked(store, invocation_id, entries)
         entries.extend(block)
         first += READ_AT_ONCE
+
+
+async def _checked(store: Store, invocation_id: str, entries: list[JournalEntry]) -> list[JournalEntry]:
+    """Behind an empty block lies nothing, or a thousand entries are gone: steps would run again unnoticed."""
+    number = await count(store, store.subjects.state_stream, store.subjects.journal(invocation_id, "*"))
+    if number > len(entries) + READ_AT_ONCE:
+        raise UnreadableError(
+            f"The journal of {invocation_id} cannot be read: a thousand entries and more are missing in it."
+        )
+    return entries
 
 
 async def whole(store: Store, execution: Execution, at_least: int = 0) -> list[JournalEntry]:
@@ -99,7 +109,7 @@ async def part(store: Store, execution: Execution, start: int | None, stop: int 
         low, high = _bounds(start, stop, entries[-1].step_number + 1 if entries else 0)
         before = sum(entry.step_number < low for entry in entries)
         return Part([entry for entry in entries if low <= entry.step_number < high], before, len(entries))
-    low, high = _bounds(start, stop, max(number, execution.total_steps))
+    low, high = _bounds(start, stop, min(max(number, execution.total_steps), number + READ_AT_ONCE))
     blocks = [
         await read_range(store, execution.invocation_id, first, min(first + READ_AT_ONCE, high))
         for first in range(low, high, READ_AT_ONCE)
@@ -121,17 +131,31 @@ async def read_range(store: Store, invocation_id: str, start: int, stop: int, at
     return entries
 
 
+def entry_of(subject: str, data: bytes) -> JournalEntry | None:
+    """None for what somebody else has published beside the entries. UnreadableError for what stands in one's place."""
+    number = subject.rpartition(".")[2]
+    if not (number.isascii() and number.isdigit() and str(int(number[:12])) == number):
+        _log.warning("Left out: %s is no journal entry.", subject)
+        return None
+    entry = decode_entry(data, f"The message on {subject}")
+    if entry.step_number != int(number):
+        raise UnreadableError(
+            f"The message on {subject} cannot be read: it is the entry of step {entry.step_number}.",
+            hint="Something else wrote to this subject.",
+        )
+    return entry
+
+
 async def _read(store: Store, invocation_id: str, subjects: Sequence[str], at_least: int) -> list[JournalEntry] | None:
     # The state is asked for too: an answer that matches nothing at all does not say how far its replica has come.
     state = store.subjects.state(invocation_id)
     for _ in range(_LAGGING_TRIES):
-        answer: ManyLast | None = await get_many_last(store, store.subjects.state_stream, [state, *subjects])
+        answer: ManyLast | None = await get_many_last(store, store.subjects.state_stream, subjects, with_each=state)
         if answer is None:
             return None
         if answer.up_to_sequence >= at_least:
-            raws = [raw for raw in answer.messages if raw.subject != state]
-            entries = [decode_entry(raw.data, f"The message on {raw.subject}") for raw in raws]
-            return sorted(entries, key=lambda entry: entry.step_number)
+            entries = [entry_of(raw.subject, raw.data) for raw in answer.messages if raw.subject != state]
+            return sorted((entry for entry in entries if entry), key=lambda entry: entry.step_number)
         await asyncio.sleep(_LAGGING_PAUSE_SECONDS)
     raise ConnectionFailedError(f"No replica of {store.subjects.state_stream} has caught up to sequence {at_least}.")
 
@@ -139,7 +163,7 @@ async def _read(store: Store, invocation_id: str, subjects: Sequence[str], at_le
 def expiry(store: Store, execution: Execution, revision: int, entries: Sequence[JournalEntry]) -> list[Request]:
     """The writes after which what has ended at ``revision`` takes its journal along when its retention is over."""
     fence = {EXPECTED: str(revision), EXPECTED_SUBJECT: store.subjects.state(execution.invocation_id)}
-    headers = {**fence, **lifetime(execution)}
+    headers = {**fence, **lifetime(store, execution)}
     subject = store.subjects.journal
     return [
         Request(subject(execution.invocation_id, e.step_number), encode_entry(e), headers, may_exist=True)
@@ -153,10 +177,12 @@ def removal_of(store: Store, invocation_id: str, numbers: Iterable[int], revisio
     return [purge_request(store, stream, subjects.journal(invocation_id, number), revision) for number in numbers]
 
 
-def removal(store: Store, invocation_id: str, length: int, revision: int) -> list[Request]:
-    """The writes that remove the entries numbered below ``length`` of an invocation that ended at ``revision``."""
-    subjects, stream = store.subjects, store.subjects.state_stream
-    if length > PURGE_ONE_BY_ONE:
-        return [purge_request(store, stream, subjects.journal(invocation_id, "*"), revision)]
-    numbers = range(length)
-    return [purge_request(store, stream, subjects.journal(invocation_id, n), revision) for n in numbers]
+def removal(store: Store, invocation_id: str, numbers: Sequence[int], revision: int) -> list[Request]:
+    """The writes that remove the whole journal, with these numbers, of an invocation that ended at ``revision``.
+
+    One purge of a wildcard costs the server less than two by name, and one fsync where it syncs always.
+    """
+    if len(numbers) > 1:
+        everything = store.subjects.journal(invocation_id, "*")
+        return [purge_request(store, store.subjects.state_stream, everything, revision)]
+    return removal_of(store, invocation_id, numbers, revision)

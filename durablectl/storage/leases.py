@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from durablectl.model.names import is_name
 from durablectl.storage.provision import LEASE_SECONDS, stream_info
 from durablectl.storage.states import get_last, get_many_last
 from durablectl.storage.store import purge_request
@@ -30,6 +31,9 @@ class Lease:
     started_at: int = 0
 
 
+_NOBODY = Lease("")
+
+
 async def renew(store: Store, lease: Lease) -> None:
     """Alive for LEASE_SECONDS from now."""
     await store.requests.publish(store.subjects.processor(lease.processor_id), json.dumps(asdict(lease)).encode())
@@ -41,7 +45,7 @@ async def release(store: Store, processor_id: str) -> None:
 
 
 async def is_alive(store: Store, processor_id: str) -> bool:
-    if not processor_id:
+    if not is_name(processor_id):
         return False
     subject = store.subjects.processor(processor_id)
     return await get_last(store, store.subjects.processors_stream, subject) is not None
@@ -53,12 +57,23 @@ async def live_processors(store: Store) -> list[Lease]:
     if await stream_info(store, stream) is None:
         return []
     answer = await get_many_last(store, stream, store.subjects.processors_subjects)
-    leases = [_parse(raw.data) for raw in answer.messages] if answer is not None else []
+    found = answer.messages if answer is not None else []
+    leases = [parse(raw.data, store.subjects.processor_of(raw.subject)) for raw in found]
     return sorted((lease for lease in leases if lease), key=lambda lease: (lease.started_at, lease.processor_id))
 
 
-def _parse(data: bytes) -> Lease | None:
+def parse(data: bytes, processor_id: str) -> Lease | None:
+    """None for what is no lease. What a newer version says beyond ours is left out: it is alive all the same."""
     try:
-        return Lease(**json.loads(data))
-    except (ValueError, TypeError):
+        said = json.loads(data)
+    except (ValueError, RecursionError):
         return None
+    if not isinstance(said, dict):
+        return None
+    known: dict[str, Any] = {
+        name: said[name] for name, ours in asdict(_NOBODY).items() if type(said.get(name)) is type(ours)
+    }
+    if known.get("processor_id") != processor_id or not is_name(processor_id):
+        return None
+    known["handlers"] = [name for name in known.get("handlers", ()) if isinstance(name, str)]
+    return Lease(**known)

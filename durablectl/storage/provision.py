@@ -81,6 +81,7 @@ async def provision(store: Store, *, replicas: int | None = None) -> None:
     await require_jetstream(store)
     configurations = stream_configurations(store.subjects)
     await asyncio.gather(*(_ensure(store, configuration, replicas) for configuration in configurations))
+    store.requests.has_streams = True
 
 
 async def _ensure(store: Store, wanted: dict[str, Any], replicas: int | None) -> None:

@@ -20,10 +20,21 @@ _WRONG_LAST_SEQUENCE = 10071
 _BUSY = 10164
 _NO_STREAM = 10059
 _UNAVAILABLE = 10008
+_FULL = frozenset({10002, 10023, 10028, 10047})
+"""Limits of the account, or of the server, for storage."""
+_FULL_WORDS = ("maximum bytes", "maximum messages", "no space left", "file too large", "disk quota")
+_IN_PROCESS = 10158
 
 
 class NoAnswerError(ConnectionFailedError):
     """A request was sent and no reply came in time: whether it took effect is unknown."""
+
+
+class NoLeaderError(ConnectionFailedError):
+    """A request was refused, and nothing stored: a stream of the cluster has no leader, until it elects one."""
+
+    def __init__(self) -> None:
+        super().__init__("JetStream is unavailable at the moment: its cluster has no leader.")
 
 
 class WrongSequenceError(StorageError):
@@ -32,6 +43,10 @@ class WrongSequenceError(StorageError):
 
 class BusyError(WrongSequenceError):
     """Another conditional publish on the same subject is in flight (error 10164, replicated streams only)."""
+
+
+class StorageFullError(StorageError):
+    """There is no room: a limit is reached, or a disk is full. Nothing was stored, and later it may be."""
 
 
 _parse = json.JSONDecoder().decode
@@ -78,10 +93,22 @@ def api_error(error: dict[str, Any], subject: str) -> StorageError | NotProvisio
     if code == _BUSY:
         return BusyError(description)
     if code == _UNAVAILABLE:
-        return ConnectionFailedError("JetStream is unavailable at the moment: its cluster has no leader.")
+        return NoLeaderError()
+    if code == _IN_PROCESS:
+        return NoAnswerError("JetStream has this message already, but not on enough servers yet.")
     if code == _NO_STREAM:
         return NotProvisionedError(
             f"The stream behind {subject} does not exist on this server.",
             hint="Start a processor (durablectl run processor) to create the streams, or check --namespace.",
+        )
+    return _refused(code, description, subject)
+
+
+def _refused(code: int, description: str, subject: str) -> StorageError:
+    if code in _FULL or any(words in description for words in _FULL_WORDS):
+        return StorageFullError(
+            f"The NATS server has no room left for {subject}: {description} (error {code}).",
+            hint="Free its disk, or raise its max_file_store, the account's limit, or max_bytes of the stream. "
+            "Processors then go on by themselves.",
         )
     return StorageError(f"JetStream refused {subject}: {description} (error {code}).")

@@ -15,14 +15,29 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import nats.errors
 
-from durablectl.errors import ConnectionFailedError, PermissionDeniedError
-from durablectl.storage.refusals import BusyError, NoAnswerError, WrongSequenceError, answer_of, denied, too_large
+from durablectl.errors import (
+    ConnectionFailedError,
+    DurableError,
+    NotProvisionedError,
+    PermissionDeniedError,
+    StorageError,
+)
+from durablectl.storage.refusals import (
+    BusyError,
+    NoAnswerError,
+    NoLeaderError,
+    WrongSequenceError,
+    answer_of,
+    denied,
+    too_large,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from nats.aio.client import Client as NatsClient
     from nats.aio.msg import Msg
+
 
 _wire = logging.getLogger("durablectl.wire")
 
@@ -35,6 +50,9 @@ LIFETIME = "Nats-TTL"
 
 _SWEEP_SECONDS = 0.25
 _BUSY_PAUSE = 0.005
+_ELECTION_SECONDS = 10.0
+"""So long the leader of a stream is waited for: a cluster elects another within 4 to 9 s."""
+_ELECTION_PAUSE = 0.1
 _REFUSED = re.compile(r'permissions violation for (publish|subscription) to "([^"]*)"')
 
 
@@ -73,6 +91,8 @@ class Requests:
     """Publishes that are answered: JetStream acknowledgements, API calls, direct gets."""
 
     def __init__(self, nats_client: NatsClient, timeout: float) -> None:
+        self.has_streams = False
+        """The streams have been seen: what no stream takes then waits for a leader, where there is a cluster."""
         self._nats = nats_client
         self._timeout = timeout
         self._prefix = ""
@@ -81,6 +101,12 @@ class Requests:
         self._sweeper: asyncio.Task[None] | None = None
         self._deaf: PermissionDeniedError | None = None
         self._loop = asyncio.get_running_loop()
+        self._is_told = _wire.isEnabledFor(logging.DEBUG)
+
+    @property
+    def is_cluster(self) -> bool:
+        """Whether the server is one of several."""
+        return bool(self._nats._server_info.get("cluster"))  # noqa: SLF001  # there is no other way to it
 
     async def start(self) -> None:
         self._prefix = self._nats.new_inbox() + "."
@@ -97,19 +123,35 @@ class Requests:
     async def publish(self, subject: str, payload: bytes, headers: dict[str, str] | None = None) -> Ack:
         """A message stored by JetStream. WrongSequenceError when a condition in ``headers`` does not hold.
 
-        A conditional publish that another one in flight blocks (10164, replicated streams only) is tried again.
+        A conditional publish that another one in flight blocks (10164, replicated streams only) is tried again, and so
+        is any that nobody takes while the stream's cluster elects a leader.
         """
-        deadline = self._loop.time() + self._timeout
+        began = self._loop.time()
         while True:
             reply = await (await self._start_request(subject, payload, headers, None)).future
             try:
                 answer = answer_of(reply, subject)
-            except BusyError:
-                if self._loop.time() > deadline:
-                    raise
-                await asyncio.sleep(_BUSY_PAUSE)
+            except (BusyError, NotProvisionedError, NoLeaderError) as error:
+                await self._before_another_try(error, began)
             else:
+                self.has_streams = True
                 return Ack(answer["seq"], answer.get("duplicate", False))
+
+    async def _before_another_try(self, error: DurableError, began: float) -> None:
+        """A pause after what stored nothing and will be otherwise soon; raises what stays as it is."""
+        elapsed = self._loop.time() - began
+        if isinstance(error, BusyError):
+            if elapsed > self._timeout:
+                raise NoAnswerError(
+                    "Another write of the same is under way, and the NATS servers do not end it."
+                ) from error
+            await asyncio.sleep(_BUSY_PAUSE)
+            return
+        if not (self.is_cluster and self.has_streams):
+            raise error
+        if elapsed > _ELECTION_SECONDS:
+            raise NoLeaderError from error
+        await asyncio.sleep(_ELECTION_PAUSE)
 
     async def call(self, subject: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         """A JetStream API request; StorageError carries the server's words."""
@@ -119,14 +161,27 @@ class Requests:
     async def exchange(self, requests: Iterable[Request]) -> list[dict[str, Any]]:
         """Several unconditional publishes or API requests, sent in this order and awaited together; their answers.
 
-        All are sent before the first error is raised.
+        All are sent before the first error is raised. What stored nothing is sent again as ``publish`` does.
         """
         sent = [
             (request, await self._start_request(request.subject, request.payload, request.headers, None))
             for request in requests
         ]
         replies = [(request, await pending.future) for request, pending in sent]
-        return [_answer_or_exists(reply, request) for request, reply in replies]
+        return [await self._answer(request, reply) for request, reply in replies]
+
+    async def _answer(self, request: Request, reply: Msg) -> dict[str, Any]:
+        began = self._loop.time()
+        while True:
+            try:
+                return answer_of(reply, request.subject)
+            except (BusyError, NotProvisionedError, NoLeaderError) as error:
+                await self._before_another_try(error, began)
+            except WrongSequenceError:
+                if not request.may_exist:
+                    raise
+                return {}
+            reply = await self.send(request.subject, request.payload, request.headers)
 
     async def send(
         self, subject: str, payload: bytes, headers: dict[str, str] | None = None, timeout: float | None = None
@@ -135,6 +190,11 @@ class Requests:
         pending = await self._start_request(subject, payload, headers, None, timeout)
         message: Msg = await pending.future
         return message
+
+    async def tell(self, subject: str) -> None:
+        """A request whose answer nobody waits for: what it asks for would come about without it, later."""
+        with contextlib.suppress(DurableError):
+            await self._start_request(subject, b"", None, None)
 
     async def send_many(self, subject: str, payload: bytes) -> list[Msg]:
         """One request, replies up to the end-of-batch status, which is the last of the list."""
@@ -150,19 +210,23 @@ class Requests:
         messages: list[Msg] | None,
         timeout: float | None = None,
     ) -> _Pending:
-        size = len(payload) + _header_size(headers)
+        size = len(payload) if headers is None else len(payload) + _header_size(headers)
         if size > self._nats.max_payload:
             # The server would close the connection: it counts the headers, nats-py does not.
             raise too_large(size, self._nats.max_payload)
         if self._deaf is not None:
             raise self._deaf
-        _wire.debug("asked %s, %d bytes", subject, size)
+        if self._is_told:
+            _wire.debug("asked %s, %d bytes", subject, size)
         token = str(next(self._tokens))
         deadline = self._loop.time() + (self._timeout if timeout is None else timeout)
         pending = _Pending(subject, self._loop.create_future(), deadline, messages)
         self._pending[token] = pending
         try:
             await self._nats.publish(subject, payload, reply=self._prefix + token, headers=headers)
+        except nats.errors.BadSubjectError as error:
+            self._pending.pop(token, None)
+            raise StorageError(f"{subject!r} is no subject: a record or message holds a name that is none.") from error
         except nats.errors.Error as error:
             self._pending.pop(token, None)
             raise ConnectionFailedError(f"The connection to the NATS server is gone: {error}.") from error
@@ -220,14 +284,8 @@ class Requests:
         self._pending.clear()
 
 
-def _answer_or_exists(reply: Msg, request: Request) -> dict[str, Any]:
-    try:
-        return answer_of(reply, request.subject)
-    except WrongSequenceError:
-        if not request.may_exist:
-            raise
-        return {}
-
-
-def _header_size(headers: dict[str, str] | None) -> int:
-    return 0 if headers is None else 12 + sum(len(key) + len(value.encode()) + 4 for key, value in headers.items())
+def _header_size(headers: dict[str, str]) -> int:
+    size = 12
+    for key, value in headers.items():
+        size += len(key) + len(value.encode()) + 4
+    return size

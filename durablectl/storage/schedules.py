@@ -6,8 +6,10 @@ left to be caught up.
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
+from durablectl.errors import UnreadableError
 from durablectl.model.codec import encode_command
 from durablectl.model.records import Command
 from durablectl.model.schedules import Schedule
@@ -19,18 +21,25 @@ from durablectl.storage.store import purge_request
 if TYPE_CHECKING:
     from durablectl.storage.store import Store
 
+_log = logging.getLogger(__name__)
+
 FIRE = "fire"
 
 
 async def load(store: Store, name: str) -> tuple[Schedule, int] | None:
-    """A schedule and its revision."""
+    """A schedule and its revision. UnreadableError for a record that is none."""
     raw = await get_last(store, store.subjects.state_stream, store.subjects.schedule(name))
     return None if raw is None else (Schedule.decode(raw.data, name), raw.sequence)
 
 
 async def load_all(store: Store) -> list[Schedule]:
     answer = await get_many_last(store, store.subjects.state_stream, [store.subjects.schedule("*")])
-    found = [Schedule.decode(raw.data, raw.subject) for raw in (answer.messages if answer else [])]
+    found = []
+    for raw in answer.messages if answer else []:
+        try:
+            found.append(Schedule.decode(raw.data, raw.subject.rpartition(".")[2]))
+        except UnreadableError as error:
+            _log.warning("Left out: %s", error)
     return sorted(found, key=lambda schedule: schedule.name)
 
 

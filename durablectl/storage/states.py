@@ -10,10 +10,12 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from durablectl.errors import ConnectionFailedError, NotProvisionedError, PermissionDeniedError, StorageError
-from durablectl.model.clock import MICROSECONDS, SYSTEM_CLOCK
+from durablectl.model.clock import MICROSECONDS
 from durablectl.model.codec import decode_execution, encode_entry, encode_execution
+from durablectl.model.names import is_name
 from durablectl.model.status import is_terminal
-from durablectl.storage.refusals import WrongSequenceError, unanswered
+from durablectl.storage.asking import parts
+from durablectl.storage.refusals import NoAnswerError, WrongSequenceError, unanswered
 from durablectl.storage.requests import EXPECTED, LIFETIME
 
 if TYPE_CHECKING:
@@ -29,7 +31,7 @@ _log = logging.getLogger(__name__)
 _DELETED_START = "Durable-Start-Token"
 MARKER = "KV-Operation"
 
-_UNCERTAIN_TRIES = 20
+_UNCERTAIN_SECONDS = 20.0
 _UNCERTAIN_PAUSE_SECONDS = 0.5
 _FOR_EVER: Mapping[str, str] = MappingProxyType({})
 
@@ -66,6 +68,7 @@ async def _last(store: Store, stream: str, subject: str) -> Msg | None:
     reply = await store.requests.send(f"{store.api}.DIRECT.GET.{stream}.{subject}", b"")
     headers = reply.headers or {}
     if "Nats-Sequence" in headers:
+        store.requests.has_streams = True
         return reply
     if headers.get("Status") == "404":
         return None
@@ -84,8 +87,23 @@ MOST_BYTES = 8 * 1024 * 1024
 """Of one answer: the server hangs up on a reader that has 64 MB waiting for it."""
 
 
-async def get_many_last(store: Store, stream: str, subjects: Sequence[str]) -> ManyLast | None:
-    """The last message of each subject (wildcards allowed); None when they match more than 1,024."""
+async def get_many_last(
+    store: Store, stream: str, subjects: Sequence[str], with_each: str | None = None
+) -> ManyLast | None:
+    """The last message of each subject (wildcards allowed); None when they match more than 1,024.
+
+    What does not fit into one question is asked in several, ``with_each`` in every one of them.
+    """
+    found: list[ManyLast] = []
+    for part in parts(subjects, store.max_payload):
+        answer = await _many_last(store, stream, part if with_each is None else [with_each, *part])
+        if answer is None:
+            return None
+        found.append(answer)
+    return ManyLast([raw for each in found for raw in each.messages], min(each.up_to_sequence for each in found))
+
+
+async def _many_last(store: Store, stream: str, subjects: Sequence[str]) -> ManyLast | None:
     found: dict[str, Raw] = {}
     start, up_to = 0, 0
     while True:
@@ -115,7 +133,7 @@ def _raw(reply: Msg) -> Raw:
     return Raw(reply.data, int(headers["Nats-Sequence"]), headers["Nats-Subject"], headers["Nats-Time-Stamp"])
 
 
-def _stored(raw: Raw, invocation_id: str) -> Stored:
+def stored_in(raw: Raw, invocation_id: str) -> Stored:
     """A record of another implementation, which says no time, counts as indexed when it was made, or stored."""
     execution = decode_execution(raw.data, invocation_id)
     if not execution.indexed_at:
@@ -132,7 +150,7 @@ def moment_of(stored_at: str) -> int:
 
 async def load(store: Store, invocation_id: str) -> Stored | None:
     raw = await get_last(store, store.subjects.state_stream, store.subjects.state(invocation_id))
-    return None if raw is None else _stored(raw, invocation_id)
+    return None if raw is None else stored_in(raw, invocation_id)
 
 
 async def load_or_trace(store: Store, invocation_id: str) -> tuple[Stored | None, str]:
@@ -141,7 +159,7 @@ async def load_or_trace(store: Store, invocation_id: str) -> tuple[Stored | None
     headers = {} if reply is None else reply.headers or {}
     if reply is None or MARKER in headers:
         return None, headers.get(_DELETED_START, "")
-    return _stored(_raw(reply), invocation_id), ""
+    return stored_in(_raw(reply), invocation_id), ""
 
 
 async def create(store: Store, execution: Execution) -> int | None:
@@ -160,14 +178,14 @@ async def replace(
     if folded is None:
         folded = [encode_entry(entry) for entry in execution.journal]
     data = encode_execution(execution, folded)
-    return await _compare_and_set(store, execution.invocation_id, data, revision, lifetime(execution))
+    return await _compare_and_set(store, execution.invocation_id, data, revision, lifetime(store, execution))
 
 
-def lifetime(execution: Execution) -> dict[str, str]:
+def lifetime(store: Store, execution: Execution) -> dict[str, str]:
     """The header by which the server removes what has ended when its retention is over; none without retention."""
     if not (execution.expires_at and is_terminal(execution.status)):
         return {}
-    seconds = -(-(execution.expires_at - SYSTEM_CLOCK.now()) // MICROSECONDS)
+    seconds = -(-(execution.expires_at - store.clock.now()) // MICROSECONDS)
     return {LIFETIME: f"{max(1, seconds)}s"}
 
 
@@ -198,13 +216,15 @@ async def _compare_and_set(
     subject = store.subjects.state(invocation_id)
     headers = {EXPECTED: str(revision), **lifetime}
     try:
-        return (await store.requests.publish(subject, data, headers)).sequence
+        sequence = (await store.requests.publish(subject, data, headers)).sequence
     except WrongSequenceError:
         return await _after_deletion(store, subject, data) if revision == 0 else None
     except PermissionDeniedError:
         raise
     except UNREACHABLE:
         return await _settle(store, subject, data, headers)
+    store.reached = max(store.reached, sequence)
+    return sequence
 
 
 async def _after_deletion(store: Store, subject: str, data: bytes) -> int | None:
@@ -224,7 +244,9 @@ async def _settle(store: Store, subject: str, data: bytes, headers: dict[str, st
 
     A write that lingers in a buffer may still arrive later; the compare-and-set rejects it then.
     """
-    for _ in range(_UNCERTAIN_TRIES):
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + _UNCERTAIN_SECONDS
+    while loop.time() < deadline:
         await asyncio.sleep(_UNCERTAIN_PAUSE_SECONDS)
         try:
             raw = await get_last(store, store.subjects.state_stream, subject)
@@ -235,11 +257,18 @@ async def _settle(store: Store, subject: str, data: bytes, headers: dict[str, st
             return (await store.requests.publish(subject, data, headers)).sequence
         except (WrongSequenceError, *UNREACHABLE):
             continue
-    raise StorageError(f"A write to {subject} was neither confirmed nor refused; the NATS server stays silent.")
+    raise NoAnswerError(
+        f"A write to {subject} was neither confirmed nor refused; the NATS server stays silent.",
+        hint="Look into its log: once its disk was full, it stores nothing more in a stream until it is restarted.",
+    )
 
 
 async def load_many(store: Store, invocation_ids: Sequence[str]) -> dict[str, Stored]:
-    """The states of these ids that exist, fetched together; one that cannot be read is logged and left out."""
+    """The states of these ids that exist, fetched together; one that cannot be read is logged and left out.
+
+    What a record or message of somebody else's names may be no id, but a wildcard that matches all: it has no state.
+    """
+    invocation_ids = [each for each in invocation_ids if is_name(each)]
     found: dict[str, Stored] = {}
     for start in range(0, len(invocation_ids), 1000):
         subjects = [store.subjects.state(invocation_id) for invocation_id in invocation_ids[start : start + 1000]]
@@ -247,7 +276,7 @@ async def load_many(store: Store, invocation_ids: Sequence[str]) -> dict[str, St
         for raw in answer.messages if answer is not None else []:
             invocation_id = store.subjects.state_key(raw.subject)
             try:
-                found[invocation_id] = _stored(raw, invocation_id)
+                found[invocation_id] = stored_in(raw, invocation_id)
             except StorageError as error:
                 _log.warning("Left out: %s", error)
     return found

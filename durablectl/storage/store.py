@@ -7,6 +7,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from durablectl.errors import ConnectionFailedError, UnsupportedServerError
+from durablectl.model.clock import SteadyClock
 from durablectl.storage.connection import connect
 from durablectl.storage.requests import Request, Requests
 from durablectl.storage.subjects import Subjects
@@ -31,6 +32,10 @@ class Store:
         self.subjects = Subjects(settings.namespace)
         self.nats = client
         self.requests = requests
+        self.clock = SteadyClock()
+        """A processor keeps it in agreement with the server's, which fires its timers."""
+        self.reached = 0
+        """The sequence up to which the stream of states is known to have come."""
         self.known_handlers: set[str] = set()
         """Handlers that this process has entered, so that queries can name them."""
         self.api = settings.api_prefix or "$JS.API"
@@ -48,6 +53,11 @@ class Store:
     @property
     def is_connected(self) -> bool:
         return self.nats.is_connected
+
+    @property
+    def reconnects(self) -> int:
+        """How often the connection was lost and came back."""
+        return int(self.nats.stats["reconnects"])
 
     async def flush(self) -> None:
         """Everything published so far has reached the server."""

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from functools import cached_property, lru_cache
 from typing import NamedTuple
 
+from durablectl.errors import UnreadableError
 from durablectl.model.clock import MICROSECONDS
 
 NO_PARTITION = "~"
@@ -23,7 +24,10 @@ RECURRENCE = "~"
 @lru_cache(maxsize=64)
 def _time(seconds: int) -> str:
     """Day, hour, minute and second of so many seconds after the epoch, as four tokens."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y%m%d.%H.%M.%S")
+    try:
+        return datetime.fromtimestamp(seconds, UTC).strftime("%Y%m%d.%H.%M.%S")
+    except (ValueError, OverflowError, OSError) as error:
+        raise UnreadableError(f"{seconds} s after the epoch is no time that an index entry can have.") from error
 
 
 @lru_cache(maxsize=64)

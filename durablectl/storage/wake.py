@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from durablectl.model.clock import MICROSECONDS, SYSTEM_CLOCK
+from durablectl.model.clock import MICROSECONDS
 from durablectl.model.codec import encode_command
 from durablectl.model.records import Command
 from durablectl.storage.counting import count
@@ -82,7 +82,7 @@ def timer_removal(store: Store, invocation_id: str, name: str) -> Request:
 def safety_net(store: Store, execution: Execution) -> Request:
     """A wake in two seconds, should this process die after its next write."""
     name = f"steer-{execution.attempt + len(execution.history)}"
-    return timer(store, execution, SYSTEM_CLOCK.now() + SAFETY_NET_MICROSECONDS, name)
+    return timer(store, execution, store.clock.now() + SAFETY_NET_MICROSECONDS, name)
 
 
 async def poke(store: Store, processor_id: str, invocation_id: str) -> None:

@@ -61,12 +61,13 @@ async def processor(
     """
     if not 0 < ack_wait < float("inf"):
         raise UsageError(f"--ack-wait {ack_wait:g} is out of range.", hint="It takes seconds, more than 0.")
-    keep = 0.0 if retention is None else _retention(retention)
+    keep = 0.0 if retention is None else _retention(retention, ack_wait)
     configure_logs(log_format, log_level)
 
     from durablectl.cli.about import version
     from durablectl.cli.beside import api_beside
     from durablectl.cli.stack import stop_signals
+    from durablectl.engine.collecting import collect_seldom
     from durablectl.engine.processor import Processor, ProcessorOptions
     from durablectl.storage.store import open_store
 
@@ -78,6 +79,7 @@ async def processor(
             hint="Mark coroutines with @workflow. Services run with `durablectl run service`.",
         )
     options = ProcessorOptions(max_concurrent, ack_wait, grace, replicas, version(), keep)
+    collect_seldom()
     with stop_signals() as stop:
         async with open_store(settings, name="durablectl processor") as store:
             processor = Processor(store, app, options)
@@ -122,10 +124,16 @@ async def service(
             _log.info("Stopping.")
 
 
-def _retention(text: str) -> float:
+def _retention(text: str, ack_wait: float) -> float:
     keep = seconds(text, "--retention")
     if not 1 <= keep <= _LONGEST_RETENTION:
         raise UsageError(f"The --retention {text} is out of range.", hint="Use one second to 100 years.")
+    if keep <= ack_wait:
+        raise UsageError(
+            f"The --retention {text} is not longer than the --ack-wait of {ack_wait:g} s. The command of a processor "
+            "that died comes again only after that, and would start anew what has been removed by then.",
+            hint="Keep what has ended for longer, or lower --ack-wait.",
+        )
     return keep
 
 

@@ -71,6 +71,8 @@ def repair_sentence(repaired: Repaired) -> str:
     if repaired.handlers:
         names = count(repaired.handlers, "handler name")
         parts.append(f"{'store' if dry else 'stored'} {names}")
+    if repaired.called:
+        parts.append(f"{'call' if dry else 'called'} for {count(repaired.called, 'workflow')} to go on")
     if not parts:
         return "There is nothing to repair." if dry else "There was nothing to repair."
     told = f"{', '.join(parts[:-1])} and {parts[-1]}" if len(parts) > 1 else parts[0]

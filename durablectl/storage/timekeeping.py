@@ -1,0 +1,49 @@
+"""How the server stands: its time, which is the one that processors go by, and how far its store has come."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from durablectl.errors import ConnectionFailedError
+from durablectl.model.clock import MICROSECONDS
+from durablectl.storage.states import get_many_last, moment_of, stored_in
+
+if TYPE_CHECKING:
+    from durablectl.storage.states import Stored
+    from durablectl.storage.store import Store
+
+_log = logging.getLogger(__name__)
+
+_LAGGING_PAUSE_SECONDS = 0.02
+_LAGGING_TRIES = 500
+_ABSENT_TRIES = 10
+_WORTH_A_WORD = 1 * MICROSECONDS
+
+
+async def keep_time(store: Store) -> int:
+    """Set the clock of ``store`` by the server; the last sequence of the states, by the leader of their stream."""
+    asked = store.clock.now()
+    info = await store.requests.call(f"{store.api}.STREAM.INFO.{store.subjects.state_stream}")
+    wrong = store.clock.agree(moment_of(info["ts"]), asked, store.clock.now())
+    if abs(wrong) > _WORTH_A_WORD:
+        _log.warning(
+            "The clock of this machine was %.1f s %s that of the NATS server, whose time counts from now on.",
+            abs(wrong) / MICROSECONDS,
+            "behind" if wrong > 0 else "ahead of",
+        )
+    return int(info["state"]["last_seq"])
+
+
+async def load_at(store: Store, invocation_id: str, at_least: int) -> Stored | None:
+    """As of stream sequence ``at_least`` or later, whichever replica answers."""
+    subject = store.subjects.state(invocation_id)
+    for tried in range(_LAGGING_TRIES):
+        answer = await get_many_last(store, store.subjects.state_stream, [subject])
+        if answer is not None and answer.up_to_sequence >= at_least:
+            return stored_in(answer.messages[0], invocation_id) if answer.messages else None
+        if answer is not None and not answer.up_to_sequence and tried >= _ABSENT_TRIES:
+            return None  # Who finds nothing does not say how far he has come.
+        await asyncio.sleep(_LAGGING_PAUSE_SECONDS)
+    raise ConnectionFailedError(f"No replica of {store.subjects.state_stream} has caught up to sequence {at_least}.")
