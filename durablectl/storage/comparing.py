@@ -12,7 +12,7 @@ from durablectl.errors import InvalidNameError, StorageError, UnreadableError
 from durablectl.model.codec import decode_execution
 from durablectl.model.names import is_name, validate_name
 from durablectl.storage import index
-from durablectl.storage.refusals import unanswered
+from durablectl.storage.absence import why_unanswered
 from durablectl.storage.states import get_many_last, moment_of
 
 if TYPE_CHECKING:
@@ -185,7 +185,7 @@ async def message_at(store: Store, stream: str, which: Mapping[str, object]) -> 
         return reply
     if headers.get("Status") == "404":
         return None
-    raise unanswered(reply, stream)
+    raise await why_unanswered(store, reply, stream)
 
 
 async def _present(store: Store, entries: Iterable[str]) -> dict[str, int]:

@@ -7,8 +7,8 @@ import json
 from typing import TYPE_CHECKING, NamedTuple
 
 from durablectl.model.clock import to_datetime
+from durablectl.storage.absence import why_unanswered
 from durablectl.storage.feed import Change
-from durablectl.storage.refusals import unanswered
 from durablectl.storage.states import MARKER, MOST_BYTES, get_many_last, moment_of
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ async def count(store: Store, stream: str, filter_subject: str, after: int = 0) 
         return int(headers["Nats-Num-Pending"]) + 1
     if headers.get("Status") == "404":
         return 0
-    raise unanswered(replies[0], stream)
+    raise await why_unanswered(store, replies[0], stream)
 
 
 async def count_many(store: Store, stream: str, filter_subjects: Sequence[str]) -> list[int]:
@@ -78,7 +78,7 @@ async def _message(store: Store, stream: str, query: bytes) -> Place | None:
         return Place(int(headers["Nats-Sequence"]), headers["Nats-Subject"], moment_of(headers["Nats-Time-Stamp"]))
     if headers.get("Status") == "404":
         return None
-    raise unanswered(reply, stream)
+    raise await why_unanswered(store, reply, stream)
 
 
 def _matches(subject: str, filter_subject: str) -> bool:
@@ -122,7 +122,7 @@ async def raw_messages(
         *stored, end = await store.requests.send_many(f"{store.api}.DIRECT.GET.{stream}", body.encode())
         headers = end.headers or {}
         if headers.get("Status") not in {"204", "404"}:
-            raise unanswered(end, stream)
+            raise await why_unanswered(store, end, stream)
         remaining = int(headers.get("Nats-Num-Pending", 0))
         for number, message in enumerate(stored, 1):
             yield message, remaining + len(stored) - number
@@ -140,4 +140,4 @@ async def first_since(store: Store, stream: str, filter_subject: str, moment: in
         return int(headers["Nats-Sequence"])
     if headers.get("Status") == "404":
         return 0
-    raise unanswered(first, stream)
+    raise await why_unanswered(store, first, stream)

@@ -108,6 +108,11 @@ class Requests:
         """Whether the server is one of several."""
         return bool(self._nats._server_info.get("cluster"))  # noqa: SLF001  # there is no other way to it
 
+    @property
+    def has_jetstream(self) -> bool:
+        """Whether the server has it enabled, though maybe not for this account."""
+        return bool(self._nats._server_info.get("jetstream"))  # noqa: SLF001  # there is no other way to it
+
     async def start(self) -> None:
         self._prefix = self._nats.new_inbox() + "."
         await self._nats.subscribe(self._prefix + "*", cb=self._on_reply)

@@ -14,8 +14,9 @@ from durablectl.model.clock import MICROSECONDS
 from durablectl.model.codec import decode_execution, encode_entry, encode_execution
 from durablectl.model.names import is_name
 from durablectl.model.status import is_terminal
+from durablectl.storage.absence import why_unanswered
 from durablectl.storage.asking import parts
-from durablectl.storage.refusals import NoAnswerError, WrongSequenceError, unanswered
+from durablectl.storage.refusals import NoAnswerError, WrongSequenceError
 from durablectl.storage.requests import EXPECTED, LIFETIME
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ async def _last(store: Store, stream: str, subject: str) -> Msg | None:
         return reply
     if headers.get("Status") == "404":
         return None
-    raise unanswered(reply, subject)
+    raise await why_unanswered(store, reply, stream)
 
 
 class ManyLast(NamedTuple):
@@ -115,7 +116,7 @@ async def _many_last(store: Store, stream: str, subjects: Sequence[str]) -> Many
         if status == TOO_MANY:
             return None
         if status not in {"204", "404"}:
-            raise unanswered(end, stream)
+            raise await why_unanswered(store, end, stream)
         for message in messages:
             raw = _raw(message)
             found.pop(raw.subject, None)
