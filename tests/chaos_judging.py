@@ -81,7 +81,7 @@ def repeated(views: Iterable[WorkflowView], effects: Iterable[Effect]) -> Iterat
             if result.token not in {effect.token for effect in happened}:
                 yield f"{view.invocation_id}: {result.step} is recorded with a result that it never had"
             for effect in happened:
-                if result.since < effect.at < result.until:
+                if effect.token != result.token and result.since < effect.at < result.until:
                     late = (effect.at - result.since) / 1e6
                     yield (
                         f"{view.invocation_id}: {result.step} ran again in {effect.pid}, {late:.3f} s after its result "

@@ -14,7 +14,7 @@ from durablectl import control, query, workflow
 from durablectl.model.records import JournalEntry, Payload
 from durablectl.storage import journal, requests, states
 from durablectl.storage.provision import provision
-from durablectl.storage.refusals import BusyError, WrongSequenceError
+from durablectl.storage.refusals import BusyError, NoAnswerError, WrongSequenceError
 from durablectl.storage.requests import EXPECTED
 from durablectl.storage.store import open_store
 from support import journal_subjects, processing, reaches, result, start, subjects_of, until, write
@@ -156,6 +156,36 @@ async def test_a_timer_that_met_a_lagging_replica_is_not_lost(settings, store, m
         monkeypatch.setattr(states, "load_or_trace", lagging)
         assert await result(store, invocation_id) == "awake"
         assert not late
+
+
+async def test_a_command_is_handed_back_until_the_cluster_hears_it(settings, store, monkeypatch):
+    """The claim fails, and the word that it did gets lost: nobody waits for ack_wait, which is 30 s here."""
+    lost: list[bytes] = []
+    failures = [NoAnswerError("no")]
+    load = states.load_or_trace
+
+    @workflow
+    async def plain(ctx):
+        return ctx.invocation_id
+
+    async def failing(store, invocation_id):
+        if failures:
+            raise failures.pop()
+        return await load(store, invocation_id)
+
+    async def losing(subject, payload=b"", **options):
+        if payload.startswith(b"-NAK") and not lost:
+            lost.append(payload)
+        else:
+            await publish(subject, payload, **options)
+
+    async with processing(settings, plain) as running:
+        publish = running.store.nats.publish
+        monkeypatch.setattr(running.store.nats, "publish", losing)
+        monkeypatch.setattr(states, "load_or_trace", failing)
+        invocation_id = await start(store, plain)
+        assert await result(store, invocation_id, 15) == invocation_id
+        assert (len(lost), failures) == (1, [])
 
 
 async def test_a_long_journal_goes_away_with_its_workflow(settings, store, conflicts):

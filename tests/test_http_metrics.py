@@ -73,6 +73,8 @@ async def test_a_processor_counts_what_it_has_done(settings):
     async with provisioned(settings) as store, processing(settings, *ALL, max_concurrent=7) as running:
         for handler in (greeter, greeter, flaky, doomed):
             await outcome(store, await start(store, handler))
+        # The end is counted once it is stored, which others may see sooner.
+        await until(lambda: values(running.processor.metrics.text())["durablectl_workflows_ended_total{doomed,failed}"])
         found = values(running.processor.metrics.text())
         assert found["durablectl_slots{}"] == 7
         assert found["durablectl_workflows_started_total{greeter}"] == 2

@@ -46,7 +46,7 @@ def settings(server):
 async def unavailable(http, method, target):
     began = time.monotonic()
     answer = await http(method, target)
-    assert time.monotonic() - began < 2, target
+    assert time.monotonic() - began < 4, target  # without its own limit it would take the server's time-out of 5 s
     assert (answer.status, answer.error["code"]) == (503, "cannot_connect"), (target, answer)
     assert answer.error["message"] == "The NATS server cannot be reached."
     assert b"127.0.0.1" not in answer.body

@@ -153,3 +153,15 @@ async def test_what_is_too_large_says_so_right_up_to_the_limit(tmp_path):
             assert True in outcomes
             assert False in outcomes
             assert store.nats.stats["reconnects"] == 0
+
+
+async def test_what_is_left_of_a_journal_is_gone_before_a_deleted_id_is_taken_again(store):
+    """Whoever deleted it died in the middle; the steps of the new one must all run."""
+    ended = Execution("again", "h", status="completed", journal_length=2)
+    revision = await states.create(store, ended)
+    for number in range(2):
+        await journal.append(store, "again", JournalEntry(number, "step"), revision)
+    assert await states.delete(store, ended, revision)
+    assert len(await journal.read(store, "again")) == 2
+    assert await states.create(store, Execution("again", "h"))
+    assert await journal.read(store, "again") == []

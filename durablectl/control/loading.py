@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from durablectl.errors import NotFoundError, StaleRevisionError
 from durablectl.model.names import validate_name
 from durablectl.model.soundness import check_execution
-from durablectl.storage import states
 from durablectl.storage.provision import require_provisioned
+from durablectl.storage.replicas import load_known
 
 if TYPE_CHECKING:
     from durablectl.storage.states import Stored
@@ -21,7 +21,7 @@ async def load(store: Store, invocation_id: str, if_revision: int = 0) -> Stored
     UnreadableError for a record that is damaged, or has a status that this version does not know.
     """
     validate_name("invocation id", invocation_id)
-    stored = await states.load(store, invocation_id)
+    stored = await load_known(store, invocation_id)
     if stored is None:
         await require_provisioned(store)
         raise NotFoundError(

@@ -10,6 +10,7 @@ from durablectl.engine.halt import FencedOut, Overtaken
 from durablectl.model.status import Status
 from durablectl.storage import journal, states
 from durablectl.storage.refusals import StorageFullError
+from durablectl.storage.replicas import load_after_write
 from durablectl.storage.states import UNREACHABLE
 from durablectl.storage.timekeeping import keep_time, load_at
 
@@ -105,6 +106,9 @@ class Ownership:
         if reconnects == self._reconnects:
             return
         at_least = await keep_time(self._store)
+        if self._store.requests.is_cluster:
+            # A leader that was elected just now may lag; a store that was put back has moved ``reached`` back too.
+            at_least = max(at_least, min(self.revision, self._store.reached))
         stored = await load_at(self._store, self.execution.invocation_id, at_least)
         if stored is None or not self._is_ours(stored.execution):
             raise FencedOut(None if stored is None else stored.execution)
@@ -118,7 +122,7 @@ class Ownership:
 
     async def _reload(self) -> None:
         await self._confirm()
-        stored: Stored | None = await states.load(self._store, self.execution.invocation_id)
+        stored: Stored | None = await load_after_write(self._store, self.execution.invocation_id, self.revision)
         if stored is None or not self._is_ours(stored.execution):
             raise FencedOut(None if stored is None else stored.execution)
         if stored.revision == self.revision:

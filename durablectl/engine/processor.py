@@ -141,6 +141,10 @@ class Processor:
                 await leases.renew(self._store, self._lease())
                 reached = self._store.reached
                 last = await keep_time(self._store)
+                if last < reached and self._store.requests.is_cluster:
+                    # A leader that was elected just now may not have come to where its predecessor was.
+                    await asyncio.sleep(leases.RENEW_SECONDS)
+                    last = await keep_time(self._store)
                 if last < reached:
                     _log.warning("The store was put back to an older state: it ends at %d, not %d.", last, reached)
                     self._store.reached = last

@@ -13,6 +13,7 @@ from durablectl.query.building import payloads, workflow_view
 from durablectl.query.views import WaitingView, WorkflowView
 from durablectl.storage import journal, leases, states
 from durablectl.storage.provision import require_provisioned
+from durablectl.storage.replicas import load_known
 from durablectl.storage.schemas import load_schemas
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def _folded(execution: Execution) -> journal.Part | None:
 async def _read(store: Store, invocation_id: str, steps: tuple[int | None, int | None]) -> tuple[Stored, journal.Part]:
     while True:
         try:
-            stored = await states.load(store, invocation_id)
+            stored = await load_known(store, invocation_id)
         except NotProvisionedError:
             await require_provisioned(store)
             raise
@@ -68,7 +69,7 @@ async def _read(store: Store, invocation_id: str, steps: tuple[int | None, int |
         part = await journal.part(store, execution, *steps)
         if is_terminal(execution.status) and not execution.journal_length:
             return stored, part
-        again = await states.load(store, invocation_id)
+        again = await load_known(store, invocation_id)
         # The end of a workflow folds its journal away: what was read before and after must be of one piece.
         if again is not None and is_terminal(again.execution.status) == is_terminal(execution.status):
             return again, part

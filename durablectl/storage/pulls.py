@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import nats.errors
 
-from durablectl.errors import DurableError
+from durablectl.errors import ConnectionFailedError, DurableError
 from durablectl.storage.acks import PREFIX, delivery_fields
 from durablectl.storage.provision import NANOSECONDS
 from durablectl.storage.wake import wake
@@ -33,6 +33,7 @@ _SILENCE_SECONDS = 3 * _HEARTBEAT_SECONDS
 _HEARTBEAT = "100"
 _NO_RESPONDERS = "503"
 _PAUSE_SECONDS = 0.25
+_HAND_BACK_SECONDS = 60
 
 
 class Delivery:
@@ -58,8 +59,22 @@ class Delivery:
         await self._answer(b"+ACK")
 
     async def hand_back(self, delay: float = 0) -> None:
-        """Let JetStream deliver it again, to whoever asks, after ``delay`` seconds."""
-        await self._answer(f'-NAK {{"delay":{int(delay * NANOSECONDS)}}}'.encode() if delay else b"-NAK")
+        """Let JetStream deliver it again, to whoever asks, after ``delay`` seconds.
+
+        A cluster without a leader does not hear it, and would wait for ``ack_wait``: it is told until it confirms.
+        """
+        word = f'-NAK {{"delay":{int(delay * NANOSECONDS)}}}'.encode() if delay else b"-NAK"
+        requests, loop = self._store.requests, asyncio.get_running_loop()
+        if not requests.is_cluster:
+            await self._answer(word)
+            return
+        deadline = loop.time() + _HAND_BACK_SECONDS
+        while loop.time() < deadline:
+            with contextlib.suppress(ConnectionFailedError):
+                confirmation = await requests.send(self.reply, word)
+                if not confirmation.headers:
+                    return
+            await asyncio.sleep(_PAUSE_SECONDS)
 
     async def in_progress(self) -> None:
         """Start its ``ack_wait`` anew."""

@@ -12,11 +12,19 @@ if TYPE_CHECKING:
     from durablectl.storage.store import Store
 
 
-async def load_after_write(store: Store, invocation_id: str) -> Stored | None:
-    """As of the last state that this connection has written, or later."""
+async def load_after_write(store: Store, invocation_id: str, revision: int = 0) -> Stored | None:
+    """As of ``revision`` or later; without it, as of the last state that this connection has written."""
     if not store.requests.is_cluster:
         return await load(store, invocation_id)
-    return await load_at(store, invocation_id, store.reached)
+    return await load_at(store, invocation_id, revision or store.reached)
+
+
+async def load_known(store: Store, invocation_id: str) -> Stored | None:
+    """None only if no replica has it: one that is filled anew, after it was cut off, finds nothing at first."""
+    stored = await load(store, invocation_id)
+    if stored is not None or not store.requests.is_cluster:
+        return stored
+    return await load_at(store, invocation_id, await keep_time(store))
 
 
 async def is_past(store: Store, invocation_id: str, stored: Stored | None) -> bool:

@@ -18,6 +18,7 @@ from durablectl.storage.absence import why_unanswered
 from durablectl.storage.asking import parts
 from durablectl.storage.refusals import NoAnswerError, WrongSequenceError
 from durablectl.storage.requests import EXPECTED, LIFETIME
+from durablectl.storage.store import purge_request
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -194,12 +195,12 @@ async def delete(store: Store, execution: Execution, revision: int) -> bool:
     """Delete the state that stands at ``revision``, as KV does: a marker, which goes away by itself later.
 
     The marker names the start, so that a start command that is still there brings nothing back to life. That may lie
-    there for long only where no processor has ever taken it.
+    there for long only where no processor has ever taken it. What is left of a journal may, too.
     """
     headers = {
         MARKER: "PURGE",
         "Nats-Rollup": "sub",
-        LIFETIME: "1h" if execution.attempt else "8760h",
+        LIFETIME: "1h" if execution.attempt and not execution.journal_length else "8760h",
         EXPECTED: str(revision),
     }
     if execution.start_token:
@@ -229,13 +230,19 @@ async def _compare_and_set(
 
 
 async def _after_deletion(store: Store, subject: str, data: bytes) -> int | None:
-    """A key that another tool deleted leaves a marker, over which a first state may be written."""
+    """A key that was deleted leaves a marker, over which a first state may be written.
+
+    Who deleted it may have died before its journal was gone: what is left of that goes first.
+    """
     reply = await _last(store, store.subjects.state_stream, subject)
     headers = {} if reply is None else reply.headers or {}
     if MARKER not in headers:
         return None
+    marked = headers["Nats-Sequence"]
+    entries = store.subjects.journal(store.subjects.state_key(subject), "*")
+    await store.requests.exchange([purge_request(store, store.subjects.state_stream, entries, int(marked))])
     try:
-        return (await store.requests.publish(subject, data, {EXPECTED: headers["Nats-Sequence"]})).sequence
+        return (await store.requests.publish(subject, data, {EXPECTED: marked})).sequence
     except WrongSequenceError:
         return None
 

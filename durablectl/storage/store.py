@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from durablectl.errors import ConnectionFailedError, UnsupportedServerError
 from durablectl.model.clock import SteadyClock
+from durablectl.storage import crashing
 from durablectl.storage.connection import connect
 from durablectl.storage.requests import Request, Requests
 from durablectl.storage.subjects import Subjects
@@ -80,6 +81,7 @@ async def open_store(settings: Settings, *, name: str = "durablectl") -> AsyncIt
     told.append(requests.refused)
     server = client._server_info  # noqa: SLF001  # there is no other way to its name
     _wire.debug("connected to the server %s, version %s", server.get("server_name"), server.get("version"))
+    crashing.arm(client)
     try:
         _check_version(client)
         await requests.start()

@@ -38,12 +38,15 @@ async def keep_time(store: Store) -> int:
 
 async def load_at(store: Store, invocation_id: str, at_least: int) -> Stored | None:
     """As of stream sequence ``at_least`` or later, whichever replica answers."""
-    subject = store.subjects.state(invocation_id)
+    stream, subject = store.subjects.state_stream, store.subjects.state(invocation_id)
     for tried in range(_LAGGING_TRIES):
-        answer = await get_many_last(store, store.subjects.state_stream, [subject])
+        # Handlers are asked for too: who finds nothing at all does not say how far he has come.
+        answer = await get_many_last(store, stream, [subject, store.subjects.handler("*")])
+        answer = answer or await get_many_last(store, stream, [subject])
         if answer is not None and answer.up_to_sequence >= at_least:
-            return stored_in(answer.messages[0], invocation_id) if answer.messages else None
+            found = next((raw for raw in answer.messages if raw.subject == subject), None)
+            return None if found is None else stored_in(found, invocation_id)
         if answer is not None and not answer.up_to_sequence and tried >= _ABSENT_TRIES:
-            return None  # Who finds nothing does not say how far he has come.
+            return None
         await asyncio.sleep(_LAGGING_PAUSE_SECONDS)
     raise ConnectionFailedError(f"No replica of {store.subjects.state_stream} has caught up to sequence {at_least}.")
