@@ -216,3 +216,22 @@ async def test_the_time_limit_of_a_wait_is_an_error_that_the_handler_sees(settin
     async with processing(settings, impatient):
         assert await run(store, impatient, "signal") == ["nothing came within 0.2 s", "signal:x"]
         assert await run(store, impatient, "awakeable") == ["nothing came within 1.4 s", "awakeable:x"]
+
+
+async def test_a_timer_that_fires_while_the_suspension_is_being_written_is_not_lost(settings, store, monkeypatch):
+    """Its wake command meets, in another processor, a workflow that still runs, and does nothing."""
+    replace = states.replace
+    late = []
+
+    async def slow(store, execution, *args):
+        if execution.status == "suspended" and not late:
+            late.append(execution.invocation_id)
+            await asyncio.sleep(2.5)
+        return await replace(store, execution, *args)
+
+    monkeypatch.setattr(states, "replace", slow)
+    async with processing(settings, sleeper, max_concurrent=1):
+        invocation_id = await start(store, sleeper, 1.2)
+        await until(lambda: late)
+        async with processing(settings, sleeper):
+            assert await result(store, invocation_id) >= 1.2

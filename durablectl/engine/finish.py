@@ -6,6 +6,7 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from durablectl.engine.claim import EARLY_MICROSECONDS
 from durablectl.engine.halt import Overtaken, Paused
 from durablectl.errors import PayloadTooLargeError
 from durablectl.model.ending import FOLD_LIMIT_BYTES, end, interrupted_children
@@ -67,7 +68,7 @@ async def suspend(run: Run, waits: list[Waiting], known_revision: int) -> Execut
 
     ``known_revision`` is that of the state in which nothing of it had come in. The timer is set first: dying after it
     costs a needless wake. What comes in before the state is written changes the state, so that the write fails; a child
-    that ends meanwhile is looked for afterwards.
+    that ends meanwhile, or a timer that fires, is looked for afterwards.
     """
     known = run.ownership.execution
     moments = [moment for moment in (waits[0].until, run.deadline) if moment]
@@ -97,7 +98,8 @@ async def suspend(run: Run, waits: list[Waiting], known_revision: int) -> Execut
     )
     children = [waiting.awaited_id for waiting in waits if waiting.kind == "child"]
     found = await states.load_many(run.store, children) if children else {}
-    if any(is_terminal(stored.execution.status) for stored in found.values()):
+    has_fired = bool(moments) and min(moments) <= run.clock.now() + EARLY_MICROSECONDS
+    if has_fired or any(is_terminal(stored.execution.status) for stored in found.values()):
         await run.store.requests.exchange([wake(run.store, execution)])
     return execution
 
