@@ -12,10 +12,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-_HERE = Path(__file__).parent
-sys.path.insert(0, str(_HERE))
+from bench import table
 
-import table  # noqa: E402 - it lies here, as for the scripts
+_HERE = Path(__file__).parent
 
 # In the order of the table.
 _SHORT = {

@@ -22,23 +22,23 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-_ROOT = Path(__file__).parent.parent
-sys.path[0:0] = [str(_ROOT), str(_ROOT / "tests")]  # this checkout, and what its chaos tests judge by
+import checkout  # noqa: F401 - first: it makes the others importable
 
-import table  # noqa: E402
-from soak_audit import ACK_WAIT_SECONDS, RETENTION_SECONDS, SCHEDULED, Auditor  # noqa: E402
-from soak_load import Load  # noqa: E402
-from soak_processes import Processes, Samples  # noqa: E402
-from soak_trouble import Scene  # noqa: E402
+# isort: split
+import table
+from soak_audit import ACK_WAIT_SECONDS, RETENTION_SECONDS, SCHEDULED, Auditor
+from soak_load import Load
+from soak_processes import Processes, Samples
+from soak_trouble import Scene
 
-import chaos_judging as judging  # noqa: E402 - see above
-from durablectl import control, query  # noqa: E402
-from durablectl.embedded import EmbeddedServer  # noqa: E402
-from durablectl.errors import DurableError  # noqa: E402
-from durablectl.settings import Settings  # noqa: E402
-from durablectl.storage.provision import provision  # noqa: E402
-from durablectl.storage.store import open_store  # noqa: E402
-from support import commands_left, until  # noqa: E402
+import chaos_judging as judging
+from durablectl import control, query
+from durablectl.embedded import EmbeddedServer
+from durablectl.errors import DurableError
+from durablectl.settings import Settings
+from durablectl.storage.provision import provision
+from durablectl.storage.store import open_store
+from support import commands_left, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -17,10 +17,13 @@ from typer.testing import CliRunner
 
 from durablectl.embedded import EmbeddedServer
 from durablectl.settings import Settings
+from support import provisioned
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import AsyncIterator, Callable, Iterator, Mapping
     from pathlib import Path
+
+    from durablectl.storage.store import Store
 
 HTTP_PORT = "DURABLECTL_HTTP_PORT"
 FOREIGN = ("NATS_", "DURABLECTL_", "NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "COLUMNS", "LINES")
@@ -65,6 +68,12 @@ def namespace() -> str:
 @pytest.fixture
 def settings(nats_server: EmbeddedServer, namespace: str) -> Settings:
     return Settings(url=nats_server.url, namespace=namespace)
+
+
+@pytest.fixture
+async def store(settings: Settings) -> AsyncIterator[Store]:
+    async with provisioned(settings) as opened:
+        yield opened
 
 
 @pytest.fixture

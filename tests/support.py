@@ -160,6 +160,15 @@ async def index_of(store: Store, invocation_id: str) -> list[str]:
     return [entry.group for entry in await index_entries(store) if entry.invocation_id == invocation_id]
 
 
+async def entered(store: Store, invocation_id: str, group: str) -> None:
+    """Until it is entered there and nowhere else: the index moves after the end that others see."""
+
+    async def is_entered() -> bool:
+        return await index_of(store, invocation_id) == [group]
+
+    await until(is_entered)
+
+
 async def journal_subjects(store: Store, invocation_id: str = "*") -> list[str]:
     return await subjects_of(store, store.subjects.state_stream, store.subjects.journal(invocation_id, "*"))
 
@@ -195,6 +204,10 @@ async def commands_left(store: Store) -> int:
     """Commands that are stored and not acknowledged."""
     answer = await store.requests.call(f"{store.api}.STREAM.INFO.{store.subjects.commands_stream}")
     return int(answer["state"]["messages"])
+
+
+async def drained(store) -> bool:
+    return await commands_left(store) == 0
 
 
 async def write(store: Any, name: str, owner: str = "", **fields: Any) -> int:

@@ -13,9 +13,14 @@ CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 MOMENT = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
 
 
-async def consumers(store) -> list[str]:
-    answer = await store.requests.call(f"{store.api}.CONSUMER.NAMES.{store.subjects.state_stream}")
+async def consumers(store, stream: str = "") -> list[str]:
+    answer = await store.requests.call(f"{store.api}.CONSUMER.NAMES.{stream or store.subjects.state_stream}")
     return answer["consumers"] or []
+
+
+async def no_consumers(store, stream: str = "") -> bool:
+    """The server removes one a moment after its reader has gone."""
+    return not await consumers(store, stream)
 
 
 def follower(spawn):

@@ -14,7 +14,7 @@ from durablectl.model.codec import encode_execution
 from durablectl.model.records import Execution
 from steering import NOBODYS, Desk
 from support import provisioned, until
-from tailing import MOMENT, consumers, follower, lines, live, revision, told
+from tailing import MOMENT, follower, lines, live, no_consumers, revision, told
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ async def test_every_change_is_a_json_line_at_once(desk, tail):
     process.interrupt()
     assert await asyncio.to_thread(process.wait, 5) == 130
     assert json.loads(process.err())["error"]["code"] == "interrupted"
-    assert await consumers(desk.store) == []
+    await until(lambda: no_consumers(desk.store))
 
 
 async def test_off_a_terminal_the_columns_are_tabs(desk, tail):
@@ -167,7 +167,7 @@ async def test_since_a_moment_after_all_changes_is_live(desk, tail):
 async def test_the_limit_ends_it_in_the_middle_of_a_past(desk):
     await live(desk, "a", "b", "c")
     assert await desk.ok("wf", "tail", "--since", "1h", "--limit", "2", "-o", "name") == "a\nb\n"
-    assert await consumers(desk.store) == []
+    await until(lambda: no_consumers(desk.store))
 
 
 async def test_a_record_that_cannot_be_read_is_left_out_with_a_warning(desk):

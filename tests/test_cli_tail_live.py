@@ -20,7 +20,7 @@ from durablectl.settings import Settings
 from durablectl.storage.store import open_store
 from steering import Desk
 from support import provisioned, until
-from tailing import CONTROL, consumers, follower, lines, live
+from tailing import CONTROL, consumers, follower, lines, live, no_consumers
 
 
 @pytest.fixture
@@ -99,10 +99,6 @@ async def test_a_closed_pipe_ends_it_quietly(desk, idle):
     assert process.stderr.read() == b""
     process.stderr.close()
     await until(lambda: no_consumers(desk.store))
-
-
-async def no_consumers(store) -> bool:
-    return not await consumers(store)
 
 
 async def test_on_a_terminal(desk, environment):

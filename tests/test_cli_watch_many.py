@@ -19,8 +19,8 @@ from durablectl.settings import Settings
 from durablectl.storage.store import open_store
 from steering import Desk
 from support import provisioned, until
-from tailing import CONTROL, consumers, lines, live, told
-from test_cli_tail_live import connection, no_consumers
+from tailing import CONTROL, consumers, lines, live, no_consumers, told
+from test_cli_tail_live import connection
 
 
 @pytest.fixture

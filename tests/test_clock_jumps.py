@@ -72,12 +72,6 @@ async def tries_again(ctx):
 
 
 @pytest.fixture
-async def store(settings):
-    async with provisioned(settings) as opened:
-        yield opened
-
-
-@pytest.fixture
 def machine(monkeypatch):
     """Sets the clock of this machine wrong by so many seconds."""
     true_time_ns = time.time_ns

@@ -15,7 +15,7 @@ from durablectl.engine.app import App
 from durablectl.engine.processor import Processor, ProcessorOptions
 from durablectl.storage.store import open_store
 from support import (
-    commands_left,
+    drained,
     index_of,
     journal_subjects,
     outcome,
@@ -159,7 +159,3 @@ async def all_is_well(store, this: Life, kind: str) -> None:
 
 async def clean(store, invocation_id: str, status: str) -> bool:
     return (await index_of(store, invocation_id), await journal_subjects(store, invocation_id)) == ([status], [])
-
-
-async def drained(store) -> bool:
-    return await commands_left(store) == 0

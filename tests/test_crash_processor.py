@@ -17,7 +17,6 @@ from support import (
     index_entries,
     journal_subjects,
     outcome,
-    provisioned,
     standing_still,
     start,
     until,
@@ -49,12 +48,6 @@ def processor(spawn, effects):
         return spawn("run", "processor", APP, *options, env={"EFFECTS": str(effects.path)})
 
     return run
-
-
-@pytest.fixture
-async def store(settings):
-    async with provisioned(settings) as opened:
-        yield opened
 
 
 async def recorded_steps(store, ids) -> set[tuple[str, int]]:

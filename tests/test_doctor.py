@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from doctoring import (
     FOREIGN,
     MINUTE,
@@ -27,13 +25,6 @@ from durablectl.query import Filters, Severity
 from durablectl.query.scanning import scan
 from durablectl.storage import handlers, states
 from durablectl.storage.store import purge_request
-from support import provisioned
-
-
-@pytest.fixture
-async def store(settings):
-    async with provisioned(settings) as opened:
-        yield opened
 
 
 async def test_entries_that_are_gone_are_counted_and_entered(store):

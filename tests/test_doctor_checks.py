@@ -24,13 +24,8 @@ from durablectl.storage import leases
 from durablectl.storage.leases import Lease
 from durablectl.storage.provision import stream_configurations
 from durablectl.storage.store import open_store
-from support import ended, processing, provisioned, publish_command, start
-
-
-@pytest.fixture
-async def store(settings):
-    async with provisioned(settings) as opened:
-        yield opened
+from support import ended, processing, publish_command, start, until
+from tailing import no_consumers
 
 
 async def test_all_is_well_with_a_namespace_that_works(store, settings):
@@ -147,8 +142,7 @@ async def test_no_consumer_is_left_behind(store):
     await query.diagnose(store)
     await control.repair(store)
     for stream in (store.subjects.state_stream, store.subjects.index_stream):
-        answer = await store.requests.call(f"{store.api}.CONSUMER.NAMES.{stream}")
-        assert not answer["consumers"]
+        await until(lambda stream=stream: no_consumers(store, stream))
 
 
 async def test_a_server_that_holds_nothing_is_said_in_a_sentence(tmp_path):

@@ -18,6 +18,7 @@ from durablectl.query import Check, Diagnosis, Severity
 from durablectl.settings import Settings
 from durablectl.storage import handlers
 from support import provisioned, until
+from tailing import no_consumers
 
 READ_ONLY = """
 accounts { A {
@@ -31,12 +32,6 @@ accounts { A {
   ] } }
 """
 """What reading needs; consumers are made and deleted for the passes through the streams."""
-
-
-@pytest.fixture
-async def store(settings):
-    async with provisioned(settings) as opened:
-        yield opened
 
 
 async def damage(store) -> None:
@@ -141,8 +136,7 @@ async def test_who_may_only_read_gets_the_diagnosis_and_no_repair(tmp_path, cli,
             assert second.startswith(f"These credentials may not publish to durable-{namespace}.index.")
             assert await entries(store) == []
             for stream in (store.subjects.state_stream, store.subjects.index_stream):
-                answer = await store.requests.call(f"{store.api}.CONSUMER.NAMES.{stream}")
-                assert not answer["consumers"]
+                await until(lambda stream=stream: no_consumers(store, stream))
 
 
 async def test_killed_in_the_middle_another_run_mends_the_rest(store, spawn, cli):

@@ -23,13 +23,7 @@ from durablectl.model.status import Status
 from durablectl.storage import handlers, index, states
 from durablectl.storage.auditing import audit, confirm
 from durablectl.storage.store import open_store
-from support import processing, provisioned, start, until
-
-
-@pytest.fixture
-async def store(settings):
-    async with provisioned(settings) as opened:
-        yield opened
+from support import processing, start, until
 
 
 async def test_records_too_big_to_come_in_one_answer_are_not_taken_for_gone(store):

@@ -13,7 +13,7 @@ from durablectl.embedded import EmbeddedServer
 from durablectl.errors import InvalidValueError, WorkflowFailedError
 from durablectl.settings import Settings
 from support import (
-    commands_left,
+    drained,
     ended,
     index_entries,
     index_of,
@@ -29,12 +29,6 @@ from support import (
 )
 
 
-@pytest.fixture
-async def store(settings):
-    async with provisioned(settings) as opened:
-        yield opened
-
-
 async def same(value=None):
     return value
 
@@ -44,10 +38,6 @@ async def clean(store, invocation_id: str, status: str) -> None:
     await until(lambda: drained(store))
     assert await index_of(store, invocation_id) == [status]
     assert await journal_subjects(store, invocation_id) == []
-
-
-async def drained(store) -> bool:
-    return await commands_left(store) == 0
 
 
 @pytest.mark.parametrize("output", [None, "text", 0, False, [1, {"a": "Grüße"}], {"b": 1.5}])

@@ -8,15 +8,9 @@ import pytest
 
 from durablectl import Retry, StepError, query, workflow
 from durablectl.errors import UsageError
-from support import ended, journal_subjects, journaled, processing, provisioned, reaches, result, start, until
+from support import ended, journal_subjects, journaled, processing, reaches, result, start, until
 
 ONCE = Retry(max_attempts=1)
-
-
-@pytest.fixture
-async def store(settings):
-    async with provisioned(settings) as opened:
-        yield opened
 
 
 async def test_steps_are_numbered_in_the_order_given_whichever_ends_first(settings, store):

@@ -10,26 +10,15 @@ import pytest
 from durablectl import query, workflow
 from durablectl.storage import commands
 from support import (
-    commands_left,
     consumer,
+    drained,
     outcome,
     processing,
-    provisioned,
     result,
     run,
     start,
     until,
 )
-
-
-@pytest.fixture
-async def store(settings):
-    async with provisioned(settings) as opened:
-        yield opened
-
-
-async def drained(store) -> bool:
-    return await commands_left(store) == 0
 
 
 @workflow

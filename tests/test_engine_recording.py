@@ -16,17 +16,10 @@ from support import (
     journaled,
     outcome,
     processing,
-    provisioned,
     reaches,
     start,
     until,
 )
-
-
-@pytest.fixture
-async def store(settings):
-    async with provisioned(settings) as opened:
-        yield opened
 
 
 @pytest.fixture

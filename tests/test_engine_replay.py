@@ -10,11 +10,11 @@ import pytest
 from durablectl import Retry, StepError, query, workflow
 from durablectl.demo._proto.hello_pb2 import HelloResponse
 from support import (
-    commands_left,
+    drained,
+    entered,
     index_of,
     journal_subjects,
     processing,
-    provisioned,
     reaches,
     result,
     start,
@@ -22,12 +22,6 @@ from support import (
 )
 
 ONCE = Retry(max_attempts=1)
-
-
-@pytest.fixture
-async def store(settings):
-    async with provisioned(settings) as opened:
-        yield opened
 
 
 class Gate:
@@ -76,7 +70,7 @@ async def test_a_recorded_step_does_not_run_again(settings, store, tmp_path):
     assert (view.attempt, view.owner, view.total_steps, view.output[0]) == (2, second.id, 4, 2)
     assert [s.step_number for s in view.journal] == [0, 1, 2, 3]
     assert await journal_subjects(store, invocation_id) == []
-    assert await index_of(store, invocation_id) == ["completed"]
+    await entered(store, invocation_id, "completed")
 
 
 async def test_the_handler_sees_the_same_values_again(settings, store):
@@ -231,10 +225,6 @@ async def test_changed_code_pauses_the_workflow_and_says_why(settings, store, af
     assert [s.step_type for s in view.journal] == ["step_a", "step_b"]
     assert (view.total_steps, view.attempt, view.waiting_for) == (3, 2, None)
     assert await index_of(store, invocation_id) == ["paused"]
-
-
-async def drained(store) -> bool:
-    return await commands_left(store) == 0
 
 
 async def test_changed_code_that_fails_before_its_recorded_steps_loses_nothing(settings, store):

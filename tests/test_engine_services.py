@@ -11,17 +11,11 @@ import pytest
 from durablectl import Retry, StepError, TerminalError, query, service, workflow
 from durablectl.demo._proto.hello_pb2 import HelloRequest, HelloResponse
 from durablectl.errors import AppError
-from support import ended, processing, provisioned, result, run, serving, start, until
+from support import ended, processing, result, run, serving, start, until
 
 ONCE = Retry(max_attempts=1)
 PROTOBUF = {"Content-Type": "application/x-protobuf"}
 JSON = {"Content-Type": "application/json"}
-
-
-@pytest.fixture
-async def store(settings):
-    async with provisioned(settings) as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -11,15 +11,9 @@ import time
 import pytest
 
 from durablectl import Retry, StepError, TerminalError, query, workflow
-from support import ended, processing, provisioned, run, start, until
+from support import ended, processing, run, start, until
 
 FAST = Retry(initial=0.01, jitter=0)
-
-
-@pytest.fixture
-async def store(settings):
-    async with provisioned(settings) as opened:
-        yield opened
 
 
 def failing(times: int, error: Exception):

@@ -13,7 +13,7 @@ from durablectl.embedded import EmbeddedServer
 from durablectl.settings import Settings
 from durablectl.storage import states
 from support import (
-    commands_left,
+    drained,
     index_entries,
     journaled,
     outcome,
@@ -24,16 +24,6 @@ from support import (
     start,
     until,
 )
-
-
-@pytest.fixture
-async def store(settings):
-    async with provisioned(settings) as opened:
-        yield opened
-
-
-async def drained(store) -> bool:
-    return await commands_left(store) == 0
 
 
 @workflow

@@ -21,12 +21,6 @@ from support import provisioned, result, start, until
 
 
 @pytest.fixture
-async def store(settings):
-    async with provisioned(settings) as opened:
-        yield opened
-
-
-@pytest.fixture
 def fleet(spawn, tmp_path):
     return Fleet(spawn, tmp_path / "fleet")
 

@@ -16,7 +16,7 @@ from durablectl.errors import UnreadableError
 from durablectl.storage import index, leases, schedules
 from durablectl.storage.leases import Lease
 from http_support import http_api
-from support import commands_left, ended, processing, provisioned, run, until
+from support import commands_left, ended, processing, run, until
 
 GARBAGE = [b"", b"\xff\xff", b"null", b"[" * 2_000, b'{"name": 7}', b'"text"', b"\x00" * 100]
 INDEX = ["x", "running", "a.b.c", "running.h.20261122.12.00.00.~.*", "running.h.20261122.12.00.00.~.000001~*"]
@@ -27,12 +27,6 @@ INDEX += [f"completed.h.{day}.00.00.00.~.000000~w" for day in ("00010101", "2026
 @workflow
 async def echo(_ctx, value=None):
     return value
-
-
-@pytest.fixture
-async def store(settings):
-    async with provisioned(settings) as opened:
-        yield opened
 
 
 @pytest.fixture
@@ -50,10 +44,6 @@ def cli_json(environment):
 async def publish(store, subject: str, *more: bytes) -> None:
     for data in (*GARBAGE, *more):
         await store.requests.publish(subject, data)
-
-
-async def drained(store) -> bool:
-    return await commands_left(store) == 0
 
 
 async def test_in_the_index(store, settings, cli_json):

@@ -14,14 +14,8 @@ from durablectl.control import StartRequest
 from durablectl.storage import index
 from event_streams import resuming, streaming
 from http_support import http_api
-from support import processing, provisioned, reaches, start, until, write
-from tailing import consumers
-
-
-@pytest.fixture
-async def store(settings):
-    async with provisioned(settings) as opened:
-        yield opened
+from support import processing, reaches, start, until, write
+from tailing import consumers, no_consumers
 
 
 @pytest.fixture
@@ -261,8 +255,4 @@ async def test_the_watch_of_the_server_ends_some_time_after_the_last_client(sett
             async with streaming(http, "/api/events") as stream:
                 await stream.next()
                 assert len(await consumers(store)) == 1
-            await until(lambda: _no_consumer(store))
-
-
-async def _no_consumer(store) -> bool:
-    return not await consumers(store)
+            await until(lambda: no_consumers(store))

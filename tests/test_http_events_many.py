@@ -19,13 +19,7 @@ from durablectl.settings import Settings
 from event_streams import resuming, streaming
 from http_support import http_api
 from support import provisioned, start, until, write
-from tailing import consumers
-
-
-@pytest.fixture
-async def store(settings):
-    async with provisioned(settings) as opened:
-        yield opened
+from tailing import consumers, no_consumers
 
 
 @pytest.fixture
@@ -176,7 +170,7 @@ async def test_the_streams_end_with_the_service(settings, store, target):
         assert time.monotonic() - began < 1
         for stream in streams:
             assert await stream.rest() == []
-    assert await consumers(store) == []
+    await until(lambda: no_consumers(store))
 
 
 async def test_the_description_tells_what_the_streams_hold(settings):

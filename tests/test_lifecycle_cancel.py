@@ -11,14 +11,7 @@ import pytest
 
 from durablectl import StepError, TerminalError, control, query, workflow
 from durablectl.errors import InvalidStateError
-from support import ended, journal_subjects, processing, provisioned, reaches, result, run, start, until
-
-
-@pytest.fixture
-async def store(settings):
-    async with provisioned(settings) as opened:
-        yield opened
-
+from support import ended, journal_subjects, processing, reaches, result, run, start, until
 
 did: defaultdict[str, list[str]] = defaultdict(list)
 moments: dict[str, float] = {}

@@ -13,15 +13,9 @@ import chaos_judging as judging
 from durablectl import control, query
 from lifecycle import Fleet, alive, every_workflow
 from lifecycle_app import DIE
-from support import provisioned, reaches, result, start, until
+from support import reaches, result, start, until
 
 APP = str(Path(__file__).with_name("lifecycle_app.py"))
-
-
-@pytest.fixture
-async def store(settings):
-    async with provisioned(settings) as opened:
-        yield opened
 
 
 @pytest.fixture

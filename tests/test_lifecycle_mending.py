@@ -11,13 +11,7 @@ from durablectl import control, query, workflow
 from durablectl.engine import worker
 from durablectl.model.status import Status
 from durablectl.storage import index, journal, leases, states
-from support import index_of, processing, provisioned, reaches, start, until
-
-
-@pytest.fixture
-async def store(settings):
-    async with provisioned(settings) as opened:
-        yield opened
+from support import index_of, processing, reaches, start, until
 
 
 @workflow

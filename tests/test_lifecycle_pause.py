@@ -11,13 +11,7 @@ import pytest
 from durablectl import Retry, control, query, workflow
 from durablectl.errors import InvalidStateError
 from lifecycle import cross, start_at
-from support import ended, index_of, journaled, processing, provisioned, reaches, result, start, until
-
-
-@pytest.fixture
-async def store(settings):
-    async with provisioned(settings) as opened:
-        yield opened
+from support import ended, index_of, journaled, processing, reaches, result, start, until
 
 
 class Gates:

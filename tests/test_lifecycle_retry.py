@@ -9,16 +9,10 @@ import pytest
 
 from durablectl import TerminalError, control, query, workflow
 from durablectl.errors import InvalidStateError, NotFoundError, UsageError
-from support import ended, index_of, journal_subjects, processing, provisioned, reaches, result, start, until
+from support import ended, index_of, journal_subjects, processing, reaches, result, start, until
 
 ran: defaultdict[str, Counter[str]] = defaultdict(Counter)
 healed: set[str] = set()
-
-
-@pytest.fixture
-async def store(settings):
-    async with provisioned(settings) as opened:
-        yield opened
 
 
 async def step(me: str, name: str) -> str:

@@ -13,15 +13,8 @@ from durablectl.storage.counting import messages
 from durablectl.storage.requests import Request
 from index_support import DAY, HOUR, MINUTE, SPANS, Times, chance, random_entries
 from naive_queries import STATUSES, anything, compare, every_record, random_filters
-from support import provisioned
 
 FOREIGN = "exotic"
-
-
-@pytest.fixture
-async def store(settings):
-    async with provisioned(settings) as opened:
-        yield opened
 
 
 def random_records(random, times, number) -> list[Execution]:

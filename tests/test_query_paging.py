@@ -16,7 +16,7 @@ from durablectl.model.status import Status
 from durablectl.storage import index, states
 from durablectl.storage.store import open_store
 from index_support import DAY, MINUTE, SECOND, chance
-from support import provisioned, until
+from support import until
 
 ENDS = (Status.COMPLETED, Status.FAILED, Status.CANCELLED)
 STATUSES = (*Status, *ENDS * 3)
@@ -24,12 +24,6 @@ STATUSES = (*Status, *ENDS * 3)
 
 def now() -> int:
     return query.stats.SYSTEM_CLOCK.now()
-
-
-@pytest.fixture
-async def store(settings):
-    async with provisioned(settings) as opened:
-        yield opened
 
 
 async def fill(store, random, number) -> dict[str, Execution]:

@@ -11,13 +11,7 @@ from durablectl import DurableError, TerminalError, control, query, workflow
 from durablectl.errors import NotFoundError
 from index_support import HOUR, PARTITIONS, Times, chance
 from naive_queries import ENDED, anything, compare, every_record, random_filters
-from support import processing, provisioned, until
-
-
-@pytest.fixture
-async def store(settings):
-    async with provisioned(settings) as opened:
-        yield opened
+from support import processing, until
 
 
 class Gates:

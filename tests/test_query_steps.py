@@ -9,13 +9,7 @@ from durablectl.model.codec import encode_entry
 from durablectl.model.records import Execution, JournalEntry, Payload
 from durablectl.storage import states
 from durablectl.storage.requests import Request
-from support import ended, processing, provisioned
-
-
-@pytest.fixture
-async def store(settings):
-    async with provisioned(settings) as opened:
-        yield opened
+from support import ended, processing
 
 
 async def same(value):

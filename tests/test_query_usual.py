@@ -10,13 +10,7 @@ import pytest
 from cli_stack import SampleStack
 from durablectl import query, workflow
 from durablectl.query.usual import _usual
-from support import ended, processing, provisioned, reaches, start, until
-
-
-@pytest.fixture
-async def store(settings):
-    async with provisioned(settings) as opened:
-        yield opened
+from support import ended, processing, reaches, start, until
 
 
 def same(value):

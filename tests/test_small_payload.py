@@ -14,7 +14,7 @@ from durablectl.model.records import Execution, JournalEntry
 from durablectl.settings import Settings
 from durablectl.storage import index, journal, states
 from durablectl.storage.requests import Request
-from support import commands_left, index_of, outcome, processing, provisioned, reaches, start, until
+from support import drained, entered, outcome, processing, reaches, start, until
 
 LIMIT = 65_536
 LONG = "i" * 123
@@ -29,16 +29,6 @@ def server(tmp_path_factory):
 @pytest.fixture
 def settings(server, namespace):
     return Settings(url=server.url, namespace=namespace)
-
-
-@pytest.fixture
-async def store(settings):
-    async with provisioned(settings) as opened:
-        yield opened
-
-
-async def drained(store) -> bool:
-    return await commands_left(store) == 0
 
 
 @workflow
@@ -79,7 +69,7 @@ async def test_a_journal_that_does_not_fit_into_the_record_stays_beside_it(store
         await until(lambda: drained(store))
     view = await query.get_workflow(store, invocation_id)
     assert len(view.journal) == 40
-    assert await index_of(store, invocation_id) == ["completed"]
+    await entered(store, invocation_id, "completed")
     await control.delete(store, invocation_id)
 
 
@@ -138,7 +128,7 @@ async def test_a_record_that_state_and_signals_make_too_big_fails_the_workflow(s
         with pytest.raises(WorkflowFailedError, match="over the server's maximum payload"):
             (await outcome(store, name)).output()
         await until(lambda: drained(store))
-    assert await index_of(store, name) == ["failed"]
+    await entered(store, name, "failed")
 
 
 async def test_what_names_a_thousand_long_ids_is_asked_in_parts(store):

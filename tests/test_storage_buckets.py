@@ -14,15 +14,8 @@ from durablectl.storage.buckets import Key, Scope
 from durablectl.storage.subjects import IndexEntry
 from durablectl.storage.walking import Walk
 from index_support import DAY, HANDLERS, HOUR, SECOND, SPANS, Times, chance, enter, random_entries
-from support import provisioned
 
 GROUPS = (*Status, OTHER)
-
-
-@pytest.fixture
-async def store(settings):
-    async with provisioned(settings) as opened:
-        yield opened
 
 
 def random_scope(random) -> Scope:

@@ -16,12 +16,7 @@ from durablectl.storage import states
 from durablectl.storage.feed import LAST, NEW, follow, past
 from durablectl.storage.store import open_store, purge_request
 from support import provisioned, until, write
-
-
-@pytest.fixture
-async def store(settings):
-    async with provisioned(settings) as opened:
-        yield opened
+from tailing import consumers, no_consumers
 
 
 async def take(feed, count: int, timeout: float = 10) -> list:
@@ -32,11 +27,6 @@ async def take(feed, count: int, timeout: float = 10) -> list:
 def seen(store, change) -> tuple[str, str]:
     name = store.subjects.state_key(change.subject)
     return name, decode_execution(change.data, name).owner
-
-
-async def consumers(store) -> list[str]:
-    names = await store.requests.call(f"{store.api}.CONSUMER.NAMES.{store.subjects.state_stream}")
-    return names["consumers"] or []
 
 
 async def test_the_last_of_each_key_then_changes(store):
@@ -163,10 +153,6 @@ async def test_nothing_is_missed_or_repeated_over_a_restart_of_the_server(tmp_pa
 
 async def write_new(writer, numbers) -> list[int]:
     return [await write(writer, f"b{number}", "x") for number in numbers]
-
-
-async def no_consumers(store) -> bool:
-    return await consumers(store) == []
 
 
 async def test_a_feed_that_nothing_comes_to_is_awaited_and_not_polled_to_its_end(store):

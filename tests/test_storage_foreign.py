@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 
-import pytest
-
 from durablectl import query, workflow
 from durablectl._proto import durable_pb2 as pb
 from durablectl.demo._proto.hello_pb2 import HelloRequest, HelloResponse
 from durablectl.query import Filters
 from durablectl.storage import states
-from support import commands_left, index_of, processing, provisioned, result, run, subjects_of, until
+from support import drained, entered, processing, result, run, subjects_of, until
 
 
 @workflow
@@ -22,12 +20,6 @@ async def echo(_ctx, value=None):
 @workflow
 async def resumed(ctx, _value=None):
     return [await ctx.step(str, number, name="Old.Step") for number in range(3)]
-
-
-@pytest.fixture
-async def store(settings):
-    async with provisioned(settings) as opened:
-        yield opened
 
 
 async def put(store, **fields) -> None:
@@ -128,15 +120,11 @@ async def test_a_command_that_names_only_its_partition_is_executed(store, settin
         await until(lambda: drained(store))
         view = await query.get_workflow(store, "f-1")
         assert (view.partition_key, view.owner, view.input) == ("p0", processor.id, "hi")
-    assert await index_of(store, "f-1") == ["completed"]
+    await entered(store, "f-1", "completed")
 
 
 async def exists(store, invocation_id: str) -> bool:
     return await states.load(store, invocation_id) is not None
-
-
-async def drained(store) -> bool:
-    return await commands_left(store) == 0
 
 
 async def test_a_pending_state_without_input_takes_that_of_its_command(store, settings):
@@ -156,7 +144,7 @@ async def test_a_record_with_its_journal_inside_is_continued_where_it_stopped(st
         assert await result(store, "f-1") == ["old", "old", "2"]
     view = await query.get_workflow(store, "f-1")
     assert [step.step_number for step in view.journal] == [0, 1, 2]
-    assert await index_of(store, "f-1") == ["completed"]
+    await entered(store, "f-1", "completed")
 
 
 GARBAGE = [

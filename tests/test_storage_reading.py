@@ -4,24 +4,16 @@ from __future__ import annotations
 
 import asyncio
 
-import pytest
-
 from durablectl import query, workflow
 from durablectl.model.records import Execution, Payload
 from durablectl.storage import states
 from durablectl.storage.store import open_store
-from support import outcome, processing, provisioned, start
+from support import outcome, processing, start
 
 
 @workflow
 async def quick(ctx):
     await ctx.step(asyncio.sleep, 0)
-
-
-@pytest.fixture
-async def store(settings):
-    async with provisioned(settings) as opened:
-        yield opened
 
 
 async def test_a_workflow_that_changes_while_it_is_listed_is_listed_once(settings, store):

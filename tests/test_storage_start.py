@@ -25,6 +25,7 @@ from durablectl.storage.provision import stream_config
 from durablectl.storage.store import open_store
 from support import (
     commands_left,
+    entered,
     index_entries,
     index_of,
     processing,
@@ -45,12 +46,6 @@ async def echo(_ctx, value=None):
 @workflow
 async def length(_ctx, value):
     return len(value)
-
-
-@pytest.fixture
-async def store(settings):
-    async with provisioned(settings) as opened:
-        yield opened
 
 
 async def test_it_can_be_read_as_soon_as_start_returns(store):
@@ -96,7 +91,7 @@ async def test_an_id_is_taken_once_whatever_became_of_it(store, settings):
             await start(store, echo, 3, id="mine")
         await until(lambda: all_done(store))
     assert await result(store, "mine") == 1
-    assert await index_of(store, "mine") == ["completed"]
+    await entered(store, "mine", "completed")
 
 
 async def test_an_id_can_be_taken_again_each_time_it_was_deleted(store, settings):
@@ -167,7 +162,7 @@ async def test_a_client_that_died_between_command_and_state_has_started_it(store
     assert await index_of(store, "half") == ["pending"]
     async with processing(settings, echo):
         assert await result(store, "half") == "first"
-    assert await index_of(store, "half") == ["completed"]
+    await entered(store, "half", "completed")
 
 
 async def test_without_a_second_client_the_processor_completes_it(store, settings):
@@ -179,7 +174,7 @@ async def test_without_a_second_client_the_processor_completes_it(store, setting
 
         await until(known)
         assert await result(store, "half") == 7
-    assert await index_of(store, "half") == ["completed"]
+    await entered(store, "half", "completed")
 
 
 async def test_a_start_that_is_repeated_after_the_window_of_duplicates_changes_nothing(store, settings):

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 
-import pytest
-
 from durablectl.embedded import EmbeddedServer
 from durablectl.errors import PayloadTooLargeError
 from durablectl.model.records import Execution, JournalEntry, Payload
@@ -14,12 +12,6 @@ from durablectl.settings import Settings
 from durablectl.storage import journal, states
 from durablectl.storage.store import open_store
 from support import journal_subjects, provisioned
-
-
-@pytest.fixture
-async def store(settings):
-    async with provisioned(settings) as opened:
-        yield opened
 
 
 async def test_a_state_is_created_once(store):

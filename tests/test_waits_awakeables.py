@@ -10,13 +10,7 @@ from durablectl import StepError, control, query, workflow
 from durablectl.demo._proto.hello_pb2 import HelloRequest
 from durablectl.errors import InvalidNameError, InvalidStateError, InvalidValueError, NotFoundError
 from durablectl.storage import states
-from support import ended, outcome, processing, provisioned, reaches, result, run, start, until
-
-
-@pytest.fixture
-async def store(settings):
-    async with provisioned(settings) as opened:
-        yield opened
+from support import ended, outcome, processing, reaches, result, run, start, until
 
 
 @workflow

@@ -12,13 +12,7 @@ from durablectl.errors import UsageError
 from durablectl.storage import states
 from durablectl.storage.refusals import NoAnswerError
 from durablectl.storage.starting import start_child
-from support import ended, outcome, processing, provisioned, reaches, result, start, until
-
-
-@pytest.fixture
-async def store(settings):
-    async with provisioned(settings) as opened:
-        yield opened
+from support import ended, outcome, processing, reaches, result, start, until
 
 
 async def fail(message: str):

@@ -8,13 +8,7 @@ import pytest
 
 from durablectl import StepError, TerminalError, control, query, workflow
 from lifecycle import cross
-from support import ended, processing, provisioned, reaches, result, run, start, until
-
-
-@pytest.fixture
-async def store(settings):
-    async with provisioned(settings) as opened:
-        yield opened
+from support import ended, processing, reaches, result, run, start, until
 
 
 @workflow

@@ -175,7 +175,7 @@ async def delete(store: Store, invocation_id: str, *, if_revision: int = 0) -> S
     await store.requests.exchange(
         [
             index.removal(store, index.entry(store.subjects, execution)),
-            *(journal.removal(store, invocation_id, range(length), revision) if execution.journal_length else []),
+            *(journal.removal(store, invocation_id, length, revision) if execution.journal_length else []),
         ]
     )
     return Steered(invocation_id, "deleted", changed=True, message="Deleted.")

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 EARLY_MICROSECONDS = 500_000
 """A timer that fires this much before its time, by our clock, counts: the run waits out the rest."""
 
-_LOOK_AGAIN_SECONDS = (0.003, 0)
+_LOOK_AGAIN_SECONDS = (0.0, 0.003)
 """Whoever starts a workflow writes its state right after the command: writing it for them at once costs both more."""
 
 
@@ -60,14 +60,14 @@ async def claim(resources: Resources, command: Command, delivery: Delivery) -> C
 async def _claim(resources: Resources, command: Command, delivery: Delivery) -> tuple[Claim | None, Stored | None]:
     """The claim, or the state for which there is nothing to do."""
     store = resources.store
-    patience = list(_LOOK_AGAIN_SECONDS) if delivery.attempt == 1 else []
+    pauses = iter(_LOOK_AGAIN_SECONDS if delivery.attempt == 1 else ())
     while True:
         stored, deleted_start = await states.load_or_trace(store, command.invocation_id)
         if stored is None:
             if command.kind != "start" or (deleted_start and command.start_token == deleted_start):
                 return None, None
-            if patience:
-                await asyncio.sleep(patience.pop())
+            if (pause := next(pauses, None)) is not None:
+                await asyncio.sleep(pause)
                 continue
             execution, revision = first_state(command), 0
             await store.requests.exchange(index.addition(store, execution))
@@ -179,18 +179,10 @@ async def due(store: Store, execution: Execution, now: int) -> bool:
     """Whether something that a suspended workflow waits for is there."""
     if execution.deadline and execution.deadline <= now + EARLY_MICROSECONDS:
         return True
-    signals = {signal.name for signal in execution.signals}
-    children = []
     for waiting in execution.waits:
-        if waiting.until and waiting.until <= now + EARLY_MICROSECONDS:
+        if (waiting.until and waiting.until <= now + EARLY_MICROSECONDS) or execution.has_come(waiting):
             return True
-        answer = execution.awakeables.get(waiting.awaited_id)
-        if waiting.kind == "awakeable" and answer is not None and answer.resolved:
-            return True
-        if waiting.kind == "signal" and waiting.name.partition(":")[2] in signals:
-            return True
-        if waiting.kind == "child":
-            children.append(waiting.awaited_id)
+    children = [waiting.awaited_id for waiting in execution.waits if waiting.kind == "child"]
     found = await states.load_many(store, children) if children else {}
     # Nothing listed means a record that someone else suspended: the handler will know what it waits for.
     return not execution.waits or any(is_terminal(stored.execution.status) for stored in found.values())

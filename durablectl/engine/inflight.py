@@ -32,6 +32,7 @@ _log = logging.getLogger(__name__)
 _RETRY_SECONDS = 0.5
 _FULL_SECONDS = 2.0
 _LOOK_SECONDS = 2.0
+_CANCELLATIONS = 10
 
 
 @dataclass(slots=True)
@@ -224,9 +225,12 @@ class InFlight:
     async def abandon(self) -> None:
         """Cancel what waits for a server that is out of reach, or full.
 
-        More than once: the first answer to that is to hand back, which waits for the server too.
+        More than once: the first answer to that is to hand back, which waits for the server too. Not without end: what
+        an app's code does not let go is left to the end of the process.
         """
-        while self._tasks:
+        for _ in range(_CANCELLATIONS):
+            if not self._tasks:
+                return
             for task in self._tasks:
                 task.cancel()
             await asyncio.wait(self._tasks, timeout=_RETRY_SECONDS)

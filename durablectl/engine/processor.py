@@ -134,7 +134,7 @@ class Processor:
         _log.info("Processor %s stopped.", self.id)
 
     async def _renew_lease(self, failover: Failover) -> None:
-        """And hear from the server what time it is, and whether its store was put back meanwhile."""
+        """Stay alive, and hear from the server what time it is and whether its store was put back meanwhile."""
         while True:
             await asyncio.sleep(leases.RENEW_SECONDS)
             try:

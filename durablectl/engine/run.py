@@ -138,7 +138,7 @@ class Run:
             raise self.halted
 
     def check_still_wanted(self) -> None:
-        """Recording what came before may have shown that no step is to begin any more: paused, or cancelled."""
+        """No step is to begin any more once it is paused or cancelled; recording the one before may have shown that."""
         self.check_not_halted()
         if self.is_cancelling and not self.is_compensating:
             raise asyncio.CancelledError
@@ -200,16 +200,15 @@ class Run:
             )
         number = self.total
         entry = self._recorded.get(number)
-        if self.is_cancelling and not self.is_compensating and _is_unfinished(entry):
+        if entry is None:
+            self.check_still_wanted()
+        elif self.is_cancelling and not self.is_compensating and _is_unfinished(entry):
             raise asyncio.CancelledError
         if entry is not None and (entry.step_type != step_type or (entry.kind or kind) != kind):
             self.halted = Mismatch(
                 f"step {number} is recorded as {_named(entry.kind, entry.step_type)}, "
                 f"but the code now asks for {_named(kind, step_type)}"
             )
-            raise self.halted
-        if entry is None and self.stop_reason is not None:
-            self.halted = self.stop_reason
             raise self.halted
         self._recorded.pop(number, None)
         self.total += 1
@@ -247,9 +246,9 @@ class Run:
         )
 
 
-def _is_unfinished(entry: JournalEntry | None) -> bool:
-    """Where a cancelled handler is interrupted: at a step not recorded, a wait not over, or what compensated it."""
-    return entry is None or entry.kind == COMPENSATION or (entry.kind in WAITS and not entry.finished_at)
+def _is_unfinished(entry: JournalEntry) -> bool:
+    """Where a cancelled handler is interrupted on a replay: at a wait not over, or what compensated it."""
+    return entry.kind == COMPENSATION or (entry.kind in WAITS and not entry.finished_at)
 
 
 def _named(kind: str, step_type: str) -> str:

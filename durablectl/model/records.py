@@ -10,7 +10,7 @@ from durablectl.model.clock import MICROSECONDS
 from durablectl.model.status import OTHER, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
 
 class Payload(NamedTuple):
@@ -181,6 +181,15 @@ class Execution:
     def copied(self) -> Execution:
         """With the same lists and maps. copy.copy takes three times as long, and every write of a state copies."""
         return Execution(*_every_field(self))
+
+    def has_come(self, waiting: Waiting, ended: Collection[str] = ()) -> bool:
+        """Whether what ends this wait, other than its time, is there; ``ended`` are ids of children that have ended."""
+        answer = self.awakeables.get(waiting.awaited_id)
+        return (
+            waiting.awaited_id in ended
+            or (answer is not None and answer.resolved)
+            or (waiting.kind == "signal" and any(s.name == waiting.name.partition(":")[2] for s in self.signals))
+        )
 
     @property
     def index_group(self) -> str:

@@ -82,11 +82,6 @@ def _needs_call(execution: Execution, ended: Collection[str], left: Collection[s
 
 def _will_move(execution: Execution, ended: Collection[str]) -> bool:
     """Whether a time or an event ends what it waits for; what waits for an answer alone is called by that."""
-    signals = {signal.name for signal in execution.signals}
     return bool(execution.deadline) or any(
-        waiting.until
-        or waiting.awaited_id in ended
-        or (waiting.kind == "signal" and waiting.name.partition(":")[2] in signals)
-        or (waiting.awaited_id in execution.awakeables and execution.awakeables[waiting.awaited_id].resolved)
-        for waiting in execution.waits
+        waiting.until or execution.has_come(waiting, ended) for waiting in execution.waits
     )

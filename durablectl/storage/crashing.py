@@ -12,6 +12,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from durablectl.errors import ConfigurationError
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType
@@ -66,6 +68,11 @@ def _tracer(trace: Path) -> Callable[[str], bool]:
 def _killer(wanted: str) -> Callable[[str], bool]:
     """True where the process is to die once the server has what was sent; where it has not, there is no answer."""
     place, _, number = wanted.partition("@")
+    if not place.endswith((":before", ":after")) or not (number or "1").isdecimal():
+        raise ConfigurationError(
+            f"{VARIABLE} is {wanted!r}, which is no crash point.",
+            hint="It is for tests of durablectl: POINT:before, POINT:after@2 or ?FILE. Unset it.",
+        )
     left = int(number or 1)
 
     def reach(point: str) -> bool:

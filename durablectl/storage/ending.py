@@ -65,8 +65,8 @@ async def after_end(
     writes: list[Request] = []
     if not execution.journal_length:
         length = max((entry.step_number + 1 for entry in entries), default=0)
-        numbers = [number for number in range(max(length, execution.total_steps)) if number != unstored]
-        writes += journal.removal(store, execution.invocation_id, numbers, revision)
+        length = max(length, execution.total_steps)
+        writes += journal.removal(store, execution.invocation_id, length, revision, unstored)
     elif execution.expires_at:
         writes += journal.expiry(store, execution, revision, entries)
     writes += [timer_removal(store, execution.invocation_id, name) for name in _timers(execution, entries)]

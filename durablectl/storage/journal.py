@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from typing import TYPE_CHECKING, NamedTuple
 
-from durablectl.errors import ConnectionFailedError, StorageError, UnreadableError
+from durablectl.errors import StorageError, UnreadableError
 from durablectl.model.codec import decode_entry, encode_entry
 from durablectl.model.status import is_terminal
 from durablectl.storage.counting import count
 from durablectl.storage.refusals import WrongSequenceError
 from durablectl.storage.requests import EXPECTED, EXPECTED_SUBJECT, Request
-from durablectl.storage.states import ManyLast, get_many_last, lifetime
+from durablectl.storage.states import lifetime
 from durablectl.storage.store import purge_request
+from durablectl.storage.timekeeping import get_many_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -26,9 +26,6 @@ _log = logging.getLogger(__name__)
 READ_AT_ONCE = 1000
 """Entries named in one read; also how far a running step may be ahead of the oldest unfinished one, so that a read in
 numbered blocks can stop at the first empty block."""
-
-_LAGGING_PAUSE_SECONDS = 0.02
-_LAGGING_TRIES = 500
 
 
 async def append(store: Store, invocation_id: str, entry: JournalEntry, owned_revision: int) -> bool:
@@ -149,15 +146,11 @@ def entry_of(subject: str, data: bytes) -> JournalEntry | None:
 async def _read(store: Store, invocation_id: str, subjects: Sequence[str], at_least: int) -> list[JournalEntry] | None:
     # The state is asked for too: an answer that matches nothing at all does not say how far its replica has come.
     state = store.subjects.state(invocation_id)
-    for _ in range(_LAGGING_TRIES):
-        answer: ManyLast | None = await get_many_last(store, store.subjects.state_stream, subjects, with_each=state)
-        if answer is None:
-            return None
-        if answer.up_to_sequence >= at_least:
-            entries = [entry_of(raw.subject, raw.data) for raw in answer.messages if raw.subject != state]
-            return sorted((entry for entry in entries if entry), key=lambda entry: entry.step_number)
-        await asyncio.sleep(_LAGGING_PAUSE_SECONDS)
-    raise ConnectionFailedError(f"No replica of {store.subjects.state_stream} has caught up to sequence {at_least}.")
+    answer = await get_many_at(store, subjects, at_least, with_each=state)
+    if answer is None:
+        return None
+    entries = [entry_of(raw.subject, raw.data) for raw in answer.messages if raw.subject != state]
+    return sorted((entry for entry in entries if entry), key=lambda entry: entry.step_number)
 
 
 def expiry(store: Store, execution: Execution, revision: int, entries: Sequence[JournalEntry]) -> list[Request]:
@@ -177,12 +170,13 @@ def removal_of(store: Store, invocation_id: str, numbers: Iterable[int], revisio
     return [purge_request(store, stream, subjects.journal(invocation_id, number), revision) for number in numbers]
 
 
-def removal(store: Store, invocation_id: str, numbers: Sequence[int], revision: int) -> list[Request]:
-    """The writes that remove the whole journal, with these numbers, of an invocation that ended at ``revision``.
+def removal(store: Store, invocation_id: str, length: int, revision: int, unstored: int = -1) -> list[Request]:
+    """The writes that remove the entries numbered below ``length`` of an invocation that ended at ``revision``.
 
-    One purge of a wildcard costs the server less than two by name, and one fsync where it syncs always.
+    The one numbered ``unstored`` is not there. One purge of a wildcard costs the server less than two by name, and one
+    fsync where it syncs always.
     """
-    if len(numbers) > 1:
+    if length - (unstored >= 0) > 1:
         everything = store.subjects.journal(invocation_id, "*")
         return [purge_request(store, store.subjects.state_stream, everything, revision)]
-    return removal_of(store, invocation_id, numbers, revision)
+    return removal_of(store, invocation_id, {*range(length)} - {unstored}, revision)

@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from nats.aio.client import Client as NatsClient
     from nats.aio.msg import Msg
 
-
 _wire = logging.getLogger("durablectl.wire")
 
 EXPECTED = "Nats-Expected-Last-Subject-Sequence"

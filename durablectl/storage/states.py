@@ -215,18 +215,24 @@ async def delete(store: Store, execution: Execution, revision: int) -> bool:
 async def _compare_and_set(
     store: Store, invocation_id: str, data: bytes, revision: int, lifetime: Mapping[str, str] = _FOR_EVER
 ) -> int | None:
+    sequence = await _write(store, invocation_id, data, revision, lifetime)
+    store.reached = max(store.reached, sequence or 0)
+    return sequence
+
+
+async def _write(
+    store: Store, invocation_id: str, data: bytes, revision: int, lifetime: Mapping[str, str]
+) -> int | None:
     subject = store.subjects.state(invocation_id)
     headers = {EXPECTED: str(revision), **lifetime}
     try:
-        sequence = (await store.requests.publish(subject, data, headers)).sequence
+        return (await store.requests.publish(subject, data, headers)).sequence
     except WrongSequenceError:
         return await _after_deletion(store, subject, data) if revision == 0 else None
     except PermissionDeniedError:
         raise
     except UNREACHABLE:
         return await _settle(store, subject, data, headers)
-    store.reached = max(store.reached, sequence)
-    return sequence
 
 
 async def _after_deletion(store: Store, subject: str, data: bytes) -> int | None:

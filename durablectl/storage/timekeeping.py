@@ -11,7 +11,9 @@ from durablectl.model.clock import MICROSECONDS
 from durablectl.storage.states import get_many_last, moment_of, stored_in
 
 if TYPE_CHECKING:
-    from durablectl.storage.states import Stored
+    from collections.abc import Sequence
+
+    from durablectl.storage.states import ManyLast, Stored
     from durablectl.storage.store import Store
 
 _log = logging.getLogger(__name__)
@@ -36,17 +38,35 @@ async def keep_time(store: Store) -> int:
     return int(info["state"]["last_seq"])
 
 
+async def get_many_at(
+    store: Store,
+    subjects: Sequence[str],
+    at_least: int,
+    *,
+    with_each: str | None = None,
+    absent_tries: int = _LAGGING_TRIES,
+) -> ManyLast | None:
+    """As ``get_many_last`` of the states and journals, but as of stream sequence ``at_least`` or later.
+
+    A replica that lags behind that is asked again. Who finds nothing does not say how far he has come: after
+    ``absent_tries`` that is the answer. Raises ConnectionFailedError.
+    """
+    stream = store.subjects.state_stream
+    for tried in range(_LAGGING_TRIES):
+        answer = await get_many_last(store, stream, subjects, with_each)
+        if answer is None or answer.up_to_sequence >= at_least:
+            return answer
+        if not answer.up_to_sequence and tried >= absent_tries:
+            return answer
+        await asyncio.sleep(_LAGGING_PAUSE_SECONDS)
+    raise ConnectionFailedError(f"No replica of {stream} has caught up to sequence {at_least}.")
+
+
 async def load_at(store: Store, invocation_id: str, at_least: int) -> Stored | None:
     """As of stream sequence ``at_least`` or later, whichever replica answers."""
-    stream, subject = store.subjects.state_stream, store.subjects.state(invocation_id)
-    for tried in range(_LAGGING_TRIES):
-        # Handlers are asked for too: who finds nothing at all does not say how far he has come.
-        answer = await get_many_last(store, stream, [subject, store.subjects.handler("*")])
-        answer = answer or await get_many_last(store, stream, [subject])
-        if answer is not None and answer.up_to_sequence >= at_least:
-            found = next((raw for raw in answer.messages if raw.subject == subject), None)
-            return None if found is None else stored_in(found, invocation_id)
-        if answer is not None and not answer.up_to_sequence and tried >= _ABSENT_TRIES:
-            return None
-        await asyncio.sleep(_LAGGING_PAUSE_SECONDS)
-    raise ConnectionFailedError(f"No replica of {store.subjects.state_stream} has caught up to sequence {at_least}.")
+    subject = store.subjects.state(invocation_id)
+    # Handlers are asked for too: who finds nothing at all does not say how far he has come.
+    answer = await get_many_at(store, [subject, store.subjects.handler("*")], at_least, absent_tries=_ABSENT_TRIES)
+    answer = answer or await get_many_at(store, [subject], at_least, absent_tries=_ABSENT_TRIES)
+    found = next((raw for raw in (answer.messages if answer else ()) if raw.subject == subject), None)
+    return None if found is None else stored_in(found, invocation_id)
