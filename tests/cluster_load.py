@@ -174,14 +174,14 @@ class Load:
 
 @contextlib.asynccontextmanager
 async def load(
-    tmp_path: Path, spawn: Callable[..., Spawned], namespace: str, *options: str, near: str = "", far: str = ""
+    tmp_path: Path, spawn: Callable[..., Spawned], namespace: str, *, near: str = "", far: str = ""
 ) -> AsyncIterator[Load]:
     """A cluster with a processor and clients on either side: the name of a server, or "" for whichever is there."""
     async with cluster(tmp_path / "cluster", namespace) as made, contextlib.AsyncExitStack() as stack:
         settings = [made.settings_of(name) if name else made.settings for name in (near, far)]
         stores = [await stack.enter_async_context(open_store(each)) for each in settings]
         fleets = [Fleet(spawn, tmp_path / "fleet", url=each.url) for each in settings]
-        processors = [fleet.start(*options) for fleet in fleets]
+        processors = [fleet.start() for fleet in fleets]
         await asyncio.gather(*(alive(stores[1], processor) for processor in processors))
         await until(lambda: all("takes commands" in processor.err() for processor in processors), 30)
         yield Load(made, fleets[0], Side(stores[0], "near"), Side(stores[1], "far"))

@@ -33,9 +33,9 @@ class Cluster:
     def __init__(self, directory: Path, namespace: str) -> None:
         self.namespace = namespace
         names = [f"n{number}" for number in range(SIZE)]
-        routes = dict(zip(names, _free_ports(SIZE), strict=True))
+        routes = dict(zip(names, free_ports(SIZE), strict=True))
         pairs = [(one, other) for one in names for other in names if one != other]
-        dialled = dict(zip(pairs, _free_ports(len(pairs)), strict=True))
+        dialled = dict(zip(pairs, free_ports(len(pairs)), strict=True))
         self.links = {pair: Link(dialled[pair], routes[pair[1]]) for pair in pairs}
         self.servers: dict[str, EmbeddedServer] = {}
         for name in names:
@@ -120,7 +120,7 @@ def _is_healthy(server: EmbeddedServer) -> bool:
     return False
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
         for each in sockets:

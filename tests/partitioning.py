@@ -58,15 +58,19 @@ class Link:
     ) -> None:
         assert self._server is not None
         self._server.close()
-        for end in list(self._ends):
-            if end.transport is not None:
-                end.transport.abort()
+        self.sever()
 
     def cut(self) -> None:
         self._is_cut = True
         for end in self._ends:
             if end.transport is not None:
                 end.transport.pause_reading()
+
+    def sever(self) -> None:
+        """Break what is connected: what was under way is lost."""
+        for end in list(self._ends):
+            if end.transport is not None:
+                end.transport.abort()
 
     def heal(self) -> None:
         self._is_cut = False

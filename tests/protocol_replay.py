@@ -16,6 +16,7 @@ from durablectl import control
 from durablectl.engine.claim import tidy
 from durablectl.engine.failover import Failover
 from durablectl.engine.processor import Processor, ProcessorOptions
+from durablectl.engine.stranded import Stranded
 from durablectl.errors import DurableError
 from durablectl.model.codec import decode_command, decode_execution
 from durablectl.storage import leases
@@ -122,7 +123,8 @@ class ProcessorActor(Actor):
 
     def look(self, dead: Callable[[str], bool]) -> None:
         resources = self.processor._resources
-        failover = Failover(self.store, self.id, self._inflight.adopt, lambda stored: tidy(resources, stored))
+        stranded = Stranded(self.store, self._inflight.take_up, self._inflight.is_dropped)
+        failover = Failover(self.store, self.id, self._inflight.adopt, lambda stored: tidy(resources, stored), stranded)
 
         async def look() -> None:
             await self.gate(("members",))

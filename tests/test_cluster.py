@@ -17,8 +17,7 @@ MOST_SECONDS_WITHOUT_PROGRESS = 10
 
 @pytest.fixture
 def loaded(tmp_path, spawn, namespace):
-    # What was delivered over a connection that broke comes again after ack_wait.
-    return lambda: load(tmp_path, spawn, namespace, "--ack-wait", "20")
+    return lambda: load(tmp_path, spawn, namespace)
 
 
 async def lose_the_leader(loaded: Load, how: str) -> tuple[float, float]:

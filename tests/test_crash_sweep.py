@@ -53,6 +53,7 @@ NOT_SWEPT = {
     "engine.position.Position._write>describe_types": "only for a message that is new in the state of the workflow",
     "engine.refusing.set_aside>hand_back": REFUSED,
     "engine.stepping.perform>flush": "writes only where a result is held: the append is swept",
+    "engine.stranded.Stranded._take_up>exchange": "only where no slot is free",
     "engine.suspects.Suspects.admit>_write": "the second only from the third death on: the same write again",
     "engine.waiting.Waits.wait>flush": "writes only where a result is held: the append is swept",
     "engine.worker.work>ack": "one of them only where it was fenced out, and the others are swept",

@@ -9,9 +9,10 @@ import pytest
 
 from durablectl import DurableError, TerminalError, control, query, workflow
 from durablectl.errors import NotFoundError
+from durablectl.storage import index
 from index_support import HOUR, PARTITIONS, Times, chance
 from naive_queries import ENDED, anything, compare, every_record, random_filters
-from support import processing, until
+from support import processing, subjects_of, until
 
 
 class Gates:
@@ -87,7 +88,7 @@ async def known_ids(store) -> list[str]:
 
 
 async def standing_still(store) -> None:
-    """Until every workflow has come to where it stays, and neither states nor index change any more."""
+    """Until every workflow has come to where it stays, is entered there, and nothing changes any more."""
     seen = [()]
 
     async def still() -> bool:
@@ -96,7 +97,10 @@ async def standing_still(store) -> None:
             for stream in (store.subjects.state_stream, store.subjects.index_stream)
         ]
         seen.append(tuple((info["state"]["last_seq"], info["state"]["messages"]) for info in infos))
-        return seen[-1] == seen[-2] and all(map(stays, await every_record(store)))
+        records = await every_record(store)
+        entries = {index.entry(store.subjects, record.execution) for record in records}
+        listed = await subjects_of(store, store.subjects.index_stream, ">")
+        return seen[-1] == seen[-2] and all(map(stays, records)) and entries == set(listed)
 
     await until(still, timeout=30, every=0.4)
 

@@ -2,7 +2,7 @@
 
 from durablectl.control.again import delete, restart, retry
 from durablectl.control.answers import reject, resolve, signal
-from durablectl.control.outcome import Outcome, wait_for_outcome
+from durablectl.control.outcome import Outcome, until_listed, wait_for_outcome
 from durablectl.control.repairing import Repaired, repair
 from durablectl.control.scheduling import (
     ScheduleView,
@@ -42,5 +42,6 @@ __all__ = [
     "start",
     "trigger_schedule",
     "until_cancelled",
+    "until_listed",
     "wait_for_outcome",
 ]

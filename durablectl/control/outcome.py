@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from durablectl.errors import (
+    DurableError,
     NotFoundError,
     NotProvisionedError,
     WaitTimeoutError,
@@ -17,12 +19,16 @@ from durablectl.model.codec import decode_execution
 from durablectl.model.names import validate_name
 from durablectl.model.status import Status, is_terminal
 from durablectl.model.values import decode_value
+from durablectl.storage import index, states
 from durablectl.storage.feed import follow
 from durablectl.storage.provision import require_provisioned
 
 if TYPE_CHECKING:
     from durablectl.model.records import Execution
     from durablectl.storage.store import Store
+
+_PAUSES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+"""Seconds between looks."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +69,19 @@ async def wait_for_outcome(store: Store, invocation_id: str, timeout: float | No
             f"The workflow {invocation_id} had not ended after {timeout:g} s.",
             hint="It goes on by itself; wait longer, or look with `durablectl wf get`.",
         ) from error
+
+
+async def until_listed(store: Store, execution: Execution) -> None:
+    """Wait for the entry by which lists find what has ended: its processor writes that right after the end.
+
+    Not for long: the one that died in between has its entry made by another, seconds later.
+    """
+    subject = index.entry(store.subjects, execution)
+    with contextlib.suppress(DurableError):
+        for pause in _PAUSES if execution.indexed_at else ():
+            if await states.get_last(store, store.subjects.index_stream, subject) is not None:
+                return
+            await asyncio.sleep(pause)
 
 
 async def _wait(store: Store, invocation_id: str) -> Execution:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from durablectl.control.loading import load
-from durablectl.control.outcome import wait_for_outcome
+from durablectl.control.outcome import until_listed, wait_for_outcome
 from durablectl.errors import InvalidStateError
 from durablectl.model.clock import SYSTEM_CLOCK
 from durablectl.model.ending import end, interrupted_children
@@ -147,6 +147,7 @@ async def until_cancelled(store: Store, steered: Steered, timeout: float | None 
     if steered.status == Status.CANCELLED:
         return steered
     execution = (await wait_for_outcome(store, steered.invocation_id, timeout)).execution
+    await until_listed(store, execution)
     message = f"Cancelled, but a compensation failed: {execution.error}" if execution.error else "Cancelled."
     return replace(steered, status=execution.status, message=message)
 

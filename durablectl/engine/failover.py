@@ -8,17 +8,18 @@ import logging
 from typing import TYPE_CHECKING
 
 from durablectl.errors import DurableError
-from durablectl.model.clock import MICROSECONDS
 from durablectl.model.soundness import is_sound
 from durablectl.model.status import Status
-from durablectl.storage import commands, index, leases, states
+from durablectl.storage import index, leases, states
 from durablectl.storage.feed import PutBackError, follow
 from durablectl.storage.provision import LEASE_SECONDS
+from durablectl.storage.pulls import PULL_SECONDS
 from durablectl.storage.wake import wake
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
 
+    from durablectl.engine.stranded import Stranded
     from durablectl.model.records import Execution
     from durablectl.storage.states import Stored
     from durablectl.storage.store import Store
@@ -28,7 +29,6 @@ _log = logging.getLogger(__name__)
 _LOOK_SECONDS = 0.5
 _MARGIN_SECONDS = 0.5
 _AT_ONCE = 500
-_POCKET_SECONDS = 1.0
 _OWNED = (Status.PENDING, Status.RUNNING)
 """The index groups of what a processor may run: of what it claimed just now, the index still says "pending"."""
 
@@ -44,7 +44,7 @@ class Failover:
     ``adopt`` takes an invocation over in this process; False when it cannot. A command would not do: JetStream may
     hand it to the very processor that is frozen. Only what does not fit in here is called for by a command. ``mend``
     finishes the writes after a state that took its invocation out of a processor's hands: the dead one may not have
-    come to them.
+    come to them. ``stranded`` finds what was delivered to it, and what was lost on the way during an outage.
     """
 
     def __init__(
@@ -53,19 +53,17 @@ class Failover:
         processor_id: str,
         adopt: Callable[[Execution], bool],
         mend: Callable[[Stored], Awaitable[None]],
+        stranded: Stranded,
     ) -> None:
         self._store = store
         self._processor_id = processor_id
         self._adopt = adopt
         self._mend = mend
+        self._stranded = stranded
         self._renewed: dict[str, float] = {}
         self._reconnects = 0
         self._may_have_orphans = True
         self._to_look_through: set[str] = set()
-        self._is_first_look = True
-        self._in_a_pocket_since = 0.0
-        self._handlers: list[str] = []
-        self._drained: set[str] = set()
         self._loop = asyncio.get_running_loop()
 
     async def run(self) -> None:
@@ -84,16 +82,15 @@ class Failover:
 
         An invocation that runs, or was dropped, has a command that is not acknowledged.
         """
-        names = [commands.consumer_name(handler) for handler in handlers]
-        infos = [await commands.consumer_info(self._store, name) for name in names]
-        self._handlers = list(handlers)
-        self._may_have_orphans = any(info and info["num_ack_pending"] for info in infos)
+        self._may_have_orphans = await self._stranded.prepare(handlers)
+        if self._may_have_orphans:
+            self._stranded.expect()
 
     def look_again(self, processor_id: str) -> None:
         """The store has been put back: what ran then, on this processor too, may run nowhere now."""
         self._to_look_through.add(processor_id)
-        self._is_first_look = True
         self._may_have_orphans = True
+        self._stranded.expect()
 
     async def _look(self) -> None:
         while True:
@@ -103,23 +100,26 @@ class Failover:
             silent = [processor for processor, renewed in self._renewed.items() if renewed < deadline]
             if not self._store.is_connected:
                 continue
-            if self._in_a_pocket_since and self._loop.time() - self._in_a_pocket_since > _POCKET_SECONDS:
-                self._in_a_pocket_since = 0.0
-                self._may_have_orphans = True
-            if not (silent or self._may_have_orphans):
-                continue
+            if self._is_one_quiet():
+                self._stranded.expect()
             try:
                 dead = {processor for processor in silent if not await leases.is_alive(self._store, processor)}
                 if dead:
+                    # One that is frozen, not gone, is handed commands as long as its pulls are open.
+                    self._stranded.expect(PULL_SECONDS)
                     await self._take_over(lambda owner, dead=dead: owner in dead)  # type: ignore[misc]
-                    self._in_a_pocket_since = self._loop.time()
                 elif self._may_have_orphans:
                     await self._take_orphans()
-            except DurableError as error:
-                _log.warning("Could not look for workflows to take over, will try again: %s", error)
-            else:
                 for processor in dead:
                     del self._renewed[processor]
+                await self._stranded.look()
+            except DurableError as error:
+                _log.warning("Could not look for workflows to take over, will try again: %s", error)
+
+    def _is_one_quiet(self) -> bool:
+        """Long before its lease runs out: what was delivered to it is known by then."""
+        since = self._loop.time() - LEASE_SECONDS + _LOOK_SECONDS
+        return any(renewed < since for renewed in self._renewed.values())
 
     async def _take_orphans(self) -> None:
         alive = {lease.processor_id for lease in await leases.live_processors(self._store)}
@@ -127,10 +127,6 @@ class Failover:
         await self._take_over(lambda owner: owner not in alive)
         self._to_look_through.clear()
         self._may_have_orphans = False
-        if self._is_first_look:
-            # What was too young to be in a pocket is not any more at the second.
-            self._is_first_look = False
-            self._in_a_pocket_since = self._loop.time()
 
     def _forgive_outage(self) -> None:
         """While nobody can renew, nobody is dead: all leases count from when that was over.
@@ -142,11 +138,11 @@ class Failover:
         if reconnects != self._reconnects or not (is_seen and self._store.is_connected):
             self._reconnects = reconnects
             self._renewed = dict.fromkeys(self._renewed, self._loop.time())
+            self._stranded.expect()
 
     async def _take_over(self, is_dead: Callable[[str], bool]) -> None:
         called = 0
         batch: list[str] = []
-        self._drained = {handler for handler in self._handlers if await self._is_drained(handler)}
         async for invocation_id in index.members(self._store, _OWNED):
             batch.append(invocation_id)
             if len(batch) == _AT_ONCE:
@@ -155,20 +151,6 @@ class Failover:
         called += await self._call_for(batch, is_dead)
         if called:
             _log.warning("%d workflows of processors that are gone are to be taken over.", called)
-
-    async def _is_drained(self, handler: str) -> bool:
-        info = await commands.consumer_info(self._store, commands.consumer_name(handler))
-        return info is not None and info["num_pending"] == 0
-
-    def _is_in_a_pocket(self, execution: Execution) -> bool:
-        """Its command was delivered, and not claimed for seconds: to a processor that is gone, or frozen."""
-        begin = max(execution.created_at, execution.start_at)
-        age = self._store.clock.now() - begin
-        return (
-            execution.status == Status.PENDING
-            and execution.handler in self._drained
-            and age > _POCKET_SECONDS * MICROSECONDS
-        )
 
     async def _call_for(self, invocation_ids: list[str], is_dead: Callable[[str], bool]) -> int:
         loaded = await states.load_many(self._store, invocation_ids)
@@ -180,7 +162,6 @@ class Failover:
             stored.execution
             for stored in found.values()
             if _was_dropped(stored.execution)
-            or self._is_in_a_pocket(stored.execution)
             or (stored.execution.status == Status.RUNNING and is_dead(stored.execution.owner))
         ]
         others = [execution for execution in orphans if not self._adopt(execution)]

@@ -12,10 +12,12 @@ from durablectl.engine.position import VISIBLE_AFTER_SECONDS
 from durablectl.engine.refusing import set_aside
 from durablectl.engine.worker import work
 from durablectl.errors import DurableError, PayloadTooLargeError, UnreadableError
-from durablectl.model.records import Command
-from durablectl.storage import cancelling
+from durablectl.model.names import is_name
+from durablectl.model.status import Status
+from durablectl.storage import cancelling, states
 from durablectl.storage.pulls import Undelivered
 from durablectl.storage.refusals import StorageFullError
+from durablectl.storage.wake import wake_command
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from durablectl.engine.halt import Halt
     from durablectl.engine.resources import Resources
     from durablectl.engine.run import Run
-    from durablectl.model.records import Execution
+    from durablectl.model.records import Command, Execution
     from durablectl.storage.pulls import Delivery
 
 _log = logging.getLogger(__name__)
@@ -95,19 +97,46 @@ class InFlight:
 
     def adopt(self, execution: Execution) -> bool:
         """Take over an invocation whose processor is gone; False without the handler, or a free slot."""
-        if self._stopping or self.free <= 0 or execution.handler not in self._resources.workflows:
+        return self._take(wake_command(execution))
+
+    def take_up(self, command: Command, moment: int) -> bool:
+        """Take a command that was delivered to nobody, and stored at ``moment``; False without a free slot."""
+        slot = self._slots.get(command.invocation_id)
+        is_being_claimed = slot is not None and slot.run is None
+        return is_being_claimed or self._take(command, moment)
+
+    def _take(self, command: Command, moment: int = 0) -> bool:
+        if self._stopping or self.free <= 0 or command.handler not in self._resources.workflows:
             return False
-        command = Command(
-            execution.invocation_id, execution.handler, kind="wake", partition_key=execution.partition_key
-        )
-        self.start(command, Undelivered(self._resources.store, execution))
+        self.start(command, Undelivered(self._resources.store, command, moment))
         return True
 
     def poke(self, invocation_id: str) -> None:
-        """The state of an invocation may have changed: look at it, if it runs here."""
+        """The state of an invocation may have changed: look at it, if it runs here, or should."""
         slot = self._slots.get(invocation_id)
-        if slot is not None and slot.run is not None:
+        if slot is None and is_name(invocation_id):
+            self._aside(self._look_after(invocation_id))
+        elif slot is not None and slot.run is not None:
             self._aside(_refresh(slot.run))
+
+    def is_dropped(self, execution: Execution) -> bool:
+        """Ours, and not in work: the answer to the write that claimed it was lost, for one."""
+        is_ours = execution.status == Status.RUNNING and execution.owner == self._resources.processor_id
+        return is_ours and execution.invocation_id not in self._slots
+
+    async def _look_after(self, invocation_id: str) -> None:
+        while not self._stopping:
+            try:
+                stored = await states.load(self._resources.store, invocation_id)
+            except UnreadableError:
+                return
+            except DurableError as error:
+                _log.debug("Could not look at the state of %s: %s", invocation_id, error)
+                await asyncio.sleep(_RETRY_SECONDS)
+                continue
+            if stored is not None and self.is_dropped(stored.execution):
+                self.adopt(stored.execution)
+            return
 
     def doubt(self) -> None:
         """The states may not be those that the runs know: look at each before anything more is written."""
@@ -177,6 +206,9 @@ class InFlight:
             await slot.delivery.hand_back(_RETRY_SECONDS)
         finally:
             del self._slots[command.invocation_id]
+            if isinstance(slot.delivery, Undelivered) and slot.delivery.is_handed_back:
+                # Whom that calls may see it as ours, and leave it.
+                self._aside(self._look_after(command.invocation_id))
 
     async def show_positions(self) -> None:
         """Have every run write which step it is at, if it has been there for a while."""

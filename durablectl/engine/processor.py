@@ -19,6 +19,7 @@ from durablectl.engine.inflight import InFlight
 from durablectl.engine.intake import Intake
 from durablectl.engine.metrics import Metrics
 from durablectl.engine.resources import Resources
+from durablectl.engine.stranded import Stranded
 from durablectl.errors import DurableError
 from durablectl.model.clock import MICROSECONDS
 from durablectl.storage import handlers, leases
@@ -86,7 +87,11 @@ class Processor:
         self._started_at = self._store.clock.now()
         await leases.renew(self._store, self._lease())
         await handlers.enter(self._store, self._app.workflows)
-        failover = Failover(self._store, self.id, self._inflight.adopt, lambda stored: tidy(self._resources, stored))
+        inflight = self._inflight
+        stranded = Stranded(self._store, inflight.take_up, inflight.is_dropped)
+        failover = Failover(
+            self._store, self.id, inflight.adopt, lambda stored: tidy(self._resources, stored), stranded
+        )
         await failover.prepare(self._app.workflows)
         helpers = [
             self._helper(self._renew_lease(failover)),

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from durablectl.errors import NotProvisionedError, StorageError
 from durablectl.model.codec import decode_command, encode_command
-from durablectl.storage.counting import count
+from durablectl.storage.counting import count, messages
 from durablectl.storage.provision import NANOSECONDS
 from durablectl.storage.requests import Request
 
 if TYPE_CHECKING:
     from durablectl.model.records import Command
+    from durablectl.storage.feed import Change
     from durablectl.storage.store import Store
 
 UNROUTED = "unrouted"
@@ -20,10 +21,10 @@ UNROUTED = "unrouted"
 _NO_CONSUMER = 10014
 
 
-def publication(store: Store, command: Command, message_id: str) -> Request:
+def publication(store: Store, command: Command, message_id: str = "") -> Request:
     """The write that stores a command; a second one of this ``message_id`` within two minutes is not stored."""
     subject = store.subjects.command(command.handler, command.partition_key)
-    return Request(subject, encode_command(command), {"Nats-Msg-Id": message_id})
+    return Request(subject, encode_command(command), {"Nats-Msg-Id": message_id} if message_id else None)
 
 
 async def at_sequence(store: Store, sequence: int) -> Command | None:
@@ -78,6 +79,18 @@ async def consumer_info(store: Store, name: str) -> dict[str, Any] | None:
         if f"(error {_NO_CONSUMER})" in error.message:
             return None
         raise
+
+
+async def delivered(store: Store, handler: str, info: dict[str, Any]) -> list[Change]:
+    """What the consumer of this handler had delivered when it gave ``info``, and nobody has acknowledged."""
+    last = info["delivered"]["stream_seq"]
+    found = []
+    filter_subject, floor = store.subjects.handler_commands(handler), info["ack_floor"]["stream_seq"]
+    async for change in messages(store, store.subjects.commands_stream, filter_subject, after=floor):
+        if change.sequence > last:
+            break
+        found.append(change)
+    return found
 
 
 async def count_set_aside(store: Store) -> int:

@@ -13,8 +13,9 @@ import nats.errors
 
 from durablectl.errors import ConnectionFailedError, DurableError
 from durablectl.storage.acks import PREFIX, delivery_fields
+from durablectl.storage.commands import publication
 from durablectl.storage.provision import NANOSECONDS
-from durablectl.storage.wake import wake
+from durablectl.storage.schedules import FIRE
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -22,12 +23,13 @@ if TYPE_CHECKING:
     from nats.aio.msg import Msg
     from nats.aio.subscription import Subscription
 
-    from durablectl.model.records import Execution
+    from durablectl.model.records import Command
     from durablectl.storage.store import Store
 
 _log = logging.getLogger(__name__)
 
-_EXPIRES_SECONDS = 30
+PULL_SECONDS = 30
+"""For how long the server serves a pull."""
 _HEARTBEAT_SECONDS = 5
 _SILENCE_SECONDS = 3 * _HEARTBEAT_SECONDS
 _HEARTBEAT = "100"
@@ -87,22 +89,34 @@ class Delivery:
 
 
 class Undelivered(Delivery):
-    """Stands for a delivery where a processor takes an invocation over by itself; handing back calls any other."""
+    """Stands for a delivery where a processor takes a command by itself; handing back calls any other.
 
-    __slots__ = ("_execution",)
+    ``moment`` is when the command was stored, if it was (microseconds).
+    """
 
-    def __init__(self, store: Store, execution: Execution) -> None:
+    __slots__ = ("_command", "is_handed_back")
+
+    def __init__(self, store: Store, command: Command, moment: int = 0) -> None:
         self._store = store
-        self._execution = execution
+        self._command = command
         self.consumer = self.subject = self.reply = ""
         self.data = b""
         self.attempt = 1
-        self.sequence = self.moment = 0
+        self.sequence = 0
+        self.moment = moment
+        self.is_handed_back = False
 
     async def hand_back(self, delay: float = 0) -> None:
-        await asyncio.sleep(delay)
-        with contextlib.suppress(DurableError):
-            await self._store.requests.exchange([wake(self._store, self._execution)])
+        """Until that is stored: there may be no other command that leads to the invocation."""
+        if self._command.kind == FIRE:
+            return  # What it starts is named after the moment at which it was stored: only itself can come again.
+        self.is_handed_back = True
+        while True:
+            await asyncio.sleep(delay)
+            with contextlib.suppress(DurableError):
+                await self._store.requests.exchange([publication(self._store, self._command)])
+                return
+            delay = max(delay, _PAUSE_SECONDS)
 
     async def _answer(self, word: bytes) -> None:
         """Nobody waits for an answer."""
@@ -157,7 +171,7 @@ class Pulls:
         self._heard = asyncio.get_running_loop().time()
         body = {
             "batch": count,
-            "expires": _EXPIRES_SECONDS * NANOSECONDS,
+            "expires": PULL_SECONDS * NANOSECONDS,
             "idle_heartbeat": _HEARTBEAT_SECONDS * NANOSECONDS,
         }
         try:

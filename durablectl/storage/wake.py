@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from durablectl.model.clock import MICROSECONDS
 from durablectl.model.codec import encode_command
 from durablectl.model.records import Command
+from durablectl.storage.commands import publication
 from durablectl.storage.counting import count
 from durablectl.storage.requests import Request
 from durablectl.storage.store import purge_request
@@ -20,7 +21,7 @@ SAFETY_NET_MICROSECONDS = 2 * MICROSECONDS
 START_TIMER = "start"
 
 
-def _command(execution: Execution) -> Command:
+def wake_command(execution: Execution) -> Command:
     return Command(
         execution.invocation_id,
         execution.handler,
@@ -31,22 +32,18 @@ def _command(execution: Execution) -> Command:
 
 def wake(store: Store, execution: Execution, message_id: str = "") -> Request:
     """The command that lets a processor look at the invocation; a needless one does nothing."""
-    subject = store.subjects.command(execution.handler, execution.partition_key)
-    headers = {"Nats-Msg-Id": message_id} if message_id else None
-    return Request(subject, encode_command(_command(execution)), headers)
+    return publication(store, wake_command(execution), message_id)
 
 
 def wake_parent(store: Store, execution: Execution) -> Request:
     """Tell the parent that its child has ended."""
     handler, partition_key = execution.parent_handler, execution.parent_partition_key
-    command = Command(execution.parent_id, handler, kind="wake", partition_key=partition_key)
-    return Request(store.subjects.command(handler, partition_key), encode_command(command))
+    return publication(store, Command(execution.parent_id, handler, kind="wake", partition_key=partition_key))
 
 
 def cancellation(store: Store, invocation_id: str, handler: str) -> Request:
     """The command that cancels a child with its parent; it waits for a processor that has the handler."""
-    command = Command(invocation_id, handler, kind="cancel")
-    return Request(store.subjects.command(handler, ""), encode_command(command))
+    return publication(store, Command(invocation_id, handler, kind="cancel"))
 
 
 def wake_timer(attempt: int) -> str:
@@ -56,7 +53,7 @@ def wake_timer(attempt: int) -> str:
 
 def timer(store: Store, execution: Execution, moment: int, name: str) -> Request:
     """A wake command that the server publishes at ``moment`` (microseconds); it replaces the timer of that name."""
-    return scheduled(store, _command(execution), moment, name)
+    return scheduled(store, wake_command(execution), moment, name)
 
 
 def scheduled(store: Store, command: Command, moment: int, name: str) -> Request:
