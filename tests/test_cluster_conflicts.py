@@ -12,7 +12,7 @@ import pytest_asyncio
 from clustering import cluster
 from durablectl import control, query, workflow
 from durablectl.model.records import JournalEntry, Payload
-from durablectl.storage import journal, requests, states
+from durablectl.storage import journal, requests, states, timekeeping
 from durablectl.storage.provision import provision
 from durablectl.storage.refusals import BusyError, NoAnswerError, WrongSequenceError
 from durablectl.storage.requests import EXPECTED
@@ -156,6 +156,39 @@ async def test_a_timer_that_met_a_lagging_replica_is_not_lost(settings, store, m
         monkeypatch.setattr(states, "load_or_trace", lagging)
         assert await result(store, invocation_id) == "awake"
         assert not late
+
+
+async def test_the_end_of_a_child_that_a_lagging_replica_does_not_know_is_not_lost(settings, store, monkeypatch):
+    """The word that it has ended comes once: whoever says then that it runs must not be believed."""
+
+    @workflow
+    async def child(ctx):
+        return await ctx.signal("go")
+
+    @workflow
+    async def parent(ctx):
+        return await ctx.invoke(child)
+
+    asked: list[int] = []
+    get_many_last = timekeeping.get_many_last
+
+    async def lagging(store, stream, subjects, with_each=None):
+        answer = await get_many_last(store, stream, subjects, with_each)
+        if with_each == store.subjects.state(invocation_id):
+            asked.append(answer.up_to_sequence)
+            if len(asked) <= 3:
+                return answer._replace(messages=[], up_to_sequence=1)
+        return answer
+
+    async with processing(settings, parent, child):
+        invocation_id = await start(store, parent)
+        await reaches(store, invocation_id, "suspended")
+        (entry,) = (await query.get_workflow(store, invocation_id)).journal
+        await reaches(store, entry.awaited_id, "suspended")
+        monkeypatch.setattr(timekeeping, "get_many_last", lagging)
+        await control.signal(store, entry.awaited_id, "go", "gone")
+        assert await result(store, invocation_id) == "gone"
+        assert len(asked) > 3
 
 
 async def test_a_command_is_handed_back_until_the_cluster_hears_it(settings, store, monkeypatch):

@@ -11,7 +11,7 @@ from durablectl.model.soundness import check_execution
 from durablectl.model.status import Status, is_terminal
 from durablectl.storage import cancelling, index, leases, states
 from durablectl.storage.ending import after_end, fold
-from durablectl.storage.replicas import is_past
+from durablectl.storage.replicas import is_past, load_many_known
 from durablectl.storage.starting import first_state
 from durablectl.storage.states import Stored
 from durablectl.storage.timekeeping import keep_time
@@ -183,7 +183,7 @@ async def due(store: Store, execution: Execution, now: int) -> bool:
         if (waiting.until and waiting.until <= now + EARLY_MICROSECONDS) or execution.has_come(waiting):
             return True
     children = [waiting.awaited_id for waiting in execution.waits if waiting.kind == "child"]
-    found = await states.load_many(store, children) if children else {}
+    found = await load_many_known(store, children, execution.invocation_id)
     # Nothing listed means a record that someone else suspended: the handler will know what it waits for.
     return not execution.waits or any(is_terminal(stored.execution.status) for stored in found.values())
 

@@ -13,8 +13,9 @@ from durablectl.model.ending import FOLD_LIMIT_BYTES, end, interrupted_children
 from durablectl.model.records import NO_PAYLOAD
 from durablectl.model.status import Status, is_terminal
 from durablectl.model.text import message_of, storable
-from durablectl.storage import index, states
+from durablectl.storage import index
 from durablectl.storage.ending import after_end
+from durablectl.storage.replicas import load_many_known
 from durablectl.storage.wake import timer, timer_removal, wake, wake_timer
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ async def suspend(run: Run, waits: list[Waiting], known_revision: int) -> Execut
         [timer_removal(run.store, run.invocation_id, wake_timer(earlier))] if earlier else [],
     )
     children = [waiting.awaited_id for waiting in waits if waiting.kind == "child"]
-    found = await states.load_many(run.store, children) if children else {}
+    found = await load_many_known(run.store, children, run.invocation_id, run.ownership.revision)
     has_fired = bool(moments) and min(moments) <= run.clock.now() + EARLY_MICROSECONDS
     if has_fired or any(is_terminal(stored.execution.status) for stored in found.values()):
         await run.store.requests.exchange([wake(run.store, execution)])

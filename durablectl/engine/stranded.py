@@ -30,6 +30,7 @@ _log = logging.getLogger(__name__)
 
 _APART_SECONDS = 1.0
 """What is as it was at the look before is nobody's; if it is somebody's after all, one of two claims is refused."""
+_SELDOM_SECONDS = 5.0
 _LEADER_SECONDS = 3.0
 
 
@@ -71,8 +72,9 @@ class Stranded:
         return any(info and info["num_ack_pending"] for info in infos)
 
     def expect(self, seconds: float = 0) -> None:
-        """Take what nobody works on at two looks from now on, and at those that follow for ``seconds``."""
+        """Take what nobody works on at two looks from now on, and at those that follow, less often, for ``seconds``."""
         self._looks_to_go = 2
+        self._next_look = min(self._next_look, self._loop.time() + _APART_SECONDS)
         self._until = max(self._until, self._loop.time() + seconds)
 
     async def look(self) -> None:
@@ -86,13 +88,12 @@ class Stranded:
             return
         found = await self._find()
         before, self._seen = self._seen, found
-        self._next_look = self._loop.time() + _APART_SECONDS
         left = {sequence: each for sequence, each in found.items() if before.get(sequence) == each}
-        if left:
-            _log.warning("%d commands were delivered to nobody, and are taken up again.", len(left))
-        for sequence, each in left.items():
-            await self._take_up(sequence, each)
+        taken = [await self._take_up(sequence, each) for sequence, each in left.items()]
+        if any(taken):
+            _log.warning("%d commands were delivered to nobody, and are taken up again.", sum(taken))
         self._looks_to_go = max(self._looks_to_go - 1, 1 if left else 0)
+        self._next_look = self._loop.time() + (_APART_SECONDS if self._looks_to_go else _SELDOM_SECONDS)
 
     async def _consumer(self, handler: str) -> dict[str, Any] | None:
         info = await commands.consumer_info(self._store, commands.consumer_name(handler))
@@ -147,11 +148,15 @@ class Stranded:
             command.kind == "cancel" and execution.status == Status.PAUSED
         )
 
-    async def _take_up(self, sequence: int, left: _Left) -> None:
-        """Here; else a copy of the command calls another, once for all processors that have found it."""
-        if self._take(left.command, left.moment):
-            self._taken.add(sequence)
-        elif left.command.kind != FIRE:
+    async def _take_up(self, sequence: int, left: _Left) -> bool:
+        """Here; else a copy of the command calls another, once for all processors that have found it.
+
+        False for what has to wait for a slot here.
+        """
+        if not self._take(left.command, left.moment):
+            if left.command.kind == FIRE:
+                return False  # What it starts is named after the moment at which it was stored.
             copy = commands.publication(self._store, left.command, f"stranded-{sequence}")
             await self._store.requests.exchange([copy])
-            self._taken.add(sequence)
+        self._taken.add(sequence)
+        return True

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from durablectl.storage.states import load
-from durablectl.storage.timekeeping import keep_time, load_at
+from durablectl.storage.states import load, load_many
+from durablectl.storage.timekeeping import get_many_at, keep_time, load_at
 
 if TYPE_CHECKING:
-    from durablectl.storage.states import Stored
+    from collections.abc import Sequence
+
+    from durablectl.storage.states import ManyLast, Stored
     from durablectl.storage.store import Store
 
 
@@ -25,6 +27,21 @@ async def load_known(store: Store, invocation_id: str) -> Stored | None:
     if stored is not None or not store.requests.is_cluster:
         return stored
     return await load_at(store, invocation_id, await keep_time(store))
+
+
+async def load_many_known(
+    store: Store, invocation_ids: Sequence[str], beside: str, revision: int = 0
+) -> dict[str, Stored]:
+    """As of ``revision`` or later; without it, as of now. ``beside`` is the id of a workflow that is there."""
+    if not (invocation_ids and store.requests.is_cluster):
+        return await load_many(store, invocation_ids)
+    at_least = revision or await keep_time(store)
+
+    async def ask(subjects: list[str]) -> ManyLast | None:
+        return await get_many_at(store, subjects, at_least, with_each=store.subjects.state(beside))
+
+    found = await load_many(store, invocation_ids, ask)
+    return {each: found[each] for each in invocation_ids if each in found}
 
 
 async def is_past(store: Store, invocation_id: str, stored: Stored | None) -> bool:

@@ -21,7 +21,7 @@ from durablectl.storage.requests import EXPECTED, LIFETIME
 from durablectl.storage.store import purge_request
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from nats.aio.msg import Msg
 
@@ -277,7 +277,9 @@ async def _settle(store: Store, subject: str, data: bytes, headers: dict[str, st
     )
 
 
-async def load_many(store: Store, invocation_ids: Sequence[str]) -> dict[str, Stored]:
+async def load_many(
+    store: Store, invocation_ids: Sequence[str], ask: Callable[[list[str]], Awaitable[ManyLast | None]] | None = None
+) -> dict[str, Stored]:
     """The states of these ids that exist, fetched together; one that cannot be read is logged and left out.
 
     What a record or message of somebody else's names may be no id, but a wildcard that matches all: it has no state.
@@ -286,7 +288,7 @@ async def load_many(store: Store, invocation_ids: Sequence[str]) -> dict[str, St
     found: dict[str, Stored] = {}
     for start in range(0, len(invocation_ids), 1000):
         subjects = [store.subjects.state(invocation_id) for invocation_id in invocation_ids[start : start + 1000]]
-        answer = await get_many_last(store, store.subjects.state_stream, subjects)
+        answer = await (ask(subjects) if ask else get_many_last(store, store.subjects.state_stream, subjects))
         for raw in answer.messages if answer is not None else []:
             invocation_id = store.subjects.state_key(raw.subject)
             try:
