@@ -1,7 +1,7 @@
 """Every measurement, one after the other, and one table of all: ``python -m bench``, or some of them by name.
 
-``--short`` takes a quarter of an hour, ``--smoke`` only shows that all of them run. Each is a script of its own, with
-options of its own; read what it measures at its top. ``soak`` judges rather than measures: run it by itself.
+It takes ten minutes, with ``--short`` five; ``--smoke`` only shows that all of them run. Each is a script of its own,
+with options of its own; read what it measures at its top. ``soak`` judges rather than measures: run it by itself.
 """
 
 from __future__ import annotations

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections import OrderedDict
+import sys
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from durablectl.errors import StorageError
@@ -81,7 +82,8 @@ class ChangeReader:
     def __init__(self, store: Store, filters: TailFilters | None = None) -> None:
         self._store = store
         self._filters = filters or TailFilters()
-        self._seen: OrderedDict[str, tuple[str, str]] = OrderedDict()
+        self._seen: dict[str, str] = {}
+        """Handler and partition key in one string, which all that are alike share: 100 bytes an invocation, not 300."""
         self._met = MetSchemas(store)
 
     async def read(self, change: Change) -> StateChange | None:
@@ -100,7 +102,7 @@ class ChangeReader:
         known = self._seen.get(invocation_id)
         if not self._filters.has(DELETED) or (known is None and self._filters.about != Filters()):
             return None
-        handler, partition_key = known or ("", "")
+        handler, _, partition_key = (known or "").partition("\0")
         gone = Execution(invocation_id, handler, status=DELETED, partition_key=partition_key, updated_at=change.moment)
         return workflow_view(gone, change.sequence, self._met.schemas)
 
@@ -118,10 +120,11 @@ class ChangeReader:
         return workflow_view(execution, change.sequence, await self._met.meet(payloads(execution, ())))
 
     def _remember(self, invocation_id: str, execution: Execution) -> None:
-        self._seen[invocation_id] = (execution.handler, execution.partition_key)
-        self._seen.move_to_end(invocation_id)
+        self._seen.pop(invocation_id, None)
+        self._seen[invocation_id] = sys.intern(f"{execution.handler}\0{execution.partition_key}")
         if len(self._seen) > _REMEMBERED:
-            self._seen.popitem(last=False)
+            for oldest in list(islice(self._seen, _REMEMBERED // 10)):
+                del self._seen[oldest]
 
 
 @contextlib.asynccontextmanager
