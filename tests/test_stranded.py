@@ -14,12 +14,14 @@ from clustering import free_ports
 from durablectl import control, query, workflow
 from durablectl.engine.stranded import Stranded
 from durablectl.errors import ConnectionFailedError
+from durablectl.model.clock import to_datetime
 from durablectl.model.codec import decode_command
 from durablectl.model.records import Command
 from durablectl.storage import commands, states
 from durablectl.storage.acks import PREFIX
 from durablectl.storage.counting import messages
 from durablectl.storage.pulls import Undelivered
+from durablectl.storage.schedules import FIRE
 from durablectl.storage.wake import poke
 from partitioning import Link
 from support import processing, publish_command, reaches, result, start, until
@@ -107,29 +109,24 @@ async def test_the_cancellation_of_a_child(settings, store):
 
 
 async def test_a_schedule_that_has_fired(settings, store):
-    await control.create_schedule(store, "often", "small", every=1)
-    await until(lambda: fires(store))
+    """It starts what is named after the moment at which it fired, not at which that was found."""
+    await control.create_schedule(store, "seldom", "small", every=3600)
+    fire = Command("seldom", "small", kind=FIRE, schedule="seldom")
+    await publish_command(store, fire, subject=store.subjects.fires("small", "seldom"))
+    (stored_one,) = [each async for each in messages(store, store.subjects.commands_stream, commands_of_small(store))]
     await lose(store, small)
-    await control.pause_schedule(store, "often")
-    await control.resume_schedule(store, "often")
+    stamp = to_datetime(stored_one.moment).strftime("%Y%m%dT%H%M%S")
     async with processing(settings, small, ack_wait=ACK_WAIT):
-        await until(lambda: some_completed(store, 2))
-    views = await query.list_workflows(store, query.Filters.parse(), 100)
-    ids = [view.invocation_id for view in views.workflows]
-    assert len(ids) == len(set(ids))
+        await until(lambda: ends(store, f"seldom-{stamp}"))
 
 
-async def fires(store) -> int:
-    return len(await stored(store))
+def commands_of_small(store) -> str:
+    return store.subjects.handler_commands("small")
 
 
 async def stored(store) -> list[Command]:
-    subject = store.subjects.handler_commands("small")
-    return [decode_command(each.data) async for each in messages(store, store.subjects.commands_stream, subject)]
-
-
-async def some_completed(store, least) -> bool:
-    return (await query.get_stats(store)).by_status.get("completed", 0) >= least
+    stream = store.subjects.commands_stream
+    return [decode_command(each.data) async for each in messages(store, stream, commands_of_small(store))]
 
 
 @pytest.mark.timeout(60)
