@@ -258,12 +258,14 @@ class Programs(Writes):
     def let_go(self, claim: Claim) -> Program:
         if claim.state.status != "paused":
             return Goto("entries", (claim, True))
-        revision = yield ("write", left(claim.state, claim.journal), claim.state.revision)
+        paused = left(claim.state, claim.journal)
+        revision = yield ("write", paused, claim.state.revision)
         if revision is None:
             state = yield from self.reload(claim)
             if state is not None:
                 return Goto("let_go", (claim._replace(state=state),))
-        return (yield from self.done(claim.command))
+            return (yield from self.done(claim.command))
+        return self.settle(at(paused, revision), last=self.acknowledgement(claim.command))
 
     def acknowledgement(self, command: Command) -> tuple[Operation, ...]:
         return (("ack", command.sequence),) if command.sequence else ()

@@ -9,6 +9,7 @@ from collections import Counter
 import pytest
 
 from durablectl import query
+from durablectl.model.clock import SYSTEM_CLOCK
 from durablectl.model.codec import encode_execution
 from durablectl.model.ending import end
 from durablectl.model.records import Execution
@@ -23,7 +24,7 @@ STATUSES = (*Status, *ENDS * 3)
 
 
 def now() -> int:
-    return query.stats.SYSTEM_CLOCK.now()
+    return SYSTEM_CLOCK.now()
 
 
 async def fill(store, random, number) -> dict[str, Execution]:

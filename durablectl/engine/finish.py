@@ -119,7 +119,10 @@ async def pause(run: Run, reason: str) -> Execution:
 
 
 async def let_go(run: Run) -> None:
-    """An operator's pause: the step in flight has ended. Overtaken when it was resumed meanwhile."""
+    """An operator's pause: the step in flight has ended. Overtaken when it was resumed meanwhile.
+
+    The operator, who enters it in the index, may have died before that.
+    """
 
     def change(execution: Execution) -> None:
         if execution.status != Status.PAUSED:
@@ -128,7 +131,7 @@ async def let_go(run: Run) -> None:
         execution.current_step, execution.current_step_type = -1, ""
         execution.waiting_for = None
 
-    await _write(run, change)
+    await index.settle(run.store, await _write(run, change))
 
 
 async def hand_back(run: Run) -> None:
