@@ -19,7 +19,8 @@ from durablectl.model.codec import decode_execution
 from durablectl.model.names import validate_name
 from durablectl.model.status import Status, is_terminal
 from durablectl.model.values import decode_value
-from durablectl.storage import index, states
+from durablectl.storage import index
+from durablectl.storage.counting import count
 from durablectl.storage.feed import follow
 from durablectl.storage.provision import require_provisioned
 
@@ -79,7 +80,7 @@ async def until_listed(store: Store, execution: Execution) -> None:
     subject = index.entry(store.subjects, execution)
     with contextlib.suppress(DurableError):
         for pause in _PAUSES if execution.indexed_at else ():
-            if await states.get_last(store, store.subjects.index_stream, subject) is not None:
+            if await count(store, store.subjects.index_stream, subject):
                 return
             await asyncio.sleep(pause)
 
