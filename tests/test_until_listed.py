@@ -41,3 +41,8 @@ async def test_nor_for_what_another_program_wrote(store, unlisted):
     """Its records have no time of entry, and no entry."""
     unlisted.indexed_at = 0
     await asyncio.wait_for(control.until_listed(store, unlisted), 0.5)
+
+
+async def test_nor_for_a_damaged_record_whose_time_none_can_have(store, unlisted):
+    unlisted.indexed_at = 2**62
+    await asyncio.wait_for(control.until_listed(store, unlisted), 0.5)

@@ -77,8 +77,8 @@ async def until_listed(store: Store, execution: Execution) -> None:
 
     Not for long: the one that died in between has its entry made by another, seconds later.
     """
-    subject = index.entry(store.subjects, execution)
     with contextlib.suppress(DurableError):
+        subject = index.entry(store.subjects, execution)
         for pause in _PAUSES if execution.indexed_at else ():
             if await count(store, store.subjects.index_stream, subject):
                 return
