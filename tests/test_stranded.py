@@ -205,6 +205,21 @@ async def test_nothing_is_taken_before_the_second_look_nor_twice(store):
     assert len(made.taken) == 1
 
 
+async def test_what_runs_is_taken_only_where_it_was_dropped(store):
+    await start(store, small, 1, id="w")
+    await lose(store, small)
+    execution, revision = await states.load(store, "w")
+    execution.begin(store.clock.now())
+    await states.replace(store, execution, revision)
+    made = await looking(store, small)
+    await made.look(3)
+    assert made.taken == []
+    made.dropped.append((await states.load(store, "w")).execution)
+    made.stranded.expect()
+    await made.look(3)
+    assert [invocation_id for invocation_id, _ in made.taken] == ["w"]
+
+
 async def test_without_a_slot_it_calls_another_once(store):
     await start(store, small, 1, id="w")
     await lose(store, small)

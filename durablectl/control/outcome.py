@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from durablectl.model.records import Execution
     from durablectl.storage.store import Store
 
-_PAUSES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
-"""Seconds between looks."""
+_PAUSES = (0, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
+"""Seconds before each look."""
 
 
 @dataclass(frozen=True)
@@ -80,9 +80,9 @@ async def until_listed(store: Store, execution: Execution) -> None:
     with contextlib.suppress(DurableError):
         subject = index.entry(store.subjects, execution)
         for pause in _PAUSES if execution.indexed_at else ():
+            await asyncio.sleep(pause)
             if await count(store, store.subjects.index_stream, subject):
                 return
-            await asyncio.sleep(pause)
 
 
 async def _wait(store: Store, invocation_id: str) -> Execution:

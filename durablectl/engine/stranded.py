@@ -109,9 +109,7 @@ class Stranded:
         there: set[int] = set()
         for handler in self._handlers:
             info = await self._consumer(handler)
-            if info is None or not info["num_ack_pending"]:
-                continue
-            for change in await commands.delivered(self._store, handler, info):
+            for change in await commands.delivered(self._store, handler, info) if info else ():
                 there.add(change.sequence)
                 command = self._read(change)
                 if command is not None and change.sequence not in self._taken:

@@ -19,6 +19,7 @@ UNROUTED = "unrouted"
 """Name of the consumer for commands that carry no handler in their subject."""
 
 _NO_CONSUMER = 10014
+_AT_ONCE = 500
 
 
 def publication(store: Store, command: Command, message_id: str = "") -> Request:
@@ -83,13 +84,19 @@ async def consumer_info(store: Store, name: str) -> dict[str, Any] | None:
 
 async def delivered(store: Store, handler: str, info: dict[str, Any]) -> list[Change]:
     """What the consumer of this handler had delivered when it gave ``info``, and nobody has acknowledged."""
-    last = info["delivered"]["stream_seq"]
-    found = []
-    filter_subject, floor = store.subjects.handler_commands(handler), info["ack_floor"]["stream_seq"]
-    async for change in messages(store, store.subjects.commands_stream, filter_subject, after=floor):
+    stream, filter_subject = store.subjects.commands_stream, store.subjects.handler_commands(handler)
+    floor, last = info["ack_floor"]["stream_seq"], info["delivered"]["stream_seq"]
+    pending = info["num_ack_pending"]
+    found: list[Change] = []
+    if not pending:
+        return found
+    # No more than these: behind them lies the backlog.
+    async for change in messages(store, stream, filter_subject, after=floor, batch=min(pending, _AT_ONCE)):
         if change.sequence > last:
             break
         found.append(change)
+        if len(found) == pending:
+            break
     return found
 
 
