@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING
 import table
 
 from durablectl import control, workflow
-from durablectl.storage import leases
-from durablectl.storage.provision import LEASE_SECONDS, provision
+from durablectl.storage.records import leases
+from durablectl.storage.streams.provision import LEASE_SECONDS, provision
 from support import server, side_by_side, store
 
 if TYPE_CHECKING:

@@ -10,17 +10,18 @@ import time
 from typing import TYPE_CHECKING
 
 from durablectl.model.codec import encode_entry, encode_execution
-from durablectl.model.ending import FOLD_LIMIT_BYTES
 from durablectl.model.records import Command, JournalEntry, Payload, pending
-from durablectl.storage import commands, index
-from durablectl.storage.provision import provision
-from durablectl.storage.pulls import Delivery, Pulls
-from durablectl.storage.requests import EXPECTED, EXPECTED_SUBJECT, Request
-from durablectl.storage.store import purge_request
+from durablectl.model.terminal import FOLD_LIMIT_BYTES
+from durablectl.storage.commands import command_queue
+from durablectl.storage.commands.pulls import Delivery, Pulls
+from durablectl.storage.connection.requests import EXPECTED, EXPECTED_SUBJECT, Request
+from durablectl.storage.connection.store import purge_request
+from durablectl.storage.index import index_entries
+from durablectl.storage.streams.provision import provision
 from support import side_by_side, start_many, store
 
 if TYPE_CHECKING:
-    from durablectl.storage.store import Store
+    from durablectl.storage.connection.store import Store
 
 CONCURRENCY = 100
 _STEPS = 3
@@ -51,8 +52,8 @@ async def floor(url: str, namespace: str, life: Life, count: int, value: object)
     async with store(url, namespace) as opened:
         await provision(opened)
         ids = await start_many(opened, life.handler, count, value)
-        await commands.ensure_consumer(
-            opened, commands.consumer_name(life.handler), opened.subjects.handler_commands(life.handler), 300
+        await command_queue.ensure_consumer(
+            opened, command_queue.consumer_name(life.handler), opened.subjects.handler_commands(life.handler), 300
         )
         return await _Bare(opened, life).run(ids)
 
@@ -64,7 +65,7 @@ class _Bare:
         self._queue: asyncio.Queue[Delivery] = asyncio.Queue()
 
     async def run(self, ids: list[str]) -> float:
-        name = commands.consumer_name(self._life.handler)
+        name = command_queue.consumer_name(self._life.handler)
         pulls = Pulls(self._store, name, self._queue.put_nowait, lambda: None, _nothing)
         await pulls.start()
         began = time.perf_counter()
@@ -94,7 +95,9 @@ class _Bare:
         active = subjects.index("active", 0, life.handler, "", invocation_id)
         completed = subjects.index("completed", 0, life.handler, "", invocation_id)
         removals = [purge_request(opened, stream, entry, ended.sequence) for entry in entries if life.is_folded]
-        await requests.exchange([Request(completed, b"", {EXPECTED: "0"}), index.removal(opened, active), *removals])
+        await requests.exchange(
+            [Request(completed, b"", {EXPECTED: "0"}), index_entries.removal(opened, active), *removals]
+        )
         await delivery.ack()
 
 

@@ -19,9 +19,9 @@ from floor import CONCURRENCY
 from http_clients import Answers, hammering
 from throughput import HANDLER, three_steps, until_drained
 
-from durablectl.cli.beside import api_beside
-from durablectl.http.options import HttpOptions
-from durablectl.storage.provision import provision
+from durablectl.cli.http_sidecar import api_beside
+from durablectl.http.server_options import HttpOptions
+from durablectl.storage.streams.provision import provision
 from support import processor, server, start_many, store
 
 if TYPE_CHECKING:

@@ -18,17 +18,17 @@ import table
 import uvloop
 
 from durablectl import Client, Context, workflow
-from durablectl.engine.processor import ProcessorOptions
+from durablectl.engine.worker.processor import ProcessorOptions
 from durablectl.model.codec import encode_entry
 from durablectl.model.records import JournalEntry, Payload
-from durablectl.storage import commands
-from durablectl.storage.provision import provision
+from durablectl.storage.commands import command_queue
+from durablectl.storage.streams.provision import provision
 from support import processor, server, store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from durablectl.storage.store import Store
+    from durablectl.storage.connection.store import Store
 
 _NAMESPACE = "latency"
 _WARM_ROUNDS = 20
@@ -122,7 +122,7 @@ class Turns:
 
     async def _until_idle(self, handler: str) -> None:
         while True:
-            info = await commands.consumer_info(self._store, commands.consumer_name(handler))
+            info = await command_queue.consumer_info(self._store, command_queue.consumer_name(handler))
             if not info["num_ack_pending"] and not info["num_pending"]:
                 return
             await asyncio.sleep(0.001)

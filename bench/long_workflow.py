@@ -15,7 +15,7 @@ import table
 import uvloop
 
 from durablectl import Context, control, workflow
-from durablectl.storage.provision import provision
+from durablectl.storage.streams.provision import provision
 from support import processor, server, store
 
 if TYPE_CHECKING:

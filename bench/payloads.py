@@ -17,7 +17,7 @@ from floor import CONCURRENCY, Life, floor
 from throughput import until_drained
 
 from durablectl import Context, workflow
-from durablectl.storage.provision import provision
+from durablectl.storage.streams.provision import provision
 from support import processor, server, start_many, store
 
 if TYPE_CHECKING:

@@ -24,15 +24,16 @@ from throughput import until_drained
 
 from durablectl import Context, workflow
 from durablectl.control import StartRequest, start
-from durablectl.engine.processor import ProcessorOptions
-from durablectl.storage import commands, leases
-from durablectl.storage.provision import provision
+from durablectl.engine.worker.processor import ProcessorOptions
+from durablectl.storage.commands import command_queue
+from durablectl.storage.records import leases
+from durablectl.storage.streams.provision import provision
 from support import server, start_many, store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from durablectl.storage.store import Store
+    from durablectl.storage.connection.store import Store
 
 _WAIT_SECONDS = 0.01
 
@@ -86,9 +87,9 @@ async def rate(url: str, namespace: str, kind: Kind, number: int, count: int) ->
     async with store(url, namespace) as opened:
         await provision(opened)
         await start_many(opened, kind.handler, count - 1)
-        name = commands.consumer_name(kind.handler)
+        name = command_queue.consumer_name(kind.handler)
         ack_wait = ProcessorOptions().ack_wait
-        await commands.ensure_consumer(opened, name, opened.subjects.handler_commands(kind.handler), ack_wait)
+        await command_queue.ensure_consumer(opened, name, opened.subjects.handler_commands(kind.handler), ack_wait)
         await _pause(opened, name, datetime.now(UTC) + timedelta(hours=1))
         with processors(number, kind, url, namespace):
             while len(await leases.live_processors(opened)) < number or await _pulls(opened, name) < number:
@@ -108,7 +109,7 @@ async def _pause(opened: Store, consumer: str, until: datetime | None) -> None:
 
 async def _pulls(opened: Store, consumer: str) -> int:
     """How many are open."""
-    info = await commands.consumer_info(opened, consumer)
+    info = await command_queue.consumer_info(opened, consumer)
     return info["num_waiting"]
 
 

@@ -64,19 +64,19 @@ def fill(url: str, namespace: str, count: int, seconds: int, known: Path) -> Non
 async def _fill(url: str, namespace: str, count: int, seconds: int) -> Known:
     from durablectl import query
     from durablectl.model.codec import encode_execution
-    from durablectl.storage import handlers, index
-    from durablectl.storage.provision import provision
+    from durablectl.storage.index import index_entries, known_handlers
+    from durablectl.storage.streams.provision import provision
     from support import store
 
     async with store(url, namespace) as opened:
         await provision(opened)
-        await handlers.enter(opened, _HANDLERS)
+        await known_handlers.enter(opened, _HANDLERS)
         chance = random.Random(5)
         now = time.time_ns() // 1000
         for number in range(count):
             execution = _execution(chance, number, now - (count - number) * seconds * 1_000_000 // count)
             await opened.nats.publish(opened.subjects.state(execution.invocation_id), encode_execution(execution))
-            await opened.nats.publish(index.entry(opened.subjects, execution), b"")
+            await opened.nats.publish(index_entries.entry(opened.subjects, execution), b"")
             if number % _IN_FLIGHT == 0:
                 await _until_stored(opened, number)
         await _until_stored(opened, count)

@@ -22,7 +22,7 @@ from throughput import engine
 
 from durablectl.embedded import EmbeddedServer
 from durablectl.errors import DurableError
-from durablectl.storage.provision import provision
+from durablectl.storage.streams.provision import provision
 from support import store
 
 if TYPE_CHECKING:

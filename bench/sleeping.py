@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import table
 
 from durablectl import control, query, workflow
-from durablectl.storage import leases
-from durablectl.storage.provision import provision
+from durablectl.storage.records import leases
+from durablectl.storage.streams.provision import provision
 from support import server, side_by_side, store
 
 if TYPE_CHECKING:

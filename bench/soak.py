@@ -36,14 +36,14 @@ from durablectl import control, query
 from durablectl.embedded import EmbeddedServer
 from durablectl.errors import DurableError
 from durablectl.settings import Settings
-from durablectl.storage.provision import provision
-from durablectl.storage.store import open_store
+from durablectl.storage.connection.store import open_store
+from durablectl.storage.streams.provision import provision
 from support import commands_left, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from durablectl.storage.store import Store
+    from durablectl.storage.connection.store import Store
 
 _LONG_SECONDS = 600
 _CONSUMERS_FROM_SECONDS = 60

@@ -18,8 +18,8 @@ from durablectl import control, query
 from durablectl.errors import InvalidStateError, NotFoundError
 from durablectl.model.status import TERMINAL
 from durablectl.query import Filters
-from durablectl.storage import states
-from durablectl.storage.states import UNREACHABLE
+from durablectl.storage.records import states
+from durablectl.storage.records.states import UNREACHABLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from soak_load import Item, Load
 
     from durablectl.query import WorkflowView
-    from durablectl.storage.store import Store
+    from durablectl.storage.connection.store import Store
 
 RETENTION_SECONDS = 60
 ACK_WAIT_SECONDS = 10

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 from chaos_steering import Operator, voyage_plan
 from durablectl import control, query
 from durablectl.errors import AlreadyExistsError, InvalidStateError, NotFoundError, NotProvisionedError
-from durablectl.storage.states import UNREACHABLE
+from durablectl.storage.records.states import UNREACHABLE
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from pathlib import Path
 
-    from durablectl.storage.store import Store
+    from durablectl.storage.connection.store import Store
 
 WORDS = 3
 _KINDS = {"quick": 60, "failing": 10, "nap_chain": 10, "listener": 8, "voyage": 10, "chain": 2}

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from soak_processes import Process, Processes
 
     from durablectl.embedded import EmbeddedServer
-    from durablectl.storage.store import Store
+    from durablectl.storage.connection.store import Store
 
 _APP = str(Path(__file__).with_name("soak_app.py"))
 _READERS = (["wf", "list", "--json"], ["wf", "stats", "--json"], ["wf", "errors", "--json"])

@@ -31,7 +31,7 @@ _COMMANDS = {("wf", "list"): ["ratio <= 1.25"], ("--help",): []}
 
 async def fill(url: str) -> None:
     """Workflows that wait for a processor."""
-    from durablectl.storage.provision import provision
+    from durablectl.storage.streams.provision import provision
     from support import start_many, store
 
     async with store(url, "") as opened:

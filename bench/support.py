@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING
 
 from durablectl import control
 from durablectl.embedded import EmbeddedServer
-from durablectl.engine.app import App
-from durablectl.engine.collecting import collect_seldom
-from durablectl.engine.processor import Processor, ProcessorOptions
+from durablectl.engine.sdk.app_loader import App
+from durablectl.engine.worker.garbage_collection import collect_seldom
+from durablectl.engine.worker.processor import Processor, ProcessorOptions
 from durablectl.settings import Settings
-from durablectl.storage.store import open_store
+from durablectl.storage.connection.store import open_store
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
-    from durablectl.engine.registry import Workflow
-    from durablectl.storage.store import Store
+    from durablectl.engine.sdk.registry import Workflow
+    from durablectl.storage.connection.store import Store
 
 
 @contextlib.contextmanager

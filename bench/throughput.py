@@ -18,14 +18,14 @@ import uvloop
 from floor import CONCURRENCY
 
 from durablectl import Context, workflow
-from durablectl.storage import commands
-from durablectl.storage.provision import provision
+from durablectl.storage.commands import command_queue
+from durablectl.storage.streams.provision import provision
 from support import processor, server, start_many, store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from durablectl.storage.store import Store
+    from durablectl.storage.connection.store import Store
 
 HANDLER = "three_steps"
 _USER = "user-001"
@@ -56,7 +56,7 @@ async def engine(url: str, count: int, round_number: int) -> float:
 async def until_drained(opened: Store, count: int, handler: str = HANDLER) -> None:
     """All commands acknowledged; asking fifty times a second costs the server nothing to speak of."""
     while True:
-        info = await commands.consumer_info(opened, commands.consumer_name(handler))
+        info = await command_queue.consumer_info(opened, command_queue.consumer_name(handler))
         if info and info["ack_floor"]["consumer_seq"] >= count:
             return
         await asyncio.sleep(0.02)

@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING
 import table
 
 from durablectl import control
-from durablectl.storage.provision import provision
+from durablectl.storage.streams.provision import provision
 from support import server, store
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence
 
-    from durablectl.storage.store import Store
+    from durablectl.storage.connection.store import Store
 
 _BAR = "figure <= 50"
 _WATCHED = "watched"

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from durablectl.client import Client as Client
-    from durablectl.engine.context import Context as Context
-    from durablectl.engine.registry import service as service
-    from durablectl.engine.registry import workflow as workflow
+    from durablectl.engine.sdk.context import Context as Context
+    from durablectl.engine.sdk.registry import service as service
+    from durablectl.engine.sdk.registry import workflow as workflow
     from durablectl.errors import (
         AlreadyExistsError as AlreadyExistsError,
     )
@@ -56,10 +56,10 @@ if TYPE_CHECKING:
 
 _HOME = {
     "Client": "durablectl.client",
-    "Context": "durablectl.engine.context",
+    "Context": "durablectl.engine.sdk.context",
     "Retry": "durablectl.model.retry",
-    "service": "durablectl.engine.registry",
-    "workflow": "durablectl.engine.registry",
+    "service": "durablectl.engine.sdk.registry",
+    "workflow": "durablectl.engine.sdk.registry",
     **dict.fromkeys(
         (
             "AlreadyExistsError",

@@ -13,14 +13,14 @@ from durablectl.model.clock import MICROSECONDS, SYSTEM_CLOCK
 from durablectl.model.retry import seconds
 from durablectl.query import Filters
 from durablectl.settings import Settings, resolve
-from durablectl.storage.store import open_store
+from durablectl.storage.connection.store import open_store
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterable
 
     from durablectl.control import Steered
     from durablectl.query import StatsView, WorkflowPage, WorkflowView
-    from durablectl.storage.store import Store
+    from durablectl.storage.connection.store import Store
 
 Moment = datetime | timedelta | None
 """A time, or how long ago; None for no bound."""

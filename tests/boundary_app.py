@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from durablectl.cli.boundary import BoundaryGroup, asynchronous
-from durablectl.cli.options import with_connection, with_output
-from durablectl.cli.output import Output, OutputFormat, stdout_console
+from durablectl.cli.options.shared import with_connection, with_output
+from durablectl.cli.terminal.output import Output, OutputFormat, stdout_console
 from durablectl.errors import InvalidStateError, NotFoundError, WaitTimeoutError
 
 if TYPE_CHECKING:

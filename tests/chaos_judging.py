@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from durablectl.query import StepView, WorkflowView
-    from durablectl.storage.store import Store
+    from durablectl.storage.connection.store import Store
 
 VOYAGE = ["first", "left", "right", "sleep", "awakeable:approval", "invoke:cargo", "race", "sleep", "racer", "last"]
 CARGO = ["load", "sleep", "ship"]

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from pathlib import Path
 
-    from durablectl.storage.store import Store
+    from durablectl.storage.connection.store import Store
 
 
 class Operator:

@@ -13,8 +13,8 @@ import chaos_judging as judging
 from clustering import cluster
 from durablectl import control, query
 from durablectl.errors import AlreadyExistsError, ConnectionFailedError, DurableError
-from durablectl.storage import states
-from durablectl.storage.store import open_store
+from durablectl.storage.connection.store import open_store
+from durablectl.storage.records import states
 from lifecycle import Fleet, alive, every_workflow
 from support import reaches, until
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from clustering import Cluster
     from conftest import Spawned
     from durablectl.model.records import Execution
-    from durablectl.storage.store import Store
+    from durablectl.storage.connection.store import Store
 
 STEPS, NAP_SECONDS = 4, 1.5
 _PAUSE_SECONDS = 0.1

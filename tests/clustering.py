@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from durablectl.embedded import EmbeddedServer
 from durablectl.errors import DurableError
 from durablectl.settings import Settings
-from durablectl.storage.provision import provision
-from durablectl.storage.store import open_store
+from durablectl.storage.connection.store import open_store
+from durablectl.storage.streams.provision import provision
 from partitioning import Link
 from support import until
 

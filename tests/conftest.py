@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Mapping
     from pathlib import Path
 
-    from durablectl.storage.store import Store
+    from durablectl.storage.connection.store import Store
 
 HTTP_PORT = "DURABLECTL_HTTP_PORT"
 FOREIGN = ("NATS_", "DURABLECTL_", "NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "COLUMNS", "LINES")

@@ -16,9 +16,9 @@ from durablectl.control import repair
 from durablectl.errors import DurableError, UnreadableError
 from durablectl.model.names import awakeable_id_of
 from durablectl.model.status import is_terminal
-from durablectl.query.checks import Severity
-from durablectl.query.scanning import scan
-from durablectl.storage import states
+from durablectl.query.doctor_checks import Severity
+from durablectl.query.full_scan import scan
+from durablectl.storage.records import states
 from support import commands_left, index_entries, journal_subjects, journaled, subjects_of, until
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from crash_forking import Forked, Zygote
     from durablectl.model.records import Execution, JournalEntry
     from durablectl.settings import Settings
-    from durablectl.storage.store import Store
+    from durablectl.storage.connection.store import Store
 
 SECONDS = 40
 QUIET_SECONDS = 15
@@ -202,7 +202,7 @@ class Case:
     @property
     def may_leave_its_journal(self) -> bool:
         """Of what was deleted, where it was too big to be part of the record: nothing removes that later."""
-        return self.crash_at.startswith("control.again.delete:")
+        return self.crash_at.startswith("control.retry_and_delete.delete:")
 
     async def until_quiet(self) -> list[str]:
         deadline = time.monotonic() + QUIET_SECONDS
@@ -215,4 +215,4 @@ class Case:
     @property
     def may_leave_an_entry(self) -> bool:
         """Until it is mended: of a start without its command, or of what was deleted."""
-        return bool(re.search(r">start_(command|child)\[\d\]|^control\.again\.delete:", self.crash_at))
+        return bool(re.search(r">start_(command|child)\[\d\]|^control\.retry_and_delete\.delete:", self.crash_at))

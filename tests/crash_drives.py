@@ -11,10 +11,11 @@ from crash_points import points, sources
 from crash_sweep_app import DEADLY
 from durablectl.model.names import awakeable_id_of
 from durablectl.model.records import Command, Payload
-from durablectl.storage import index, states
-from durablectl.storage.provision import is_provisioned
-from durablectl.storage.requests import Request
-from durablectl.storage.store import purge_request
+from durablectl.storage.connection.requests import Request
+from durablectl.storage.connection.store import purge_request
+from durablectl.storage.index import index_entries
+from durablectl.storage.records import states
+from durablectl.storage.streams.provision import is_provisioned
 from support import publish_command, until
 
 if TYPE_CHECKING:
@@ -245,7 +246,7 @@ async def damaged(case: Case) -> None:
     await case.start("small", 0.0)
     store, subjects = case.store, case.store.subjects
     stored = await states.load(store, W)
-    wrong = index.entry(subjects, replace(stored.execution, status="failed"))
+    wrong = index_entries.entry(subjects, replace(stored.execution, status="failed"))
     streams = {
         subjects.index_stream: [">"],
         subjects.commands_stream: [">"],
@@ -278,7 +279,7 @@ async def unfolded(case: Case) -> None:
 
     async def ended(case: Case) -> None:
         await a_wait(case)
-        place = next(each for each in points(sources()) if each.name == "control.steering._cancel_here>fold")
+        place = next(each for each in points(sources()) if each.name == "control.lifecycle._cancel_here>fold")
         await case.fork("client", operation=["cancel", [W], {"now": True}], crash_at=f"{place.traced}:before").exit_code
 
     await with_processor(case, ended)

@@ -15,16 +15,27 @@ if TYPE_CHECKING:
 
 ROOT = Path(durablectl.__file__).parent
 PACKAGE = "durablectl."
-CONDUITS = ("engine.ownership", "engine.recording", "engine.finish._write", "engine.suspects._write")
-"""As in durablectl/storage/crashing.py: they write for whoever calls them."""
-HELD_BY = {"ownership": "engine.ownership.Ownership", "recording": "engine.recording.Recording"}
-NO_WRITERS = ("storage.requests.", "storage.connection.", "storage.crashing.", "storage.feed.", "storage.pulls.Pulls.")
+CONDUITS = (
+    "engine.replay.ownership",
+    "engine.replay.journal_writer",
+    "engine.worker.outcome._write",
+    "engine.worker.crash_loop_guard._write",
+)
+"""As in durablectl/storage/connection/crash_points.py: they write for whoever calls them."""
+HELD_BY = {"ownership": "engine.replay.ownership.Ownership", "recording": "engine.replay.journal_writer.Recording"}
+NO_WRITERS = (
+    "storage.connection.requests.",
+    "storage.connection.connect.",
+    "storage.connection.crash_points.",
+    "storage.streams.feed.",
+    "storage.commands.pulls.Pulls.",
+)
 """What every message goes through; the consumers of readers; pulls, which ask for commands."""
 _CHANGES = re.compile(r"\.(CREATE|UPDATE|DELETE|PURGE)\b")
 
 
 class Point(NamedTuple):
-    """``name`` is without the line, which changes with every edit: ``engine.finish.suspend>settle``."""
+    """``name`` is without the line, which changes with every edit: ``engine.worker.outcome.suspend>settle``."""
 
     function: str
     called: str
@@ -69,7 +80,7 @@ def sources() -> dict[str, str]:
     return {
         ".".join(path.relative_to(ROOT).with_suffix("").parts): path.read_text(encoding="utf-8")
         for part in ("storage", "engine", "control")
-        for path in sorted((ROOT / part).glob("*.py"))
+        for path in sorted((ROOT / part).rglob("*.py"))
     }
 
 
@@ -165,7 +176,9 @@ def _target(call: ast.Call, module: Module, function: Function, writers: set[str
         if holder == "self":
             return f"{function.owner}.{called.attr}"
     # A method of a class of storage, whoever holds it.
-    is_method = [name for name in writers if name.startswith("storage.") and name.count(".") > 2]
+    is_method = [
+        name for name in writers if name.startswith("storage.") and name.split(".")[-2].lstrip("_")[:1].isupper()
+    ]
     return next((name for name in is_method if name.rpartition(".")[2] == called.attr), "")
 
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from crash_case import QUIET_SECONDS, SECONDS, Case, Scenario
 from durablectl.errors import DurableError
 from durablectl.settings import Settings
-from durablectl.storage.crashing import EXIT_CODE
-from durablectl.storage.provision import is_provisioned, provision, stream_configurations
-from durablectl.storage.store import open_store
+from durablectl.storage.connection.crash_points import EXIT_CODE
+from durablectl.storage.connection.store import open_store
+from durablectl.storage.streams.provision import is_provisioned, provision, stream_configurations
 
 if TYPE_CHECKING:
     from pathlib import Path

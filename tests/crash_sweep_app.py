@@ -10,7 +10,7 @@ from pathlib import Path
 from google.protobuf.wrappers_pb2 import StringValue
 
 from durablectl import TerminalError, workflow
-from durablectl.engine.registry import Workflow
+from durablectl.engine.sdk.registry import Workflow
 
 HUGE = 100_000
 DEADLY = 9

@@ -19,11 +19,11 @@ from google.protobuf.wrappers_pb2 import StringValue
 
 import crash_sweep_app
 from durablectl import control
-from durablectl.engine.app import App
-from durablectl.engine.processor import Processor, ProcessorOptions
+from durablectl.engine.sdk.app_loader import App
+from durablectl.engine.worker.processor import Processor, ProcessorOptions
 from durablectl.settings import Settings
-from durablectl.storage.crashing import VARIABLE
-from durablectl.storage.store import open_store
+from durablectl.storage.connection.crash_points import VARIABLE
+from durablectl.storage.connection.store import open_store
 
 GRACE = 0.3
 

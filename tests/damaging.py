@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 from durablectl._proto import durable_pb2 as pb
 from durablectl.model.codec import encode_command, encode_execution
 from durablectl.model.records import Command, Execution, IndexTime, JournalEntry, Payload, Waiting
-from durablectl.storage import index
-from durablectl.storage.requests import Request
+from durablectl.storage.connection.requests import Request
+from durablectl.storage.index import index_entries
 
 if TYPE_CHECKING:
-    from durablectl.storage.store import Store
+    from durablectl.storage.connection.store import Store
 
 HANDLER = "mended"
 MINUTE = 60_000_000
@@ -76,7 +76,7 @@ async def put_damaged(store: Store) -> None:
         writes += [Request(subjects.index(group, NOW, HANDLER, "", name)) for group in ("pending", "running")]
     for execution in (sound("sound-1", status="completed", owner=""), sound("sound-2", status="paused", owner="")):
         writes += [Request(subjects.state(execution.invocation_id), encode_execution(execution))]
-        writes += index.addition(store, execution)
+        writes += index_entries.addition(store, execution)
     await store.requests.exchange(writes)
 
 

@@ -10,10 +10,10 @@ from durablectl.model.codec import encode_execution
 from durablectl.model.records import Execution
 from durablectl.model.status import OTHER, Status
 from durablectl.query import Filters
-from durablectl.query.scanning import scan
-from durablectl.storage import index
-from durablectl.storage.requests import Request
-from durablectl.storage.store import purge_request
+from durablectl.query.full_scan import scan
+from durablectl.storage.connection.requests import Request
+from durablectl.storage.connection.store import purge_request
+from durablectl.storage.index import index_entries
 from support import subjects_of
 
 MINUTE = 60_000_000
@@ -34,7 +34,7 @@ def record(number: int, status: str = Status.COMPLETED, handler: str = "pay", **
 async def put(store, *records: Execution, entered: bool = True) -> None:
     """As the engine leaves them, or without an index entry."""
     writes = [Request(store.subjects.state(each.invocation_id), encode_execution(each)) for each in records]
-    entries = [write for each in records for write in index.addition(store, each)] if entered else []
+    entries = [write for each in records for write in index_entries.addition(store, each)] if entered else []
     for some in (writes, entries):
         for first in range(0, len(some), 1000):
             await store.requests.exchange(some[first : first + 1000])
@@ -61,7 +61,7 @@ async def delete_state(store, invocation_id: str) -> None:
 
 
 def entry(store, execution: Execution) -> str:
-    return index.entry(store.subjects, execution)
+    return index_entries.entry(store.subjects, execution)
 
 
 async def entries(store) -> list[str]:

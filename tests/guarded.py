@@ -16,8 +16,8 @@ from durablectl.demo import HelloService
 from durablectl.demo._proto.hello_pb2 import HelloRequest, HelloResponse
 from durablectl.embedded import EmbeddedServer
 from durablectl.settings import Settings
-from durablectl.storage.provision import stream_config
-from durablectl.storage.store import open_store
+from durablectl.storage.connection.store import open_store
+from durablectl.storage.streams.provision import stream_config
 from durablectl.storage.subjects import RECURRENCE
 from steering import ALL, NOBODYS, asking, busy, paying, quick, release
 from support import ended, outcome, processing, reaches, serving, start, subjects_of, until
@@ -25,7 +25,7 @@ from support import ended, outcome, processing, reaches, serving, start, subject
 if TYPE_CHECKING:
     from typer.testing import Result
 
-    from durablectl.storage.store import Store
+    from durablectl.storage.connection.store import Store
 
 DOCUMENT = (Path(__file__).parent.parent / "docs" / "permissions.md").read_text(encoding="utf-8")
 _PASSWORD = "change-me"  # noqa: S105  # the document's

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from durablectl.http.app import create_app
+from durablectl.http.asgi import create_app
 from durablectl.http.backend import Backend
-from durablectl.http.options import HttpOptions
-from durablectl.http.serving import serving
+from durablectl.http.server import serving
+from durablectl.http.server_options import HttpOptions
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping

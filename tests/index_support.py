@@ -10,13 +10,13 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from durablectl.model.clock import MICROSECONDS
-from durablectl.storage.requests import Request
+from durablectl.storage.connection.requests import Request
 from durablectl.storage.subjects import IndexEntry
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from durablectl.storage.store import Store
+    from durablectl.storage.connection.store import Store
 
 SECOND = MICROSECONDS
 MINUTE, HOUR, DAY = 60 * SECOND, 3600 * SECOND, 86_400 * SECOND

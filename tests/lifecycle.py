@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from chaos_app import EFFECTS
 from durablectl import control, query
 from durablectl.errors import AlreadyExistsError, ConnectionFailedError, NotFoundError
-from durablectl.storage import leases
-from durablectl.storage.feed import NEW, follow
+from durablectl.storage.records import leases
+from durablectl.storage.streams.feed import NEW, follow
 from support import index_entries, until
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from chaos_judging import Effect
     from conftest import Spawned
     from durablectl.query import WorkflowView
-    from durablectl.storage.store import Store
+    from durablectl.storage.connection.store import Store
 
 CHAOS_APP = str(Path(__file__).with_name("chaos_app.py"))
 

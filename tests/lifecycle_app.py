@@ -8,8 +8,8 @@ from pathlib import Path
 
 from chaos_app import EFFECTS, effect
 from durablectl import workflow
-from durablectl.engine import children, waits
-from durablectl.storage.starting import start_child
+from durablectl.engine.operations import child_start, waits
+from durablectl.storage.transitions.start_writes import start_child
 
 DIE = 9
 
@@ -42,7 +42,7 @@ async def _start_child_and_die(store, start, child_id, parent):
         await asyncio.Event().wait()
 
 
-children.start_child = waits.start_child = _start_child_and_die
+child_start.start_child = waits.start_child = _start_child_and_die
 
 
 @workflow

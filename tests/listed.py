@@ -11,8 +11,8 @@ from durablectl.model.clock import SYSTEM_CLOCK
 from durablectl.model.codec import encode_entry, encode_execution
 from durablectl.model.records import Execution, JournalEntry, Payload
 from durablectl.settings import Settings
-from durablectl.storage import index
-from durablectl.storage.requests import Request
+from durablectl.storage.connection.requests import Request
+from durablectl.storage.index import index_entries
 from support import provisioned
 from views import S
 
@@ -72,7 +72,7 @@ async def _fill(settings: Settings) -> None:
         steps = [JournalEntry(n, f"s{n}", "step", response=Payload(b"1")) for n in range(LONG)]
         writes = [
             *(Request(store.subjects.state(each.invocation_id), _encoded(each)) for each in found),
-            *(request for each in found for request in index.addition(store, each)),
+            *(request for each in found for request in index_entries.addition(store, each)),
             *(Request(store.subjects.journal("long", step.step_number), encode_entry(step)) for step in steps),
         ]
         for first in range(0, len(writes), 1000):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from durablectl import query
 from durablectl.model.codec import decode_execution
-from durablectl.storage import states
+from durablectl.storage.records import states
 from index_support import HANDLERS, HOUR, MINUTE
 from support import subjects_of
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from random import Random
 
     from durablectl.model.records import Execution
-    from durablectl.storage.store import Store
+    from durablectl.storage.connection.store import Store
 
 ENDED = {"completed", "failed", "cancelled"}
 STATUSES = ENDED | {"pending", "running", "suspended", "paused"}

@@ -35,7 +35,7 @@ class Scenario:
     expiries: int = 0
     repeats: int = 0
     looks: int = 2
-    """How often a processor looks for work once another one's lease has run out; durablectl/engine/failover.py."""
+    """How often a processor looks for work once another one's lease has run out; engine/recovery/failover.py."""
     attempts: int = 4
     """No further fault once there have been as many claims."""
     early: bool = False

@@ -13,23 +13,23 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from durablectl import control
-from durablectl.engine.claim import tidy
-from durablectl.engine.failover import Failover
-from durablectl.engine.processor import Processor, ProcessorOptions
-from durablectl.engine.stranded import Stranded
+from durablectl.engine.recovery.failover import Failover
+from durablectl.engine.recovery.undelivered import Stranded
+from durablectl.engine.worker.claim import tidy
+from durablectl.engine.worker.processor import Processor, ProcessorOptions
 from durablectl.errors import DurableError
 from durablectl.model.codec import decode_command, decode_execution
-from durablectl.storage import leases
-from durablectl.storage.pulls import Delivery
+from durablectl.storage.commands.pulls import Delivery
+from durablectl.storage.records import leases
 from protocol_world import EVERY
 from support import index_entries
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
 
-    from durablectl.engine.app import App
-    from durablectl.storage.requests import Ack, Request
-    from durablectl.storage.store import Store
+    from durablectl.engine.sdk.app_loader import App
+    from durablectl.storage.connection.requests import Ack, Request
+    from durablectl.storage.connection.store import Store
 
 Label = tuple[Any, ...]
 PATIENCE = 20.0

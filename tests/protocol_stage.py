@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from durablectl import workflow
 from durablectl.control import StartRequest, start
-from durablectl.engine.app import App
+from durablectl.engine.sdk.app_loader import App
 from durablectl.errors import TerminalError
 from durablectl.model.codec import decode_entry, decode_execution
 from durablectl.model.retry import Retry
-from durablectl.storage import commands
-from durablectl.storage.acks import delivery_fields
-from durablectl.storage.provision import provision
-from durablectl.storage.states import get_last, get_many_last
-from durablectl.storage.store import open_store, purge_request
+from durablectl.storage.commands import command_queue
+from durablectl.storage.connection.store import open_store, purge_request
+from durablectl.storage.records.states import get_last, get_many_last
+from durablectl.storage.streams.delivery_metadata import delivery_fields
+from durablectl.storage.streams.provision import provision
 from protocol_comparing import expected, label, recorded
 from protocol_replay import ACTOR, Actor, GatedRequests, OperatorActor, ProcessorActor, lease
 from support import subjects_of
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
 
     from durablectl.settings import Settings
-    from durablectl.storage.store import Store
+    from durablectl.storage.connection.store import Store
     from protocol_explorer import Move, Place, System
     from protocol_world import World
 
@@ -90,8 +90,8 @@ async def staged(settings: Settings, kinds: Iterable[tuple[str, ...]]) -> AsyncI
         for handler in stage.app.workflows:
             for each in stores:
                 each.known_handlers.add(handler)
-            name, subject = commands.consumer_name(handler), store.subjects.handler_commands(handler)
-            await commands.ensure_consumer(store, name, subject, 300)
+            name, subject = command_queue.consumer_name(handler), store.subjects.handler_commands(handler)
+            await command_queue.ensure_consumer(store, name, subject, 300)
         yield stage
 
 
@@ -201,7 +201,7 @@ class Performance:
         store = self._store
         inbox = store.nats.new_inbox()
         subscription = await store.nats.subscribe(inbox)
-        name = commands.consumer_name(self._handler)
+        name = command_queue.consumer_name(self._handler)
         subject = f"{store.api}.CONSUMER.MSG.NEXT.{store.subjects.commands_stream}.{name}"
         await store.nats.publish(subject, json.dumps({"batch": 1, "expires": 5_000_000_000}).encode(), reply=inbox)
         message = await subscription.next_msg(timeout=10)

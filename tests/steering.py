@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from durablectl import TerminalError, control, workflow
 from durablectl.cli.main import app
-from durablectl.storage.store import open_store
+from durablectl.storage.connection.store import open_store
 from support import processing, reaches, start, until
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from durablectl.query import WorkflowView
     from durablectl.settings import Settings
-    from durablectl.storage.store import Store
+    from durablectl.storage.connection.store import Store
 
 NOBODYS = "nobodys"
 """A handler that no processor has: its workflows stay pending."""

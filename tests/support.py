@@ -10,14 +10,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from durablectl import control, query
-from durablectl.engine.app import App
-from durablectl.engine.hosting import hosted
-from durablectl.engine.processor import Processor, ProcessorOptions
+from durablectl.engine.sdk.app_loader import App
+from durablectl.engine.worker.processor import Processor, ProcessorOptions
+from durablectl.engine.worker.service_host import hosted
 from durablectl.model.codec import decode_entry, encode_command
 from durablectl.model.records import Execution
-from durablectl.storage import commands, states
-from durablectl.storage.provision import provision
-from durablectl.storage.store import Store, open_store
+from durablectl.storage.commands import command_queue
+from durablectl.storage.connection.store import Store, open_store
+from durablectl.storage.records import states
+from durablectl.storage.streams.provision import provision
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -183,7 +184,7 @@ async def journaled(store: Store, invocation_id: str) -> list[JournalEntry]:
 
 
 async def consumer(store: Store, handler: Any) -> dict[str, Any]:
-    info = await commands.consumer_info(store, commands.consumer_name(handler.name))
+    info = await command_queue.consumer_info(store, command_queue.consumer_name(handler.name))
     assert info is not None
     return info
 

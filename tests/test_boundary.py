@@ -15,7 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 from boundary_app import app
-from durablectl.cli.output import printable
+from durablectl.cli.terminal.output import printable
 
 SCRIPT = [sys.executable, str(Path(__file__).parent / "boundary_app.py")]
 

@@ -21,7 +21,7 @@ from lifecycle import Fleet, alive, every_workflow, journal_watch, kill
 from support import provisioned, until
 
 if TYPE_CHECKING:
-    from durablectl.storage.store import Store
+    from durablectl.storage.connection.store import Store
 
 
 def seed() -> int:

@@ -8,10 +8,10 @@ import pytest
 
 import views
 from cli_stack import SampleStack
-from durablectl.cli.columns import COLUMNS, complete_columns, read_columns
-from durablectl.cli.output import OutputFormat
-from durablectl.cli.render.listing import Look, workflow_lines, workflow_table
-from durablectl.cli.times import ISO, RELATIVE
+from durablectl.cli.options.columns import COLUMNS, complete_columns, read_columns
+from durablectl.cli.options.times import ISO, RELATIVE
+from durablectl.cli.render.list import Look, workflow_lines, workflow_table
+from durablectl.cli.terminal.output import OutputFormat
 from views import ALL, NOW
 
 

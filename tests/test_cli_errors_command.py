@@ -19,8 +19,8 @@ from cli_stack import PROGRAM
 from durablectl import Retry, TerminalError, control, query, workflow
 from durablectl.cli.render.errors import errors_table, rest_note
 from durablectl.query import ErrorCluster, ErrorsView, FailedStep
-from durablectl.query.failures import LONGEST_LITERAL
-from durablectl.storage.store import open_store
+from durablectl.query.error_clusters import LONGEST_LITERAL
+from durablectl.storage.connection.store import open_store
 from steering import Desk
 from support import processing, reaches, start
 from views import NOW, S
@@ -194,7 +194,7 @@ async def test_the_limit_is_told_of(desk):
 
 async def test_more_than_a_page_is_read_with_progress(monkeypatch, desk):
     await failed(desk, refusing, *(f"no {n}" for n in range(7)))
-    monkeypatch.setattr("durablectl.query.selecting.MAX_LIMIT", 3)
+    monkeypatch.setattr("durablectl.query.selection.MAX_LIMIT", 3)
     told: list[int] = []
     found = await query.get_errors(desk.store, progress=told.append)
     assert [(each.message, each.count) for each in found.errors] == [("no <*>", 7)]

@@ -18,21 +18,21 @@ from rich.text import Text
 
 import views
 from durablectl import query
-from durablectl.cli.columns import COLUMNS
-from durablectl.cli.output import show
+from durablectl.cli.options.columns import COLUMNS
+from durablectl.cli.options.times import ISO, RELATIVE, chosen
 from durablectl.cli.render.board import board
 from durablectl.cli.render.diff import diff_page
 from durablectl.cli.render.journal import journal_lines
-from durablectl.cli.render.listing import Look, processor_lines, processor_table, workflow_lines, workflow_table
+from durablectl.cli.render.list import Look, processor_lines, processor_table, workflow_lines, workflow_table
 from durablectl.cli.render.stats import stats_lines, stats_table
 from durablectl.cli.render.tail import Lines
 from durablectl.cli.render.timeline import timeline_page
-from durablectl.cli.render.watching import watch_end, watch_frame
+from durablectl.cli.render.watch import watch_end, watch_frame
 from durablectl.cli.render.why import why_page
 from durablectl.cli.render.workflow import workflow_page, workflow_text
-from durablectl.cli.times import ISO, RELATIVE, chosen
+from durablectl.cli.terminal.output import show
 from durablectl.query import Live, StateChange, StatsView
-from durablectl.query.reasons import reason
+from durablectl.query.why import reason
 from views import ALL, CHILDREN, NOW, PROCESSORS, USUAL
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ import pexpect
 import pytest
 
 from cli_stack import PROGRAM
-from durablectl.cli.render.listing import rest_note
+from durablectl.cli.render.list import rest_note
 from durablectl.model.durations import past
 from listed import BULK, TOTAL, filled_namespace, stack_of
 from views import NOW, S

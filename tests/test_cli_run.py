@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from durablectl.cli.logs import JsonFormatter, TextFormatter
+from durablectl.cli.terminal.logs import JsonFormatter, TextFormatter
 
 APP = """
 import asyncio, time
@@ -151,7 +151,7 @@ def test_the_app_may_come_from_the_environment_or_pyproject(spawn, app, tmp_path
 def record(message: str, *args: object, **extra: object) -> logging.LogRecord:
     made = logging.makeLogRecord(
         {
-            "name": "durablectl.engine.worker",
+            "name": "durablectl.engine.worker.execute",
             "levelno": 30,
             "levelname": "WARNING",
             "msg": message,
@@ -166,11 +166,12 @@ def record(message: str, *args: object, **extra: object) -> logging.LogRecord:
 def test_text_logs():
     made = record("it %s\nfailed\x1b[2J", "really", invocation_id="abc", handler="pay")
     assert TextFormatter().format(made) == (
-        "2026-11-22T22:00:00.250Z  WARNING  it really\n  failed\\x1b[2J  engine.worker  invocation_id=abc  handler=pay"
+        "2026-11-22T22:00:00.250Z  WARNING  it really\n  failed\\x1b[2J  engine.worker.execute  "
+        "invocation_id=abc  handler=pay"
     )
-    assert TextFormatter(short=True).format(record("hm")) == "22:00:00.250  WARNING  hm  engine.worker"
+    assert TextFormatter(short=True).format(record("hm")) == "22:00:00.250  WARNING  hm  engine.worker.execute"
     assert TextFormatter(coloured=True).format(record("hm")) == (
-        "\x1b[2m2026-11-22T22:00:00.250Z\x1b[0m  \x1b[33mWARNING\x1b[0m  hm  \x1b[2mengine.worker\x1b[0m"
+        "\x1b[2m2026-11-22T22:00:00.250Z\x1b[0m  \x1b[33mWARNING\x1b[0m  hm  \x1b[2mengine.worker.execute\x1b[0m"
     )
 
 
@@ -186,7 +187,7 @@ def test_json_logs():
     assert found == {
         "time": "2026-11-22T22:00:00.250Z",
         "level": "warning",
-        "logger": "durablectl.engine.worker",
+        "logger": "durablectl.engine.worker.execute",
         "message": "x",
         "invocation_id": "abc",
         "odd": "{1}",

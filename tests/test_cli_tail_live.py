@@ -17,7 +17,7 @@ from cli_stack import PROGRAM
 from durablectl import control
 from durablectl.embedded import EmbeddedServer
 from durablectl.settings import Settings
-from durablectl.storage.store import open_store
+from durablectl.storage.connection.store import open_store
 from steering import Desk
 from support import provisioned, until
 from tailing import CONTROL, consumers, follower, lines, live, no_consumers

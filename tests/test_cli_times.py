@@ -8,10 +8,10 @@ import re
 import pytest
 
 from cli_stack import SampleStack
-from durablectl.cli.render.listing import processor_lines, processor_table
+from durablectl.cli.options.times import ISO, RELATIVE, Style, Times, chosen
+from durablectl.cli.render.formatting import dated, iso, moment_in
+from durablectl.cli.render.list import processor_lines, processor_table
 from durablectl.cli.render.schedules import schedule_lines, schedule_page, schedule_table, schedule_text
-from durablectl.cli.render.wording import dated, iso, moment_in
-from durablectl.cli.times import ISO, RELATIVE, Style, Times, chosen
 from durablectl.control import ScheduleView
 from durablectl.errors import UsageError
 from durablectl.model.schedules import Schedule

@@ -14,7 +14,7 @@ import pytest
 
 import views
 from cli_stack import PROGRAM, sample_stack
-from durablectl.cli.screens import TreeScreen
+from durablectl.cli.terminal.live_screen import TreeScreen
 from durablectl.query import Tree
 from views import NOW
 

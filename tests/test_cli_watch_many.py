@@ -16,7 +16,7 @@ from cli_stack import PROGRAM
 from durablectl import control
 from durablectl.embedded import EmbeddedServer
 from durablectl.settings import Settings
-from durablectl.storage.store import open_store
+from durablectl.storage.connection.store import open_store
 from steering import Desk
 from support import provisioned, until
 from tailing import CONTROL, consumers, lines, live, no_consumers, told
@@ -151,7 +151,7 @@ async def test_it_waits_for_what_is_not_there_yet(desk, spawn):
 async def test_what_has_ended_needs_no_consumer(desk, monkeypatch):
     await live(desk, "a")
     await control.cancel(desk.store, "a")
-    monkeypatch.setattr("durablectl.query.watching.follow", None)
+    monkeypatch.setattr("durablectl.query.watch.follow", None)
     result = await desk.cli("wf", "watch", "a", "--exit-status")
     assert result.exit_code == 11
     assert told(result.stdout) == [("a", "cancelled")]

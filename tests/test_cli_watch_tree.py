@@ -13,11 +13,11 @@ import pexpect
 import views
 from cli_stack import PROGRAM
 from durablectl import control
-from durablectl.cli.render.watching import board_frame, cropped, watch_end, watch_frame
+from durablectl.cli.render.watch import board_frame, cropped, watch_end, watch_frame
 from durablectl.embedded import EmbeddedServer
 from durablectl.query import Board
 from durablectl.settings import Settings
-from durablectl.storage.store import open_store
+from durablectl.storage.connection.store import open_store
 from steering import Desk, delegating, desk
 from support import provisioned, start, until
 from tailing import CONTROL, live

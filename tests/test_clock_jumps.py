@@ -13,11 +13,11 @@ import pytest
 
 from durablectl import Retry, control, query, workflow
 from durablectl.cli.main import app
-from durablectl.engine.claim import EARLY_MICROSECONDS
+from durablectl.engine.worker.claim import EARLY_MICROSECONDS
 from durablectl.model.clock import MICROSECONDS, SteadyClock
 from durablectl.query import Filters
-from durablectl.storage import states
-from durablectl.storage.wake import wake
+from durablectl.storage.commands.wake import wake
+from durablectl.storage.records import states
 from lifecycle import alive, start_at
 from support import outcome, processing, provisioned, reaches, result, start, until
 

@@ -12,11 +12,12 @@ import pytest_asyncio
 from clustering import cluster
 from durablectl import control, query, workflow
 from durablectl.model.records import JournalEntry, Payload
-from durablectl.storage import journal, requests, states, timekeeping
-from durablectl.storage.provision import provision
-from durablectl.storage.refusals import BusyError, NoAnswerError, WrongSequenceError
-from durablectl.storage.requests import EXPECTED
-from durablectl.storage.store import open_store
+from durablectl.storage.connection import requests
+from durablectl.storage.connection.rejections import BusyError, NoAnswerError, WrongSequenceError
+from durablectl.storage.connection.requests import EXPECTED
+from durablectl.storage.connection.store import open_store
+from durablectl.storage.records import journal, server_clock, states
+from durablectl.storage.streams.provision import provision
 from support import journal_subjects, processing, reaches, result, start, subjects_of, until, write
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -170,7 +171,7 @@ async def test_the_end_of_a_child_that_a_lagging_replica_does_not_know_is_not_lo
         return await ctx.invoke(child)
 
     asked: list[int] = []
-    get_many_last = timekeeping.get_many_last
+    get_many_last = server_clock.get_many_last
 
     async def lagging(store, stream, subjects, with_each=None):
         answer = await get_many_last(store, stream, subjects, with_each)
@@ -185,7 +186,7 @@ async def test_the_end_of_a_child_that_a_lagging_replica_does_not_know_is_not_lo
         await reaches(store, invocation_id, "suspended")
         (entry,) = (await query.get_workflow(store, invocation_id)).journal
         await reaches(store, entry.awaited_id, "suspended")
-        monkeypatch.setattr(timekeeping, "get_many_last", lagging)
+        monkeypatch.setattr(server_clock, "get_many_last", lagging)
         await control.signal(store, entry.awaited_id, "go", "gone")
         assert await result(store, invocation_id) == "gone"
         assert len(asked) > 3

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from durablectl.cli.candidates import MOST
-from durablectl.cli.completing import FILES, SCRIPTS, VARIABLE, script
+from durablectl.cli.completion.candidates import MOST
+from durablectl.cli.completion.scripts import FILES, SCRIPTS, VARIABLE, script
 from durablectl.cli.main import app
 from listed import BULK, PATIENT, filled_namespace
 

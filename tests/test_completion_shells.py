@@ -11,7 +11,7 @@ from pathlib import Path
 import pexpect
 import pytest
 
-from durablectl.cli.completing import FILES
+from durablectl.cli.completion.scripts import FILES
 from listed import PATIENT, filled_namespace
 
 COMPLETIONS = Path(__file__).parent.parent / "completions"

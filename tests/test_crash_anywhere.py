@@ -11,9 +11,9 @@ import nats.errors
 import pytest
 
 from durablectl import query, workflow
-from durablectl.engine.app import App
-from durablectl.engine.processor import Processor, ProcessorOptions
-from durablectl.storage.store import open_store
+from durablectl.engine.sdk.app_loader import App
+from durablectl.engine.worker.processor import Processor, ProcessorOptions
+from durablectl.storage.connection.store import open_store
 from support import (
     drained,
     index_of,

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from durablectl import query
-from durablectl.storage import states
+from durablectl.storage.records import states
 from support import (
     commands_left,
     index_entries,

@@ -26,38 +26,39 @@ if TYPE_CHECKING:
 
 AT_A_TIME = 20
 TOO_BIG = "only where the record does not fit into a message; the same write as without that"
-BY_TASK = "its requests leave from tasks of their own, and are traced as storage.provision._ensure"
+FROM_A_TASK = "traced as storage.commands.pulls.Delivery.hand_back, from a task of its own"
+BY_TASK = "its requests leave from tasks of their own, and are traced as storage.streams.provision._ensure"
 REFUSED = "only after an error of the server, which is the death of nobody; the command comes again in any case"
 NOT_SWEPT = {
-    "control.repairing._Mending._enter>exchange": "the second only where a processor moves what is being entered",
-    "control.scheduling.create_schedule>exchange": "takes back what the server has refused",
-    "control.scheduling.create_schedule>provision": BY_TASK,
+    "control.index_repair._Mending._enter>exchange": "the second only where a processor moves what is being entered",
+    "control.schedules.create_schedule>exchange": "takes back what the server has refused",
+    "control.schedules.create_schedule>provision": BY_TASK,
     "control.start.start>provision": BY_TASK,
-    "engine.processor.Processor.run>provision": BY_TASK,
-    "engine.claim._is_time>exchange": "only where a processor is handed a command before its time",
-    "engine.claim._may_take_over>mark_child": "only between two processors; also swept in InFlight._pass_on",
-    "engine.claim._may_take_over>poke": "a word that may be lost, between two processors",
-    "engine.failover.Failover._call_for>exchange": "only where no slot is free",
-    "engine.finish._end>_write": TOO_BIG,
-    "engine.finish._end>append": TOO_BIG,
-    "engine.finish._end>describe_types": "only for a message that nothing but the state of the workflow holds",
-    "engine.finish._end>take": "writes only while an append is under way: the append is swept",
-    "engine.finish.suspend>exchange": "the second only where a child ends in the very moment of the suspension",
-    "engine.inflight.InFlight._pass_on>ack": "only where a command comes for what is running; may be lost",
-    "engine.inflight.InFlight._pass_on>hand_back": REFUSED,
-    "engine.inflight.InFlight._pass_on>mark_child": "only where the child is in work as its cancellation comes",
-    "engine.inflight.InFlight._work>hand_back": REFUSED,
-    "engine.inflight.InFlight.start>hand_back": "traced as storage.pulls.Delivery.hand_back, from a task of its own",
-    "engine.intake.Intake._on_delivery>hand_back": "traced as storage.pulls.Delivery.hand_back, from a task of its own",
-    "engine.intake.Intake._route>hand_back": REFUSED,
-    "engine.position.Position._write>describe_types": "only for a message that is new in the state of the workflow",
-    "engine.refusing.set_aside>hand_back": REFUSED,
-    "engine.stepping.perform>flush": "writes only where a result is held: the append is swept",
-    "engine.stranded.Stranded._take_up>exchange": "only where no slot is free",
-    "engine.suspects.Suspects.admit>_write": "the second only from the third death on: the same write again",
-    "engine.waiting.Waits.wait>flush": "writes only where a result is held: the append is swept",
-    "engine.worker.work>ack": "one of them only where it was fenced out, and the others are swept",
-    "engine.worker.work>hand_back": REFUSED,
+    "engine.worker.processor.Processor.run>provision": BY_TASK,
+    "engine.worker.claim._is_time>exchange": "only where a processor is handed a command before its time",
+    "engine.worker.claim._may_take_over>mark_child": "only between two processors; also swept in InFlight._pass_on",
+    "engine.worker.claim._may_take_over>poke": "a word that may be lost, between two processors",
+    "engine.recovery.failover.Failover._call_for>exchange": "only where no slot is free",
+    "engine.worker.outcome._end>_write": TOO_BIG,
+    "engine.worker.outcome._end>append": TOO_BIG,
+    "engine.worker.outcome._end>describe_types": "only for a message that nothing but the state of the workflow holds",
+    "engine.worker.outcome._end>take": "writes only while an append is under way: the append is swept",
+    "engine.worker.outcome.suspend>exchange": "the second only where a child ends at the suspension",
+    "engine.worker.slots.InFlight._pass_on>ack": "only where a command comes for what is running; may be lost",
+    "engine.worker.slots.InFlight._pass_on>hand_back": REFUSED,
+    "engine.worker.slots.InFlight._pass_on>mark_child": "only where the child is in work as its cancellation comes",
+    "engine.worker.slots.InFlight._work>hand_back": REFUSED,
+    "engine.worker.slots.InFlight.start>hand_back": FROM_A_TASK,
+    "engine.worker.command_pump.Intake._on_delivery>hand_back": FROM_A_TASK,
+    "engine.worker.command_pump.Intake._route>hand_back": REFUSED,
+    "engine.replay.current_step.Position._write>describe_types": "only for a message new in the state",
+    "engine.worker.quarantine.set_aside>hand_back": REFUSED,
+    "engine.operations.step_execution.perform>flush": "writes only where a result is held: the append is swept",
+    "engine.recovery.undelivered.Stranded._take_up>exchange": "only where no slot is free",
+    "engine.worker.crash_loop_guard.Suspects.admit>_write": "the second writes the same again",
+    "engine.replay.wait_registry.Waits.wait>flush": "writes only where a result is held: the append is swept",
+    "engine.worker.execute.work>ack": "one of them only where it was fenced out, and the others are swept",
+    "engine.worker.execute.work>hand_back": REFUSED,
 }
 """Points, by name, of which one or the other need not be reached by a scenario, and why."""
 READERS = ("follow", "members", "audit")
@@ -188,21 +189,21 @@ def test_every_excuse_is_for_a_write_that_is_there():
 def test_a_new_write_is_noticed():
     texts = sources()
     before = points(texts)
-    texts["control.steering"] += (
+    texts["control.lifecycle"] += (
         "\nasync def hush(store, execution):\n"
         "    await store.requests.exchange([wake(store, execution)])\n"
         "    await states.replace(store, execution, 1)\n"
         "    await _quietly(store)\n"
     )
     texts["storage.quietly"] = "async def whisper(store):\n    await store.requests.publish('a', b'')\n"
-    texts["engine.firing"] += (
+    texts["engine.worker.schedule_firing"] += (
         "\nfrom durablectl.storage import quietly\n\nasync def hum(store):\n    await quietly.whisper(store)\n"
     )
     new = [point for point in points(texts) if point not in before]
     assert [point.name for point in new] == [
-        "control.steering.hush>exchange",
-        "control.steering.hush>replace",
-        "engine.firing.hum>whisper",
+        "control.lifecycle.hush>exchange",
+        "control.lifecycle.hush>replace",
+        "engine.worker.schedule_firing.hum>whisper",
     ]
     assert unswept(new, set())
     assert not unswept(new, {point.traced for point in new})

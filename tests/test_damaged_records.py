@@ -13,10 +13,10 @@ from damaging import DAMAGED, UNREADABLE, UNUSABLE, full, put_damaged
 from durablectl.cli.main import app
 from durablectl.errors import UnreadableError
 from durablectl.model.codec import decode_execution
-from durablectl.model.schemas import Schemas
-from durablectl.model.soundness import is_sound
-from durablectl.query.building import workflow_view
-from durablectl.storage.journal import Part
+from durablectl.model.message_types import Schemas
+from durablectl.model.validation import is_sound
+from durablectl.query.view_builder import workflow_view
+from durablectl.storage.records.journal import Part
 from http_support import http_api
 from support import provisioned
 

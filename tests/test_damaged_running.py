@@ -11,8 +11,9 @@ from damaging import DAMAGED, HANDLER, put_damaged, sound, wake_command
 from durablectl import control, query, workflow
 from durablectl.model.codec import encode_entry, encode_execution
 from durablectl.model.records import JournalEntry, Payload
-from durablectl.storage import inspecting, states
-from durablectl.storage.store import purge_request
+from durablectl.storage.connection.store import purge_request
+from durablectl.storage.diagnosis import inspection
+from durablectl.storage.records import states
 from support import (
     drained,
     ended,
@@ -56,7 +57,7 @@ async def test_commands_for_damaged_records_are_set_aside_with_the_reason_and_th
         assert await run(store, mended, 2) == [0, 1]
         await until(lambda: drained(store))
         assert running.store.nats.stats["reconnects"] == 0
-    aside = await inspecting.newest_set_aside(store, 100)
+    aside = await inspection.newest_set_aside(store, 100)
     assert len(aside) == len(DAMAGED)
     for name, data in DAMAGED.items():
         assert any(each.reason.startswith(f"The state of {name} cannot be ") for each in aside), name
@@ -217,7 +218,7 @@ async def test_once_a_record_is_mended_a_repair_calls_its_workflow_again(store, 
     await store.requests.publish(subject, good.data[:-3])
     async with processing(settings, mended):
         await until(lambda: drained(store))
-        assert len(await inspecting.newest_set_aside(store, 5)) == 1
+        assert len(await inspection.newest_set_aside(store, 5)) == 1
         await store.requests.publish(subject, good.data)
         assert (await control.repair(store)).called == 1
         assert (await reaches(store, name, "completed")).output == [0, 1]

@@ -17,7 +17,7 @@ from durablectl import Client
 from durablectl.cli.main import app
 from durablectl.demo import HelloService, async_workflow, flaky_workflow, greet_many, hello_workflow
 from durablectl.demo.query import API, tour
-from durablectl.storage.store import open_store
+from durablectl.storage.connection.store import open_store
 from processes import until_gone
 from support import processing, serving
 

@@ -19,7 +19,7 @@ from cli_stack import PROGRAM
 from durablectl import Context, Retry, query, workflow
 from durablectl.cli.render.diff import diff_lines, diff_page
 from durablectl.query import ABSENT, Aspect, compare
-from durablectl.query.comparing import changes
+from durablectl.query.diff import changes
 from support import ended, processing, provisioned
 from views import NOW, S, step
 

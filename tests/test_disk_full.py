@@ -16,13 +16,13 @@ from durablectl.cli.main import app
 from durablectl.embedded import EmbeddedServer
 from durablectl.errors import DurableError
 from durablectl.settings import Settings
-from durablectl.storage.refusals import StorageFullError
+from durablectl.storage.connection.rejections import StorageFullError
 from support import outcome, processing, provisioned, until
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from durablectl.storage.store import Store
+    from durablectl.storage.connection.store import Store
 
 PAD = "x" * 2_000
 STEPS = 3

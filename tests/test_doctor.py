@@ -22,9 +22,10 @@ from durablectl import control, query
 from durablectl._proto import durable_pb2 as pb
 from durablectl.model.status import OTHER, Status
 from durablectl.query import Filters, Severity
-from durablectl.query.scanning import scan
-from durablectl.storage import handlers, states
-from durablectl.storage.store import purge_request
+from durablectl.query.full_scan import scan
+from durablectl.storage.connection.store import purge_request
+from durablectl.storage.index import known_handlers
+from durablectl.storage.records import states
 
 
 async def test_entries_that_are_gone_are_counted_and_entered(store):
@@ -170,7 +171,7 @@ async def test_handlers_unknown_by_name_are_told_and_stored(store):
     found = await check(store, "handler_names")
     assert (found.severity, found.details["handlers"]) == (Severity.WARNING, ["ship"])
     assert (await control.repair(store)).handlers == 1
-    assert await handlers.known(store) == ["pay", "ship"]
+    assert await known_handlers.known(store) == ["pay", "ship"]
     assert (await check(store, "handler_names")).severity == Severity.OK
     await agrees_with_a_scan(store)
 
@@ -184,6 +185,6 @@ async def test_a_dry_run_tells_and_changes_nothing(store):
     told = await control.repair(store, dry_run=True)
     assert told.to_json() == {"dry_run": True, "entered": 2, "foreign": 1, "removed": 1, "handlers": 1, "called": 0}
     assert await entries(store) == before
-    assert await handlers.known(store) == ["pay"]
+    assert await known_handlers.known(store) == ["pay"]
     done = await control.repair(store)
     assert done.to_json() == {**told.to_json(), "dry_run": False}

@@ -20,10 +20,10 @@ from durablectl.model.records import Command
 from durablectl.model.status import Status
 from durablectl.query import Severity
 from durablectl.settings import Settings
-from durablectl.storage import leases
-from durablectl.storage.leases import Lease
-from durablectl.storage.provision import stream_configurations
-from durablectl.storage.store import open_store
+from durablectl.storage.connection.store import open_store
+from durablectl.storage.records import leases
+from durablectl.storage.records.leases import Lease
+from durablectl.storage.streams.provision import stream_configurations
 from support import ended, processing, publish_command, start, until
 from tailing import no_consumers
 

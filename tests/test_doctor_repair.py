@@ -20,9 +20,10 @@ from doctoring import (
 )
 from durablectl import control, query, workflow
 from durablectl.model.status import Status
-from durablectl.storage import handlers, index, states
-from durablectl.storage.auditing import audit, confirm
-from durablectl.storage.store import open_store
+from durablectl.storage.connection.store import open_store
+from durablectl.storage.diagnosis.index_audit import audit, confirm
+from durablectl.storage.index import index_entries, known_handlers
+from durablectl.storage.records import states
 from support import processing, start, until
 
 
@@ -80,13 +81,13 @@ def meanwhile(store, monkeypatch, act, *, before: bool) -> None:
 
 async def test_what_is_entered_too_late_is_taken_back(store, monkeypatch):
     await put(store, record(1, Status.PAUSED), entered=False)
-    await handlers.enter(store, ["pay"])
+    await known_handlers.enter(store, ["pay"])
 
     async def move_on():
         execution, revision = await states.load(store, "w1")
         execution.enter(Status.CANCELLED, NOW + 5 * MINUTE)
         assert await states.replace(store, execution, revision)
-        await index.settle(store, execution)
+        await index_entries.settle(store, execution)
 
     meanwhile(store, monkeypatch, move_on, before=True)
     assert (await control.repair(store)).changes == 0

@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 
 from durablectl import query, workflow
-from durablectl.storage import commands
+from durablectl.storage.commands import command_queue
 from support import (
     consumer,
     drained,
@@ -140,7 +140,7 @@ async def test_a_step_longer_than_ack_wait_is_not_given_to_another(settings, sto
 async def test_a_consumer_that_an_operator_deleted_is_made_again(settings, store):
     async with processing(settings, echo):
         assert await run(store, echo, 1) == 1
-        name = commands.consumer_name("echo")
+        name = command_queue.consumer_name("echo")
         stream = store.subjects.commands_stream
         await store.requests.call(f"{store.api}.CONSUMER.DELETE.{stream}.{name}")
         assert await run(store, echo, 2, timeout=10) == 2

@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 
 from durablectl import Retry, control, workflow
-from durablectl.storage import journal, states
+from durablectl.storage.records import journal, states
 from support import (
     ended,
     index_of,

@@ -11,7 +11,7 @@ import pytest
 from durablectl import query, workflow
 from durablectl.embedded import EmbeddedServer
 from durablectl.settings import Settings
-from durablectl.storage import states
+from durablectl.storage.records import states
 from support import (
     drained,
     index_entries,

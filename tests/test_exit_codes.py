@@ -12,7 +12,7 @@ import pytest
 
 from durablectl import control
 from durablectl.settings import Settings
-from durablectl.storage.store import open_store
+from durablectl.storage.connection.store import open_store
 from steering import NOBODYS, asking, paying, quick
 from support import ended, outcome, processing, start, until
 

@@ -15,7 +15,7 @@ import chaos_judging as judging
 from durablectl import query
 from durablectl.embedded import EmbeddedServer
 from durablectl.model.codec import decode_entry
-from durablectl.storage import states
+from durablectl.storage.records import states
 from lifecycle import Fleet, alive, every_workflow, failover_gaps, journal_watch, kill, start_many
 from support import provisioned, result, start, until
 

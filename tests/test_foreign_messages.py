@@ -13,8 +13,9 @@ from durablectl import control, query, workflow
 from durablectl._proto import durable_pb2 as pb
 from durablectl.cli.main import app
 from durablectl.errors import UnreadableError
-from durablectl.storage import index, leases, schedules
-from durablectl.storage.leases import Lease
+from durablectl.storage.index import index_entries
+from durablectl.storage.records import leases, schedules
+from durablectl.storage.records.leases import Lease
 from http_support import http_api
 from support import commands_left, ended, processing, run, until
 
@@ -52,7 +53,7 @@ async def test_in_the_index(store, settings, cli_json):
         ids = {(await ended(store, echo, number)).invocation_id for number in range(3)}
         for rest in INDEX:
             await store.requests.publish(prefix + rest, b"junk")
-        assert [name async for name in index.members(store, ["running"])] == ["w"]
+        assert [name async for name in index_entries.members(store, ["running"])] == ["w"]
         for options in (
             "",
             "--status completed",

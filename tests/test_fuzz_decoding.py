@@ -15,18 +15,19 @@ from damaging import full
 from durablectl._proto import durable_pb2 as pb
 from durablectl.errors import DurableError, InvalidNameError, InvalidValueError, UnreadableError
 from durablectl.model.codec import decode_command, decode_entry, decode_execution, encode_entry, encode_execution
-from durablectl.model.ending import children, interrupted_children
+from durablectl.model.message_types import Schemas
 from durablectl.model.names import invocation_of_awakeable
 from durablectl.model.records import Command, Execution, Payload
 from durablectl.model.schedules import Schedule
-from durablectl.model.schemas import Schemas
-from durablectl.model.soundness import check_command, is_sound
+from durablectl.model.terminal import children, interrupted_children
+from durablectl.model.validation import check_command, is_sound
 from durablectl.model.values import decode_value
-from durablectl.query.building import workflow_view
 from durablectl.query.cursors import read_cursor
-from durablectl.storage import index, leases
-from durablectl.storage.comparing import parsed
-from durablectl.storage.journal import Part, entry_of
+from durablectl.query.view_builder import workflow_view
+from durablectl.storage.index import index_entries
+from durablectl.storage.index.comparison import parsed
+from durablectl.storage.records import leases
+from durablectl.storage.records.journal import Part, entry_of
 from durablectl.storage.subjects import Subjects
 
 SHORT = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -115,8 +116,8 @@ def test_any_state_record_is_shown_or_refused_and_a_sound_one_can_be_entered_and
     children(execution.journal)
     interrupted_children(execution.journal)
     if is_sound(execution):
-        assert parsed(SUBJECTS, index.entry(SUBJECTS, execution)) is not None
-        for subject in index.left_behind(SUBJECTS, execution):
+        assert parsed(SUBJECTS, index_entries.entry(SUBJECTS, execution)) is not None
+        for subject in index_entries.left_behind(SUBJECTS, execution):
             assert not {*subject} & {*' "*>\r\n'}
     written = encode_execution(execution, [encode_entry(entry) for entry in execution.journal])
     again = decode_execution(written, "w-1")

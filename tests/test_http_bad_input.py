@@ -8,7 +8,7 @@ import contextlib
 import pytest
 
 from durablectl import control, query
-from durablectl.storage import states
+from durablectl.storage.records import states
 from http_support import http_api
 from support import provisioned, start
 

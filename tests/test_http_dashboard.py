@@ -17,7 +17,7 @@ from support import outcome, processing, provisioned, start, until
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from durablectl.storage.store import Store
+    from durablectl.storage.connection.store import Store
 
 TOKEN = "sesame-sesame-sesame"  # noqa: S105  # of a server that lives as long as the test
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from durablectl.settings import Settings
-    from durablectl.storage.store import Store
+    from durablectl.storage.connection.store import Store
 
 
 @pytest.fixture

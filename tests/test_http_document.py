@@ -8,9 +8,9 @@ import pytest
 from jsonschema import Draft202012Validator, FormatChecker
 
 from durablectl import control, workflow
-from durablectl.http.app import create_app
+from durablectl.http.asgi import create_app
 from durablectl.http.backend import Backend
-from durablectl.http.options import HttpOptions
+from durablectl.http.server_options import HttpOptions
 from http_support import http_api
 from support import processing, provisioned, reaches, start
 

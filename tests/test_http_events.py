@@ -8,10 +8,10 @@ import random
 
 import pytest
 
-import durablectl.http.hub as hub_module
+import durablectl.http.event_broadcast as hub_module
 from durablectl import control, query, workflow
 from durablectl.control import StartRequest
-from durablectl.storage import index
+from durablectl.storage.index import index_entries
 from event_streams import resuming, streaming
 from http_support import http_api
 from support import processing, reaches, start, until, write
@@ -228,13 +228,13 @@ async def test_cut_off_anywhere_it_goes_on_without_gap_or_repeat(store, api, tar
 
 async def test_a_snapshot_misses_nothing_that_is_just_being_entered_in_the_index(store, api, monkeypatch):
     """A state is stored a moment before its entry is."""
-    settle, seconds = index.settle, 0.02
+    settle, seconds = index_entries.settle, 0.02
 
     async def settle_later(*args) -> None:
         await asyncio.sleep(seconds)
         await settle(*args)
 
-    monkeypatch.setattr(index, "settle", settle_later)
+    monkeypatch.setattr(index_entries, "settle", settle_later)
     await start(store, "h", id="a")
     for steer in (control.pause, control.resume) * 5:
         revision = (await query.get_workflow(store, "a")).revision

@@ -10,9 +10,9 @@ import tracemalloc
 
 import pytest
 
-import durablectl.http.app as app_module
-import durablectl.http.hub as hub_module
-import durablectl.http.listening as listening_module
+import durablectl.http.asgi as app_module
+import durablectl.http.event_broadcast as hub_module
+import durablectl.http.listener as listening_module
 from durablectl import control
 from durablectl.embedded import EmbeddedServer
 from durablectl.settings import Settings

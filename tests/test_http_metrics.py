@@ -9,9 +9,9 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from durablectl import Context, Retry, TerminalError, control, workflow
-from durablectl.http import metrics as http_metrics
-from durablectl.http.metrics import HttpMetrics
-from durablectl.storage import states
+from durablectl.http.routes import metrics as http_metrics
+from durablectl.http.routes.metrics import HttpMetrics
+from durablectl.storage.records import states
 from http_support import http_api
 from support import outcome, processing, provisioned, reaches, start, until
 

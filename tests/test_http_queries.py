@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from durablectl.http.queries import Queries
+from durablectl.http.shared_queries import Queries
 from support import until
 
 

@@ -12,7 +12,7 @@ import urllib.request
 import pytest
 
 from durablectl.errors import ConfigurationError, UsageError
-from durablectl.http.options import HttpOptions, check, read_token
+from durablectl.http.server_options import HttpOptions, check, read_token
 from http_support import Http, http_api
 from support import provisioned, start, until
 
@@ -52,7 +52,7 @@ async def test_without_the_token_nobody_comes_in(one, given):
 async def test_the_token_is_compared_in_constant_time(one, monkeypatch):
     compared = []
     monkeypatch.setattr(
-        "durablectl.http.gate.hmac.compare_digest", lambda *both: compared.append(both) or both[0] == both[1]
+        "durablectl.http.middleware.hmac.compare_digest", lambda *both: compared.append(both) or both[0] == both[1]
     )
     async with http_api(one, token=TOKEN) as http:
         assert (await http.get("/api/workflows")).status == 200

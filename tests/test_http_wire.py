@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from durablectl.http.protocol import Protocol
+from durablectl.http.http_protocol import Protocol
 from http_support import http_api
 from support import provisioned, start
 

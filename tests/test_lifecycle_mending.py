@@ -8,9 +8,10 @@ from types import SimpleNamespace
 import pytest
 
 from durablectl import control, query, workflow
-from durablectl.engine import worker
+from durablectl.engine.worker import execute
 from durablectl.model.status import Status
-from durablectl.storage import index, journal, leases, states
+from durablectl.storage.index import index_entries
+from durablectl.storage.records import journal, leases, states
 from support import index_of, processing, reaches, start, until
 
 
@@ -28,7 +29,7 @@ async def test_the_index_entry_that_a_dead_processor_did_not_write_is_there_once
     execution.owner, execution.attempt = "dead", 1
     execution.enter(Status.RUNNING, execution.created_at + 2)
     revision = await states.replace(store, execution, revision)
-    await index.settle(store, execution)
+    await index_entries.settle(store, execution)
     execution.enter(status, execution.created_at + 3)
     await states.replace(store, execution, revision)
     assert await index_of(store, invocation_id) == ["running"]
@@ -62,12 +63,12 @@ async def test_a_journal_that_is_gone_because_it_was_cancelled_meanwhile_is_not_
 
         async def read_late(*args):
             """An operator's cancellation comes between the claim and the reading."""
-            monkeypatch.setattr(worker, "journal", journal)
+            monkeypatch.setattr(execute, "journal", journal)
             await control.cancel(store, invocation_id, now=True)
             cancelled.set()
             return await journal.read(*args)
 
-        monkeypatch.setattr(worker, "journal", SimpleNamespace(read=read_late))
+        monkeypatch.setattr(execute, "journal", SimpleNamespace(read=read_late))
         await control.resolve(store, f"{invocation_id}.go", 1)
         await asyncio.wait_for(cancelled.wait(), 5)
     view = await query.get_workflow(store, invocation_id)

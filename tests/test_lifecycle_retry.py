@@ -244,7 +244,7 @@ async def test_a_retry_that_died_in_the_middle_is_taken_up_by_the_next(settings,
     async with processing(settings, big):
         invocation_id = (await ended(store, big)).invocation_id
     with monkeypatch.context() as patch:
-        patch.setattr("durablectl.control.again._reopen", die)
+        patch.setattr("durablectl.control.retry_and_delete._reopen", die)
         with pytest.raises(Died):
             await control.retry(store, invocation_id, from_step=2)
     view = await query.get_workflow(store, invocation_id)

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from durablectl.demo._proto.hello_pb2 import HelloRequest
 from durablectl.demo._proto.tickets_pb2 import ReserveResponse
+from durablectl.model.message_types import Schemas, describe
 from durablectl.model.records import Payload
-from durablectl.model.schemas import Schemas, describe
 
 
 def described(*types: type) -> Schemas:
@@ -110,7 +110,7 @@ def test_what_only_looks_like_json_does_no_harm(data, type_name):
 def test_deeply_nested_bytes_do_not_kill_the_reader():
     """6 kB that nest 2,000 levels; without a limit the interpreter itself dies."""
     program = (
-        "import sys; from durablectl.model.records import Payload; from durablectl.model.schemas import Schemas;"
+        "import sys; from durablectl.model.records import Payload; from durablectl.model.message_types import Schemas;"
         "print(type(Schemas().to_json(Payload(sys.stdin.buffer.read()))).__name__)"
     )
     done = subprocess.run([sys.executable, "-c", program], input=nested(2000), capture_output=True, check=False)

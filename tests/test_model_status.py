@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from durablectl.model.records import INDEX_LAG, Command, Execution, Payload, pending
 from durablectl.model.status import ACTIVE, TERMINAL, Status, is_terminal
-from durablectl.storage import index
+from durablectl.storage.index import index_entries
 from durablectl.storage.subjects import Subjects
 
 SUBJECTS = Subjects("")
@@ -42,11 +42,13 @@ def test_a_word_of_another_implementation_is_not_terminal():
 def test_every_change_knows_the_entry_that_it_replaces(statuses):
     """However an invocation moves, the entries added and the entries removed leave exactly the true one."""
     execution = pending(Command("i", "h", created_at=1_700_000_000_000_000))
-    entered = {index.entry(SUBJECTS, execution)}
+    entered = {index_entries.entry(SUBJECTS, execution)}
     for hours, status in enumerate(statuses, 1):
         execution.enter(status, 1_700_000_000_000_000 + hours * 3_600_000_000)
-        current = index.entry(SUBJECTS, execution)
-        entered = {current, *entered} - {left for left in index.left_behind(SUBJECTS, execution) if left != current}
+        current = index_entries.entry(SUBJECTS, execution)
+        entered = {current, *entered} - {
+            left for left in index_entries.left_behind(SUBJECTS, execution) if left != current
+        }
         assert entered == {current}
 
 
@@ -80,10 +82,13 @@ def test_the_first_state_is_the_same_whoever_writes_it():
 
 def test_an_index_entry_holds_what_listing_reads():
     execution = Execution("id-1", "greet", "failed", partition_key="eu", indexed_at=1_795_350_000_000_000)
-    assert index.entry(SUBJECTS, execution) == "durable.index.failed.greet.20261122.12.20.00.eu.000000~id-1"
+    assert index_entries.entry(SUBJECTS, execution) == "durable.index.failed.greet.20261122.12.20.00.eu.000000~id-1"
     execution.partition_key = ""
-    assert index.entry(Subjects("ns"), execution) == "durable-ns.index.failed.greet.20261122.12.20.00.~.000000~id-1"
-    assert Subjects("ns").index_entry(index.entry(Subjects("ns"), execution)) == (
+    assert (
+        index_entries.entry(Subjects("ns"), execution)
+        == "durable-ns.index.failed.greet.20261122.12.20.00.~.000000~id-1"
+    )
+    assert Subjects("ns").index_entry(index_entries.entry(Subjects("ns"), execution)) == (
         "failed",
         1_795_350_000_000_000,
         "greet",

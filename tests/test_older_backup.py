@@ -11,15 +11,15 @@ import pytest
 import support
 from durablectl import control, query, workflow
 from durablectl.embedded import EmbeddedServer
-from durablectl.engine.halt import FencedOut
-from durablectl.engine.ownership import Ownership
+from durablectl.engine.replay.control_flow import FencedOut
+from durablectl.engine.replay.ownership import Ownership
 from durablectl.errors import NotFoundError
 from durablectl.model.records import JournalEntry
 from durablectl.query import Filters
 from durablectl.settings import Settings
-from durablectl.storage import states
-from durablectl.storage.feed import PutBackError
-from durablectl.storage.store import open_store
+from durablectl.storage.connection.store import open_store
+from durablectl.storage.records import states
+from durablectl.storage.streams.feed import PutBackError
 from support import journal_subjects, outcome, processing, provisioned, reaches, result, start, until
 
 if TYPE_CHECKING:

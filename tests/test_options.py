@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from boundary_app import app
-from durablectl.cli.output import Output, OutputFormat, print_json, stdout_console, wants_json
+from durablectl.cli.terminal.output import Output, OutputFormat, print_json, stdout_console, wants_json
 
 
 @pytest.fixture

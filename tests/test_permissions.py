@@ -11,8 +11,8 @@ import pytest
 from typer.testing import CliRunner
 
 from durablectl import control, query
-from durablectl.storage.requests import Requests
-from durablectl.storage.store import open_store
+from durablectl.storage.connection.requests import Requests
+from durablectl.storage.connection.store import open_store
 from guarded import configuration, prepare, serve
 from steering import ALL, Desk, busy, healed, release
 from support import outcome, processing, reaches, start, until

@@ -10,7 +10,8 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as effort
 from hypothesis import strategies as st
 
-from durablectl.storage import index, states
+from durablectl.storage.index import index_entries
+from durablectl.storage.records import states
 from protocol_explorer import Scenario, System
 from protocol_schedules import chosen, covering, steered
 from protocol_stage import staged
@@ -140,8 +141,8 @@ async def test_who_is_late_leaves_the_index_entry_that_was_there_before(settings
         ended = await states.load(store, invocation_id)
         ended.execution.enter("completed", ended.execution.created_at + 1)
         assert await states.replace(store, ended.execution, ended.revision)
-        await index.settle(store, seen.execution)
+        await index_entries.settle(store, seen.execution)
         assert await index_of(store, invocation_id) == ["pending"]
-        await index.settle(store, ended.execution)
-        await index.settle(store, seen.execution)
+        await index_entries.settle(store, ended.execution)
+        await index_entries.settle(store, seen.execution)
         await entered(store, invocation_id, "completed")

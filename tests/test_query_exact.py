@@ -7,10 +7,11 @@ import asyncio
 import pytest
 
 from durablectl.model.records import INDEX_LAG, Execution
-from durablectl.query import scanning
-from durablectl.storage import index, states
-from durablectl.storage.counting import messages
-from durablectl.storage.requests import Request
+from durablectl.query import full_scan
+from durablectl.storage.connection.requests import Request
+from durablectl.storage.index import index_entries
+from durablectl.storage.records import states
+from durablectl.storage.streams.direct_get import messages
 from index_support import DAY, HOUR, MINUTE, SPANS, Times, chance, random_entries
 from naive_queries import STATUSES, anything, compare, every_record, random_filters
 
@@ -45,7 +46,7 @@ async def write(store, records) -> None:
 async def write_indexed(store, records) -> dict[str, int]:
     """Returns the times of those that do not say theirs: a few have none, others have that of the record."""
     await write(store, records)
-    entries = [request for record in records if record.indexed_at for request in index.addition(store, record)]
+    entries = [request for record in records if record.indexed_at for request in index_entries.addition(store, record)]
     entered = {record.invocation_id: 0 for record in records if not record.indexed_at}
     async for change in messages(store, store.subjects.state_stream, store.subjects.all_states):
         invocation_id = store.subjects.state_key(change.subject)
@@ -54,7 +55,7 @@ async def write_indexed(store, records) -> dict[str, int]:
     for record in records:
         if not record.indexed_at:
             record.indexed_at = entered[record.invocation_id]
-            entries += index.addition(store, record)
+            entries += index_entries.addition(store, record)
     await store.requests.exchange(entries)
     return entered
 
@@ -80,7 +81,7 @@ async def test_entries_without_a_time_are_listed_last(store):
     for record in records[:350]:
         record.indexed_at = record.updated_at = record.created_at = 0
     await write(store, records)
-    await store.requests.exchange([request for each in records for request in index.addition(store, each)])
+    await store.requests.exchange([request for each in records for request in index_entries.addition(store, each)])
     records = await every_record(store, {record.invocation_id: 0 for record in records})
     for _ in range(8):
         await compare(store, records, random_filters(random, times), random)
@@ -132,7 +133,7 @@ async def test_records_without_an_entry_are_found_in_a_small_store(store, number
         record.indexed_at = record.updated_at = record.created_at = 0
     await write(store, written)
     await store.requests.exchange(
-        [request for record in written[number // 3 :] for request in index.addition(store, record)]
+        [request for record in written[number // 3 :] for request in index_entries.addition(store, record)]
     )
     stored_at = {}
     async for change in messages(store, store.subjects.state_stream, store.subjects.all_states):
@@ -144,13 +145,13 @@ async def test_records_without_an_entry_are_found_in_a_small_store(store, number
 
 
 async def test_in_a_big_store_records_without_an_entry_are_found_by_a_scan(store, monkeypatch):
-    monkeypatch.setattr(scanning, "_FEW", 20)
+    monkeypatch.setattr(full_scan, "_FEW", 20)
     random = chance(0)
     times = Times(random, DAY)
     written = [record for record in random_records(random, times, 60) if record.indexed_at]
     await write(store, written)
     indexed, stray = written[:40], written[40:]
-    await store.requests.exchange([request for each in indexed for request in index.addition(store, each)])
+    await store.requests.exchange([request for each in indexed for request in index_entries.addition(store, each)])
     records = await every_record(store)
     ids = {record.invocation_id for record in stray}
     await compare(store, [record for record in records if record.id not in ids], anything(), random)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from durablectl.query.failures import normalise
+from durablectl.query.error_clusters import normalise
 
 
 @pytest.mark.parametrize(

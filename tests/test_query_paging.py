@@ -11,11 +11,12 @@ import pytest
 from durablectl import query
 from durablectl.model.clock import SYSTEM_CLOCK
 from durablectl.model.codec import encode_execution
-from durablectl.model.ending import end
 from durablectl.model.records import Execution
 from durablectl.model.status import Status
-from durablectl.storage import index, states
-from durablectl.storage.store import open_store
+from durablectl.model.terminal import end
+from durablectl.storage.connection.store import open_store
+from durablectl.storage.index import index_entries
+from durablectl.storage.records import states
 from index_support import DAY, MINUTE, SECOND, chance
 from support import until
 
@@ -43,7 +44,7 @@ async def fill(store, random, number) -> dict[str, Execution]:
         )
         filled[execution.invocation_id] = execution
         await store.nats.publish(store.subjects.state(execution.invocation_id), encode_execution(execution))
-        await store.nats.publish(index.entry(store.subjects, execution), b"")
+        await store.nats.publish(index_entries.entry(store.subjects, execution), b"")
         if count % 2000 == 0:
             await until_stored(store, len(filled))
     await until_stored(store, len(filled))
@@ -85,7 +86,7 @@ class Traffic:
         execution = Execution(invocation_id, "pay", created_at=now(), updated_at=now(), indexed_at=now())
         self.touched.add(invocation_id)
         self._ids.append(invocation_id)
-        await self._store.requests.exchange(index.addition(self._store, execution))
+        await self._store.requests.exchange(index_entries.addition(self._store, execution))
         await states.create(self._store, execution)
 
     async def _change(self, kind: str) -> None:
@@ -97,8 +98,8 @@ class Traffic:
         execution, revision = stored
         if kind == "delete":
             if await states.delete(self._store, execution, revision):
-                entry = index.entry(self._store.subjects, execution)
-                await self._store.requests.exchange([index.removal(self._store, entry)])
+                entry = index_entries.entry(self._store.subjects, execution)
+                await self._store.requests.exchange([index_entries.removal(self._store, entry)])
             return
         status = self._random.choice([*Status])
         if status in ENDS:
@@ -106,7 +107,7 @@ class Traffic:
         else:
             execution.enter(status, now())
         assert await states.replace(self._store, execution, revision) is not None
-        await self._store.requests.exchange(index.settlement(self._store, execution))
+        await self._store.requests.exchange(index_entries.settlement(self._store, execution))
 
 
 @contextlib.asynccontextmanager

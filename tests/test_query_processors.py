@@ -9,7 +9,7 @@ import pytest
 
 from durablectl import DurableError, TerminalError, control, query, workflow
 from durablectl.errors import NotFoundError
-from durablectl.storage import index
+from durablectl.storage.index import index_entries
 from index_support import HOUR, PARTITIONS, Times, chance
 from naive_queries import ENDED, anything, compare, every_record, random_filters
 from support import processing, subjects_of, until
@@ -98,7 +98,7 @@ async def standing_still(store) -> None:
         ]
         seen.append(tuple((info["state"]["last_seq"], info["state"]["messages"]) for info in infos))
         records = await every_record(store)
-        entries = {index.entry(store.subjects, record.execution) for record in records}
+        entries = {index_entries.entry(store.subjects, record.execution) for record in records}
         listed = await subjects_of(store, store.subjects.index_stream, ">")
         return seen[-1] == seen[-2] and all(map(stays, records)) and entries == set(listed)
 

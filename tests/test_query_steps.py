@@ -7,8 +7,8 @@ import pytest
 from durablectl import query, workflow
 from durablectl.model.codec import encode_entry
 from durablectl.model.records import Execution, JournalEntry, Payload
-from durablectl.storage import states
-from durablectl.storage.requests import Request
+from durablectl.storage.connection.requests import Request
+from durablectl.storage.records import states
 from support import ended, processing
 
 

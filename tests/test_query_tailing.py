@@ -5,7 +5,7 @@ from __future__ import annotations
 import tracemalloc
 
 from durablectl.model.records import Execution
-from durablectl.query import ChangeReader, tailing
+from durablectl.query import ChangeReader, state_changes
 
 
 def remember(reader, number, handler="checkout", partition_key="north") -> None:
@@ -14,7 +14,7 @@ def remember(reader, number, handler="checkout", partition_key="north") -> None:
 
 
 async def test_it_forgets_those_that_have_not_changed_for_longest(store, monkeypatch):
-    monkeypatch.setattr(tailing, "_REMEMBERED", 100)
+    monkeypatch.setattr(state_changes, "_REMEMBERED", 100)
     reader = ChangeReader(store)
     for number in range(150):
         remember(reader, number)

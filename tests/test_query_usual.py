@@ -9,7 +9,7 @@ import pytest
 
 from cli_stack import SampleStack
 from durablectl import query, workflow
-from durablectl.query.usual import _usual
+from durablectl.query.typical_steps import _usual
 from support import ended, processing, reaches, start, until
 
 

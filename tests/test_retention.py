@@ -7,8 +7,8 @@ import pytest
 from durablectl import TerminalError, control, query, workflow
 from durablectl.errors import NotFoundError
 from durablectl.model.clock import MICROSECONDS, SYSTEM_CLOCK
-from durablectl.storage import states
-from durablectl.storage.wake import wake
+from durablectl.storage.commands.wake import wake
+from durablectl.storage.records import states
 from support import ended, entered, index_of, journal_subjects, processing, reaches, result, start, until
 
 

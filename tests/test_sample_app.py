@@ -10,7 +10,7 @@ import pytest
 
 from durablectl import demo, query
 from durablectl.demo._proto.tickets_pb2 import ReleaseRequest, ReserveRequest
-from durablectl.engine.app import SAMPLE_APP, load_app
+from durablectl.engine.sdk.app_loader import SAMPLE_APP, load_app
 from durablectl.errors import WorkflowFailedError
 from support import ended, processing, reaches, run, serving, start, until
 

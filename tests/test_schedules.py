@@ -12,9 +12,9 @@ import pytest_asyncio
 
 import steering
 from durablectl import Client, control, query, workflow
-from durablectl.engine import firing
+from durablectl.engine.worker import schedule_firing
 from durablectl.model.schedules import Schedule
-from durablectl.storage.store import open_store, purge_request
+from durablectl.storage.connection.store import open_store, purge_request
 from support import processing, reaches, until
 from views import S
 
@@ -86,7 +86,7 @@ async def test_paused_it_starts_nothing_until_it_is_resumed(store, desk, setting
 
 
 async def test_skip_is_the_default_while_the_last_one_runs(store, desk, settings, caplog):
-    caplog.set_level(logging.INFO, "durablectl.engine.firing")
+    caplog.set_level(logging.INFO, "durablectl.engine.worker.schedule_firing")
     async with processing(settings, slow):
         await desk.ok("schedule", "create", "careful", "slow", "--every", "1s", "--input", '"careful"')
         await until(lambda: has_skipped(store, "careful", 2))
@@ -117,8 +117,8 @@ async def test_allow_starts_whatever_runs(store, desk, settings):
 
 async def test_one_catch_up_for_all_that_was_missed(store, desk, settings, monkeypatch, caplog):
     """Fires go on while no processor is there; the newest of them is left to be caught up, and it is said."""
-    monkeypatch.setattr(firing, "CATCH_UP_MICROSECONDS", S // 2)
-    caplog.set_level(logging.INFO, "durablectl.engine.firing")
+    monkeypatch.setattr(schedule_firing, "CATCH_UP_MICROSECONDS", S // 2)
+    caplog.set_level(logging.INFO, "durablectl.engine.worker.schedule_firing")
     await desk.ok("schedule", "create", "beat", "tick", "--every", "1s", "--input", '"late"')
     await asyncio.sleep(3.2)
     assert await started(store, "tick") == []

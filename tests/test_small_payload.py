@@ -12,8 +12,9 @@ from durablectl.errors import PayloadTooLargeError, WorkflowFailedError
 from durablectl.model.codec import encode_execution
 from durablectl.model.records import Execution, JournalEntry
 from durablectl.settings import Settings
-from durablectl.storage import index, journal, states
-from durablectl.storage.requests import Request
+from durablectl.storage.connection.requests import Request
+from durablectl.storage.index import index_entries
+from durablectl.storage.records import journal, states
 from support import drained, entered, outcome, processing, reaches, start, until
 
 LIMIT = 65_536
@@ -139,7 +140,7 @@ async def test_what_names_a_thousand_long_ids_is_asked_in_parts(store):
         await store.requests.exchange(
             [Request(store.subjects.state(e.invocation_id), encode_execution(e)) for e in some]
         )
-        await store.requests.exchange([write for e in some for write in index.addition(store, e)])
+        await store.requests.exchange([write for e in some for write in index_entries.addition(store, e)])
     assert len(await states.load_many(store, ids)) == 1_100
     page = await query.list_workflows(store, limit=1000)
     assert (len(page.workflows), page.total) == (1_000, 1_100)
@@ -152,7 +153,7 @@ async def test_what_names_a_thousand_long_ids_is_asked_in_parts(store):
 
 
 async def index_removed(store, execution) -> None:
-    await store.requests.exchange([index.removal(store, index.entry(store.subjects, execution))])
+    await store.requests.exchange([index_entries.removal(store, index_entries.entry(store.subjects, execution))])
 
 
 async def test_a_journal_of_thousands_under_a_long_id_is_read_whole(store):

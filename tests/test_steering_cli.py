@@ -9,7 +9,7 @@ import pytest_asyncio
 
 import steering
 from durablectl import control, query
-from durablectl.storage import states
+from durablectl.storage.records import states
 from steering import new_key
 from support import reaches, start, until
 

@@ -14,7 +14,7 @@ import pexpect
 import pytest
 
 from durablectl import query
-from durablectl.storage.store import open_store
+from durablectl.storage.connection.store import open_store
 from support import provisioned, start, until
 
 if TYPE_CHECKING:

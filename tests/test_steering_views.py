@@ -8,10 +8,10 @@ import pytest
 
 import views
 from durablectl.cli.render.board import happening
-from durablectl.cli.render.listing import workflow_table
+from durablectl.cli.render.list import workflow_table
+from durablectl.cli.render.operations import account, item_line, selection_table
 from durablectl.cli.render.schedules import next_start, schedule_page, schedule_table, timing
 from durablectl.cli.render.situation import progressing, situation
-from durablectl.cli.render.steered import account, item_line, selection_table
 from durablectl.cli.render.workflow import workflow_page
 from durablectl.control import ScheduleView, Steered
 from durablectl.errors import NotFoundError

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from durablectl.errors import ConnectionFailedError, NotProvisionedError
-from durablectl.storage import counting, states
-from durablectl.storage.comparing import message_at
-from durablectl.storage.store import open_store
+from durablectl.storage.connection.store import open_store
+from durablectl.storage.index.comparison import message_at
+from durablectl.storage.records import states
+from durablectl.storage.streams import direct_get
 from support import provisioned
 
 
@@ -16,8 +17,8 @@ def reads(store):
     return [
         lambda: states.load(store, "a"),
         lambda: states.load_many(store, ["a", "b"]),
-        lambda: counting.count(store, stream, subject),
-        lambda: counting.first_since(store, stream, subject, 1),
+        lambda: direct_get.count(store, stream, subject),
+        lambda: direct_get.first_since(store, stream, subject, 1),
         lambda: message_at(store, stream, {"last_by_subj": subject}),
     ]
 

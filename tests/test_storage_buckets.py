@@ -9,10 +9,10 @@ import time
 import pytest
 
 from durablectl.model.status import OTHER, Status
-from durablectl.storage import buckets
-from durablectl.storage.buckets import Key, Scope
+from durablectl.storage.index import time_buckets
+from durablectl.storage.index.time_buckets import Key, Scope
+from durablectl.storage.index.traversal import Walk
 from durablectl.storage.subjects import IndexEntry
-from durablectl.storage.walking import Walk
 from index_support import DAY, HANDLERS, HOUR, SECOND, SPANS, Times, chance, enter, random_entries
 
 GROUPS = (*Status, OTHER)
@@ -67,7 +67,7 @@ async def test_counts_between_any_two_moments_are_exact(store, span, number):
     for _ in range(rounds(span)):
         scope, (since, until) = random_scope(random), times.bounds()
         expected = sum(is_in(entry, scope, since, until) for entry in entries)
-        assert await buckets.count_between(store, scope, since, until) == expected, (scope, since, until)
+        assert await time_buckets.count_between(store, scope, since, until) == expected, (scope, since, until)
 
 
 @pytest.mark.parametrize(("span", "number"), CASES)
@@ -105,7 +105,7 @@ async def test_more_entries_within_one_second_than_one_answer_holds(store, oldes
     after = key(expected[1700])
     walk = Walk(store, Scope(), after=after, oldest_first=oldest_first)
     assert await walked(walk, 10_000) == expected[1701:]
-    assert await buckets.count_between(store, Scope(), moment + 300_000, moment + 600_000) == 1000
+    assert await time_buckets.count_between(store, Scope(), moment + 300_000, moment + 600_000) == 1000
 
 
 @pytest.mark.parametrize("oldest_first", [False, True])

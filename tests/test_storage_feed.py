@@ -12,9 +12,9 @@ from durablectl.embedded import EmbeddedServer
 from durablectl.model.codec import decode_execution
 from durablectl.model.records import Execution
 from durablectl.settings import Settings
-from durablectl.storage import states
-from durablectl.storage.feed import LAST, NEW, follow, past
-from durablectl.storage.store import open_store, purge_request
+from durablectl.storage.connection.store import open_store, purge_request
+from durablectl.storage.records import states
+from durablectl.storage.streams.feed import LAST, NEW, follow, past
 from support import provisioned, until, write
 from tailing import consumers, no_consumers
 

@@ -8,7 +8,7 @@ from durablectl import query, workflow
 from durablectl._proto import durable_pb2 as pb
 from durablectl.demo._proto.hello_pb2 import HelloRequest, HelloResponse
 from durablectl.query import Filters
-from durablectl.storage import states
+from durablectl.storage.records import states
 from support import drained, entered, processing, result, run, subjects_of, until
 
 

@@ -12,9 +12,9 @@ from durablectl.errors import ConfigurationError, NotProvisionedError, Unsupport
 from durablectl.model.codec import decode_execution
 from durablectl.model.records import Execution
 from durablectl.settings import Settings
-from durablectl.storage import states
-from durablectl.storage.provision import provision, require_provisioned, stream_config
-from durablectl.storage.store import _check_version, open_store
+from durablectl.storage.connection.store import _check_version, open_store
+from durablectl.storage.records import states
+from durablectl.storage.streams.provision import provision, require_provisioned, stream_config
 from durablectl.storage.subjects import Subjects
 from support import provisioned
 

@@ -6,8 +6,8 @@ import asyncio
 
 from durablectl import query, workflow
 from durablectl.model.records import Execution, Payload
-from durablectl.storage import states
-from durablectl.storage.store import open_store
+from durablectl.storage.connection.store import open_store
+from durablectl.storage.records import states
 from support import outcome, processing, start
 
 

@@ -20,9 +20,9 @@ from durablectl.errors import (
 )
 from durablectl.model.records import Command, Payload
 from durablectl.settings import Settings
-from durablectl.storage import states
-from durablectl.storage.provision import stream_config
-from durablectl.storage.store import open_store
+from durablectl.storage.connection.store import open_store
+from durablectl.storage.records import states
+from durablectl.storage.streams.provision import stream_config
 from support import (
     commands_left,
     entered,

@@ -9,8 +9,8 @@ from durablectl.embedded import EmbeddedServer
 from durablectl.errors import PayloadTooLargeError
 from durablectl.model.records import Execution, JournalEntry, Payload
 from durablectl.settings import Settings
-from durablectl.storage import journal, states
-from durablectl.storage.store import open_store
+from durablectl.storage.connection.store import open_store
+from durablectl.storage.records import journal, states
 from support import journal_subjects, provisioned
 
 

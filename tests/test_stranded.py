@@ -12,17 +12,18 @@ import pytest
 
 from clustering import free_ports
 from durablectl import control, query, workflow
-from durablectl.engine.stranded import Stranded
+from durablectl.engine.recovery.undelivered import Stranded
 from durablectl.errors import ConnectionFailedError
 from durablectl.model.clock import to_datetime
 from durablectl.model.codec import decode_command
 from durablectl.model.records import Command
-from durablectl.storage import commands, states
-from durablectl.storage.acks import PREFIX
-from durablectl.storage.counting import messages
-from durablectl.storage.pulls import Undelivered
-from durablectl.storage.schedules import FIRE
-from durablectl.storage.wake import poke
+from durablectl.storage.commands import command_queue
+from durablectl.storage.commands.pulls import Undelivered
+from durablectl.storage.commands.wake import poke
+from durablectl.storage.records import states
+from durablectl.storage.records.schedules import FIRE
+from durablectl.storage.streams.delivery_metadata import PREFIX
+from durablectl.storage.streams.direct_get import messages
 from partitioning import Link
 from support import processing, publish_command, reaches, result, start, until
 
@@ -52,8 +53,8 @@ async def holds(ctx):
 
 async def lose(store, handler, count=1) -> None:
     """Have commands delivered to a reader that is gone."""
-    name = commands.consumer_name(handler.name)
-    await commands.ensure_consumer(store, name, store.subjects.handler_commands(handler.name), ACK_WAIT)
+    name = command_queue.consumer_name(handler.name)
+    await command_queue.ensure_consumer(store, name, store.subjects.handler_commands(handler.name), ACK_WAIT)
     inbox = store.nats.new_inbox()
     lost = asyncio.Queue()
 
@@ -149,7 +150,7 @@ async def test_what_is_delivered_into_a_connection_that_breaks(settings, store):
 
 
 async def is_delivered(store) -> bool:
-    info = await commands.consumer_info(store, commands.consumer_name("asks"))
+    info = await command_queue.consumer_info(store, command_queue.consumer_name("asks"))
     return info["num_ack_pending"] > 0
 
 

@@ -13,14 +13,14 @@ from hypothesis import strategies as st
 from durablectl import control, query, workflow
 from durablectl.errors import NotFoundError
 from durablectl.model.names import awakeable_id_of, invocation_of_awakeable, is_name
-from durablectl.model.soundness import LATEST
+from durablectl.model.validation import LATEST
 from durablectl.settings import Settings
 from durablectl.settings.parsing import namespace as checked_namespace
-from durablectl.storage import leases
-from durablectl.storage.acks import DeliveryFields, delivery_fields
-from durablectl.storage.commands import UNROUTED, consumer_name
-from durablectl.storage.comparing import parsed
-from durablectl.storage.provision import stream_configurations
+from durablectl.storage.commands.command_queue import UNROUTED, consumer_name
+from durablectl.storage.index.comparison import parsed
+from durablectl.storage.records import leases
+from durablectl.storage.streams.delivery_metadata import DeliveryFields, delivery_fields
+from durablectl.storage.streams.provision import stream_configurations
 from durablectl.storage.subjects import IndexEntry, Subjects
 from support import processing, provisioned, reaches, start
 

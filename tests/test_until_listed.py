@@ -7,8 +7,9 @@ import asyncio
 import pytest
 
 from durablectl import control
-from durablectl.control import outcome
-from durablectl.storage import index, states
+from durablectl.control import wait
+from durablectl.storage.index import index_entries
+from durablectl.storage.records import states
 from support import index_of, start
 
 
@@ -17,7 +18,7 @@ async def unlisted(store):
     """The state of a workflow that has no entry."""
     await start(store, "w", id="w")
     execution = (await states.load(store, "w")).execution
-    await store.requests.exchange([index.removal(store, index.entry(store.subjects, execution))])
+    await store.requests.exchange([index_entries.removal(store, index_entries.entry(store.subjects, execution))])
     assert await index_of(store, "w") == []
     return execution
 
@@ -26,14 +27,14 @@ async def test_its_entry_is_waited_for(store, unlisted):
     waiting = asyncio.create_task(control.until_listed(store, unlisted))
     await asyncio.wait([waiting], timeout=0.1)
     assert not waiting.done()
-    await store.requests.exchange(index.addition(store, unlisted))
+    await store.requests.exchange(index_entries.addition(store, unlisted))
     await waiting
     assert await index_of(store, "w") == ["pending"]
 
 
 async def test_not_without_end(store, unlisted, monkeypatch):
     """Its processor may have died in between."""
-    monkeypatch.setattr(outcome, "_PAUSES", (0.001, 0.01))
+    monkeypatch.setattr(wait, "_PAUSES", (0.001, 0.01))
     await asyncio.wait_for(control.until_listed(store, unlisted), 2)
 
 

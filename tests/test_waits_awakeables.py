@@ -9,7 +9,7 @@ import pytest
 from durablectl import StepError, control, query, workflow
 from durablectl.demo._proto.hello_pb2 import HelloRequest
 from durablectl.errors import InvalidNameError, InvalidStateError, InvalidValueError, NotFoundError
-from durablectl.storage import states
+from durablectl.storage.records import states
 from support import ended, outcome, processing, reaches, result, run, start, until
 
 

@@ -7,11 +7,11 @@ import asyncio
 import pytest
 
 from durablectl import StepError, TerminalError, control, query, workflow
-from durablectl.engine import waits
+from durablectl.engine.operations import waits
 from durablectl.errors import UsageError
-from durablectl.storage import states
-from durablectl.storage.refusals import NoAnswerError
-from durablectl.storage.starting import start_child
+from durablectl.storage.connection.rejections import NoAnswerError
+from durablectl.storage.records import states
+from durablectl.storage.transitions.start_writes import start_child
 from support import ended, outcome, processing, reaches, result, start, until
 
 

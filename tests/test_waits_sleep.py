@@ -10,7 +10,7 @@ import pytest
 
 from durablectl import Retry, control, query, workflow
 from durablectl.errors import StepTimeoutError
-from durablectl.storage import states
+from durablectl.storage.records import states
 from lifecycle import cross, start_at
 from support import (
     commands_left,

@@ -9,8 +9,8 @@ from durablectl.cli.main import app
 from durablectl.cli.render.evidence import evidence, remedies
 from durablectl.cli.render.why import verdict, why_page, why_text
 from durablectl.query import Cause, Live, WaitingView
-from durablectl.query.reasons import reason
-from durablectl.storage.cancelling import BY_PARENT
+from durablectl.query.why import reason
+from durablectl.storage.transitions.cancel_request import BY_PARENT
 from views import ALL, NOW, PROCESSORS, S, step
 
 LIVE = Live(PROCESSORS)

@@ -10,8 +10,8 @@ from durablectl import Context, Retry, TerminalError, control, query, workflow
 from durablectl.cli.render.evidence import evidence, remedies
 from durablectl.cli.render.why import verdict
 from durablectl.query import Cause
-from durablectl.storage import leases
-from durablectl.storage.leases import Lease
+from durablectl.storage.records import leases
+from durablectl.storage.records.leases import Lease
 from support import ended, outcome, processing, provisioned, reaches, start, until
 
 

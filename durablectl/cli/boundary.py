@@ -16,7 +16,8 @@ from typing import IO, Any, ParamSpec, TypeVar, overload
 import typer
 
 from durablectl.cli.lazy import Group
-from durablectl.cli.output import (
+from durablectl.cli.render.signs import ERROR_HANDLER
+from durablectl.cli.terminal.output import (
     Verbosity,
     is_coloured,
     is_decorated,
@@ -25,7 +26,6 @@ from durablectl.cli.output import (
     verbosity,
     wants_json,
 )
-from durablectl.cli.render.signs import ERROR_HANDLER
 from durablectl.errors import DurableError, UsageError
 
 P = ParamSpec("P")

@@ -13,7 +13,7 @@ import typer
 
 from durablectl.cli.about import PROGRAM, version
 from durablectl.cli.boundary import BoundaryGroup
-from durablectl.cli.completing import VARIABLE, answer
+from durablectl.cli.completion.scripts import VARIABLE, answer
 from durablectl.cli.lazy import Group, Lazy
 
 _SETTINGS = {"help_option_names": ["-h", "--help"]}
@@ -28,7 +28,7 @@ class _Root(BoundaryGroup):
         "demo": Lazy("demo:demo", _TRY),
         "dev": Lazy("dev:dev", _TRY),
         "serve-api": Lazy("serve:serve_api", _RUN),
-        "processors": Lazy("show:processors", _USE),
+        "processors": Lazy("read:processors", _USE),
         "doctor": Lazy("doctor:doctor", _USE),
         "help": Lazy("help:help_", _MORE),
         "completion": Lazy("completion:completion", _MORE),
@@ -49,23 +49,23 @@ class _Workflows(Group):
     lazy = {  # noqa: RUF012
         "start": Lazy("start:start"),
         "result": Lazy("start:result"),
-        "get": Lazy("show:get"),
-        "list": Lazy("show:list_"),
-        "stats": Lazy("show:stats"),
+        "get": Lazy("read:get"),
+        "list": Lazy("read:list_"),
+        "stats": Lazy("read:stats"),
         "watch": Lazy("watch:watch"),
         "tail": Lazy("tail:tail"),
         "errors": Lazy("errors:errors"),
         "why": Lazy("why:why"),
         "timeline": Lazy("timeline:timeline"),
         "diff": Lazy("diff:diff"),
-        "pause": Lazy("steer:pause", _STEER),
-        "resume": Lazy("steer:resume", _STEER),
-        "cancel": Lazy("steer:cancel", _STEER),
-        "retry": Lazy("steer:retry", _STEER),
-        "delete": Lazy("steer:delete", _STEER),
-        "signal": Lazy("answer:signal", _ANSWER),
-        "resolve": Lazy("answer:resolve", _ANSWER),
-        "reject": Lazy("answer:reject", _ANSWER),
+        "pause": Lazy("lifecycle:pause", _STEER),
+        "resume": Lazy("lifecycle:resume", _STEER),
+        "cancel": Lazy("lifecycle:cancel", _STEER),
+        "retry": Lazy("lifecycle:retry", _STEER),
+        "delete": Lazy("lifecycle:delete", _STEER),
+        "signal": Lazy("messages:signal", _ANSWER),
+        "resolve": Lazy("messages:resolve", _ANSWER),
+        "reject": Lazy("messages:reject", _ANSWER),
     }
 
 

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence
 
     from durablectl.embedded import EmbeddedServer
-    from durablectl.engine.app import App
-    from durablectl.engine.processor import Processor, ProcessorOptions
-    from durablectl.http.options import HttpOptions
-    from durablectl.storage.store import Store
+    from durablectl.engine.sdk.app_loader import App
+    from durablectl.engine.worker.processor import Processor, ProcessorOptions
+    from durablectl.http.server_options import HttpOptions
+    from durablectl.storage.connection.store import Store
 
 _LOOK_SECONDS = 0.25
 
@@ -81,10 +81,10 @@ async def running(
     Raises ConfigurationError when the server cannot be started. When the server or the processor ends by itself, the
     block is cancelled and the error raised, in a group.
     """
-    from durablectl.cli.beside import api_beside
-    from durablectl.engine.hosting import hosted
-    from durablectl.engine.processor import Processor
-    from durablectl.storage.store import open_store
+    from durablectl.cli.http_sidecar import api_beside
+    from durablectl.engine.worker.processor import Processor
+    from durablectl.engine.worker.service_host import hosted
+    from durablectl.storage.connection.store import open_store
 
     with server:
         settings = Settings(url=server.url, namespace=namespace)

@@ -1,10 +1,10 @@
 """Changing workflows: starting and steering them, answering them, and waiting for how they end."""
 
-from durablectl.control.again import delete, restart, retry
-from durablectl.control.answers import reject, resolve, signal
-from durablectl.control.outcome import Outcome, until_listed, wait_for_outcome
-from durablectl.control.repairing import Repaired, repair
-from durablectl.control.scheduling import (
+from durablectl.control.index_repair import Repaired, repair
+from durablectl.control.lifecycle import Steered, cancel, pause, resume, until_cancelled
+from durablectl.control.messages import reject, resolve, signal
+from durablectl.control.retry_and_delete import delete, restart, retry
+from durablectl.control.schedules import (
     ScheduleView,
     create_schedule,
     delete_schedule,
@@ -15,7 +15,7 @@ from durablectl.control.scheduling import (
     trigger_schedule,
 )
 from durablectl.control.start import StartRequest, start
-from durablectl.control.steering import Steered, cancel, pause, resume, until_cancelled
+from durablectl.control.wait import Outcome, until_listed, wait_for_outcome
 
 __all__ = [
     "Outcome",

@@ -12,15 +12,15 @@ from durablectl.model.clock import SYSTEM_CLOCK
 from durablectl.model.names import new_invocation_id, validate_invocation_id, validate_name
 from durablectl.model.records import Command
 from durablectl.model.values import encode_value, is_message
-from durablectl.storage.provision import provision
-from durablectl.storage.refusals import NoAnswerError, NoLeaderError
-from durablectl.storage.schemas import SchemaWriter
-from durablectl.storage.starting import start_command
+from durablectl.storage.connection.rejections import NoAnswerError, NoLeaderError
+from durablectl.storage.records.message_types import SchemaWriter
+from durablectl.storage.streams.provision import provision
+from durablectl.storage.transitions.start_writes import start_command
 
 if TYPE_CHECKING:
     from durablectl.model.clock import Clock
     from durablectl.model.records import Execution
-    from durablectl.storage.store import Store
+    from durablectl.storage.connection.store import Store
 
 _PATIENCE = 2
 """So many times the connection's time-out: the try that begins last has one more."""

@@ -25,12 +25,12 @@ from durablectl import Client, DurableError, NotFoundError, WorkflowFailedError
 from durablectl.demo.services import HelloService
 from durablectl.demo.workflows import async_workflow, flaky_workflow, greet_many, hello_workflow
 from durablectl.embedded import EmbeddedServer
-from durablectl.engine.app import App
-from durablectl.engine.hosting import hosted
-from durablectl.engine.processor import Processor, ProcessorOptions
+from durablectl.engine.sdk.app_loader import App
+from durablectl.engine.worker.processor import Processor, ProcessorOptions
+from durablectl.engine.worker.service_host import hosted
 from durablectl.settings import Settings, resolve
-from durablectl.storage.provision import stream_configurations
-from durablectl.storage.store import open_store
+from durablectl.storage.connection.store import open_store
+from durablectl.storage.streams.provision import stream_configurations
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence

@@ -8,14 +8,14 @@ import logging
 from typing import TYPE_CHECKING
 
 from durablectl.errors import ConnectionFailedError, PermissionDeniedError, UnsupportedServerError
-from durablectl.http.queries import Queries
-from durablectl.storage.store import open_store
+from durablectl.http.shared_queries import Queries
+from durablectl.storage.connection.store import open_store
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from durablectl.settings import Settings
-    from durablectl.storage.store import Store
+    from durablectl.storage.connection.store import Store
 
 _log = logging.getLogger(__name__)
 

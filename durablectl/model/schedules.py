@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from durablectl.errors import UnreadableError, UsageError
 from durablectl.model.clock import MICROSECONDS, to_datetime
 from durablectl.model.names import validate_name
-from durablectl.model.soundness import LATEST
+from durablectl.model.validation import LATEST
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -9,21 +9,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from durablectl.query.checks import Check, Severity
-    from durablectl.query.comparing import ABSENT, Aspect, Change, Comparison, StepDifference, compare
-    from durablectl.query.dashboard import Board, watch_board, watch_changes
-    from durablectl.query.diagnosing import Diagnosis, diagnose
-    from durablectl.query.failures import ErrorCluster, ErrorsView, FailedStep, Failure, get_errors
-    from durablectl.query.family import Tree, watch_tree
+    from durablectl.query.board import Board, watch_board, watch_changes
+    from durablectl.query.diff import ABSENT, Aspect, Change, Comparison, StepDifference, compare
+    from durablectl.query.doctor import Diagnosis, diagnose
+    from durablectl.query.doctor_checks import Check, Severity
+    from durablectl.query.error_clusters import ErrorCluster, ErrorsView, FailedStep, Failure, get_errors
     from durablectl.query.filters import Filters
-    from durablectl.query.listing import count_workflows, list_workflows
+    from durablectl.query.get import get_children, get_workflow
+    from durablectl.query.list import count_workflows, list_workflows
     from durablectl.query.processors import live_processors
-    from durablectl.query.reasons import Cause, Live, Reason, explain
-    from durablectl.query.selecting import Selected, list_pages, select, select_ids
-    from durablectl.query.single import get_children, get_workflow
+    from durablectl.query.selection import Selected, list_pages, select, select_ids
+    from durablectl.query.state_changes import DELETED, ChangeReader, StateChange, TailFilters, tail
     from durablectl.query.stats import get_stats
-    from durablectl.query.tailing import DELETED, ChangeReader, StateChange, TailFilters, tail
-    from durablectl.query.usual import usual_steps
+    from durablectl.query.tree import Tree, watch_tree
+    from durablectl.query.typical_steps import usual_steps
     from durablectl.query.views import (
         DroppedView,
         ProcessorView,
@@ -33,26 +32,27 @@ if TYPE_CHECKING:
         WorkflowPage,
         WorkflowView,
     )
-    from durablectl.query.watching import watch_all, watch_workflow
+    from durablectl.query.watch import watch_all, watch_workflow
+    from durablectl.query.why import Cause, Live, Reason, explain
 
 _HOME = {
     name: module
     for module, names in {
-        "checks": ("Check", "Severity"),
-        "comparing": ("ABSENT", "Aspect", "Change", "Comparison", "StepDifference", "compare"),
-        "dashboard": ("Board", "watch_board", "watch_changes"),
-        "diagnosing": ("Diagnosis", "diagnose"),
-        "family": ("Tree", "watch_tree"),
-        "failures": ("ErrorCluster", "ErrorsView", "FailedStep", "Failure", "get_errors"),
+        "doctor_checks": ("Check", "Severity"),
+        "diff": ("ABSENT", "Aspect", "Change", "Comparison", "StepDifference", "compare"),
+        "board": ("Board", "watch_board", "watch_changes"),
+        "doctor": ("Diagnosis", "diagnose"),
+        "tree": ("Tree", "watch_tree"),
+        "error_clusters": ("ErrorCluster", "ErrorsView", "FailedStep", "Failure", "get_errors"),
         "filters": ("Filters",),
-        "listing": ("count_workflows", "list_workflows"),
+        "list": ("count_workflows", "list_workflows"),
         "processors": ("live_processors",),
-        "reasons": ("Cause", "Live", "Reason", "explain"),
-        "selecting": ("Selected", "list_pages", "select", "select_ids"),
-        "single": ("get_children", "get_workflow"),
+        "why": ("Cause", "Live", "Reason", "explain"),
+        "selection": ("Selected", "list_pages", "select", "select_ids"),
+        "get": ("get_children", "get_workflow"),
         "stats": ("get_stats",),
-        "tailing": ("DELETED", "ChangeReader", "StateChange", "TailFilters", "tail"),
-        "usual": ("usual_steps",),
+        "state_changes": ("DELETED", "ChangeReader", "StateChange", "TailFilters", "tail"),
+        "typical_steps": ("usual_steps",),
         "views": (
             "DroppedView",
             "ProcessorView",
@@ -62,7 +62,7 @@ _HOME = {
             "WorkflowPage",
             "WorkflowView",
         ),
-        "watching": ("watch_all", "watch_workflow"),
+        "watch": ("watch_all", "watch_workflow"),
     }.items()
     for name in names
 }

@@ -6,7 +6,7 @@ import base64
 import binascii
 
 from durablectl.errors import UsageError
-from durablectl.storage.buckets import Key
+from durablectl.storage.index.time_buckets import Key
 
 
 def write_cursor(key: Key, *, oldest_first: bool) -> str:

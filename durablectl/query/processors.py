@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from durablectl.query.views import ProcessorView
-from durablectl.storage import leases
-from durablectl.storage.store import require_jetstream
+from durablectl.storage.connection.store import require_jetstream
+from durablectl.storage.records import leases
 
 if TYPE_CHECKING:
-    from durablectl.storage.store import Store
+    from durablectl.storage.connection.store import Store
 
 
 async def live_processors(store: Store) -> list[ProcessorView]:

@@ -9,22 +9,22 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 
 from durablectl.model.clock import MICROSECONDS, SYSTEM_CLOCK
 from durablectl.model.status import ACTIVE, OTHER, Status
-from durablectl.query import scanning
+from durablectl.query import full_scan
 from durablectl.query.filters import Filters
-from durablectl.query.listing import first_rows, matches, running_within, scope_of, views
+from durablectl.query.list import first_rows, matches, running_within, scope_of, views
 from durablectl.query.views import StatsView
-from durablectl.storage import buckets, handlers
-from durablectl.storage.buckets import GROUPS, Scope
-from durablectl.storage.commands import count_set_aside
-from durablectl.storage.provision import require_provisioned
-from durablectl.storage.walking import Walk
+from durablectl.storage.commands.command_queue import count_set_aside
+from durablectl.storage.index import known_handlers, time_buckets
+from durablectl.storage.index.time_buckets import GROUPS, Scope
+from durablectl.storage.index.traversal import Walk
+from durablectl.storage.streams.provision import require_provisioned
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from durablectl.query.listing import Row
+    from durablectl.query.list import Row
     from durablectl.query.views import WorkflowView
-    from durablectl.storage.store import Store
+    from durablectl.storage.connection.store import Store
 
 _MINUTE = 60 * MICROSECONDS
 _HOUR = 60 * _MINUTE
@@ -41,7 +41,7 @@ async def get_stats(
     """
     filters = filters or Filters()
     await require_provisioned(store)
-    scan = await scanning.has_strays(store)
+    scan = await full_scan.has_strays(store)
     if filters.needs_states or scan:
         return await _scanned(store, filters, progress, scan=scan)
     return await _counted(store, filters)
@@ -50,14 +50,14 @@ async def get_stats(
 async def count_by_status(store: Store, filters: Filters) -> Mapping[str, int]:
     """That part of the statistics alone, for fewer requests."""
     await require_provisioned(store)
-    if filters.needs_states or await scanning.has_strays(store):
+    if filters.needs_states or await full_scan.has_strays(store):
         return (await get_stats(store, filters)).by_status
     return _ordered(await _by_status(store, filters, await running_within(store, filters)))
 
 
 async def _counted(store: Store, filters: Filters) -> StatsView:
     moving = await running_within(store, filters)
-    names = sorted(filters.handlers) or await handlers.known(store)
+    names = sorted(filters.handlers) or await known_handlers.known(store)
     by_status, recent, set_aside = await asyncio.gather(
         _by_status(store, filters, moving), _completed_lately(store, filters), count_set_aside(store)
     )
@@ -75,7 +75,7 @@ async def _by_status(store: Store, filters: Filters, moving: Sequence[Row]) -> C
     asked = sorted(GROUPS - {Status.COMPLETED}) if is_open and Status.COMPLETED in wanted else wanted
     numbers = Counter(dict(zip(asked, await _numbers(store, filters, [(status, "") for status in asked]), strict=True)))
     if asked != wanted:
-        numbers[Status.COMPLETED] = await buckets.count_all(store, Scope()) - numbers.total()
+        numbers[Status.COMPLETED] = await time_buckets.count_all(store, Scope()) - numbers.total()
     if Status.RUNNING in wanted:
         numbers[Status.RUNNING] = len(moving) + (0 if filters.until else numbers[Status.RUNNING])
     return Counter({status: numbers[status] for status in wanted})
@@ -88,9 +88,9 @@ async def _numbers(store: Store, filters: Filters, cells: Sequence[tuple[str, st
         for status, handler in cells
     ]
     if not filters.is_bounded:
-        return await asyncio.gather(*(buckets.count_all(store, scope) for scope in scopes))
+        return await asyncio.gather(*(time_buckets.count_all(store, scope) for scope in scopes))
     bounds = filters.since, filters.until
-    return await asyncio.gather(*(buckets.count_between(store, scope, *bounds) for scope in scopes))
+    return await asyncio.gather(*(time_buckets.count_between(store, scope, *bounds) for scope in scopes))
 
 
 async def _cells(
@@ -174,7 +174,7 @@ async def _completed_lately(store: Store, filters: Filters) -> float:
     if not last_hour.minutes or (filters.statuses and Status.COMPLETED not in filters.statuses):
         return 0.0
     scope = Scope((Status.COMPLETED,), tuple(filters.handlers), filters.partition_key)
-    return last_hour.rate(await buckets.count_between(store, scope, last_hour.since, last_hour.until))
+    return last_hour.rate(await time_buckets.count_between(store, scope, last_hour.since, last_hour.until))
 
 
 async def _scanned(store: Store, filters: Filters, progress: Callable[[int], None] | None, *, scan: bool) -> StatsView:

@@ -6,7 +6,7 @@ import re
 from urllib.parse import urlsplit
 
 from durablectl.errors import InvalidNameError
-from durablectl.settings.model import without_credentials
+from durablectl.settings.connection_settings import without_credentials
 
 _SCHEMES = ("nats", "tls", "ws", "wss")
 _UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}

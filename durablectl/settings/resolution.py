@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 from durablectl.errors import ConfigurationError, DurableError, UsageError
 from durablectl.settings import parsing
+from durablectl.settings.connection_settings import Settings
 from durablectl.settings.contexts import KEYS, NatsContext, expand, load_context, root, selected_context
-from durablectl.settings.model import Settings
 
 FLAGS: Mapping[str, str] = {
     "url": "--nats-url",

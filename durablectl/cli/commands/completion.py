@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from durablectl.cli.completing import SCRIPTS, complete_from, script
+from durablectl.cli.completion.scripts import SCRIPTS, complete_from, script
 from durablectl.errors import UsageError
 
 

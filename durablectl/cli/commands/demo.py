@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import typer
 
 from durablectl.cli.boundary import asynchronous
-from durablectl.cli.options import with_output
-from durablectl.cli.output import Output, OutputFormat, stdout_console
+from durablectl.cli.options.shared import with_output
+from durablectl.cli.terminal.output import Output, OutputFormat, stdout_console
 from durablectl.errors import DurableError
 from durablectl.model.clock import SYSTEM_CLOCK
 from durablectl.model.status import Status, is_terminal
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from durablectl.cli.stack import Stack
     from durablectl.query import StatsView, WorkflowPage, WorkflowView
-    from durablectl.storage.store import Store
+    from durablectl.storage.connection.store import Store
 
 _BETWEEN_STARTS_SECONDS = 0.35
 _FRAME_SECONDS = 0.1
@@ -92,8 +92,8 @@ async def demo(*, output: Output) -> None:
     from durablectl import query
     from durablectl.cli.stack import running
     from durablectl.embedded import EmbeddedServer
-    from durablectl.engine.app import SAMPLE_APP, load_app
-    from durablectl.engine.processor import ProcessorOptions
+    from durablectl.engine.sdk.app_loader import SAMPLE_APP, load_app
+    from durablectl.engine.worker.processor import ProcessorOptions
 
     logging.getLogger().addHandler(logging.NullHandler())  # the board shows what would be logged
     app = load_app([SAMPLE_APP], "sample")

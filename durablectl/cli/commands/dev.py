@@ -11,12 +11,12 @@ from urllib.parse import urlsplit
 import typer
 
 from durablectl.cli.boundary import asynchronous
-from durablectl.cli.http import with_http
-from durablectl.cli.logs import configure_logs
-from durablectl.cli.options import with_output
-from durablectl.cli.output import Output, OutputFormat, stdout_console, warn
+from durablectl.cli.options.http import with_http
+from durablectl.cli.options.shared import with_output
+from durablectl.cli.terminal.logs import configure_logs
+from durablectl.cli.terminal.output import Output, OutputFormat, stdout_console, warn
 from durablectl.errors import DurableError
-from durablectl.http.options import HttpOptions
+from durablectl.http.server_options import HttpOptions
 from durablectl.settings import resolve
 
 if TYPE_CHECKING:
@@ -62,8 +62,8 @@ async def dev(
     from durablectl.cli.about import version
     from durablectl.cli.stack import running, stop_signals
     from durablectl.embedded import EmbeddedServer
-    from durablectl.engine.app import choose_app, load_app
-    from durablectl.engine.processor import ProcessorOptions
+    from durablectl.engine.sdk.app_loader import choose_app, load_app
+    from durablectl.engine.worker.processor import ProcessorOptions
     from durablectl.settings.parsing import namespace as checked
 
     namespace = checked(namespace or os.environ.get("DURABLECTL_NAMESPACE", ""))

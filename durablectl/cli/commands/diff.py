@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 
 from durablectl.cli.boundary import asynchronous
-from durablectl.cli.completing import complete_id
-from durablectl.cli.options import with_connection, with_output
-from durablectl.cli.output import Output, OutputFormat, stdout_console
+from durablectl.cli.completion.scripts import complete_id
+from durablectl.cli.options.shared import with_connection, with_output
+from durablectl.cli.terminal.output import Output, OutputFormat, stdout_console
 from durablectl.model.clock import SYSTEM_CLOCK
 from durablectl.settings import Settings
 
@@ -34,7 +34,7 @@ async def diff(
     Example: durablectl wf diff order-17 order-18
     """
     from durablectl import query
-    from durablectl.storage.store import open_store
+    from durablectl.storage.connection.store import open_store
 
     async with open_store(settings) as store:
         a, b = await asyncio.gather(query.get_workflow(store, first), query.get_workflow(store, second))

@@ -9,8 +9,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from durablectl.cli.boundary import asynchronous
-from durablectl.cli.options import with_connection, with_output
-from durablectl.cli.output import Output, OutputFormat, is_decorated, is_quiet, show, stderr_console, stdout_console
+from durablectl.cli.options.shared import with_connection, with_output
+from durablectl.cli.terminal.output import (
+    Output,
+    OutputFormat,
+    is_decorated,
+    is_quiet,
+    show,
+    stderr_console,
+    stdout_console,
+)
 from durablectl.errors import UsageError
 from durablectl.settings import Settings
 
@@ -38,7 +46,7 @@ async def doctor(
     Example: durablectl doctor --repair --dry-run
     """
     from durablectl import query
-    from durablectl.storage.store import open_store
+    from durablectl.storage.connection.store import open_store
 
     if dry_run and not repair:
         raise UsageError("--dry-run goes with --repair.", hint="Without --repair nothing is changed anyway.")

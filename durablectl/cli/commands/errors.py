@@ -11,11 +11,11 @@ import typer
 
 from durablectl.cli.about import PROGRAM
 from durablectl.cli.boundary import asynchronous
-from durablectl.cli.handlers import note_unknown_handlers
-from durablectl.cli.options import filter_options, filters_of, may_be_secret, with_connection, with_output
-from durablectl.cli.output import Output, OutputFormat, note, show, stdout_console
-from durablectl.cli.progress import Reading
-from durablectl.cli.signatures import extend
+from durablectl.cli.options.shared import filter_options, filters_of, may_be_secret, with_connection, with_output
+from durablectl.cli.options.signatures import extend
+from durablectl.cli.terminal.output import Output, OutputFormat, note, show, stdout_console
+from durablectl.cli.terminal.progress import Reading
+from durablectl.cli.unknown_handler import note_unknown_handlers
 from durablectl.model.clock import SYSTEM_CLOCK, to_rfc3339
 from durablectl.model.status import Status
 from durablectl.settings import Settings
@@ -60,7 +60,7 @@ async def errors(
     Example: durablectl wf errors --since 1h
     """
     from durablectl import query
-    from durablectl.storage.store import open_store
+    from durablectl.storage.connection.store import open_store
 
     async with open_store(settings) as store:
         with Reading() as reading:

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from durablectl.cli.about import PROGRAM
-from durablectl.cli.completing import complete_from
-from durablectl.cli.output import is_decorated, stdout_console
+from durablectl.cli.completion.scripts import complete_from
+from durablectl.cli.terminal.output import is_decorated, stdout_console
 from durablectl.errors import UsageError
 from durablectl.model.text import did_you_mean
 
@@ -65,7 +65,7 @@ def _print(text: str, *, paged: bool) -> None:
     if paged and is_decorated(sys.stdout):
         from rich.text import Text
 
-        from durablectl.cli.pager import page
+        from durablectl.cli.terminal.pager import page
 
         page(stdout_console(), Text(text, end=""))
     else:

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from durablectl.cli.boundary import asynchronous
-from durablectl.cli.http import with_http
-from durablectl.cli.logs import LogFormat, LogLevel, configure_logs
-from durablectl.cli.options import with_connection
+from durablectl.cli.options.http import with_http
+from durablectl.cli.options.shared import with_connection
+from durablectl.cli.terminal.logs import LogFormat, LogLevel, configure_logs
 from durablectl.errors import AppError, UsageError
-from durablectl.http.options import HttpOptions
+from durablectl.http.server_options import HttpOptions
 from durablectl.model.durations import seconds
 from durablectl.settings import Settings
 
 if TYPE_CHECKING:
-    from durablectl.engine.app import App
+    from durablectl.engine.sdk.app_loader import App
 
 _log = logging.getLogger("durablectl.run")
 
@@ -65,11 +65,11 @@ async def processor(
     configure_logs(log_format, log_level)
 
     from durablectl.cli.about import version
-    from durablectl.cli.beside import api_beside
+    from durablectl.cli.http_sidecar import api_beside
     from durablectl.cli.stack import stop_signals
-    from durablectl.engine.collecting import collect_seldom
-    from durablectl.engine.processor import Processor, ProcessorOptions
-    from durablectl.storage.store import open_store
+    from durablectl.engine.worker.garbage_collection import collect_seldom
+    from durablectl.engine.worker.processor import Processor, ProcessorOptions
+    from durablectl.storage.connection.store import open_store
 
     app = _app(apps or ())
     if not app.workflows:
@@ -106,8 +106,8 @@ async def service(
     configure_logs(log_format, log_level)
 
     from durablectl.cli.stack import stop_signals
-    from durablectl.engine.hosting import hosted
-    from durablectl.storage.store import open_store
+    from durablectl.engine.worker.service_host import hosted
+    from durablectl.storage.connection.store import open_store
 
     app = _app(apps or ())
     if not app.services:
@@ -138,7 +138,7 @@ def _retention(text: str, ack_wait: float) -> float:
 
 
 def _app(given: Sequence[str]) -> App:
-    from durablectl.engine.app import SAMPLE_APP, choose_app, load_app
+    from durablectl.engine.sdk.app_loader import SAMPLE_APP, choose_app, load_app
 
     names, source = choose_app(given)
     if source == "sample":

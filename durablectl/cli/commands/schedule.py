@@ -8,11 +8,11 @@ import typer
 
 from durablectl.cli.boundary import asynchronous
 from durablectl.cli.commands.start import note_if_nobody_runs
-from durablectl.cli.completing import complete_from, complete_handler, complete_schedule
-from durablectl.cli.input import read_input
-from durablectl.cli.options import with_connection, with_output
-from durablectl.cli.output import WIDE, Output, OutputFormat, note, show, stdout_console
-from durablectl.cli.times import Times, with_times
+from durablectl.cli.completion.scripts import complete_from, complete_handler, complete_schedule
+from durablectl.cli.options.json_input import read_input
+from durablectl.cli.options.shared import with_connection, with_output
+from durablectl.cli.options.times import Times, with_times
+from durablectl.cli.terminal.output import WIDE, Output, OutputFormat, note, show, stdout_console
 from durablectl.errors import UsageError
 from durablectl.model.clock import SYSTEM_CLOCK
 from durablectl.model.durations import seconds
@@ -70,7 +70,7 @@ async def create(
     value = read_input(input_text)
 
     from durablectl import control
-    from durablectl.storage.store import open_store
+    from durablectl.storage.connection.store import open_store
 
     async with open_store(settings) as store:
         view = await control.create_schedule(
@@ -105,7 +105,7 @@ async def list_(*, times: Times, settings: Settings, output: Output) -> None:
     Example: durablectl schedule list -o wide
     """
     from durablectl import control
-    from durablectl.storage.store import open_store
+    from durablectl.storage.connection.store import open_store
 
     async with open_store(settings) as store:
         views = await control.list_schedules(store)
@@ -140,7 +140,7 @@ async def get(name: _Name, *, times: Times, settings: Settings, output: Output) 
     Example: durablectl schedule get report
     """
     from durablectl import control
-    from durablectl.storage.store import open_store
+    from durablectl.storage.connection.store import open_store
 
     async with open_store(settings) as store:
         view = await control.get_schedule(store, name)
@@ -164,7 +164,7 @@ async def pause(name: _Name, *, settings: Settings, output: Output) -> None:
     Example: durablectl schedule pause report
     """
     from durablectl import control
-    from durablectl.storage.store import open_store
+    from durablectl.storage.connection.store import open_store
 
     async with open_store(settings) as store:
         view, changed = await control.pause_schedule(store, name)
@@ -182,7 +182,7 @@ async def resume(name: _Name, *, settings: Settings, output: Output) -> None:
     Example: durablectl schedule resume report
     """
     from durablectl import control
-    from durablectl.storage.store import open_store
+    from durablectl.storage.connection.store import open_store
 
     async with open_store(settings) as store:
         view, changed = await control.resume_schedule(store, name)
@@ -198,7 +198,7 @@ async def delete(name: _Name, *, settings: Settings, output: Output) -> None:
     Example: durablectl schedule delete report
     """
     from durablectl import control
-    from durablectl.storage.store import open_store
+    from durablectl.storage.connection.store import open_store
 
     async with open_store(settings) as store:
         await control.delete_schedule(store, name)
@@ -219,7 +219,7 @@ async def trigger(name: _Name, *, settings: Settings, output: Output) -> None:
     Example: durablectl schedule trigger report
     """
     from durablectl import control
-    from durablectl.storage.store import open_store
+    from durablectl.storage.connection.store import open_store
 
     async with open_store(settings) as store:
         invocation_id = await control.trigger_schedule(store, name)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 
 from durablectl.cli.boundary import asynchronous
-from durablectl.cli.http import serving_api, warn_if_open, with_http
-from durablectl.cli.logs import LogFormat, LogLevel, configure_logs
-from durablectl.cli.options import with_connection
-from durablectl.http.options import HttpOptions
+from durablectl.cli.options.http import serving_api, warn_if_open, with_http
+from durablectl.cli.options.shared import with_connection
+from durablectl.cli.terminal.logs import LogFormat, LogLevel, configure_logs
+from durablectl.http.server_options import HttpOptions
 from durablectl.settings import Settings
 
 _log = logging.getLogger("durablectl.http")

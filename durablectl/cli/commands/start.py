@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from durablectl.cli.boundary import asynchronous
-from durablectl.cli.completing import complete_handler, complete_id
-from durablectl.cli.handlers import with_guess
-from durablectl.cli.input import read_input
-from durablectl.cli.options import with_connection, with_output
-from durablectl.cli.output import Output, OutputFormat, note, print_json
+from durablectl.cli.completion.scripts import complete_handler, complete_id
+from durablectl.cli.options.json_input import read_input
+from durablectl.cli.options.shared import with_connection, with_output
+from durablectl.cli.terminal.output import Output, OutputFormat, note, print_json
+from durablectl.cli.unknown_handler import with_guess
 from durablectl.errors import UsageError
 from durablectl.model.clock import SYSTEM_CLOCK
 from durablectl.model.durations import ahead, moment, seconds
 from durablectl.settings import Settings
 
 if TYPE_CHECKING:
-    from durablectl.storage.store import Store
+    from durablectl.storage.connection.store import Store
 
 _FORMATS = (OutputFormat.TABLE, OutputFormat.JSON, OutputFormat.JSONL)
 _TIMEOUT = typer.Option(metavar="DURATION", help="How long to wait for the end: 30s, 5m; without it, for ever.")
@@ -62,7 +62,7 @@ async def start(
     value = read_input(input_text)
 
     from durablectl import control
-    from durablectl.storage.store import open_store
+    from durablectl.storage.connection.store import open_store
 
     async with open_store(settings) as store:
         request = control.StartRequest(handler, value, invocation_id, partition_key, start_at)
@@ -95,7 +95,7 @@ async def result(
     """
     limit = _limit(timeout)
 
-    from durablectl.storage.store import open_store
+    from durablectl.storage.connection.store import open_store
 
     async with open_store(settings) as store:
         return await _outcome(store, invocation_id, limit, output)

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from durablectl.cli.boundary import asynchronous
-from durablectl.cli.completing import complete_from, complete_handler
-from durablectl.cli.following import ending_with_reader, telling
-from durablectl.cli.options import with_connection, with_output
-from durablectl.cli.output import Output, OutputFormat, is_decorated, note, print_json, show, stdout_console
+from durablectl.cli.completion.scripts import complete_from, complete_handler
+from durablectl.cli.options.shared import with_connection, with_output
+from durablectl.cli.terminal.follow import ending_with_reader, telling
+from durablectl.cli.terminal.output import Output, OutputFormat, is_decorated, note, print_json, show, stdout_console
 from durablectl.errors import UsageError
 from durablectl.model.clock import SYSTEM_CLOCK
 from durablectl.model.durations import past
@@ -79,7 +79,7 @@ async def tail(
     Example: durablectl wf tail --status failed --since 10m --json
     """
     from durablectl import query
-    from durablectl.storage.store import open_store
+    from durablectl.storage.connection.store import open_store
 
     if partition_key == "":
         raise UsageError("The --partition-key is empty.", hint="Leave it out to match everything.")

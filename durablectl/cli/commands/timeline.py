@@ -7,11 +7,11 @@ from typing import Annotated
 import typer
 
 from durablectl.cli.boundary import asynchronous
-from durablectl.cli.completing import complete_id
-from durablectl.cli.options import StepsOption, with_connection, with_output
-from durablectl.cli.output import Output, OutputFormat, stdout_console
+from durablectl.cli.completion.scripts import complete_id
+from durablectl.cli.options.shared import StepsOption, with_connection, with_output
+from durablectl.cli.terminal.output import Output, OutputFormat, stdout_console
 from durablectl.model.clock import SYSTEM_CLOCK
-from durablectl.model.ranges import step_range
+from durablectl.model.step_ranges import step_range
 from durablectl.settings import Settings
 
 
@@ -35,7 +35,7 @@ async def timeline(
     shown = step_range(steps, "--steps")
 
     from durablectl import query
-    from durablectl.storage.store import open_store
+    from durablectl.storage.connection.store import open_store
 
     async with open_store(settings) as store:
         view = await query.get_workflow(store, invocation_id, steps=shown)

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from durablectl.cli.boundary import asynchronous
-from durablectl.cli.completing import complete_id
-from durablectl.cli.following import ending_with_reader, telling
-from durablectl.cli.options import with_connection, with_filters, with_output
-from durablectl.cli.output import Output, OutputFormat, note, print_json
+from durablectl.cli.completion.scripts import complete_id
+from durablectl.cli.options.shared import with_connection, with_filters, with_output
+from durablectl.cli.terminal.follow import ending_with_reader, telling
+from durablectl.cli.terminal.output import Output, OutputFormat, note, print_json
 from durablectl.errors import UsageError, WorkflowCancelledError, WorkflowFailedError
 from durablectl.model.status import Status
 from durablectl.settings import Settings
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
     from durablectl.query import Filters, Tree
-    from durablectl.storage.store import Store
+    from durablectl.storage.connection.store import Store
 
 _NEWEST = 50
 _NEWEST_ON_TERMINAL = 100
@@ -64,7 +64,7 @@ async def watch(
     Example: durablectl wf watch order-17 --exit-status
     """
     from durablectl import query
-    from durablectl.storage.store import open_store
+    from durablectl.storage.connection.store import open_store
 
     given = {"--expand": expand, "--wait": wait, "--exit-status": exit_status}
     _check(invocation_id, [name for name, is_given in given.items() if is_given], filters != query.Filters(), limit)
@@ -92,7 +92,7 @@ def _check(invocation_id: str | None, about_one: list[str], is_filtered: bool, l
 
 
 async def _show_tree(trees: AsyncGenerator[Tree, None]) -> str:
-    from durablectl.cli.screens import TreeScreen
+    from durablectl.cli.terminal.live_screen import TreeScreen
 
     async with contextlib.aclosing(trees):
         last = await TreeScreen().show(trees)
@@ -111,7 +111,7 @@ async def _print_tree(trees: AsyncGenerator[Tree, None]) -> str:
 
 async def _show_board(store: Store, filters: Filters, limit: int | None) -> None:
     from durablectl import query
-    from durablectl.cli.screens import BoardScreen
+    from durablectl.cli.terminal.live_screen import BoardScreen
 
     async with contextlib.aclosing(query.watch_board(store, filters, limit or _NEWEST_ON_TERMINAL)) as boards:
         await BoardScreen().show(boards)

@@ -8,9 +8,9 @@ import typer
 
 from durablectl.cli.boundary import asynchronous
 from durablectl.cli.commands.errors import connection_flags
-from durablectl.cli.completing import complete_id
-from durablectl.cli.options import with_connection, with_output
-from durablectl.cli.output import Output, OutputFormat, stdout_console
+from durablectl.cli.completion.scripts import complete_id
+from durablectl.cli.options.shared import with_connection, with_output
+from durablectl.cli.terminal.output import Output, OutputFormat, stdout_console
 from durablectl.model.clock import SYSTEM_CLOCK
 from durablectl.settings import Settings
 
@@ -33,7 +33,7 @@ async def why(
     Example: durablectl wf why order-17
     """
     from durablectl import query
-    from durablectl.storage.store import open_store
+    from durablectl.storage.connection.store import open_store
 
     async with open_store(settings) as store:
         reason = await query.explain(store, invocation_id)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
+from durablectl.cli.render.formatting import clock, compact, duration, one_line, value
 from durablectl.cli.render.signs import FAILED, RETRYING, Sign, status_sign
 from durablectl.cli.render.situation import (
     failure,
@@ -18,7 +19,6 @@ from durablectl.cli.render.situation import (
     waiting,
 )
 from durablectl.cli.render.table import Column, plain, table
-from durablectl.cli.render.wording import clock, compact, duration, one_line, value
 from durablectl.model.status import Status
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from durablectl.cli.render.board import progress
+from durablectl.cli.render.formatting import one_line, shortened
 from durablectl.cli.render.situation import failure, sign, situation
-from durablectl.cli.render.wording import one_line, shortened
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

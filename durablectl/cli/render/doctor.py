@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
+from durablectl.cli.render.formatting import count, one_line
 from durablectl.cli.render.signs import DONE, FAILED, Sign
 from durablectl.cli.render.table import separated
-from durablectl.cli.render.wording import count, one_line
 from durablectl.query import Severity
 
 if TYPE_CHECKING:

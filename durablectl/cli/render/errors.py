@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
+from durablectl.cli.render.formatting import age, compact, count, iso, one_line
 from durablectl.cli.render.signs import FAILED
 from durablectl.cli.render.table import Column, plain, separated, table
-from durablectl.cli.render.wording import age, compact, count, iso, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

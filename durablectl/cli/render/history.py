@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
+from durablectl.cli.options.times import RELATIVE
+from durablectl.cli.render.formatting import dated, iso, one_line, shortened
 from durablectl.cli.render.journal import journal_lines, journal_table
-from durablectl.cli.render.wording import dated, iso, one_line, shortened
-from durablectl.cli.times import RELATIVE
 from durablectl.model.status import Status
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from durablectl.cli.times import Times
+    from durablectl.cli.options.times import Times
     from durablectl.query import DroppedView, WorkflowView
 
 

@@ -8,11 +8,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from rich.cells import cell_len
 from rich.text import Text
 
+from durablectl.cli.options.times import RELATIVE, Style
 from durablectl.cli.render.children import started
-from durablectl.cli.render.signs import DONE, FAILED, RETRYING, STATUS, spinner
-from durablectl.cli.render.situation import failure, is_open, is_orphaned, next_attempt, sign, waiting
-from durablectl.cli.render.table import Column, plain, separated, table
-from durablectl.cli.render.wording import (
+from durablectl.cli.render.formatting import (
     clock,
     compact,
     count,
@@ -24,14 +22,16 @@ from durablectl.cli.render.wording import (
     shortened,
     value,
 )
-from durablectl.cli.times import RELATIVE, Style
+from durablectl.cli.render.signs import DONE, FAILED, RETRYING, STATUS, spinner
+from durablectl.cli.render.situation import failure, is_open, is_orphaned, next_attempt, sign, waiting
+from durablectl.cli.render.table import Column, plain, separated, table
 from durablectl.model.status import Status, is_terminal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from durablectl.cli.options.times import Times
     from durablectl.cli.render.signs import Sign
-    from durablectl.cli.times import Times
     from durablectl.query import StepView, WaitingView, WorkflowView
 
 _ARROW = " → "

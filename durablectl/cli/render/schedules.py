@@ -8,20 +8,10 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
+from durablectl.cli.options.times import ISO, RELATIVE, Style, Times
+from durablectl.cli.render.formatting import compact, count, countdown, dated, duration, iso, moment_in, one_line, value
 from durablectl.cli.render.signs import STATUS
 from durablectl.cli.render.table import Column, plain, separated, table
-from durablectl.cli.render.wording import (
-    compact,
-    count,
-    countdown,
-    dated,
-    duration,
-    iso,
-    moment_in,
-    one_line,
-    value,
-)
-from durablectl.cli.times import ISO, RELATIVE, Style, Times
 from durablectl.model.clock import MICROSECONDS
 from durablectl.model.status import Status
 

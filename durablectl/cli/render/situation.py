@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from durablectl.cli.render.formatting import clock, count, countdown, duration, one_line
 from durablectl.cli.render.signs import RETRYING, Sign, spinner, status_sign
-from durablectl.cli.render.wording import clock, count, countdown, duration, one_line
 from durablectl.model.status import Status, is_terminal
 
 if TYPE_CHECKING:

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from durablectl.cli.render.board import status
-from durablectl.cli.render.listing import detail
+from durablectl.cli.render.formatting import age, compact, count, one_line
+from durablectl.cli.render.list import detail
 from durablectl.cli.render.signs import status_sign
 from durablectl.cli.render.situation import sign
 from durablectl.cli.render.table import Column, fit, plain, table
-from durablectl.cli.render.wording import age, compact, count, one_line
 from durablectl.model.clock import MICROSECONDS
 from durablectl.model.status import Status
 

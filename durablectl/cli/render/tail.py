@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
+from durablectl.cli.render.formatting import iso, one_line
 from durablectl.cli.render.signs import RETRYING, Sign, status_sign
 from durablectl.cli.render.situation import failure, is_retrying, sign
 from durablectl.cli.render.table import Column, plain, table
-from durablectl.cli.render.wording import iso, one_line
 from durablectl.model.clock import to_datetime
 from durablectl.model.status import Status
 from durablectl.query import DELETED, Failure

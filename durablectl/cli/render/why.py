@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from rich.text import Text
 
 from durablectl.cli.render.evidence import evidence, remedies, step_name
+from durablectl.cli.render.formatting import age, clock, count, countdown, duration, iso, one_line
 from durablectl.cli.render.situation import ended, failure, has_current, sign, situation, waiting
-from durablectl.cli.render.wording import age, clock, count, countdown, duration, iso, one_line
 from durablectl.model.clock import MICROSECONDS, to_datetime
 from durablectl.model.status import Status
 from durablectl.query import Cause

@@ -9,22 +9,22 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from durablectl.cli.output import printable
-from durablectl.cli.render.bar import progress_bar
+from durablectl.cli.options.times import ISO, RELATIVE
 from durablectl.cli.render.children import children_below, summary
+from durablectl.cli.render.formatting import count, dated, moment_in, one_line, shortened, value
 from durablectl.cli.render.history import dropped_lines, dropped_tables
 from durablectl.cli.render.journal import journal_lines, journal_part, journal_table
-from durablectl.cli.render.listing import Look, workflow_lines
+from durablectl.cli.render.list import Look, workflow_lines
+from durablectl.cli.render.progress_bar import progress_bar
 from durablectl.cli.render.signs import FAILED, status_sign
 from durablectl.cli.render.situation import answering, ended, failure, sign, situation
-from durablectl.cli.render.wording import count, dated, moment_in, one_line, shortened, value
-from durablectl.cli.times import ISO, RELATIVE
+from durablectl.cli.terminal.output import printable
 from durablectl.model.status import Status, is_terminal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from durablectl.cli.times import Times
+    from durablectl.cli.options.times import Times
     from durablectl.query import WorkflowView
 
 _LABEL = 11

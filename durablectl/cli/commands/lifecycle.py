@@ -1,0 +1,136 @@
+"""`durablectl wf pause`, `resume`, `cancel`, `retry` and `delete`, each of one workflow or of many."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from durablectl.cli.boundary import asynchronous
+from durablectl.cli.bulk import Operation, steer
+from durablectl.cli.options.shared import with_connection, with_output
+from durablectl.cli.options.targets import Targets, with_targets
+from durablectl.cli.terminal.output import Output, OutputFormat
+from durablectl.errors import UsageError
+from durablectl.model.durations import seconds
+from durablectl.model.status import ACTIVE, TERMINAL, Status
+from durablectl.settings import Settings
+
+if TYPE_CHECKING:
+    from durablectl.control import Steered
+    from durablectl.storage.connection.store import Store
+
+_FORMATS = (OutputFormat.TABLE, OutputFormat.JSON, OutputFormat.JSONL, OutputFormat.NAME)
+_RETRIABLE = (Status.FAILED, Status.CANCELLED)
+_Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Kept with it, and shown everywhere.")]
+
+
+@asynchronous
+@with_connection
+@with_output(formats=_FORMATS)
+@with_targets
+async def pause(reason: _Reason = "", *, targets: Targets, settings: Settings, output: Output) -> int:
+    """Start no further step; one in flight ends first.
+
+    Example: durablectl wf pause order-17 --reason 'the payment service is down'
+    """
+    from durablectl import control
+
+    act = functools.partial(control.pause, reason=reason)
+    return await steer(settings, targets, output, Operation("pause", sorted(ACTIVE - {Status.PAUSED}), act))
+
+
+@asynchronous
+@with_connection
+@with_output(formats=_FORMATS)
+@with_targets
+async def resume(*, targets: Targets, settings: Settings, output: Output) -> int:
+    """Go on with paused workflows.
+
+    Example: durablectl wf resume --handler checkout --yes
+    """
+    from durablectl import control
+
+    return await steer(settings, targets, output, Operation("resume", (Status.PAUSED,), control.resume))
+
+
+@asynchronous
+@with_connection
+@with_output(formats=_FORMATS)
+@with_targets
+async def cancel(
+    reason: _Reason = "",
+    now: Annotated[bool, typer.Option("--now", help="End at once, without the workflow's compensations.")] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Until the compensations have run.")] = False,
+    timeout: Annotated[
+        str | None, typer.Option(metavar="DURATION", help="How long --wait waits: 30s, 5m; without it, for ever.")
+    ] = None,
+    *,
+    targets: Targets,
+    settings: Settings,
+    output: Output,
+) -> int:
+    """End workflows, and run their compensations.
+
+    The step in flight is interrupted. Until the compensations have run, the workflow shows as running.
+
+    Example: durablectl wf cancel order-17 --reason 'ordered by mistake' --wait
+    """
+    if timeout is not None and not wait:
+        raise UsageError("--timeout is about --wait, which was not given.", hint="Add --wait, or leave --timeout out.")
+    limit = None if timeout is None else seconds(timeout, "--timeout")
+
+    from durablectl import control
+
+    async def act(store: Store, invocation_id: str) -> Steered:
+        steered = await control.cancel(store, invocation_id, reason, now=now)
+        return await control.until_cancelled(store, steered, limit) if wait else steered
+
+    return await steer(settings, targets, output, Operation("cancel", sorted(ACTIVE), act))
+
+
+@asynchronous
+@with_connection
+@with_output(formats=_FORMATS)
+@with_targets
+async def retry(
+    from_step: Annotated[
+        int | None, typer.Option("--from-step", metavar="N", min=0, help="Drop the journal from this step on.")
+    ] = None,
+    restart: Annotated[
+        bool, typer.Option("--restart", help="Start a new workflow with the same input instead, linked to this one.")
+    ] = False,
+    *,
+    targets: Targets,
+    settings: Settings,
+    output: Output,
+) -> int:
+    """Go on with failed or cancelled workflows.
+
+    They go on from their first unfinished step, with the journal kept. `durablectl wf get ID --history` shows what
+    --from-step has dropped.
+
+    Example: durablectl wf list --status failed -o name | durablectl wf retry -
+    """
+    if restart and from_step is not None:
+        raise UsageError("A restart begins at the first step.", hint="Give either --from-step or --restart.")
+
+    from durablectl import control
+
+    again = control.restart if restart else functools.partial(control.retry, from_step=from_step)
+    return await steer(settings, targets, output, Operation("restart" if restart else "retry", _RETRIABLE, again))
+
+
+@asynchronous
+@with_connection
+@with_output(formats=_FORMATS)
+@with_targets
+async def delete(*, targets: Targets, settings: Settings, output: Output) -> int:
+    """Remove workflows that have ended, with their journals.
+
+    Example: durablectl wf delete --status completed --handler reminder --dry-run
+    """
+    from durablectl import control
+
+    return await steer(settings, targets, output, Operation("delete", sorted(TERMINAL), control.delete))

@@ -1,0 +1,288 @@
+"""Options that many commands share, as decorators that add them to a command's signature."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import shlex
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, overload
+
+import typer
+
+from durablectl.cli.completion.scripts import (
+    complete_context,
+    complete_from,
+    complete_handler,
+    complete_id,
+    complete_namespace,
+    complete_status,
+)
+from durablectl.cli.options.signatures import extend, option
+from durablectl.cli.terminal.output import Output, OutputFormat, Verbosity, is_decorated, verbosity, warn
+from durablectl.errors import UsageError
+from durablectl.model.clock import SYSTEM_CLOCK
+from durablectl.model.durations import past
+from durablectl.settings import DEFAULT_URL, Settings, resolve
+
+if TYPE_CHECKING:
+    from durablectl.query import Filters
+
+R = TypeVar("R")
+
+_CONNECTION: Sequence[tuple[str, str, str, tuple[str, ...], str, str]] = (
+    # parameter, field of Settings, metavar, declarations, help, environment variable
+    (
+        "nats_url",
+        "url",
+        "URL",
+        ("--nats-url", "-s"),
+        f"NATS servers, comma-separated (default {DEFAULT_URL}).",
+        "NATS_URL",
+    ),
+    ("nats_context", "context", "NAME", ("--context",), "NATS context: a name, or a .json file.", "NATS_CONTEXT"),
+    ("creds", "creds", "FILE", ("--creds",), "Credentials file.", "NATS_CREDS"),
+    ("nkey", "nkey", "FILE", ("--nkey",), "NKey seed file.", "NATS_NKEY"),
+    ("user", "user", "NAME", ("--user",), "User name; without a password it is a token.", "NATS_USER"),
+    ("password", "password", "TEXT", ("--password",), "Password.", "NATS_PASSWORD"),
+    ("token", "token", "TEXT", ("--token",), "Token.", "NATS_TOKEN"),
+    ("tlscert", "tls_cert", "FILE", ("--tlscert",), "TLS client certificate.", "NATS_CERT"),
+    ("tlskey", "tls_key", "FILE", ("--tlskey",), "TLS client key.", "NATS_KEY"),
+    ("tlsca", "tls_ca", "FILE", ("--tlsca",), "TLS certificate authority.", "NATS_CA"),
+    ("namespace", "namespace", "NAME", ("--namespace",), "Namespace of streams and buckets.", "DURABLECTL_NAMESPACE"),
+    ("timeout", "timeout", "DURATION", ("--timeout",), "How long to wait for the server (default 5s).", "NATS_TIMEOUT"),
+)
+
+StepsOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="A:B",
+        help="The steps from number A up to before B, negative from the end, ':' for all (default -50:).",
+    ),
+]
+
+_TIME = "2h (ago), 2026-11-22 or RFC 3339"
+_FILTERS: Sequence[tuple[str, str, str]] = (
+    # parameter, metavar, help; those with the metavar TIME are times, the first two can be given several times
+    ("status", "STATUS", "Only this status; repeatable. 'active' stands for all that have not ended."),
+    ("handler", "HANDLER", "Only this handler; repeatable."),
+    ("partition_key", "KEY", "Only this partition key."),
+    ("since", "TIME", f"Last changed at this time or later: {_TIME}."),
+    ("until", "TIME", "Last changed before this time."),
+    ("created_since", "TIME", "Created at this time or later; reads more than it shows."),
+    ("created_until", "TIME", "Created before this time; reads more than it shows."),
+    ("error", "TEXT", "Failed with an error that holds this, whatever the case; reads all failed ones."),
+    ("parent", "ID", "Only the children of this workflow."),
+)
+_REPEATABLE = ("status", "handler")
+_COMPLETERS: Mapping[str, Callable[..., Any]] = {
+    "nats_context": complete_context,
+    "namespace": complete_namespace,
+    "status": complete_status,
+    "handler": complete_handler,
+    "parent": complete_id,
+}
+_SECRET = frozenset({"user", "password", "token"})
+
+
+def with_connection(function: Callable[..., R]) -> Callable[..., R]:
+    """Add the connection flags; the command gets the keyword ``settings: Settings`` instead of them.
+
+    A flag whose parameter name the command declares itself (``timeout``, say) is left to the command. Warnings of the
+    settings go to standard error.
+    """
+    taken = inspect.signature(function).parameters
+    rows = [row for row in _CONNECTION if row[0] not in taken]
+
+    def provide(values: dict[str, Any]) -> dict[str, Any]:
+        _set_verbosity(quiet=values["quiet"], verbose=values["verbose"])
+        settings = connection_settings(values)
+        for warning in settings.warnings:
+            warn(warning)
+        if values["verbose"]:
+            from durablectl.cli.terminal.logs import tell_connection
+
+            tell_connection(settings)
+        return {"settings": settings}
+
+    added = [
+        option(
+            parameter,
+            str | None,
+            None,
+            typer.Option(
+                *flags,
+                metavar=metavar,
+                help=f"{text} (env {variable})",
+                rich_help_panel="Connection",
+                autocompletion=_COMPLETERS.get(parameter),
+            ),
+        )
+        for parameter, _, metavar, flags, text, variable in rows
+    ]
+    return extend(function, "settings", [*added, *_verbosity_options()], provide)
+
+
+def _verbosity_options() -> list[inspect.Parameter]:
+    texts = {
+        "quiet": ("-q", "No notes and no progress on standard error; warnings and errors stay."),
+        "verbose": ("-v", "Say where it connects, and what it asks the server."),
+    }
+    return [
+        option(name, bool, False, typer.Option(f"--{name}", short, help=text, rich_help_panel="Output"))  # noqa: FBT003  # the default of the option
+        for name, (short, text) in texts.items()
+    ]
+
+
+def _set_verbosity(*, quiet: bool, verbose: bool) -> None:
+    if quiet and verbose:
+        raise UsageError("-q says less and -v says more, but both were given.", hint="Give only one of them.")
+    if quiet or verbose:
+        verbosity.set(Verbosity.QUIET if quiet else Verbosity.VERBOSE)
+
+
+def connection_settings(values: Mapping[str, Any]) -> Settings:
+    """What the connection flags among these values of parameters say. Raises what ``resolve`` raises."""
+    return resolve({field: values.get(parameter) for parameter, field, *_ in _CONNECTION})
+
+
+@overload
+def with_output(function: Callable[..., R]) -> Callable[..., R]: ...
+
+
+@overload
+def with_output(
+    *, formats: Sequence[OutputFormat] = ..., paged: bool = ...
+) -> Callable[[Callable[..., R]], Callable[..., R]]: ...
+
+
+def with_output(
+    function: Callable[..., Any] | None = None,
+    *,
+    formats: Sequence[OutputFormat] = tuple(OutputFormat),
+    paged: bool = False,
+) -> Any:
+    """Add ``-o/--output`` and ``--json``; the command gets the keyword ``output: Output`` instead of them.
+
+    ``formats`` are those that the command can write, the default one first. UsageError for another one, and for
+    ``--json`` together with another ``-o``. ``paged`` adds ``--no-pager``: what ``output.show`` prints can be long.
+    """
+    if function is None:
+        return functools.partial(with_output, formats=formats, paged=paged)
+    names = "|".join(formats)
+
+    def provide(values: dict[str, Any]) -> dict[str, Any]:
+        output = _chosen(values["output_format"], formats, json=values["json_output"])
+        return {"output": replace(output, paged=paged and output.decorated and not values.get("no_pager"))}
+
+    added = [
+        option(
+            "output_format",
+            str | None,
+            None,
+            typer.Option(
+                "--output",
+                "-o",
+                metavar=names,
+                help=f"Output format (default {formats[0]}).",
+                rich_help_panel="Output",
+                autocompletion=complete_from(formats),
+            ),
+        ),
+        option(
+            "json_output",
+            bool,
+            False,  # noqa: FBT003  # the default of the option
+            typer.Option("--json", help="The same as -o json.", rich_help_panel="Output"),
+        ),
+    ]
+    if paged:
+        added.append(
+            option(
+                "no_pager",
+                bool,
+                False,  # noqa: FBT003  # the default of the option
+                typer.Option("--no-pager", help="Print what is longer than the screen, too.", rich_help_panel="Output"),
+            )
+        )
+    return extend(function, "output", added, provide)
+
+
+def _chosen(given: str | None, formats: Sequence[OutputFormat], *, json: bool) -> Output:
+    if json and given not in (None, OutputFormat.JSON):
+        raise UsageError(f"--json means -o json, but -o {given} was given too.", hint="Give only one of them.")
+    name = OutputFormat.JSON if json else given or formats[0]
+    if name not in formats:
+        raise UsageError(f"This command has no output format {name!r}.", hint=f"Choose one of {', '.join(formats)}.")
+    return Output(format=OutputFormat(name), decorated=is_decorated(sys.stdout))
+
+
+def with_filters(function: Callable[..., R]) -> Callable[..., R]:
+    """Add the filters; the command gets the keyword ``filters: Filters`` instead of them. UsageError for bad ones."""
+    return extend(function, "filters", filter_options("Filters"), lambda values: {"filters": filters_of(values)})
+
+
+def filter_options(panel: str, **texts: str) -> list[inspect.Parameter]:
+    """``texts`` are other help texts, by parameter."""
+    return [
+        option(
+            name,
+            list[str] | None if name in _REPEATABLE else str | None,
+            None,
+            typer.Option(
+                _flag(name),
+                metavar=metavar,
+                help=texts.get(name, text),
+                rich_help_panel=panel,
+                autocompletion=_COMPLETERS.get(name),
+            ),
+        )
+        for name, metavar, text in _FILTERS
+    ]
+
+
+def filters_of(values: dict[str, Any]) -> Filters:
+    """What the options of ``filter_options`` say. An empty value is refused: it would match everything."""
+    from durablectl.query import Filters
+
+    now = SYSTEM_CLOCK.now()
+    given: dict[str, Any] = {}
+    for name, metavar, _ in _FILTERS:
+        value = values[name]
+        if value is None or name in _REPEATABLE:
+            continue
+        if not value:
+            raise UsageError(f"The {_flag(name)} is empty.", hint="Leave it out to match everything.")
+        given[name] = past(value, _flag(name), now) if metavar == "TIME" else value
+    return Filters.parse(values["status"] or (), values["handler"] or (), **given)
+
+
+def is_filtered(values: dict[str, Any]) -> bool:
+    """Whether any of ``filter_options`` was given."""
+    return any(values[name] not in (None, []) for name, *_ in _FILTERS)
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def may_be_secret(name: str, value: object) -> bool:
+    """Whether this value of a connection option is not to be printed."""
+    return name in _SECRET or (name == "nats_url" and "@" in str(value))
+
+
+def repeated(context: typer.Context, **changed: str) -> str:
+    """The command line again, with other values for some options at its end; what may be a secret is left out."""
+    given = {str(parameter.name): parameter.opts[0] for parameter in context.command.params}
+    words = context.command_path.split()
+    for name, flag in given.items():
+        value = context.params.get(name)
+        if name in changed or may_be_secret(name, value):
+            continue
+        if value is True:
+            words.append(flag)
+        elif value:
+            words += [word for each in (value if isinstance(value, list) else [value]) for word in (flag, str(each))]
+    return shlex.join([*words, *(word for name, value in changed.items() for word in (given[name], value))])

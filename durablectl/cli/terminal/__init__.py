@@ -1,0 +1,1 @@
+"""Output: formats, consoles, pager, live screens, logs."""

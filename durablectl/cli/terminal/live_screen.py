@@ -1,0 +1,157 @@
+"""What `wf watch` shows on a terminal: drawn after every change and while clocks move, kept in the scrollback."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from durablectl.cli.terminal.follow import telling
+from durablectl.cli.terminal.output import is_decorated, show, stdout_console, warn
+from durablectl.model.clock import SYSTEM_CLOCK
+from durablectl.model.status import Status
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from rich.text import Text
+
+    from durablectl.query import Board, Tree, WaitingView
+
+T = TypeVar("T")
+
+_MOVING_SECONDS = 0.1
+_STILL_SECONDS = 1.0
+
+
+class Screen(ABC, Generic[T]):
+    """The newest state of what is watched."""
+
+    def __init__(self) -> None:
+        self.state: T | None = None
+        self._changed = asyncio.Event()
+        self._is_up = False
+        self._told: list[str] = []
+
+    @abstractmethod
+    def draw(self, state: T, now: int, width: int, height: int) -> Text:
+        """At most ``height`` lines."""
+
+    @abstractmethod
+    def end(self, state: T, now: int, width: int, height: int) -> Text:
+        """What stays in the scrollback, on a terminal of ``height`` lines."""
+
+    @abstractmethod
+    def is_moving(self, state: T) -> bool:
+        """Whether something on it moves by itself, faster than once a second."""
+
+    async def show(self, changes: AsyncIterator[T]) -> T | None:
+        """Until the changes end, or Ctrl-C; the last of them."""
+        from durablectl.cli.terminal.screen import painting
+
+        console = stdout_console()
+        following = asyncio.create_task(self._follow(changes))
+        try:
+            with telling(self._tell):
+                while self.state is None and not following.done():
+                    await self.wait(following)
+                if not following.done():
+                    with painting(console, self._changed.set) as painter:
+                        self._is_up = True
+                        while not following.done():
+                            painter.paint(self.frame(SYSTEM_CLOCK.now(), *console.size))
+                            await self.wait(following)
+            await following
+        finally:
+            following.cancel()
+            await asyncio.gather(following, return_exceptions=True)
+            for message in self._told:
+                warn(message)
+            if self.state is not None:
+                show(console, self.end(self.state, SYSTEM_CLOCK.now(), *console.size))
+        return self.state
+
+    async def _follow(self, changes: AsyncIterator[T]) -> None:
+        async for state in changes:
+            self.take(state)
+
+    def take(self, state: T) -> None:
+        self.state = state
+        self._changed.set()
+
+    async def wait(self, following: asyncio.Task[None]) -> None:
+        """Until there is a change, the end, or a clock to move."""
+        is_moving = self.state is not None and self.is_moving(self.state)
+        changed = asyncio.ensure_future(self._changed.wait())
+        await asyncio.wait(
+            [changed, following],
+            timeout=_MOVING_SECONDS if is_moving else _STILL_SECONDS,
+            return_when=asyncio.FIRST_COMPLETED,
+        )
+        changed.cancel()
+        self._changed.clear()
+
+    def frame(self, now: int, width: int, height: int) -> Text:
+        """Warnings stand at its end: on the terminal itself they would be painted over."""
+        from rich.text import Text
+
+        if self.state is None:
+            raise RuntimeError
+        if not self._told:
+            return self.draw(self.state, now, width, height)
+        drawn = self.draw(self.state, now, width, height - 1)
+        return Text.assemble(drawn, "\n", (self._told[-1], "yellow"))
+
+    def _tell(self, message: str) -> None:
+        if self._is_up and is_decorated(sys.stderr):
+            self._told.append(message)
+            self._changed.set()
+        else:
+            warn(message)
+
+
+class TreeScreen(Screen["Tree"]):
+    """A workflow, and what the views before the newest said of the step under way."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._failed_before: WaitingView | None = None
+
+    def take(self, state: Tree) -> None:
+        view = state.view
+        if view.waiting_for is not None and view.waiting_for.kind == "retry":
+            self._failed_before = view.waiting_for
+        elif self._failed_before is not None and self._failed_before.step_number != view.current_step:
+            self._failed_before = None
+        super().take(state)
+
+    def draw(self, state: Tree, now: int, width: int, height: int) -> Text:
+        from durablectl.cli.render.watch import watch_frame
+
+        return watch_frame(state.view, now, width, height, self._failed_before, state.children, expanded=state.expanded)
+
+    def end(self, state: Tree, now: int, width: int, height: int) -> Text:  # noqa: ARG002  # all of it
+        from durablectl.cli.render.watch import watch_end
+
+        return watch_end(state.view, now, width, state.children, expanded=state.expanded)
+
+    def is_moving(self, state: Tree) -> bool:
+        return any(
+            view is not None and view.status == Status.RUNNING for view in (state.view, *state.children.values())
+        )
+
+
+class BoardScreen(Screen["Board"]):
+    """The newest workflows and the counts by status."""
+
+    def draw(self, state: Board, now: int, width: int, height: int) -> Text:
+        from durablectl.cli.render.watch import board_frame
+
+        return board_frame(state, now, width, height)
+
+    def end(self, state: Board, now: int, width: int, height: int) -> Text:
+        return self.draw(state, now, width, height - 1)  # and the prompt
+
+    def is_moving(self, state: Board) -> bool:  # noqa: ARG002  # the clocks of many need no tenths
+        return False

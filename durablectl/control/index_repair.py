@@ -1,0 +1,212 @@
+"""Mending the index while processors run: every write follows from a state just read, and is looked at afterwards.
+
+What is missing is entered before what is wrong is removed. Dying anywhere leaves at most an entry too many, which its
+state disowns and another run removes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from durablectl.errors import NotProvisionedError, PermissionDeniedError, StorageError
+from durablectl.storage.commands.wake import wake
+from durablectl.storage.connection.requests import Request
+from durablectl.storage.connection.store import purge_request
+from durablectl.storage.diagnosis.index_audit import PAUSE_SECONDS, audit, confirm
+from durablectl.storage.diagnosis.missing_wakeups import uncalled
+from durablectl.storage.index import index_entries, known_handlers
+from durablectl.storage.index.comparison import Kind, batches, look, message_at, read
+from durablectl.storage.records.leases import live_processors
+from durablectl.storage.streams.provision import require_provisioned
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+    from durablectl.storage.connection.store import Store
+    from durablectl.storage.diagnosis.index_audit import Audit, Progress
+    from durablectl.storage.index.comparison import Disagreement, Seen
+
+_ROUNDS = 3
+
+
+@dataclass
+class Repaired:
+    """``entered`` are workflows without an entry, ``foreign`` those of them that another program wrote.
+
+    ``removed`` are wrong entries, ``handlers`` names that were unknown, ``called`` workflows whose commands were gone.
+    A dry run says what there would be to do.
+    """
+
+    is_dry_run: bool = False
+    entered: int = 0
+    foreign: int = 0
+    removed: int = 0
+    handlers: int = 0
+    called: int = 0
+
+    @property
+    def changes(self) -> int:
+        return self.entered + self.removed + self.handlers + self.called
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "dry_run": self.is_dry_run,
+            "entered": self.entered,
+            "foreign": self.foreign,
+            "removed": self.removed,
+            "handlers": self.handlers,
+            "called": self.called,
+        }
+
+
+async def repair(store: Store, *, dry_run: bool = False, progress: Progress | None = None) -> Repaired:
+    """Idempotent, and safe beside processors and other repairs.
+
+    Raises NotProvisionedError where there is no index to enter anything in, PermissionDeniedError.
+    """
+    await require_provisioned(store)
+    found = await audit(store, progress)
+    if not found.has_index:
+        raise NotProvisionedError(
+            f"There is no index to repair: the stream {store.subjects.index_stream} does not exist.",
+            hint="Start a processor (durablectl run processor) to create it.",
+        )
+    alive = {lease.processor_id for lease in await live_processors(store)}
+    left = {each.invocation_id for each in found.running if each.owner not in alive}
+    idle = await uncalled(store, found.waiting, left)
+    unknown = found.handlers - {*await known_handlers.known(store)}
+    if dry_run:
+        numbers = Counter(each.kind for each in await confirm(store, found, progress))
+        entered = numbers[Kind.MISSING] + numbers[Kind.FOREIGN]
+        return Repaired(
+            is_dry_run=True,
+            entered=entered,
+            foreign=numbers[Kind.FOREIGN],
+            removed=numbers.total() - entered,
+            handlers=len(unknown),
+            called=len(idle),
+        )
+    mending = _Mending(store)
+    try:
+        if unknown:
+            await known_handlers.enter(store, unknown)
+            mending.done.handlers = len(unknown)
+        await mending.mend_all(found, progress)
+        for executions in batches(idle):
+            await store.requests.exchange([wake(store, execution) for execution in executions])
+        mending.done.called = len(idle)
+    except PermissionDeniedError as error:
+        raise PermissionDeniedError(
+            "These credentials may not repair: the server refused what has to be written.",
+            hint=f"{error.message} {error.hint}",
+        ) from error
+    return mending.done
+
+
+class _Mending:
+    """Goes through what seems to disagree, AT_ONCE workflows at a time."""
+
+    def __init__(self, store: Store) -> None:
+        self.done = Repaired()
+        self._store = store
+        self._stateless: dict[str, Collection[str]] = {}
+
+    async def mend_all(self, found: Audit, progress: Progress | None) -> None:
+        done = 0
+        for batch in batches(found.suspects):
+            await self._mend({invocation_id: found.suspects[invocation_id] for invocation_id in batch})
+            done += len(batch)
+            if progress is not None:
+                progress("differences mended", done, len(found.suspects))
+        for malformed in batches(found.malformed):
+            await self._delete(malformed)
+        await self._mend_stateless()
+
+    async def _mend_stateless(self) -> None:
+        """A start enters its workflow before it stores the state: time is left for that, before and after."""
+        if not self._stateless:
+            return
+        stateless, self._stateless = self._stateless, {}
+        for entries in (stateless, dict.fromkeys(stateless, ())):
+            await asyncio.sleep(PAUSE_SECONDS)
+            for batch in batches(entries):
+                await self._mend({each: entries[each] for each in batch}, with_stateless=True)
+
+    async def _mend(self, suspects: Mapping[str, Collection[str]], *, with_stateless: bool = False) -> None:
+        for _ in range(_ROUNDS):
+            found = await look(self._store, suspects)
+            absent = [each for each in found if each.is_absence]
+            extra = [each for each in found if not each.is_absence]
+            if not with_stateless:
+                self._stateless |= {e.invocation_id: suspects[e.invocation_id] for e in extra if e.kind == Kind.GONE}
+                extra = [each for each in extra if each.kind != Kind.GONE]
+            if absent:
+                await self._enter(absent)
+            moved = await self._remove(extra) if extra else set()
+            if not moved:
+                return
+            suspects = {invocation_id: suspects[invocation_id] for invocation_id in moved}
+
+    async def _enter(self, absent: Sequence[Disagreement]) -> None:
+        """Late, an entry would stand beside the one that its workflow has got meanwhile: then it is taken back."""
+        store = self._store
+        writes = [index_entries.addition(store, each.execution)[0] for each in absent if each.execution is not None]
+        answers = await store.requests.exchange(writes)
+        states = await read(store, [each.invocation_id for each in absent])
+        late = []
+        for each, answer in zip(absent, answers, strict=True):
+            if not answer:  # Another was faster.
+                continue
+            seen = states.get(each.invocation_id)
+            if seen is None or not seen.agrees(store.subjects, each.subject):
+                late.append(_removal(store, each.subject, int(answer["seq"])))
+            else:
+                self.done.entered += 1
+                self.done.foreign += each.kind == Kind.FOREIGN
+        if late:
+            await store.requests.exchange(late)
+
+    async def _remove(self, extra: Sequence[Disagreement]) -> set[str]:
+        """The ids of those whose state has changed meanwhile; they are to be looked at again."""
+        store = self._store
+        ids = {each.invocation_id for each in extra}
+        before = await read(store, ids)
+        wrong = [each for each in extra if _is_disowned(store, before.get(each.invocation_id), each)]
+        answers = await store.requests.exchange([_removal(store, each.subject, each.sequence) for each in wrong])
+        self.done.removed += sum(int(answer.get("purged", 0)) for answer in answers)
+        after = await read(store, ids)
+        return {each for each in ids if _subject(before, each) != _subject(after, each)}
+
+    async def _delete(self, sequences: Sequence[int]) -> None:
+        """By sequence: a subject that is no entry may hold a wildcard, and a purge would take others with it."""
+        store = self._store
+        subject = f"{store.api}.STREAM.MSG.DELETE.{store.subjects.index_stream}"
+        for sequence in sequences:
+            which = {"seq": sequence}
+            try:
+                await store.requests.exchange([Request(subject, json.dumps({**which, "no_erase": True}).encode())])
+            except StorageError:
+                if await message_at(store, store.subjects.index_stream, which) is not None:
+                    raise
+            else:
+                self.done.removed += 1
+
+
+def _is_disowned(store: Store, seen: Seen | None, extra: Disagreement) -> bool:
+    if seen is None or not seen.agrees(store.subjects, extra.subject):
+        return True
+    return bool(extra.kept) and seen.agrees(store.subjects, extra.kept)
+
+
+def _subject(states: Mapping[str, Seen], invocation_id: str) -> str:
+    seen = states.get(invocation_id)
+    return "" if seen is None else seen.subject
+
+
+def _removal(store: Store, subject: str, sequence: int) -> Request:
+    """Of the entry that stands at this sequence, not of one that was made since."""
+    return purge_request(store, store.subjects.index_stream, subject, sequence + 1)

@@ -1,0 +1,193 @@
+"""Steering workflows. Each operation is one compare-and-set, repeated on whatever state stands when another was first.
+
+With ``if_revision`` an operation is done to that revision only, and raises StaleRevisionError for another.
+
+Where an operation needs a processor, a timer is set before the write and a wake command published after it: dying in
+between costs two seconds, not the workflow.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from durablectl.control.load import load
+from durablectl.control.wait import until_listed, wait_for_outcome
+from durablectl.errors import InvalidStateError
+from durablectl.model.clock import SYSTEM_CLOCK
+from durablectl.model.status import Status, is_terminal
+from durablectl.model.terminal import end, interrupted_children
+from durablectl.model.text import storable
+from durablectl.storage.commands.wake import poke, safety_net, wake
+from durablectl.storage.index import index_entries
+from durablectl.storage.records import leases, states
+from durablectl.storage.transitions import cancel_request
+from durablectl.storage.transitions.end_writes import after_end, fold
+
+if TYPE_CHECKING:
+    from durablectl.model.records import Execution
+    from durablectl.storage.connection.store import Store
+    from durablectl.storage.records.states import Stored
+
+
+@dataclass(frozen=True)
+class Steered:
+    """What an operation did. ``changed`` is False when it was so already; ``message`` is a sentence about it.
+
+    Of a restart, ``invocation_id`` and ``status`` are those of the new invocation, and ``restarted_from`` is the old.
+    """
+
+    invocation_id: str
+    status: str
+    changed: bool
+    message: str
+    restarted_from: str = ""
+
+    def to_json(self) -> dict[str, object]:
+        return {
+            "invocation_id": self.invocation_id,
+            "status": self.status,
+            "changed": self.changed,
+            "message": self.message,
+            "restarted_from": self.restarted_from or None,
+        }
+
+
+def impossible(execution: Execution, what: str, hint: str = "") -> InvalidStateError:
+    """The error for an operation that this status does not allow."""
+    return InvalidStateError(
+        f"The workflow {execution.invocation_id} is {execution.status} and cannot be {what}.", hint=hint
+    )
+
+
+async def pause(store: Store, invocation_id: str, reason: str = "", *, if_revision: int = 0) -> Steered:
+    """No further step is started; one in flight ends and is journaled.
+
+    Raises NotFoundError, and InvalidStateError for a workflow that has ended or is being cancelled.
+    """
+    while True:
+        execution, revision = await load(store, invocation_id, if_revision)
+        if is_terminal(execution.status):
+            raise impossible(execution, "paused", "Only a workflow that has not ended can be paused.")
+        if execution.cancel_requested:
+            raise InvalidStateError(f"The workflow {invocation_id} is being cancelled and cannot be paused.")
+        if execution.status == Status.PAUSED:
+            return Steered(invocation_id, Status.PAUSED, changed=False, message="It was paused already.")
+        owner = execution.owner if execution.status == Status.RUNNING else ""
+        execution.enter(Status.PAUSED, SYSTEM_CLOCK.now())
+        execution.owner, execution.reason = owner, storable(reason)
+        await store.requests.exchange([safety_net(store, execution)])
+        if await states.replace(store, execution, revision) is None:
+            continue
+        await index_entries.settle(store, execution)
+        message = "Paused."
+        if owner:
+            await poke(store, owner, invocation_id)
+            if execution.current_step >= 0:
+                message = (
+                    f"Paused; step {execution.current_step} {execution.current_step_type} is in flight and ends first."
+                )
+        return Steered(invocation_id, Status.PAUSED, changed=True, message=message)
+
+
+async def resume(store: Store, invocation_id: str, *, if_revision: int = 0) -> Steered:
+    """Go on from the journal. Raises NotFoundError, and InvalidStateError for a workflow that has ended."""
+    while True:
+        execution, revision = await load(store, invocation_id, if_revision)
+        if is_terminal(execution.status):
+            hint = "A failed or cancelled workflow goes on with `wf retry`."
+            raise impossible(execution, "resumed", "" if execution.status == Status.COMPLETED else hint)
+        if execution.status == Status.PENDING:
+            await store.requests.exchange([wake(store, execution)])
+        if execution.status != Status.PAUSED:
+            message = f"It is not paused, but {execution.status}."
+            return Steered(invocation_id, execution.status, changed=False, message=message)
+        in_flight = await leases.is_alive(store, execution.owner)
+        execution.enter(Status.RUNNING if in_flight else Status.PENDING, SYSTEM_CLOCK.now())
+        execution.reason, execution.crashes = "", 0
+        if not in_flight:
+            execution.owner = ""
+            await store.requests.exchange([safety_net(store, execution)])
+        if await states.replace(store, execution, revision) is None:
+            continue
+        await index_entries.settle(store, execution)
+        if in_flight:
+            await poke(store, execution.owner, invocation_id)
+        else:
+            await store.requests.exchange([wake(store, execution)])
+        return Steered(invocation_id, execution.status, changed=True, message="Resumed.")
+
+
+async def cancel(
+    store: Store, invocation_id: str, reason: str = "", *, now: bool = False, if_revision: int = 0
+) -> Steered:
+    """End it: interrupt the step in flight and run the compensations, or with ``now`` skip them.
+
+    Raises NotFoundError, and InvalidStateError for a workflow that has completed or failed.
+    """
+    while True:
+        stored = await load(store, invocation_id, if_revision)
+        execution = stored.execution
+        if execution.status == Status.CANCELLED:
+            return Steered(invocation_id, Status.CANCELLED, changed=False, message="It was cancelled already.")
+        if is_terminal(execution.status):
+            raise impossible(execution, "cancelled")
+        if execution.cancel_requested and not now:
+            await _call(store, execution)
+            return Steered(invocation_id, execution.status, changed=False, message="It is being cancelled already.")
+        has_run = execution.status == Status.RUNNING or bool(execution.owner)
+        if now or not (has_run or execution.compensations):
+            steered = await _cancel_here(store, stored, reason)
+        else:
+            steered = await _ask_to_cancel(store, stored, reason)
+        if steered is not None:
+            return steered
+
+
+async def until_cancelled(store: Store, steered: Steered, timeout: float | None = None) -> Steered:
+    """What came of a cancellation, once the compensations have run. WaitTimeoutError after ``timeout`` seconds."""
+    if steered.status == Status.CANCELLED:
+        return steered
+    execution = (await wait_for_outcome(store, steered.invocation_id, timeout)).execution
+    await until_listed(store, execution)
+    message = f"Cancelled, but a compensation failed: {execution.error}" if execution.error else "Cancelled."
+    return replace(steered, status=execution.status, message=message)
+
+
+async def _ask_to_cancel(store: Store, stored: Stored, reason: str) -> Steered | None:
+    """Leave it to a processor: only the handler knows its compensations."""
+    execution = stored.execution
+    await store.requests.exchange([safety_net(store, execution)])
+    if not await cancel_request.mark(store, stored, reason):
+        return None
+    await _call(store, execution)
+    return Steered(execution.invocation_id, Status.RUNNING, changed=True, message="Cancelling.")
+
+
+async def _cancel_here(store: Store, stored: Stored, reason: str) -> Steered | None:
+    """End it without its handler. The journal is read after the write that fences its processor off."""
+    execution, revision = stored
+    owner, entries = execution.owner, execution.journal
+    may_have_more = execution.attempt > 0
+    unfolded = max(1, execution.total_steps) if may_have_more else 0
+    end(execution, Status.CANCELLED, SYSTEM_CLOCK.now(), unfolded=unfolded)
+    execution.total_steps = max(execution.total_steps, len(entries))
+    execution.reason, execution.owner = storable(reason), ""
+    await store.requests.exchange([safety_net(store, execution)])
+    ended = await states.replace(store, execution, revision)
+    if ended is None:
+        return None
+    if may_have_more:
+        entries = await fold(store, execution, ended)
+    await after_end(store, execution, ended, entries, interrupted_children(entries))
+    if owner:
+        await poke(store, owner, execution.invocation_id)
+    return Steered(execution.invocation_id, Status.CANCELLED, changed=True, message="Cancelled.")
+
+
+async def _call(store: Store, execution: Execution) -> None:
+    """Have a processor look: the one that runs it, or any."""
+    if await leases.is_alive(store, execution.owner):
+        await poke(store, execution.owner, execution.invocation_id)
+    else:
+        await store.requests.exchange([wake(store, execution)])

@@ -1,0 +1,182 @@
+"""Giving an ended workflow another chance, or removing it; ``if_revision`` as in steering."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from durablectl.control.lifecycle import Steered, impossible
+from durablectl.control.load import load
+from durablectl.control.start import start_again
+from durablectl.errors import ConflictError, StaleRevisionError, UsageError
+from durablectl.model.clock import SYSTEM_CLOCK
+from durablectl.model.codec import encode_entry
+from durablectl.model.names import new_invocation_id
+from durablectl.model.records import NO_PAYLOAD, DroppedSteps
+from durablectl.model.status import Status, is_terminal
+from durablectl.model.terminal import FOLD_LIMIT_BYTES, WAITS, interrupted_children
+from durablectl.model.terminal import children as children_of
+from durablectl.storage.commands.wake import safety_net, wake
+from durablectl.storage.index import index_entries
+from durablectl.storage.records import journal, states
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from durablectl.model.records import Execution, JournalEntry
+    from durablectl.storage.connection.store import Store
+
+_RETRIABLE = frozenset({Status.FAILED, Status.CANCELLED})
+
+
+async def retry(store: Store, invocation_id: str, *, from_step: int | None = None, if_revision: int = 0) -> Steered:
+    """Go on from the first unfinished step, or from step ``from_step``; what is dropped is kept as history.
+
+    A journal that is too big to be part of the record lies beside it: what is dropped is noted in the record first,
+    then removed, then the workflow reopened. Whoever finds a note without a reopening goes on from there.
+    Raises NotFoundError, InvalidStateError unless failed or cancelled, UsageError for a step that it never reached.
+    """
+    while True:
+        execution, revision = await load(store, invocation_id, if_revision)
+        if execution.status not in _RETRIABLE:
+            if not is_terminal(execution.status):
+                message = f"It has not ended, but is {execution.status}."
+                if execution.attempt and execution.history:
+                    return Steered(invocation_id, execution.status, changed=False, message=message)
+            raise impossible(execution, "retried", "Only a failed or cancelled workflow can be retried.")
+        entries = await journal.whole(store, execution, revision)
+        half_done = _half_done(execution)
+        entries = [entry for entry in entries if entry.step_number not in half_done]
+        if from_step is not None and not 0 <= from_step <= len(entries):
+            hint = f"Its steps are 0 to {len(entries) - 1}." if entries else "It has none."
+            raise UsageError(f"The workflow {invocation_id} has no step {from_step}.", hint=hint)
+        kept, dropped = split(entries, execution, from_step)
+        if dropped or not half_done:
+            _remember(execution, dropped)
+        if execution.journal_length:
+            noted = await states.replace(store, execution, revision)
+            if noted is None:
+                continue
+            revision, if_revision = noted, if_revision and noted
+            numbers = half_done.union(entry.step_number for entry in dropped)
+            await store.requests.exchange(journal.removal_of(store, invocation_id, numbers, revision))
+        _reopen(execution)
+        await store.requests.exchange([safety_net(store, execution)])
+        inside = {entry.step_number for entry in execution.journal}
+        folded = [encode_entry(entry) for entry in kept if entry.step_number in inside]
+        if await states.replace(store, execution, revision, folded) is None:
+            continue
+        await index_entries.settle(store, execution, [wake(store, execution)])
+        recorded = {entry.step_number for entry in kept if entry.finished_at or entry.kind not in WAITS}
+        first = next(number for number in itertools.count() if number not in recorded)
+        return Steered(invocation_id, Status.PENDING, changed=True, message=f"Retrying from step {first}.")
+
+
+def split(
+    entries: Sequence[JournalEntry], execution: Execution, from_step: int | None
+) -> tuple[list[JournalEntry], list[JournalEntry]]:
+    """The entries to keep and those to drop.
+
+    What a cancellation interrupted or compensated is no result, whatever ``from_step`` says; children that were
+    cancelled with the workflow are started anew. Without ``from_step``, a failed step that ended the workflow is
+    unfinished, and so is whatever failed beside or after it.
+    """
+    children = {child.invocation_id for child in interrupted_children(entries)}
+    anew = {
+        e.step_number
+        for e in entries
+        if e.kind == "compensation" or e.error_type == "Cancelled" or children.intersection(children_of([e]))
+    }
+    if from_step is not None:
+        anew.update(e.step_number for e in entries if e.step_number >= from_step)
+    else:
+        first_failed = min((e.step_number for e in entries if _ended_it(e, execution)), default=len(entries))
+        anew.update(e.step_number for e in entries if e.error and e.step_number >= first_failed)
+    return [e for e in entries if e.step_number not in anew], [e for e in entries if e.step_number in anew]
+
+
+def _ended_it(entry: JournalEntry, execution: Execution) -> bool:
+    """The workflow's error is the step's, word for word: nobody handled it."""
+    return bool(entry.error) and entry.error in execution.error
+
+
+def _half_done(execution: Execution) -> set[int]:
+    """The steps that a retry has noted as dropped since the end, if it died before it reopened the workflow."""
+    if not execution.history or execution.history[-1].dropped_at <= execution.finished_at:
+        return set()
+    return {entry.step_number for entry in execution.history[-1].entries}
+
+
+def _remember(execution: Execution, dropped: list[JournalEntry]) -> None:
+    reason = f"retried after: {execution.error or execution.reason or execution.status}"
+    moment = max(SYSTEM_CLOCK.now(), execution.finished_at + 1)
+    execution.history.append(DroppedSteps(moment, reason, list(dropped)))
+    _fit(execution.history)
+
+
+def _reopen(execution: Execution) -> None:
+    execution.enter(Status.PENDING, SYSTEM_CLOCK.now())
+    execution.output = NO_PAYLOAD
+    execution.error = execution.error_type = execution.traceback = execution.reason = execution.owner = ""
+    if not execution.journal_length:
+        # Otherwise it tells the processor that entries of the journal must be kept longer than they were to.
+        execution.expires_at = 0
+    execution.finished_at = execution.crashes = execution.journal_length = 0
+    execution.cancel_requested = False
+    # Nobody but its handler knows how many: a cancellation that comes before it runs again leaves it to the handler.
+    execution.compensations = 1 if execution.attempt else 0
+
+
+def _fit(history: list[DroppedSteps]) -> None:
+    """Requests and results that would make the record too big are forgotten, the oldest first."""
+    room = FOLD_LIMIT_BYTES // 2
+    for dropped in reversed(history):
+        room -= sum(len(entry.request.data) + len(entry.response.data) for entry in dropped.entries)
+        if room < 0:
+            dropped.entries = [replace(e, request=NO_PAYLOAD, response=NO_PAYLOAD) for e in dropped.entries]
+
+
+async def restart(store: Store, invocation_id: str, *, if_revision: int = 0) -> Steered:
+    """A new invocation with the same input, linked with the old one. InvalidStateError unless it has ended.
+
+    With ``if_revision`` the link is written first, so that of several at once one starts it; dying behind that leaves a
+    link to what was never started, over which another restart writes.
+    """
+    execution, revision = await load(store, invocation_id, if_revision)
+    if not is_terminal(execution.status):
+        raise impossible(execution, "restarted", "Only a workflow that has ended can be restarted.")
+    new_id = new_invocation_id()
+    execution.restarted_as = new_id
+    if if_revision and await states.replace(store, execution, revision) is None:
+        raise StaleRevisionError(f"The workflow {invocation_id} was changed meanwhile; nothing was started.")
+    await start_again(store, execution, new_id)
+    while not if_revision and is_terminal(execution.status):
+        execution.restarted_as = new_id
+        if await states.replace(store, execution, revision) is not None:
+            break
+        # Someone deleted it, retried it, or restarted it too: the new one runs in any case and names its origin.
+        stored = await states.load(store, invocation_id)
+        if stored is None:
+            break
+        execution, revision = stored
+    message = f"Started {new_id} with the input of {invocation_id}."
+    return Steered(new_id, Status.PENDING, changed=True, message=message, restarted_from=invocation_id)
+
+
+async def delete(store: Store, invocation_id: str, *, if_revision: int = 0) -> Steered:
+    """Remove an ended workflow with its journal and index entry. InvalidStateError for one that has not ended."""
+    execution, revision = await load(store, invocation_id, if_revision)
+    if not is_terminal(execution.status):
+        raise impossible(execution, "deleted", "Cancel it first.")
+    if not await states.delete(store, execution, revision):
+        kind = StaleRevisionError if if_revision else ConflictError
+        raise kind(f"The workflow {invocation_id} was changed meanwhile; nothing was deleted.")
+    length = max(execution.total_steps, execution.journal_length)
+    await store.requests.exchange(
+        [
+            index_entries.removal(store, index_entries.entry(store.subjects, execution)),
+            *(journal.removal(store, invocation_id, length, revision) if execution.journal_length else []),
+        ]
+    )
+    return Steered(invocation_id, "deleted", changed=True, message="Deleted.")

@@ -1,0 +1,1 @@
+"""What a handler awaits: steps, calls, sleeps, awakeables, signals, children, groups."""

@@ -1,0 +1,172 @@
+"""Noticing processors that died without a word, and calling for their workflows to be taken over."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from typing import TYPE_CHECKING
+
+from durablectl.errors import DurableError
+from durablectl.model.status import Status
+from durablectl.model.validation import is_sound
+from durablectl.storage.commands.pulls import PULL_SECONDS
+from durablectl.storage.commands.wake import wake
+from durablectl.storage.index import index_entries
+from durablectl.storage.records import leases, states
+from durablectl.storage.streams.feed import PutBackError, follow
+from durablectl.storage.streams.provision import LEASE_SECONDS
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable
+
+    from durablectl.engine.recovery.undelivered import Stranded
+    from durablectl.model.records import Execution
+    from durablectl.storage.connection.store import Store
+    from durablectl.storage.records.states import Stored
+
+_log = logging.getLogger(__name__)
+
+_LOOK_SECONDS = 0.5
+_MARGIN_SECONDS = 0.5
+_AT_ONCE = 500
+_OWNED = (Status.PENDING, Status.RUNNING)
+"""The index groups of what a processor may run: of what it claimed just now, the index still says "pending"."""
+
+
+def _was_dropped(execution: Execution) -> bool:
+    """Handed back by a processor that died before it called another."""
+    return execution.status == Status.PENDING and execution.attempt > 0
+
+
+class Failover:
+    """Follows all leases. When one runs out, every survivor tries to claim what it ran; one of them wins.
+
+    ``adopt`` takes an invocation over in this process; False when it cannot. A command would not do: JetStream may
+    hand it to the very processor that is frozen. Only what does not fit in here is called for by a command. ``mend``
+    finishes the writes after a state that took its invocation out of a processor's hands: the dead one may not have
+    come to them. ``stranded`` finds what was delivered to it, and what was lost on the way during an outage.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        processor_id: str,
+        adopt: Callable[[Execution], bool],
+        mend: Callable[[Stored], Awaitable[None]],
+        stranded: Stranded,
+    ) -> None:
+        self._store = store
+        self._processor_id = processor_id
+        self._adopt = adopt
+        self._mend = mend
+        self._stranded = stranded
+        self._renewed: dict[str, float] = {}
+        self._reconnects = 0
+        self._may_have_orphans = True
+        self._to_look_through: set[str] = set()
+        self._loop = asyncio.get_running_loop()
+
+    async def run(self) -> None:
+        """Without end; a lost connection is waited for."""
+        subjects = self._store.subjects
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._look())
+            while True:
+                with contextlib.suppress(PutBackError):
+                    async with follow(self._store, subjects.processors_stream, subjects.processors_subjects) as feed:
+                        async for change in feed:
+                            self._renewed[subjects.processor_of(change.subject)] = self._loop.time()
+
+    async def prepare(self, handlers: Iterable[str]) -> None:
+        """Before this processor takes commands: are there some in work? Their processors may be gone unseen.
+
+        An invocation that runs, or was dropped, has a command that is not acknowledged.
+        """
+        self._may_have_orphans = await self._stranded.prepare(handlers)
+        if self._may_have_orphans:
+            self._stranded.expect()
+
+    def look_again(self, processor_id: str) -> None:
+        """The store has been put back: what ran then, on this processor too, may run nowhere now."""
+        self._to_look_through.add(processor_id)
+        self._may_have_orphans = True
+        self._stranded.expect()
+
+    async def _look(self) -> None:
+        while True:
+            await asyncio.sleep(_LOOK_SECONDS)
+            self._forgive_outage()
+            deadline = self._loop.time() - LEASE_SECONDS - _MARGIN_SECONDS
+            silent = [processor for processor, renewed in self._renewed.items() if renewed < deadline]
+            if not self._store.is_connected:
+                continue
+            if self._is_one_quiet():
+                self._stranded.expect()
+            try:
+                dead = {processor for processor in silent if not await leases.is_alive(self._store, processor)}
+                if dead:
+                    # One that is frozen, not gone, is handed commands as long as its pulls are open.
+                    self._stranded.expect(PULL_SECONDS)
+                    await self._take_over(lambda owner, dead=dead: owner in dead)  # type: ignore[misc]
+                elif self._may_have_orphans:
+                    await self._take_orphans()
+                for processor in dead:
+                    del self._renewed[processor]
+                await self._stranded.look()
+            except DurableError as error:
+                _log.warning("Could not look for workflows to take over, will try again: %s", error)
+
+    def _is_one_quiet(self) -> bool:
+        """Long before its lease runs out: what was delivered to it is known by then."""
+        since = self._loop.time() - LEASE_SECONDS + _LOOK_SECONDS
+        return any(renewed < since for renewed in self._renewed.values())
+
+    async def _take_orphans(self) -> None:
+        alive = {lease.processor_id for lease in await leases.live_processors(self._store)}
+        alive -= self._to_look_through
+        await self._take_over(lambda owner: owner not in alive)
+        self._to_look_through.clear()
+        self._may_have_orphans = False
+
+    def _forgive_outage(self) -> None:
+        """While nobody can renew, nobody is dead: all leases count from when that was over.
+
+        Of an outage of the server this processor knows; that the leases have no leader it sees by its own.
+        """
+        reconnects = self._store.reconnects
+        is_seen = self._renewed.get(self._processor_id, 0) > self._loop.time() - LEASE_SECONDS + leases.RENEW_SECONDS
+        if reconnects != self._reconnects or not (is_seen and self._store.is_connected):
+            self._reconnects = reconnects
+            self._renewed = dict.fromkeys(self._renewed, self._loop.time())
+            self._stranded.expect()
+
+    async def _take_over(self, is_dead: Callable[[str], bool]) -> None:
+        called = 0
+        batch: list[str] = []
+        async for invocation_id in index_entries.members(self._store, _OWNED):
+            batch.append(invocation_id)
+            if len(batch) == _AT_ONCE:
+                called += await self._call_for(batch, is_dead)
+                batch = []
+        called += await self._call_for(batch, is_dead)
+        if called:
+            _log.warning("%d workflows of processors that are gone are to be taken over.", called)
+
+    async def _call_for(self, invocation_ids: list[str], is_dead: Callable[[str], bool]) -> int:
+        loaded = await states.load_many(self._store, invocation_ids)
+        found = {invocation_id: stored for invocation_id, stored in loaded.items() if is_sound(stored.execution)}
+        for stored in found.values():
+            if stored.execution.index_group not in _OWNED:
+                await self._mend(stored)
+        orphans = [
+            stored.execution
+            for stored in found.values()
+            if _was_dropped(stored.execution)
+            or (stored.execution.status == Status.RUNNING and is_dead(stored.execution.owner))
+        ]
+        others = [execution for execution in orphans if not self._adopt(execution)]
+        await self._store.requests.exchange(
+            [wake(self._store, e, f"takeover-{e.invocation_id}-{e.attempt}") for e in others]
+        )
+        return len(orphans)

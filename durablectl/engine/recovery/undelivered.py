@@ -1,0 +1,161 @@
+"""Commands that were delivered to nobody, and that JetStream would deliver again after ``ack_wait`` only.
+
+A connection broke while they were on their way, their consumer lost its leader, or the processor that had them is gone
+and had not come to them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, NamedTuple
+
+from durablectl.errors import InvalidNameError, StorageError
+from durablectl.model.codec import decode_command
+from durablectl.model.status import Status
+from durablectl.model.validation import check_command
+from durablectl.storage.commands import command_queue
+from durablectl.storage.index.comparison import batches
+from durablectl.storage.records import states
+from durablectl.storage.records.schedules import FIRE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import Any
+
+    from durablectl.model.records import Command, Execution
+    from durablectl.storage.connection.store import Store
+    from durablectl.storage.streams.feed import Change
+
+_log = logging.getLogger(__name__)
+
+_APART_SECONDS = 1.0
+"""What is as it was at the look before is nobody's; if it is somebody's after all, one of two claims is refused."""
+_SELDOM_SECONDS = 5.0
+_LEADER_SECONDS = 3.0
+
+
+class _Left(NamedTuple):
+    """A command that nobody seems to work on; ``revision`` is that of its invocation, 0 where there is none."""
+
+    command: Command
+    moment: int
+    revision: int
+
+
+class Stranded:
+    """Finds them once it is told to expect some, or sees another leader of a consumer; this process takes them then.
+
+    ``take`` is called with a command and when it was stored (microseconds); False when it cannot be taken here.
+    ``is_dropped`` tells of what runs that it should run here, and does not.
+    """
+
+    def __init__(
+        self, store: Store, take: Callable[[Command, int], bool], is_dropped: Callable[[Execution], bool]
+    ) -> None:
+        self._store = store
+        self._take = take
+        self._is_dropped = is_dropped
+        self._handlers: tuple[str, ...] = ()
+        self._leaders: dict[str, str] = {}
+        self._looks_to_go = 0
+        self._seen: dict[int, _Left] = {}
+        self._taken: set[int] = set()
+        self._until = 0.0
+        self._next_look = 0.0
+        self._next_look_at_leaders = 0.0
+        self._loop = asyncio.get_running_loop()
+
+    async def prepare(self, handlers: Iterable[str]) -> bool:
+        """Whether a command of these handlers is in work, or stranded."""
+        self._handlers = tuple(handlers)
+        infos = [await self._consumer(handler) for handler in self._handlers]
+        return any(info and info["num_ack_pending"] for info in infos)
+
+    def expect(self, seconds: float = 0) -> None:
+        """Take what nobody works on at two looks from now on, and at those that follow, less often, for ``seconds``."""
+        self._looks_to_go = 2
+        self._next_look = min(self._next_look, self._loop.time() + _APART_SECONDS)
+        self._until = max(self._until, self._loop.time() + seconds)
+
+    async def look(self) -> None:
+        """To be called all the time; does nothing as long as there is nothing to expect. Raises DurableError."""
+        now = self._loop.time()
+        if self._store.requests.is_cluster and now >= self._next_look_at_leaders:
+            self._next_look_at_leaders = now + _LEADER_SECONDS
+            for handler in self._handlers:
+                await self._consumer(handler)
+        if now < self._next_look or not (self._looks_to_go or now < self._until):
+            return
+        found = await self._find()
+        before, self._seen = self._seen, found
+        left = {sequence: each for sequence, each in found.items() if before.get(sequence) == each}
+        taken = [await self._take_up(sequence, each) for sequence, each in left.items()]
+        if any(taken):
+            _log.warning("%d commands were delivered to nobody, and are taken up again.", sum(taken))
+        self._looks_to_go = max(self._looks_to_go - 1, 1 if left else 0)
+        self._next_look = self._loop.time() + (_APART_SECONDS if self._looks_to_go else _SELDOM_SECONDS)
+
+    async def _consumer(self, handler: str) -> dict[str, Any] | None:
+        info = await command_queue.consumer_info(self._store, command_queue.consumer_name(handler))
+        leader = (info or {}).get("cluster", {}).get("leader", "")
+        if self._leaders.setdefault(handler, leader) != leader:
+            self._leaders[handler] = leader
+            self.expect()
+        return info
+
+    async def _find(self) -> dict[int, _Left]:
+        """By their sequence in the stream."""
+        delivered: dict[int, tuple[Command, int]] = {}
+        there: set[int] = set()
+        for handler in self._handlers:
+            info = await self._consumer(handler)
+            for change in await command_queue.delivered(self._store, handler, info) if info else ():
+                there.add(change.sequence)
+                command = self._read(change)
+                if command is not None and change.sequence not in self._taken:
+                    delivered[change.sequence] = (command, change.moment)
+        self._taken &= there
+        found = {}
+        for batch in batches(delivered):
+            loaded = await states.load_many(self._store, [delivered[sequence][0].invocation_id for sequence in batch])
+            for sequence in batch:
+                command, moment = delivered[sequence]
+                stored = loaded.get(command.invocation_id)
+                if self._is_left(command, stored.execution if stored else None):
+                    found[sequence] = _Left(command, moment, stored.revision if stored else 0)
+        return found
+
+    def _read(self, change: Change) -> Command | None:
+        """None for what is to be set aside, or passed on: that is done when it comes again."""
+        try:
+            command = decode_command(change.data)
+            check_command(command)
+        except (StorageError, InvalidNameError):
+            return None
+        return command if command.handler in self._handlers else None
+
+    def _is_left(self, command: Command, execution: Execution | None) -> bool:
+        """Whether a command would change anything in this state."""
+        if command.kind == FIRE:
+            return True
+        if execution is None:
+            return command.kind == "start"
+        if execution.status == Status.RUNNING:
+            return self._is_dropped(execution) or (command.kind == "cancel" and not execution.cancel_requested)
+        return execution.status in {Status.PENDING, Status.SUSPENDED} or (
+            command.kind == "cancel" and execution.status == Status.PAUSED
+        )
+
+    async def _take_up(self, sequence: int, left: _Left) -> bool:
+        """Here; else a copy of the command calls another, once for all processors that have found it.
+
+        False for what has to wait for a slot here.
+        """
+        if not self._take(left.command, left.moment):
+            if left.command.kind == FIRE:
+                return False  # What it starts is named after the moment at which it was stored.
+            copy = command_queue.publication(self._store, left.command, f"stranded-{sequence}")
+            await self._store.requests.exchange([copy])
+        self._taken.add(sequence)
+        return True

@@ -1,0 +1,1 @@
+"""One run of one invocation: replay, journal, waits, and how it stops."""

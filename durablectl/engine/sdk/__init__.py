@@ -1,0 +1,1 @@
+"""What authors import and are handed: context, handles, decorators, app loading."""

@@ -1,0 +1,291 @@
+"""What a workflow is written against."""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING, Any, TypeVar, overload
+
+from durablectl.engine.operations.attempts import Call, Local, step_name
+from durablectl.engine.operations.awaitables import Awaiting, Gather, Race, Step
+from durablectl.engine.operations.child_start import SEND, SPAWN, StartChild
+from durablectl.engine.operations.waits import AwakeableWait, ChildWait, SignalWait, Sleep
+from durablectl.engine.replay.run import COMPENSATION
+from durablectl.engine.sdk.handles import Awakeable, ChildHandle, microseconds
+from durablectl.errors import InvalidValueError, UsageError
+from durablectl.model.clock import to_datetime
+from durablectl.model.names import awakeable_id_of, validate_invocation_id, validate_name
+from durablectl.model.retry import Retry, seconds
+from durablectl.model.values import decode_value, encode_value
+from durablectl.storage.transitions.start_writes import StartCommand
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from datetime import datetime, timedelta
+
+    from durablectl.engine.operations.awaitables import Durable
+    from durablectl.engine.replay.replay_logger import ReplayLogger
+    from durablectl.engine.replay.run import Run
+    from durablectl.engine.sdk.registry import Workflow
+    from durablectl.model.records import Payload
+
+_T = TypeVar("_T")
+
+
+LONGEST_KEY = 1000
+
+
+def state_size(key: str, payload: Payload) -> int:
+    """Bytes that an entry of the workflow state takes in the record, about."""
+    return len(key.encode()) * (2 if payload.type_name else 1) + len(payload.data) + len(payload.type_name) + 16
+
+
+class Context:
+    """One invocation, as its handler sees it.
+
+    Everything that can differ between two runs of the same code - calls, time, randomness - goes through it, so that a
+    replay sees what the first run saw.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._awakeables: dict[str, int] = {}
+
+    @property
+    def invocation_id(self) -> str:
+        return self._run.invocation_id
+
+    @property
+    def handler(self) -> str:
+        return self._run.handler
+
+    @property
+    def attempt(self) -> int:
+        """How many times a processor has taken this invocation up; 1 on the first run, more after a crash."""
+        return self._run.attempt
+
+    @property
+    def is_replaying(self) -> bool:
+        """Whether recorded steps are still ahead."""
+        return self._run.is_replaying
+
+    @property
+    def log(self) -> ReplayLogger:
+        """A logger that is silent while recorded steps are replayed."""
+        return self._run.log
+
+    def call(
+        self,
+        service: str,
+        method: str,
+        request: Any = None,
+        response_type: type[_T] | None = None,
+        *,
+        retry: Retry | None = None,
+        timeout: float | timedelta | None = None,
+    ) -> Step[_T]:
+        """Ask a NATS micro service at the subject ``<service>.<method>``; await the result.
+
+        A protobuf ``request`` is sent as protobuf, anything else as JSON. ``timeout`` is in seconds an attempt, 30 by
+        default. Without ``retry``, silence and time-outs are retried without end and errors of the service up to three
+        attempts; then, or at once for an error code of 4xx, StepError is raised.
+        """
+        validate_name("service name", service)
+        validate_name("method name", method)
+        attempt_timeout = None if timeout is None else seconds(timeout)
+        call = Call(
+            self._run.store, f"{service}.{method}", request, response_type, retry=retry, timeout=attempt_timeout
+        )
+        return Step(self._run, call, response_type)
+
+    @overload
+    def step(
+        self,
+        function: Callable[..., Awaitable[_T]],
+        *args: Any,
+        name: str | None = None,
+        retry: Retry | None = None,
+        timeout: float | timedelta | None = None,
+    ) -> Step[_T]: ...
+
+    @overload
+    def step(
+        self,
+        function: Callable[..., _T],
+        *args: Any,
+        name: str | None = None,
+        retry: Retry | None = None,
+        timeout: float | timedelta | None = None,
+    ) -> Step[_T]: ...
+
+    def step(
+        self,
+        function: Callable[..., Any],
+        *args: Any,
+        name: str | None = None,
+        retry: Retry | None = None,
+        timeout: float | timedelta | None = None,
+    ) -> Step[Any]:
+        """Run a function, async or sync (in a thread), and record its result; await it.
+
+        ``timeout`` is in seconds an attempt; a thread that is late cannot be stopped, its result is dropped. Three
+        attempts by default, then StepError; TerminalError is not tried again.
+        """
+        attempt_timeout = None if timeout is None else seconds(timeout)
+        local = Local(function, args, step_name(function, name), retry=retry, timeout=attempt_timeout)
+        return Step(self._run, local, None)
+
+    def gather(self, *steps: Durable) -> Gather:
+        """Run steps side by side; await the list of their results, in the order given.
+
+        All of them end before the first error, in that order, is raised.
+        """
+        return Gather(self._run, steps)
+
+    def race(self, *steps: Durable) -> Race:
+        """Run steps side by side until one has ended; await its index and its result. The others are interrupted."""
+        return Race(self._run, steps)
+
+    def sleep(self, duration: float | timedelta) -> Awaiting[None]:
+        """Wait; longer than a second, the workflow is suspended and takes no slot. ``duration`` is in seconds."""
+        return Awaiting(self._run, Sleep("sleep", max(1, microseconds(duration))))
+
+    def awakeable(
+        self, name: str, *, timeout: float | timedelta | None = None, response_type: type[_T] | None = None
+    ) -> Awakeable[_T]:
+        """Something that an outside system answers; hand out its ``id``, then await the answer.
+
+        The answer may come before the workflow waits for it. Raises StepError when it is rejected, StepTimeoutError
+        after ``timeout`` seconds.
+        """
+        validate_name("awakeable name", name)
+        count = self._awakeables.get(name, 0) + 1
+        self._awakeables[name] = count
+        awakeable_id = awakeable_id_of(self.invocation_id, name, count)
+        return Awakeable(
+            self._run, AwakeableWait(name, awakeable_id, microseconds(timeout), response_type), awakeable_id
+        )
+
+    def signal(
+        self, name: str, *, timeout: float | timedelta | None = None, response_type: type[_T] | None = None
+    ) -> Awaiting[_T]:
+        """Receive the next signal of this name, in the order sent; StepTimeoutError after ``timeout`` seconds."""
+        validate_name("signal name", name)
+        return Awaiting(self._run, SignalWait(name, microseconds(timeout), response_type))
+
+    def invoke(
+        self,
+        workflow: Workflow | str,
+        input: Any = None,
+        response_type: type[_T] | None = None,
+        *,
+        partition_key: str = "",
+        timeout: float | timedelta | None = None,
+    ) -> Awaiting[_T]:
+        """Run another workflow as a child; await its output. StepError when it failed or was cancelled.
+
+        Cancelling this workflow cancels the child.
+        """
+        start = self._start(workflow, input, partition_key, None, is_awaited=True)
+        return Awaiting(self._run, ChildWait(start.handler, "", start, microseconds(timeout), response_type))
+
+    async def spawn(
+        self,
+        workflow: Workflow | str,
+        input: Any = None,
+        *,
+        partition_key: str = "",
+        parent_close: str = "cancel",
+    ) -> ChildHandle:
+        """Start a child and go on; await its output with ``handle.result()``.
+
+        Cancelling this workflow cancels the child, unless ``parent_close`` is "abandon".
+        """
+        if parent_close not in {"cancel", "abandon"}:
+            raise UsageError(f"parent_close={parent_close!r} is unknown.", hint='Use "cancel" or "abandon".')
+        start = self._start(workflow, input, partition_key, None, is_awaited=True)
+        kind = SPAWN if parent_close == "cancel" else SEND
+        child_id = await Step[str](self._run, StartChild(self._run, kind, start, ""), None)
+        return ChildHandle(self._run, start.handler, child_id)
+
+    def send(
+        self,
+        workflow: Workflow | str,
+        input: Any = None,
+        *,
+        delay: float | timedelta | None = None,
+        partition_key: str = "",
+        id: str = "",
+    ) -> Step[str]:
+        """Start another workflow, after ``delay`` seconds if given, and forget it; await its id.
+
+        Without ``id`` the id follows from this invocation and step, so that a replay does not send twice.
+        """
+        if id:
+            validate_invocation_id(id)
+        start = self._start(workflow, input, partition_key, delay, is_awaited=False)
+        return Step(self._run, StartChild(self._run, SEND, start, id), None)
+
+    def defer(self, function: Callable[..., Any], *args: Any, name: str | None = None) -> None:
+        """Register a compensation: a durable step that runs if the workflow is cancelled, the last registered first."""
+        self._run.check_not_halted()
+        step = step_name(function, name)
+        self._run.deferred.append(lambda: Local(function, args, step, retry=None, timeout=None, kind=COMPENSATION))
+
+    def _start(
+        self,
+        workflow: Workflow | str,
+        input: Any,
+        partition_key: str,
+        delay: float | timedelta | None,
+        *,
+        is_awaited: bool,
+    ) -> StartCommand:
+        handler = workflow if isinstance(workflow, str) else workflow.name
+        validate_name("handler", handler)
+        if partition_key:
+            validate_name("partition key", partition_key)
+        payload = encode_value(input, f"the input of workflow {handler!r}")
+        if payload.type_name:
+            self._run.recording.note_type(type(input))
+        moment = self._run.clock.now()
+        start_at = moment + microseconds(delay) if delay else 0
+        return StartCommand(handler, payload, partition_key, start_at, moment, is_awaited)
+
+    def set(self, key: str, value: Any) -> None:
+        """Keep a value in the workflow's state, where ``wf get`` shows it. InvalidValueError if it cannot be stored."""
+        self._run.check_not_halted()
+        given: object = key
+        if not isinstance(given, str) or not given.isprintable() or not 0 < len(given) <= LONGEST_KEY:
+            raise InvalidValueError(
+                f"{str(given)[:50]!r} cannot be a key of the workflow state.",
+                hint=f"Use a string of 1 to {LONGEST_KEY} printable characters.",
+            )
+        state = self._run.workflow_state
+        payload = encode_value(value, f"the value of the workflow state {key!r}")
+        size = sum(state_size(k, p) for k, p in state.items() if k != key) + state_size(key, payload)
+        limit = self._run.state_limit
+        if size > limit:
+            raise InvalidValueError(
+                f"With {key!r} the workflow state would hold {size:,} bytes; the server's limit allows {limit:,}.",
+                hint="Store the data elsewhere and keep a reference.",
+            )
+        if payload.type_name:
+            self._run.recording.note_type(type(value))
+        state[key] = payload
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """A copy of the value that ``set`` kept, or ``default``."""
+        payload = self._run.workflow_state.get(key)
+        return default if payload is None else decode_value(payload)
+
+    def now(self) -> datetime:
+        """The time, in UTC, at which the last awaited step ended, or the workflow started: the same on every replay."""
+        return to_datetime(self._run.moment)
+
+    def random(self) -> float:
+        """From 0 up to but not including 1; the same on every replay. Not for secrets."""
+        return self._run.random.random()
+
+    def uuid(self) -> uuid.UUID:
+        """A version 4 UUID, the same on every replay. Not for secrets."""
+        return uuid.UUID(int=self._run.random.getrandbits(128), version=4)

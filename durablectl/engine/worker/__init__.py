@@ -1,0 +1,1 @@
+"""The processor: takes commands, claims invocations, runs them, and stores the outcome."""

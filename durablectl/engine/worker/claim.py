@@ -1,0 +1,228 @@
+"""Taking an invocation up: one compare-and-set decides who runs it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, NamedTuple
+
+from durablectl.engine.replay.ownership import Ownership
+from durablectl.model.status import Status, is_terminal
+from durablectl.model.terminal import interrupted_children
+from durablectl.model.validation import check_execution
+from durablectl.storage.commands.wake import START_TIMER, poke, timer, wake_timer
+from durablectl.storage.index import index_entries
+from durablectl.storage.records import leases, states
+from durablectl.storage.records.replica_reads import is_past, load_many_known
+from durablectl.storage.records.server_clock import keep_time
+from durablectl.storage.records.states import Stored
+from durablectl.storage.transitions import cancel_request
+from durablectl.storage.transitions.end_writes import after_end, fold
+from durablectl.storage.transitions.start_writes import first_state
+
+if TYPE_CHECKING:
+    from durablectl.engine.worker.resources import Resources
+    from durablectl.model.records import Command, Execution
+    from durablectl.storage.commands.pulls import Delivery
+    from durablectl.storage.connection.store import Store
+
+EARLY_MICROSECONDS = 500_000
+"""A timer that fires this much before its time, by our clock, counts: the run waits out the rest."""
+
+_LOOK_AGAIN_SECONDS = (0.0, 0.003)
+"""Whoever starts a workflow writes its state right after the command: writing it for them at once costs both more."""
+
+
+class Claim(NamedTuple):
+    """``crashed`` tells that the processor that ran it before died on it."""
+
+    ownership: Ownership
+    crashed: bool
+
+
+async def claim(resources: Resources, command: Command, delivery: Delivery) -> Claim | None:
+    """Make this processor the owner; None when there is nothing to do for it, and the command is done with.
+
+    Dying before the write changes nothing: the command comes again. Dying after it leaves a running invocation whose
+    owner is gone, which the redelivered command takes over.
+    """
+    while True:
+        claimed, stored = await _claim(resources, command, delivery)
+        if claimed is not None:
+            return claimed
+        # Without this command nobody would look again: a replica that lags must not have answered.
+        if not await is_past(resources.store, command.invocation_id, stored):
+            break
+    if stored is not None:
+        is_suspect = delivery.attempt > 1 or command.kind == "wake"
+        if is_suspect or _lasts_too_long(resources, stored.execution):
+            await tidy(resources, stored)
+    return None
+
+
+async def _claim(resources: Resources, command: Command, delivery: Delivery) -> tuple[Claim | None, Stored | None]:
+    """The claim, or the state for which there is nothing to do."""
+    store = resources.store
+    pauses = iter(_LOOK_AGAIN_SECONDS if delivery.attempt == 1 else ())
+    while True:
+        stored, deleted_start = await states.load_or_trace(store, command.invocation_id)
+        if stored is None:
+            if command.kind != "start" or (deleted_start and command.start_token == deleted_start):
+                return None, None
+            if (pause := next(pauses, None)) is not None:
+                await asyncio.sleep(pause)
+                continue
+            execution, revision = first_state(command), 0
+            await store.requests.exchange(index_entries.addition(store, execution))
+        else:
+            execution, revision = stored
+            check_execution(execution)
+            _complete(execution, command)
+            if not await _may_claim(resources, execution, command, delivery):
+                return None, stored
+        before = (execution.index_group, execution.indexed_at)
+        is_again = execution.status == Status.RUNNING
+        crashed = is_again and execution.owner not in {"", resources.processor_id}
+        _take(resources, execution, command, delivery)
+        if revision == 0:
+            new_revision = await states.create(store, execution)
+        else:
+            new_revision = await states.replace(store, execution, revision)
+        if new_revision is not None:
+            # What ran it before may have died between its last write of the state and that of the index.
+            if is_again or (execution.index_group, execution.indexed_at) != before:
+                await index_entries.settle(store, execution)
+            return Claim(Ownership(store, execution, new_revision), crashed), stored
+
+
+def _complete(execution: Execution, command: Command) -> None:
+    """A state that another implementation has created knows its input from the command only."""
+    if command.kind == "start" and not (execution.attempt or execution.start_token or execution.input.data):
+        execution.input = command.input
+        execution.created_at = execution.created_at or command.created_at
+
+
+def _take(resources: Resources, execution: Execution, command: Command, delivery: Delivery) -> None:
+    now = resources.clock.now()
+    execution.begin(now)
+    execution.owner = resources.processor_id
+    execution.attempt += 1
+    execution.started_at = execution.started_at or now
+    execution.command_sequence = delivery.sequence
+    execution.waiting_for = None
+    if command.kind == "cancel":
+        execution.cancel_requested = True
+        execution.reason = f"cancelling: {cancel_request.BY_PARENT}"
+    elif not execution.cancel_requested:
+        execution.reason = ""
+
+
+async def _may_claim(resources: Resources, execution: Execution, command: Command, delivery: Delivery) -> bool:
+    if _is_other_start(command, execution):
+        return False
+    is_free = not execution.owner and execution.status in {Status.PENDING, Status.SUSPENDED, Status.PAUSED}
+    if command.kind == "cancel" and is_free:
+        return True
+    match execution.status:
+        case Status.PENDING:
+            return await _is_time(resources, execution, delivery)
+        case Status.SUSPENDED:
+            return await _is_due(resources, execution, delivery)
+        case Status.RUNNING | Status.PAUSED if execution.status == Status.RUNNING or execution.owner:
+            return await _may_take_over(resources, execution, command, delivery)
+        case _:
+            return False
+
+
+async def _may_take_over(resources: Resources, execution: Execution, command: Command, delivery: Delivery) -> bool:
+    """Whether its owner is gone: its lease says so, or its own command was delivered again."""
+    is_running = execution.status == Status.RUNNING
+    if is_running and execution.owner == resources.processor_id:
+        return True  # Ours, and not in work: an earlier try of this process ended in the middle.
+    if is_running and delivery.attempt > 1 and delivery.sequence == execution.command_sequence:
+        return True
+    if await leases.is_alive(resources.store, execution.owner):
+        if command.kind == "cancel":
+            await cancel_request.mark_child(resources.store, command.invocation_id)
+        await poke(resources.store, execution.owner, execution.invocation_id)
+        return False
+    return is_running or command.kind == "cancel"
+
+
+async def _is_time(resources: Resources, execution: Execution, delivery: Delivery) -> bool:
+    """Whether a delayed start is due; if not, its timer is set again."""
+    await _trust_timer(resources, execution.start_at, delivery)
+    if execution.start_at <= resources.clock.now() + EARLY_MICROSECONDS:
+        return True
+    await resources.store.requests.exchange([timer(resources.store, execution, execution.start_at, START_TIMER)])
+    return False
+
+
+async def _is_due(resources: Resources, execution: Execution, delivery: Delivery) -> bool:
+    """Whether a suspended workflow goes on; if not, its timer is set again: the one that fired is gone."""
+    store = resources.store
+    moments = [moment for moment in (execution.deadline, *(w.until for w in execution.waits)) if moment]
+    await _trust_timer(resources, min(moments, default=0), delivery)
+    if await due(store, execution, resources.clock.now()):
+        return True
+    if moments:
+        name = wake_timer(execution.timer_attempt or execution.attempt)
+        await store.requests.exchange([timer(store, execution, min(moments), name)])
+    return False
+
+
+async def _trust_timer(resources: Resources, moment: int, delivery: Delivery) -> None:
+    """Where the server, storing the command, and our clock disagree whether ``moment`` has come, ours may be wrong."""
+    begin = moment - EARLY_MICROSECONDS
+    if delivery.moment and (delivery.moment < begin) != (resources.clock.now() < begin):
+        await keep_time(resources.store)
+
+
+async def due(store: Store, execution: Execution, now: int) -> bool:
+    """Whether something that a suspended workflow waits for is there."""
+    if execution.deadline and execution.deadline <= now + EARLY_MICROSECONDS:
+        return True
+    for waiting in execution.waits:
+        if (waiting.until and waiting.until <= now + EARLY_MICROSECONDS) or execution.has_come(waiting):
+            return True
+    children = [waiting.awaited_id for waiting in execution.waits if waiting.kind == "child"]
+    found = await load_many_known(store, children, execution.invocation_id)
+    # Nothing listed means a record that someone else suspended: the handler will know what it waits for.
+    return not execution.waits or any(is_terminal(stored.execution.status) for stored in found.values())
+
+
+def _is_other_start(command: Command, execution: Execution) -> bool:
+    """A start of the same id that came second, or any command for another handler's invocation."""
+    return command.handler != execution.handler or bool(
+        command.kind == "start"
+        and command.start_token
+        and execution.start_token
+        and command.start_token != execution.start_token
+    )
+
+
+async def tidy(resources: Resources, stored: Stored) -> None:
+    """Finish what someone may have left undone after the last state write; doing it again changes nothing."""
+    store = resources.store
+    if not is_terminal(stored.execution.status):
+        await index_entries.settle(store, stored.execution)
+        return
+    execution, revision = await _limit(resources, stored)
+    if execution.expires_at:
+        # Again, if need be: who set the time may have died before the entry had it, and an entry alone would stay.
+        await store.requests.exchange(index_entries.expiry(store, execution))
+    entries = await fold(store, execution, revision) if execution.journal_length else execution.journal
+    children = [] if execution.status == Status.COMPLETED else interrupted_children(entries)
+    await after_end(store, execution, revision, entries, children)
+
+
+async def _limit(resources: Resources, stored: Stored) -> Stored:
+    """Give what was ended without a processor, by an operator, its time to live."""
+    execution, revision = stored
+    if not _lasts_too_long(resources, execution):
+        return stored
+    execution.expires_at = resources.clock.now() + resources.retention
+    return Stored(execution, await states.replace(resources.store, execution, revision) or revision)
+
+
+def _lasts_too_long(resources: Resources, execution: Execution) -> bool:
+    return is_terminal(execution.status) and resources.retention > 0 and not execution.expires_at

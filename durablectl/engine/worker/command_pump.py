@@ -1,0 +1,145 @@
+"""Where commands come from: one consumer a handler, all kept open, none asked for more than there are free slots."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from durablectl.engine.worker.quarantine import set_aside
+from durablectl.errors import DurableError, InvalidNameError, StorageError
+from durablectl.model.codec import decode_command
+from durablectl.model.validation import check_command
+from durablectl.storage.commands import command_queue
+from durablectl.storage.commands.pulls import Pulls
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Iterable
+    from typing import Any
+
+    from durablectl.engine.worker.slots import InFlight
+    from durablectl.model.records import Command
+    from durablectl.storage.commands.pulls import Delivery
+    from durablectl.storage.connection.store import Store
+
+_log = logging.getLogger(__name__)
+
+_UNROUTED_AT_ONCE = 100
+_RETRY_SECONDS = 1.0
+
+
+class Intake:
+    """The open pulls of one processor."""
+
+    def __init__(self, store: Store, handlers: Iterable[str], inflight: InFlight, ack_wait: float) -> None:
+        self._store = store
+        self._handlers = sorted(handlers)
+        self._inflight = inflight
+        self._ack_wait = ack_wait
+        self._pulls: list[Pulls] = []
+        self._unrouted: Pulls | None = None
+        self._filling: asyncio.Task[None] | None = None
+        self._closed = False
+        self._is_short = False
+        self._side_tasks: set[asyncio.Task[Any]] = set()
+
+    async def start(self) -> None:
+        subjects = self._store.subjects
+        for handler in self._handlers:
+            await self._open(
+                command_queue.consumer_name(handler),
+                f"of handler {handler}",
+                subjects.handler_commands(handler),
+                self._on_delivery,
+                self._pulls,
+            )
+        unrouted: list[Pulls] = []
+        await self._open(
+            command_queue.UNROUTED, "of unrouted commands", subjects.unrouted_commands, self._on_unrouted, unrouted
+        )
+        self._unrouted = unrouted[0]
+        self._inflight.freed = self.fill
+        self.fill()
+
+    async def _open(
+        self, name: str, purpose: str, filter_subject: str, deliver: Callable[[Delivery], None], pulls: list[Pulls]
+    ) -> None:
+        async def ensure() -> None:
+            for change in await command_queue.ensure_consumer(self._store, name, filter_subject, self._ack_wait):
+                _log.warning("The consumer %s was changed: %s.", purpose, change)
+
+        await ensure()
+        opened = Pulls(self._store, name, deliver, self.fill, ensure)
+        await opened.start()
+        pulls.append(opened)
+
+    async def stop(self) -> None:
+        """Ask for nothing more; what arrives all the same is handed back."""
+        self._closed = True
+        self._is_short = False
+        if self._filling is not None:
+            await asyncio.wait([self._filling])
+        for pulls in [*self._pulls, *([self._unrouted] if self._unrouted else [])]:
+            await pulls.stop()
+
+    def fill(self) -> None:
+        """Ask for as many more commands as there are free slots; several calls in one turn of the loop ask once."""
+        self._is_short = not self._closed
+        if self._is_short and (self._filling is None or self._filling.done()):
+            self._filling = asyncio.get_running_loop().create_task(self._fill())
+
+    async def _fill(self) -> None:
+        while self._is_short:
+            self._is_short = False
+            for pulls in self._pulls:
+                free = self._inflight.free
+                # With hysteresis: one pull for many freed slots, but never none open while a slot is free.
+                if pulls.outstanding * 2 < free:
+                    await pulls.ask(free - pulls.outstanding)
+            if self._unrouted is not None and self._unrouted.outstanding == 0:
+                await self._unrouted.ask(_UNROUTED_AT_ONCE)
+
+    def _on_delivery(self, delivery: Delivery) -> None:
+        if self._closed or self._inflight.free <= 0:
+            self._spawn(delivery.hand_back())
+            return
+        command = self._read(delivery)
+        if command is not None and command.handler not in self._handlers:
+            # The subject brought it here, but the body decides.
+            self._spawn(self._route(command, delivery))
+        elif command is not None:
+            self._inflight.start(command, delivery)
+        self.fill()
+
+    def _on_unrouted(self, delivery: Delivery) -> None:
+        command = self._read(delivery)
+        if command is not None:
+            self._spawn(self._route(command, delivery))
+        self.fill()
+
+    async def _route(self, command: Command, delivery: Delivery) -> None:
+        """Publish a command that named its handler only in its body to that handler's subject."""
+        try:
+            await self._store.requests.exchange(
+                [command_queue.publication(self._store, command, f"routed-{delivery.sequence}")]
+            )
+        except DurableError as error:
+            _log.warning("A command for %s could not be routed: %s", command.handler, error)
+            await delivery.hand_back(_RETRY_SECONDS)
+        else:
+            await delivery.ack()
+
+    def _read(self, delivery: Delivery) -> Command | None:
+        """The command, or None when it is not one: then it is set aside, and the others go on."""
+        try:
+            command = decode_command(delivery.data)
+            check_command(command)
+        except (StorageError, InvalidNameError) as error:
+            self._spawn(set_aside(self._store, delivery, error.message))
+            return None
+        return command
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._side_tasks.add(task)
+        task.add_done_callback(self._side_tasks.discard)

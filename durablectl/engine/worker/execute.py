@@ -1,0 +1,237 @@
+"""One command, from its delivery to its acknowledgement."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any
+
+from durablectl.engine.operations.awaitables import Step
+from durablectl.engine.operations.step_execution import APP_ERRORS, is_interrupted
+from durablectl.engine.replay.control_flow import (
+    FencedOut,
+    Halt,
+    HandedBack,
+    Mismatch,
+    Overtaken,
+    Paused,
+    StorageFailed,
+    Suspended,
+    TimedOut,
+)
+from durablectl.engine.replay.run import Run
+from durablectl.engine.sdk.context import Context
+from durablectl.engine.worker import outcome, quarantine
+from durablectl.engine.worker.claim import claim
+from durablectl.engine.worker.crash_loop_guard import MAX_CRASHES
+from durablectl.engine.worker.schedule_firing import fire
+from durablectl.errors import (
+    AppError,
+    NonDeterminismError,
+    PayloadTooLargeError,
+    StepError,
+    UnreadableError,
+    WorkflowTimeoutError,
+)
+from durablectl.model.values import decode_value, encode_value, is_message, parse_message
+from durablectl.storage.records import journal
+from durablectl.storage.records.schedules import FIRE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from durablectl.engine.operations.attempts import Attempt
+    from durablectl.engine.replay.ownership import Ownership
+    from durablectl.engine.sdk.registry import Workflow
+    from durablectl.engine.worker.resources import Resources
+    from durablectl.model.records import Command, JournalEntry, Payload
+    from durablectl.storage.commands.pulls import Delivery
+
+_log = logging.getLogger(__name__)
+
+_RETRY_SECONDS = 1.0
+
+
+async def work(resources: Resources, command: Command, delivery: Delivery, running: Callable[[Run], None]) -> None:
+    """Do what a command asks for. It is acknowledged last, after everything that it caused is stored.
+
+    ``running`` is told of the run once it is claimed.
+    """
+    if command.kind == FIRE:
+        await fire(resources, delivery, command.schedule)
+        await delivery.ack()
+        return
+    claimed = await claim(resources, command, delivery)
+    if claimed is None:
+        await delivery.ack()
+        return
+    about = {"invocation_id": command.invocation_id, "handler": command.handler}
+    metrics = resources.metrics.of[command.handler]
+    lag = resources.clock.now() - delivery.moment if delivery.moment and not claimed.crashed else None
+    metrics.claimed(first=claimed.ownership.execution.attempt == 1, lag=lag)
+    try:
+        crashed = claimed.crashed
+        while not await _run_once(resources, claimed.ownership, running, about, crashed=crashed):
+            crashed = False
+    except FencedOut as fenced:
+        metrics.fences += 1
+        _log.warning("Fenced out, nothing more was written: the invocation is %s.", fenced, extra=about)
+        await delivery.ack()
+    except StorageFailed as failure:
+        _log.error("Not finished, will be delivered again: %s", failure, extra=about)
+        await delivery.hand_back(_RETRY_SECONDS)
+    else:
+        await delivery.ack()
+
+
+async def _run_once(
+    resources: Resources, ownership: Ownership, running: Callable[[Run], None], about: dict[str, str], *, crashed: bool
+) -> bool:
+    """Run the handler and write where that led; False when it must be run again on what changed meanwhile."""
+    try:
+        entries = await _entries(resources, ownership)
+    except Overtaken:
+        return False
+    except UnreadableError as error:
+        await quarantine.stop(resources, ownership, error, about)
+        return True
+    run = Run(resources, ownership, entries)
+    running(run)
+    workflow = resources.workflows[run.handler]
+    try:
+        if crashed and not await resources.suspects.admit(run):
+            await outcome.pause(run, f"crashed its processor {MAX_CRASHES} times")
+            _log.error("Paused: it crashed its processor %d times.", MAX_CRASHES, extra=about)
+            return True
+        await _to_its_end_or_rest(run, workflow, about)
+    except Overtaken:
+        return False
+    except PayloadTooLargeError as error:
+        try:
+            await outcome.fail(run, error)
+        except (Overtaken, Paused):
+            raise StorageFailed(error) from error
+        _log.error("Failed: its record does not fit into a message. %s", error, extra=about)
+    finally:
+        run.close()
+    return True
+
+
+async def _to_its_end_or_rest(run: Run, workflow: Workflow, about: dict[str, str]) -> None:
+    try:
+        await _to_its_end(run, workflow, about)
+    except Suspended as suspended:
+        await outcome.suspend(run, suspended.waits, suspended.revision)
+    except Paused:
+        await outcome.let_go(run)
+        _log.info("Paused at step %d.", run.total, extra=about)
+    except HandedBack:
+        await outcome.hand_back(run)
+        _log.info("Handed back at step %d.", run.total, extra=about)
+
+
+async def _entries(resources: Resources, ownership: Ownership) -> list[JournalEntry]:
+    """The journal. Nothing can be in that of an invocation that nobody has claimed before.
+
+    Entries inside the record, as other implementations and a retry keep them, move to the journal first: the next write
+    of the state leaves them out. Dying in between, the next claim finds them in either place. Entries that were to go
+    away with an end that a retry has undone are written again, to stay: by their lifetime, or because the processor
+    that ended it, slow, may be about to purge what is older than that end.
+    """
+    execution = ownership.execution
+    entries: list[JournalEntry] = []
+    if execution.attempt > 1 or ownership.was_read:
+        entries = await journal.read(resources.store, execution.invocation_id, ownership.revision)
+        # Ours still? The journal of what someone has ended meanwhile is empty, and every step would run again.
+        await ownership.refresh()
+        execution = ownership.execution
+    ownership.was_read = True
+    inside = {entry.step_number: entry for entry in execution.journal}
+    recorded = {entry.step_number for entry in entries}
+    for entry in entries:
+        if execution.expires_at or entry.step_number in inside:
+            await ownership.append(entry)
+    for number, entry in inside.items():
+        if number not in recorded:
+            await ownership.append(entry)
+            entries.append(entry)
+    execution.expires_at = 0
+    execution.journal = []
+    return entries
+
+
+async def _to_its_end(run: Run, workflow: Workflow, about: dict[str, str]) -> None:
+    """Run the handler and write its outcome; Halt when the run ends without one."""
+    try:
+        output = await _run_handler(run, workflow)
+    except Mismatch as mismatch:
+        execution = await outcome.pause(run, f"{NonDeterminismError.__name__}: {mismatch}")
+        _log.error("Paused: %s", execution.reason, extra=about)
+    except TimedOut:
+        timeout = WorkflowTimeoutError(f"The workflow had not ended after {workflow.timeout:g} s.")
+        await outcome.fail(run, timeout)
+        _log.warning("Failed: %s", timeout, extra=about)
+    except Halt:
+        raise
+    except APP_ERRORS as error:
+        if isinstance(error, asyncio.CancelledError) and not run.is_cancelling and is_interrupted():
+            raise
+        if run.is_cancelling:
+            await _cancel(run, about)
+            return
+        execution = await outcome.fail(run, error)
+        _log.warning("Failed: %s: %s", execution.error_type, execution.error, extra=about)
+    else:
+        if run.is_cancelling:
+            await _cancel(run, about)
+            return
+        execution = await outcome.complete(run, output)
+        _log.debug("%s after %d steps.", execution.status.capitalize(), run.total, extra=about)
+
+
+async def _cancel(run: Run, about: dict[str, str]) -> None:
+    """Run the compensations, the last registered first, each a durable step; then end as cancelled."""
+    run.begin_compensating()
+    failures = []
+    while run.deferred:
+        attempt: Attempt = run.deferred.pop()()
+        try:
+            with run.interruptible():
+                await Step[Any](run, attempt, None)
+        except StepError as error:
+            failures.append(error.message)
+            _log.error("A compensation failed: %s", error, extra=about)
+    await outcome.cancel(run, "; ".join(failures))
+    _log.info("Cancelled after %d steps.", run.total, extra=about)
+
+
+async def _run_handler(run: Run, workflow: Workflow) -> Payload:
+    try:
+        run.check_deadline(workflow.timeout)
+        with run.interruptible():
+            output = await _call_handler(run, workflow)
+    except APP_ERRORS:
+        run.check_not_halted()
+        raise
+    run.check_not_halted()
+    if run.leftover is not None and not run.is_cancelling:
+        raise Mismatch(
+            f"step {run.leftover.step_number} is recorded as {run.leftover.step_type!r}, "
+            f"but the code now ends after {run.total} steps"
+        )
+    if is_message(output):
+        run.recording.note_type(type(output))
+    return encode_value(output, f"the result of workflow {workflow.name!r}")
+
+
+async def _call_handler(run: Run, workflow: Workflow) -> Any:
+    payload = run.ownership.execution.input
+    context = Context(run)
+    value = decode_value(payload, workflow.input_type if payload.type_name else None)
+    if value is None and not workflow.needs_input:
+        return await workflow.function(context)
+    if not workflow.takes_input:
+        raise AppError(f"The workflow {workflow.name!r} takes no input, and was started with one.")
+    if workflow.input_type is not None and not is_message(value):
+        value = parse_message({} if value is None else value, workflow.input_type)
+    return await workflow.function(context, value)

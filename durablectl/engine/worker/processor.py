@@ -1,0 +1,178 @@
+"""The processor: takes commands while it has free slots, keeps them alive, and stops without losing one."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import re
+import secrets
+import socket
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from durablectl.engine.recovery.failover import Failover
+from durablectl.engine.recovery.undelivered import Stranded
+from durablectl.engine.replay.control_flow import HandedBack
+from durablectl.engine.worker.claim import tidy
+from durablectl.engine.worker.command_pump import Intake
+from durablectl.engine.worker.metrics import Metrics
+from durablectl.engine.worker.resources import Resources
+from durablectl.engine.worker.slots import InFlight
+from durablectl.errors import DurableError
+from durablectl.model.clock import MICROSECONDS
+from durablectl.storage.commands.notifications import poked
+from durablectl.storage.index import known_handlers
+from durablectl.storage.records import leases
+from durablectl.storage.records.message_types import SchemaWriter
+from durablectl.storage.records.server_clock import keep_time
+from durablectl.storage.streams.provision import provision
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+    from typing import Any
+
+    from durablectl.engine.sdk.app_loader import App
+    from durablectl.storage.connection.store import Store
+
+_log = logging.getLogger(__name__)
+
+_UNSAFE = re.compile(r"[^A-Za-z0-9_-]")
+
+
+@dataclass(frozen=True)
+class ProcessorOptions:
+    """``ack_wait`` and ``grace`` are seconds; ``replicas`` None takes the streams as they are.
+
+    ``retention`` is how many seconds what has ended is kept; 0 for ever.
+    """
+
+    max_concurrent: int = 100
+    ack_wait: float = 300.0
+    grace: float = 10.0
+    replicas: int | None = None
+    version: str = ""
+    retention: float = 0.0
+
+
+class Processor:
+    """Executes the workflows of one app in this process, up to ``max_concurrent`` at once."""
+
+    def __init__(self, store: Store, app: App, options: ProcessorOptions) -> None:
+        self.id = new_processor_id()
+        self._store = store
+        self._app = app
+        self._options = options
+        self.metrics = Metrics(app.workflows, options.max_concurrent, lambda: self._inflight.busy)
+        self._resources = Resources(
+            store=store,
+            schemas=SchemaWriter(store),
+            workflows=app.workflows,
+            processor_id=self.id,
+            metrics=self.metrics,
+            retention=int(options.retention * MICROSECONDS),
+        )
+        self._inflight = InFlight(self._resources, options.max_concurrent, options.ack_wait)
+        self._intake = Intake(store, app.workflows, self._inflight, options.ack_wait)
+        self._started_at = 0
+
+    async def run(self, stop: asyncio.Event, ready: asyncio.Event | None = None) -> None:
+        """Work until ``stop`` is set, then stop gracefully.
+
+        ``ready`` is set once commands are being taken. Raises ConfigurationError, UnsupportedServerError and other
+        DurableErrors when it cannot start; a lost connection later is waited for.
+        """
+        await provision(self._store, replicas=self._options.replicas)
+        await keep_time(self._store)
+        self._started_at = self._store.clock.now()
+        await leases.renew(self._store, self._lease())
+        await known_handlers.enter(self._store, self._app.workflows)
+        inflight = self._inflight
+        stranded = Stranded(self._store, inflight.take_up, inflight.is_dropped)
+        failover = Failover(
+            self._store, self.id, inflight.adopt, lambda stored: tidy(self._resources, stored), stranded
+        )
+        await failover.prepare(self._app.workflows)
+        helpers = [
+            self._helper(self._renew_lease(failover)),
+            self._helper(self._inflight.keep_alive()),
+            self._helper(self._inflight.show_positions()),
+            self._helper(failover.run()),
+        ]
+        try:
+            async with poked(self._store, self.id, self._inflight.poke):
+                await self._intake.start()
+                names = ", ".join(sorted(self._app.workflows)) or "none"
+                _log.info("Processor %s takes commands for: %s.", self.id, names)
+                if ready is not None:
+                    ready.set()
+                await stop.wait()
+                await self._stop()
+        finally:
+            for helper in helpers:
+                helper.cancel()
+            await asyncio.gather(*helpers, return_exceptions=True)
+
+    def _helper(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        def ended(task: asyncio.Task[None]) -> None:
+            if not task.cancelled() and task.exception() is not None:
+                _log.error("A part of the processor stopped; restart it.", exc_info=task.exception())
+
+        task = asyncio.create_task(work)
+        task.add_done_callback(ended)
+        return task
+
+    async def _stop(self) -> None:
+        """Pull no more, let steps end for ``grace`` seconds, hand the rest back."""
+        await self._intake.stop()
+        busy = self._inflight.busy
+        if busy:
+            _log.info("Stopping: %d workflows go to their next step, for at most %g s.", busy, self._options.grace)
+        self._inflight.stop_at_next_step()
+        if not await self._inflight.drain(self._options.grace):
+            self._inflight.halt_all(HandedBack())
+            if not await self._inflight.drain(self._store.settings.timeout + 1):
+                await self._inflight.abandon()
+        with contextlib.suppress(DurableError, TimeoutError):
+            await leases.release(self._store, self.id)
+            await self._store.flush()
+        _log.info("Processor %s stopped.", self.id)
+
+    async def _renew_lease(self, failover: Failover) -> None:
+        """Stay alive, and hear from the server what time it is and whether its store was put back meanwhile."""
+        while True:
+            await asyncio.sleep(leases.RENEW_SECONDS)
+            try:
+                await leases.renew(self._store, self._lease())
+                reached = self._store.reached
+                last = await keep_time(self._store)
+                if last < reached and self._store.requests.is_cluster:
+                    # A leader that was elected just now may not have come to where its predecessor was.
+                    await asyncio.sleep(leases.RENEW_SECONDS)
+                    last = await keep_time(self._store)
+                if last < reached:
+                    _log.warning("The store was put back to an older state: it ends at %d, not %d.", last, reached)
+                    self._store.reached = last
+                    self._inflight.doubt()
+                    failover.look_again(self.id)
+            except DurableError as error:
+                _log.warning("The lease of %s could not be renewed: %s", self.id, error)
+
+    def _lease(self) -> leases.Lease:
+        return leases.Lease(
+            processor_id=self.id,
+            handlers=sorted(self._app.workflows),
+            version=self._options.version,
+            host=socket.gethostname(),
+            process_id=os.getpid(),
+            slots=self._options.max_concurrent,
+            busy=self._inflight.busy,
+            started_at=self._started_at,
+        )
+
+
+def new_processor_id() -> str:
+    """``<host>-<process id>-<random>``, cut to what a subject token may hold."""
+    host = _UNSAFE.sub("-", socket.gethostname())[:48] or "host"
+    return f"{host}-{os.getpid()}-{secrets.token_hex(3)}"

@@ -1,0 +1,269 @@
+"""The workflows that this process executes right now: slots, signs of life, and the end of each."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from durablectl.engine.replay.control_flow import FencedOut, Overtaken
+from durablectl.engine.replay.current_step import VISIBLE_AFTER_SECONDS
+from durablectl.engine.worker.execute import work
+from durablectl.engine.worker.quarantine import set_aside
+from durablectl.errors import DurableError, PayloadTooLargeError, UnreadableError
+from durablectl.model.names import is_name
+from durablectl.model.status import Status
+from durablectl.storage.commands.pulls import Undelivered
+from durablectl.storage.commands.wake import wake_command
+from durablectl.storage.connection.rejections import StorageFullError
+from durablectl.storage.records import states
+from durablectl.storage.transitions import cancel_request
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+    from typing import Any
+
+    from durablectl.engine.replay.control_flow import Halt
+    from durablectl.engine.replay.run import Run
+    from durablectl.engine.worker.resources import Resources
+    from durablectl.model.records import Command, Execution
+    from durablectl.storage.commands.pulls import Delivery
+
+_log = logging.getLogger(__name__)
+
+_RETRY_SECONDS = 0.5
+_FULL_SECONDS = 2.0
+_LOOK_SECONDS = 2.0
+_CANCELLATIONS = 10
+
+
+@dataclass(slots=True)
+class _Slot:
+    command: Command
+    delivery: Delivery
+    touched: float
+    looked: float
+    run: Run | None = None
+
+
+async def _refresh(run: Run) -> None:
+    try:
+        await run.ownership.refresh()
+    except (FencedOut, Overtaken) as halt:
+        run.halt(halt)
+    except DurableError as error:
+        _log.debug("Could not look at the state of %s: %s", run.invocation_id, error)
+    else:
+        run.waits.recheck()
+
+
+class InFlight:
+    """Slots by invocation id; ``freed`` is called whenever one becomes free."""
+
+    def __init__(self, resources: Resources, slots: int, ack_wait: float) -> None:
+        self.freed: Callable[[], None] = lambda: None
+        self._resources = resources
+        self._limit = slots
+        self._ack_wait = ack_wait
+        self._slots: dict[str, _Slot] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._side_tasks: set[asyncio.Task[None]] = set()
+        self._stopping = False
+        self._loop = asyncio.get_running_loop()
+
+    @property
+    def busy(self) -> int:
+        return len(self._tasks)
+
+    @property
+    def free(self) -> int:
+        return self._limit - len(self._tasks)
+
+    def start(self, command: Command, delivery: Delivery) -> None:
+        """Take a slot; a second command for an invocation that runs here is dealt with at once."""
+        slot = self._slots.get(command.invocation_id)
+        if slot is None:
+            now = self._loop.time()
+            slot = _Slot(command, delivery, now, now)
+            self._slots[command.invocation_id] = slot
+            self._spawn(self._work(slot))
+        elif slot.delivery.sequence == delivery.sequence:
+            # Its ack_wait ran out while it was being worked on; the acknowledgement to come covers this delivery too.
+            slot.touched = self._loop.time()
+        elif slot.run is not None and slot.run.is_interruptible:
+            self._aside(self._pass_on(slot.run, command, delivery))
+        else:
+            self._aside(delivery.hand_back(_RETRY_SECONDS))
+
+    def adopt(self, execution: Execution) -> bool:
+        """Take over an invocation whose processor is gone; False without the handler, or a free slot."""
+        return self._take(wake_command(execution))
+
+    def take_up(self, command: Command, moment: int) -> bool:
+        """Take a command that was delivered to nobody, and stored at ``moment``; False without a free slot."""
+        slot = self._slots.get(command.invocation_id)
+        is_being_claimed = slot is not None and slot.run is None
+        return is_being_claimed or self._take(command, moment)
+
+    def _take(self, command: Command, moment: int = 0) -> bool:
+        if self._stopping or self.free <= 0 or command.handler not in self._resources.workflows:
+            return False
+        self.start(command, Undelivered(self._resources.store, command, moment))
+        return True
+
+    def poke(self, invocation_id: str) -> None:
+        """The state of an invocation may have changed: look at it, if it runs here, or should."""
+        slot = self._slots.get(invocation_id)
+        if slot is None and is_name(invocation_id):
+            self._aside(self._look_after(invocation_id))
+        elif slot is not None and slot.run is not None:
+            self._aside(_refresh(slot.run))
+
+    def is_dropped(self, execution: Execution) -> bool:
+        """Ours, and not in work: the answer to the write that claimed it was lost, for one."""
+        is_ours = execution.status == Status.RUNNING and execution.owner == self._resources.processor_id
+        return is_ours and execution.invocation_id not in self._slots
+
+    async def _look_after(self, invocation_id: str) -> None:
+        while not self._stopping:
+            try:
+                stored = await states.load(self._resources.store, invocation_id)
+            except UnreadableError:
+                return
+            except DurableError as error:
+                _log.debug("Could not look at the state of %s: %s", invocation_id, error)
+                await asyncio.sleep(_RETRY_SECONDS)
+                continue
+            if stored is not None and self.is_dropped(stored.execution):
+                self.adopt(stored.execution)
+            return
+
+    def doubt(self) -> None:
+        """The states may not be those that the runs know: look at each before anything more is written."""
+        for slot in self._slots.values():
+            if slot.run is not None:
+                slot.run.ownership.doubt()
+                self._aside(_refresh(slot.run))
+
+    async def _pass_on(self, run: Run, command: Command, delivery: Delivery) -> None:
+        """A command for an invocation that runs here: its state says the rest, but for a parent's cancellation."""
+        try:
+            if command.kind == "cancel":
+                await cancel_request.mark_child(self._resources.store, command.invocation_id)
+        except DurableError as error:
+            _log.warning("Not cancelled with its parent yet: %s", error)
+            await delivery.hand_back(_RETRY_SECONDS)
+            return
+        await _refresh(run)
+        if isinstance(run.halted, FencedOut):
+            # The store was put back to a time at which nobody ran it: this command begins it again.
+            await delivery.hand_back(_RETRY_SECONDS)
+        else:
+            await delivery.ack()
+
+    def _aside(self, work: Coroutine[Any, Any, None]) -> None:
+        """Without a slot."""
+        task = self._loop.create_task(work)
+        self._side_tasks.add(task)
+        task.add_done_callback(self._side_tasks.discard)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self.freed()
+
+    async def _work(self, slot: _Slot) -> None:
+        def running(run: Run) -> None:
+            slot.run = run
+            if self._stopping:
+                run.stop_at_next_step()
+
+        command = slot.command
+        about = {"invocation_id": command.invocation_id, "handler": command.handler}
+        try:
+            await work(self._resources, command, slot.delivery, running)
+        except (UnreadableError, PayloadTooLargeError) as error:
+            await set_aside(self._resources.store, slot.delivery, error.message)
+        except StorageFullError as error:
+            # Keeping the slot: else all that waits would be tried again and again, as fast as that goes.
+            _log.warning("Not done, will be delivered again: %s", error, extra=about)
+            await asyncio.sleep(_FULL_SECONDS)
+            await slot.delivery.hand_back(_RETRY_SECONDS)
+        except DurableError as error:
+            _log.error("Not finished, will be delivered again: %s", error, extra=about)
+            await slot.delivery.hand_back(_RETRY_SECONDS)
+        except asyncio.CancelledError:
+            if not self._stopping:
+                _log.exception("A bug in durablectl; the command will be delivered again.", extra=about)
+            await slot.delivery.hand_back(0 if self._stopping else _RETRY_SECONDS)
+            raise
+        except Exception:  # noqa: BLE001 - one workflow must not take the others down
+            _log.exception("A bug in durablectl; the command will be delivered again.", extra=about)
+            await slot.delivery.hand_back(_RETRY_SECONDS)
+        finally:
+            del self._slots[command.invocation_id]
+            if isinstance(slot.delivery, Undelivered) and slot.delivery.is_handed_back:
+                # Whom that calls may see it as ours, and leave it.
+                self._aside(self._look_after(command.invocation_id))
+
+    async def show_positions(self) -> None:
+        """Have every run write which step it is at, if it has been there for a while."""
+        while True:
+            await asyncio.sleep(VISIBLE_AFTER_SECONDS)
+            now = self._loop.time()
+            for slot in self._slots.values():
+                if slot.run is not None:
+                    slot.run.position.look(now)
+
+    async def keep_alive(self) -> None:
+        """Tell JetStream of every command in work that it is, three times within ack_wait; and look at the states.
+
+        Looking is for pokes that were lost: an operator's word reaches a step of an hour within seconds all the same.
+        """
+        interval = self._ack_wait / 3
+        while True:
+            await asyncio.sleep(min(interval / 2, _LOOK_SECONDS))
+            now = self._loop.time()
+            for slot in list(self._slots.values()):
+                if now - slot.touched >= interval / 2:
+                    slot.touched = now
+                    await slot.delivery.in_progress()
+                if slot.run is not None and now - slot.looked >= _LOOK_SECONDS:
+                    slot.looked = now
+                    self._aside(_refresh(slot.run))
+
+    def stop_at_next_step(self) -> None:
+        self._stopping = True
+        for slot in self._slots.values():
+            if slot.run is not None:
+                slot.run.stop_at_next_step()
+
+    def halt_all(self, reason: Halt) -> None:
+        for slot in self._slots.values():
+            if slot.run is not None:
+                slot.run.halt(reason)
+
+    async def drain(self, seconds: float) -> bool:
+        """Wait for the workflows in work to end; False when ``seconds`` were not enough."""
+        if not self._tasks:
+            return True
+        _, late = await asyncio.wait(self._tasks, timeout=seconds)
+        return not late
+
+    async def abandon(self) -> None:
+        """Cancel what waits for a server that is out of reach, or full.
+
+        More than once: the first answer to that is to hand back, which waits for the server too. Not without end: what
+        an app's code does not let go is left to the end of the process.
+        """
+        for _ in range(_CANCELLATIONS):
+            if not self._tasks:
+                return
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.wait(self._tasks, timeout=_RETRY_SECONDS)

@@ -1,0 +1,147 @@
+"""The ASGI application: routes, error answers, and what every request passes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+from fastapi import APIRouter, FastAPI, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.routing import compile_path
+
+from durablectl.errors import DurableError
+from durablectl.http.event_broadcast import Hub
+from durablectl.http.middleware import Gate
+from durablectl.http.openapi import describe
+from durablectl.http.query_parameters import ONLY_KNOWN, sentence
+from durablectl.http.responses import HttpError, broken, error_response, json_response
+from durablectl.http.routes import events, lifecycle, messages, pages, read
+from durablectl.http.routes.metrics import HttpMetrics
+from durablectl.http.routes.metrics import router as metrics_router
+from durablectl.http.schemas import Health, documented
+from durablectl.storage.streams.provision import is_provisioned
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from starlette.types import ASGIApp
+
+    from durablectl.http.backend import Backend
+    from durablectl.http.server_options import HttpOptions
+
+_ABOUT = """Durable workflows on NATS JetStream: start them, look at them, steer them.
+
+Errors are `{"error": {"code", "message", "hint"}}`. Times are RFC 3339 in UTC; absent values are null.
+"""
+
+
+def create_app(
+    backend: Backend,
+    options: HttpOptions,
+    version: str,
+    processor_metrics: Callable[[], Awaitable[bytes]] | None = None,
+) -> ASGIApp:
+    """``backend`` is connected by whoever serves this; ``processor_metrics`` are those of whom it stands beside."""
+    hub = Hub(backend)
+    app = FastAPI(
+        title="durablectl",
+        version=version,
+        description=_ABOUT,
+        redoc_url=None,
+        docs_url=None,
+        redirect_slashes=False,
+        generate_unique_id_function=lambda route: route.name,
+        lifespan=lambda _: hub.open(),
+    )
+    app.include_router(read.router(backend))
+    app.include_router(lifecycle.router(backend))
+    app.include_router(messages.router(backend))
+    app.include_router(events.router(backend, hub, options.heartbeat_seconds))
+    app.include_router(_health(backend, version))
+    app.include_router(pages.router(version, read_only=options.read_only))
+    metrics = HttpMetrics()
+    app.include_router(metrics_router(backend, metrics, processor_metrics))
+    for kind, handler in (
+        (DurableError, _failed),
+        (RequestValidationError, _malformed),
+        (HTTPException, _unroutable),
+        (Exception, _broke),
+    ):
+        app.add_exception_handler(kind, handler)  # type: ignore[arg-type]  # each gets the errors of its kind
+    app.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=5)
+    describe(app, options)
+    gate = Gate(app, options, metrics.served)
+    if not options.cors_origins:
+        return gate
+    # Outside of the gate: a browser asks without the token whether it may send it, and reads refusals, too.
+    return CORSMiddleware(
+        gate,
+        allow_origins=list(options.cors_origins),
+        allow_methods=["GET", "POST", "DELETE"],
+        allow_headers=[
+            "Authorization",
+            "Content-Type",
+            "If-Match",
+            "If-None-Match",
+            "Idempotency-Key",
+            "Last-Event-ID",
+        ],
+        expose_headers=["ETag", "Link", "Location"],
+    )
+
+
+def _health(backend: Backend, version: str) -> APIRouter:
+    routes = APIRouter(tags=["service"], dependencies=ONLY_KNOWN)
+
+    @routes.get(
+        "/health", summary="Whether it can do its work", responses={**documented(Health, 400), 503: {"model": Health}}
+    )
+    async def health(
+        *, ready: Annotated[bool, Query(description="Also ask JetStream for the streams.", examples=[True])] = False
+    ) -> Response:
+        """503 while the NATS server is out of reach; with `ready`, also while the namespace has no streams."""
+        is_connected = backend.is_connected
+        is_ready = is_connected and (not ready or await is_provisioned(backend.store))
+        status = "healthy" if is_ready else "not ready" if is_connected else "unhealthy"
+        nats = "connected" if is_connected else "disconnected"
+        return json_response({"status": status, "nats": nats, "version": version}, 200 if is_ready else 503)
+
+    return routes
+
+
+async def _failed(_: Request, error: DurableError) -> Response:
+    return error_response(error)
+
+
+async def _broke(*_: object) -> Response:
+    """The gate logs it."""
+    return error_response(broken())
+
+
+async def _malformed(_: Request, error: RequestValidationError) -> Response:
+    """The first of what does not fit, named."""
+    return error_response(HttpError(400, "usage", sentence(error.errors()[0])))
+
+
+async def _unroutable(request: Request, error: HTTPException) -> Response:
+    if error.status_code == 404:  # noqa: PLR2004
+        unknown = HttpError(
+            404, "not_found", f"There is nothing at {request.url.path[:200]}.", hint="See /openapi.json."
+        )
+        return error_response(unknown)
+    if error.status_code == 405:  # noqa: PLR2004
+        allowed = _allowed(request)
+        message = f"{request.method} is not possible here; {allowed} is."
+        return error_response(HttpError(405, "method_not_allowed", message), {"Allow": allowed})
+    return error_response(HttpError(error.status_code, "error", str(error.detail)), error.headers)
+
+
+def _allowed(request: Request) -> str:
+    """The methods of all routes with this path, where Starlette names those of the first."""
+    paths = request.app.openapi()["paths"]
+    here = request.url.path
+    found = [here] if here in paths else [path for path in paths if compile_path(path)[0].match(here)]
+    methods = {method.upper() for path in found for method in paths[path]}
+    return ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set())))

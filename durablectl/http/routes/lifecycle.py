@@ -1,0 +1,88 @@
+"""The routes that steer a workflow."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Annotated
+
+from fastapi import APIRouter, Query, Response
+
+from durablectl import control
+from durablectl.errors import UsageError
+from durablectl.http import query_parameters as p
+from durablectl.http.responses import json_response
+from durablectl.http.schemas import Done, documented
+
+if TYPE_CHECKING:
+    from durablectl.control import Steered
+    from durablectl.http.backend import Backend
+
+_REVISION = re.compile(r"([1-9]\d{0,18})(-\d+)?", re.ASCII)
+CHANGED = (400, 404, 409, 412, 413, 503)
+
+
+def router(backend: Backend) -> APIRouter:
+    routes = APIRouter(prefix="/api", tags=["steering"], dependencies=p.ONLY_KNOWN)
+
+    @routes.post("/workflows/{invocation_id}/pause", summary="Pause", responses=documented(Done, *CHANGED))
+    async def pause(invocation_id: p.InvocationId, reason: p.Reason = "", if_match: p.IfMatch = None) -> Response:
+        """The step in flight ends, and no other starts."""
+        return done(await control.pause(backend.store, invocation_id, reason, if_revision=_revision(if_match)))
+
+    @routes.post("/workflows/{invocation_id}/resume", summary="Resume", responses=documented(Done, *CHANGED))
+    async def resume(invocation_id: p.InvocationId, if_match: p.IfMatch = None) -> Response:
+        return done(await control.resume(backend.store, invocation_id, if_revision=_revision(if_match)))
+
+    @routes.post("/workflows/{invocation_id}/cancel", summary="Cancel", responses=documented(Done, *CHANGED))
+    async def cancel(
+        invocation_id: p.InvocationId,
+        *,
+        reason: p.Reason = "",
+        now: Annotated[bool, Query(description="Without its compensations.", examples=[False])] = False,
+        if_match: p.IfMatch = None,
+    ) -> Response:
+        """Interrupts the step in flight; the compensations run before it has ended."""
+        steered = await control.cancel(backend.store, invocation_id, reason, now=now, if_revision=_revision(if_match))
+        return done(steered)
+
+    @routes.post("/workflows/{invocation_id}/retry", summary="Retry", responses=documented(Done, *CHANGED))
+    async def retry(
+        invocation_id: p.InvocationId,
+        *,
+        from_step: Annotated[
+            int | None, Query(ge=0, le=2**31 - 1, description="Go on from this step.", examples=[2])
+        ] = None,
+        restart: Annotated[bool, Query(description="A new invocation with the same input.", examples=[False])] = False,
+        if_match: p.IfMatch = None,
+    ) -> Response:
+        """What has failed or was cancelled goes on from its first unfinished step."""
+        revision = _revision(if_match)
+        if restart:
+            if from_step is not None:
+                raise UsageError("restart and from_step were given.", hint="A restart begins at the first step.")
+            return done(await control.restart(backend.store, invocation_id, if_revision=revision))
+        return done(await control.retry(backend.store, invocation_id, from_step=from_step, if_revision=revision))
+
+    @routes.delete("/workflows/{invocation_id}", summary="Delete", responses=documented(Done, *CHANGED))
+    async def delete(invocation_id: p.InvocationId, if_match: p.IfMatch = None) -> Response:
+        """Only what has ended."""
+        return done(await control.delete(backend.store, invocation_id, if_revision=_revision(if_match)))
+
+    return routes
+
+
+def done(steered: Steered) -> Response:
+    return json_response(steered.to_json())
+
+
+def _revision(if_match: str | None) -> int:
+    """Of an ETag or a number; 0 for any."""
+    if if_match is None:
+        return 0
+    text = if_match.strip().removeprefix("W/").strip('"')
+    if text == "*":
+        return 0
+    found = _REVISION.fullmatch(text)
+    if found is None:
+        raise UsageError(f"The header If-Match cannot be used: {if_match[:80]!r} is no ETag of a workflow.")
+    return int(found[1])

@@ -1,0 +1,156 @@
+"""The newest workflows that match, live: as a stream of their changes, or as a board with the counts by status."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
+
+from durablectl.query.filters import Filters
+from durablectl.query.list import list_workflows
+from durablectl.query.state_changes import DELETED, StateChange, TailFilters, tail
+from durablectl.query.stats import count_by_status
+from durablectl.storage.records.states import UNREACHABLE
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+
+    from durablectl.query.views import WorkflowView
+    from durablectl.storage.connection.store import Store
+
+_GATHERING_SECONDS = 0.1
+_PAUSE_SECONDS = 1.0
+_SETTLING_SECONDS = 1.0
+_LEAST_SHARE = 10
+"""Counting takes at most one part in so many of the time, where filters make it slow."""
+
+
+class Board(NamedTuple):
+    """The workflows whose status changed last come first; ``by_status`` counts all that match."""
+
+    workflows: Sequence[WorkflowView]
+    by_status: Mapping[str, int]
+
+
+async def watch_changes(store: Store, filters: Filters, limit: int) -> AsyncGenerator[StateChange, None]:
+    """The last change of each of the newest ``limit``, oldest first, then every change of one that matches, endlessly.
+
+    Raises what list_workflows raises.
+    """
+    async with _all_changes(store, filters) as changes:
+        page = await list_workflows(store, filters, limit)
+        told = {view.invocation_id: view.revision for view in page.workflows}
+        for view in reversed(page.workflows):
+            yield StateChange(view, view.updated_at)
+        async for change in changes:
+            if change.view.revision > told.get(change.view.invocation_id, 0) and _is_in(filters, change):
+                yield change
+
+
+async def watch_board(store: Store, filters: Filters, limit: int) -> AsyncGenerator[Board, None]:
+    """The newest ``limit`` and the counts, then again after every change, endlessly; of quick ones the last.
+
+    What changes is shown at once. It is counted again within a second, and once more when all has settled; while
+    nothing changes nothing is asked. Raises what list_workflows raises. Close it when you leave early.
+    """
+    async with _all_changes(store, filters) as changes:
+        keeper = _Keeper(store, filters, limit)
+        await keeper.refresh()
+        tasks = [asyncio.create_task(keeper.take_all(changes)), asyncio.create_task(keeper.keep_exact())]
+        for task in tasks:
+            task.add_done_callback(lambda _: keeper.changed.set())
+        try:
+            while not any(task.done() for task in tasks):
+                keeper.changed.clear()
+                yield Board(list(keeper.workflows), keeper.by_status)
+                await keeper.changed.wait()
+        finally:
+            for task in tasks:
+                task.cancel()
+            results = await asyncio.gather(*tasks, return_exceptions=True)
+        for result in results:
+            if isinstance(result, Exception):
+                raise result
+
+
+def _all_changes(store: Store, filters: Filters) -> contextlib.AbstractAsyncContextManager[AsyncIterator[StateChange]]:
+    """Of every status: what does not match any more leaves the board."""
+    return tail(store, TailFilters.parse((), filters.handlers, filters.partition_key))
+
+
+def _is_in(filters: Filters, change: StateChange) -> bool:
+    """A deletion is told where nothing is asked of a workflow but what tail remembers of it."""
+    if change.view.status == DELETED:
+        return replace(filters, handlers=frozenset(), partition_key="") == Filters()
+    return filters.match(change.view, change.moment)
+
+
+class _Keeper:
+    """What is shown of the changes so far; ``changed`` is set whenever that is something else."""
+
+    def __init__(self, store: Store, filters: Filters, limit: int) -> None:
+        self.workflows: list[WorkflowView] = []
+        self.by_status: Mapping[str, int] = {}
+        self.changed = asyncio.Event()
+        self._store = store
+        self._filters = filters
+        self._limit = limit
+        self._recent: dict[str, tuple[float, StateChange]] = {}
+        self._is_stale = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+
+    async def take_all(self, changes: AsyncIterator[StateChange]) -> None:
+        async for change in changes:
+            key = change.view.invocation_id
+            self._recent.pop(key, None)
+            self._recent[key] = (self._loop.time(), change)
+            self._apply(change)
+            self._is_stale.set()
+            self.changed.set()
+
+    async def keep_exact(self) -> None:
+        """Ask again after changes, and later once more: the index follows a state within a moment."""
+        while True:
+            await self._is_stale.wait()
+            await asyncio.sleep(_GATHERING_SECONDS)
+            began = self._loop.time()
+            with contextlib.suppress(*UNREACHABLE):
+                await self.refresh()
+                self.changed.set()
+            await asyncio.sleep(max(_PAUSE_SECONDS, _LEAST_SHARE * (self._loop.time() - began)))
+
+    async def refresh(self) -> None:
+        """Raises what list_workflows raises."""
+        self._is_stale.clear()
+        began = self._loop.time()
+        try:
+            page = await list_workflows(self._store, self._filters, self._limit)
+            self.by_status = await count_by_status(self._store, self._filters)
+        except UNREACHABLE:
+            self._is_stale.set()
+            raise
+        self.workflows = list(page.workflows)
+        settled = began - _SETTLING_SECONDS
+        self._recent = {key: recent for key, recent in self._recent.items() if recent[0] > settled}
+        for _, change in self._recent.values():
+            self._apply(change)
+        if self._recent:
+            self._is_stale.set()
+
+    def _apply(self, change: StateChange) -> None:
+        view = change.view
+        key = view.invocation_id
+        index = next((i for i, each in enumerate(self.workflows) if each.invocation_id == key), -1)
+        before = self.workflows[index] if index >= 0 else None
+        if before is not None and before.revision >= view.revision:
+            return
+        if view.status != DELETED and self._filters.match(view, change.moment):
+            if before is not None and before.status == view.status:
+                self.workflows[index] = view
+                return
+            self.workflows.insert(0, view)
+            index += before is not None
+            del self.workflows[self._limit + (before is not None) :]
+        if before is not None:
+            del self.workflows[index]

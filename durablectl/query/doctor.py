@@ -1,0 +1,103 @@
+"""What is wrong with a namespace, and what to do about it. Reads everything once, and writes nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from durablectl.model.status import Status
+from durablectl.query import doctor_checks
+from durablectl.query.doctor_checks import Severity
+from durablectl.storage.commands.command_queue import count_set_aside
+from durablectl.storage.diagnosis import inspection
+from durablectl.storage.diagnosis.index_audit import audit, confirm
+from durablectl.storage.diagnosis.missing_wakeups import uncalled
+from durablectl.storage.index import known_handlers
+from durablectl.storage.index.comparison import batches, read
+from durablectl.storage.records import leases
+from durablectl.storage.streams.provision import require_provisioned, stream_info
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from durablectl.query.doctor_checks import Check
+    from durablectl.storage.connection.store import Store
+    from durablectl.storage.diagnosis.index_audit import Progress, Running
+    from durablectl.storage.records.leases import Lease
+
+_TAKEOVER_SECONDS = 2.0
+"""What a takeover may last once a lease has run out, 5 s after the last word of who is gone."""
+_NEWEST = 5
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    checks: Sequence[Check]
+
+    @property
+    def is_healthy(self) -> bool:
+        return all(check.severity == Severity.OK for check in self.checks)
+
+    def to_json(self) -> dict[str, Any]:
+        return {"healthy": self.is_healthy, "checks": [check.to_json() for check in self.checks]}
+
+
+async def diagnose(store: Store, progress: Progress | None = None) -> Diagnosis:
+    """Raises NotProvisionedError on a server that holds no workflows, UnsupportedServerError without JetStream."""
+    server = await inspection.server(store)
+    await require_provisioned(store)
+    conditions = await inspection.streams(store)
+    live = await leases.live_processors(store)
+    found = await audit(store, progress)
+    known = await known_handlers.known(store)
+    disagreements = await confirm(store, found, progress)
+    orphans = await _orphans(store, found.running, live)
+    idle = await uncalled(store, found.waiting)
+    waiting = await _waiting(store, {*found.handlers, *known, *(name for lease in live for name in lease.handlers)})
+    number = await count_set_aside(store)
+    newest = await inspection.newest_set_aside(store, _NEWEST) if number else []
+    return Diagnosis(
+        [
+            doctor_checks.connection(server),
+            doctor_checks.streams(conditions),
+            doctor_checks.replicas(conditions),
+            doctor_checks.processors(found, live),
+            doctor_checks.unserved(waiting, live),
+            doctor_checks.backlog(waiting),
+            doctor_checks.workflows(found),
+            doctor_checks.takeover(orphans, {name for lease in live for name in lease.handlers}),
+            doctor_checks.calls([each.invocation_id for each in idle]),
+            doctor_checks.index_of(found, disagreements, store.subjects),
+            doctor_checks.handler_names(sorted(found.handlers - {*known})),
+            doctor_checks.records(found, store.subjects),
+            doctor_checks.set_aside(number, newest, store.subjects),
+        ]
+    )
+
+
+async def _waiting(store: Store, names: set[str]) -> dict[str, int]:
+    if await stream_info(store, store.subjects.commands_stream) is None:
+        return {}
+    return await inspection.waiting_commands(store, names)
+
+
+async def _orphans(store: Store, running: Sequence[Running], live: Sequence[Lease]) -> list[Running]:
+    """What still runs on a processor that is gone when those that live have had the time to take it over."""
+    alive = {lease.processor_id for lease in live}
+    suspects = {each.invocation_id: each for each in running if each.owner not in alive}
+    if not suspects:
+        return []
+    await asyncio.sleep(_TAKEOVER_SECONDS)
+    alive = {lease.processor_id for lease in await leases.live_processors(store)}
+    found: list[Running] = []
+    for batch in batches(suspects):
+        states = await read(store, batch)
+        found += [
+            suspects[key]
+            for key, seen in states.items()
+            if seen.execution.status == Status.RUNNING
+            and seen.execution.owner == suspects[key].owner
+            and seen.execution.owner not in alive
+        ]
+    return found

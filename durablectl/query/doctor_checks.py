@@ -1,0 +1,280 @@
+"""The findings of a diagnosis: each a sentence, how bad it is, and what to do. Pure: what was read comes in."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from durablectl.model.status import Status
+from durablectl.storage.commands.command_queue import UNROUTED
+from durablectl.storage.index.comparison import Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+    from durablectl.storage.diagnosis.index_audit import Audit, Running
+    from durablectl.storage.diagnosis.inspection import Server, SetAside, StreamCondition
+    from durablectl.storage.index.comparison import Disagreement
+    from durablectl.storage.records.leases import Lease
+    from durablectl.storage.subjects import Subjects
+
+_SHOWN = 5
+_REPAIR = "Run `durablectl doctor --repair`."
+_PROCESSOR = "Start one with `durablectl run processor APP`"
+
+
+class Severity(StrEnum):
+    OK = "ok"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+@dataclass(frozen=True)
+class Check:
+    """One finding. ``hint`` is what to do, ``count`` how many it is about.
+
+    ``details`` are more fields of its JSON, the same ones for a name whatever was found; ``lines`` say more
+    below the message, on a terminal.
+    """
+
+    name: str
+    severity: Severity
+    message: str
+    hint: str = ""
+    count: int = 0
+    details: Mapping[str, Any] = field(default_factory=dict)
+    lines: Sequence[str] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "severity": self.severity,
+            "message": self.message,
+            "hint": self.hint or None,
+            "count": self.count,
+            **self.details,
+        }
+
+
+def connection(server: Server) -> Check:
+    answers = f"it answers in {server.seconds * 1000:.1f} ms"
+    message = f"Connected to {server.url}: nats-server {server.version} with JetStream; {answers}."
+    return Check("connection", Severity.OK, message, details={"url": server.url, "version": server.version})
+
+
+def streams(conditions: Sequence[StreamCondition]) -> Check:
+    wrong = {
+        condition.name: condition.differences if condition.exists else ["it does not exist"]
+        for condition in conditions
+        if condition.differences or not condition.exists
+    }
+    if not wrong:
+        message = f"The {len(conditions)} streams are configured as they should be."
+        return Check("streams", Severity.OK, message, details={"differences": {}})
+    return Check(
+        "streams",
+        Severity.ERROR,
+        f"{_many(len(wrong), 'stream')} not configured as processors need {'it' if len(wrong) == 1 else 'them'}.",
+        "A processor creates what does not exist (durablectl run processor); change the rest with `nats stream edit`.",
+        len(wrong),
+        {"differences": wrong},
+        [f"{name}: {'; '.join(phrases)}" for name, phrases in wrong.items()],
+    )
+
+
+def replicas(conditions: Sequence[StreamCondition]) -> Check:
+    there = [condition for condition in conditions if condition.exists]
+    numbers = {condition.name: condition.replicas for condition in there}
+    details = {"replicas": numbers}
+    late = sorted(f"{name} of {condition.name}" for condition in there for name in condition.late)
+    if late:
+        message = f"{_many(len(late), 'replica')} offline, or behind."
+        hint = "See `nats server report jetstream`, and look after these servers."
+        return Check("replicas", Severity.WARNING, message, hint, len(late), details, late)
+    if len({*numbers.values()}) > 1:
+        message = "The streams do not all have the same number of replicas."
+        lines = [f"{name}: {number}" for name, number in numbers.items()]
+        hint = "Give each the same with `nats stream edit NAME --replicas N`."
+        return Check("replicas", Severity.WARNING, message, hint, min(numbers.values()), details, lines)
+    number = max(numbers.values(), default=0)
+    if number == 1 and any(condition.is_clustered for condition in there):
+        message = "In a cluster of several servers every stream is on one of them only."
+        hint = "Give each more with `nats stream edit NAME --replicas 3`."
+        return Check("replicas", Severity.WARNING, message, hint, number, details)
+    message = f"Every stream has {_count(number, 'replica')}."
+    return Check("replicas", Severity.OK, message, count=number, details=details)
+
+
+def processors(found: Audit, live: Sequence[Lease]) -> Check:
+    if live:
+        names = sorted({handler for lease in live for handler in lease.handlers})
+        message = f"{_count(len(live), 'live processor')} with {_count(len(names), 'handler')}."
+        return Check("processors", Severity.OK, message, count=len(live), details={"handlers": names})
+    idle = sum(found.statuses[status] for status in (Status.PENDING, Status.RUNNING, Status.SUSPENDED))
+    if not idle:
+        message = "No live processor, and nothing that needs one."
+        return Check("processors", Severity.OK, message, details={"handlers": []})
+    verb = "needs" if idle == 1 else "need"
+    return Check(
+        "processors",
+        Severity.WARNING,
+        f"No live processor, and {_count(idle, 'workflow')} {verb} one.",
+        f"{_PROCESSOR}.",
+        details={"handlers": []},
+    )
+
+
+def unserved(waiting: Mapping[str, int], live: Sequence[Lease]) -> Check:
+    served = {handler for lease in live for handler in lease.handlers} | ({UNROUTED} if live else set())
+    without = {name: number for name, number in waiting.items() if name not in served}
+    if not without:
+        message = "Every handler that has commands waiting has a live processor."
+        return Check("handlers", Severity.OK, message, details={"handlers": {}})
+    commands = f"{_count(sum(without.values()), 'command')} for {_count(len(without), 'handler')}"
+    return Check(
+        "handlers",
+        Severity.WARNING,
+        f"{commands} without a live processor {'waits' if sum(without.values()) == 1 else 'wait'}.",
+        f"{_PROCESSOR} that defines {'it' if len(without) == 1 else 'them'}, or correct a misspelt name.",
+        len(without),
+        {"handlers": without},
+        [f"{_handler(name)}: {number:,}" for name, number in without.items()],
+    )
+
+
+def backlog(waiting: Mapping[str, int]) -> Check:
+    total = sum(waiting.values())
+    if not total:
+        return Check("commands", Severity.OK, "No command waits for a processor to take it.", details={"waiting": {}})
+    most = sorted(waiting, key=lambda name: (-waiting[name], name))
+    message = f"{_count(total, 'command')} {'waits' if total == 1 else 'wait'} to be taken by a processor."
+    lines = [f"{_handler(name)}: {waiting[name]:,}" for name in most]
+    return Check("commands", Severity.OK, message, count=total, details={"waiting": dict(waiting)}, lines=lines)
+
+
+def workflows(found: Audit) -> Check:
+    statuses = dict(found.statuses.most_common())
+    told = ", ".join(f"{number:,} {status}" for status, number in statuses.items())
+    message = f"{_count(found.states, 'workflow')}{f': {told}' if told else ''}."
+    return Check("workflows", Severity.OK, message, count=found.states, details={"by_status": statuses})
+
+
+def takeover(orphans: Sequence[Running], served: Collection[str]) -> Check:
+    """``served`` are the handlers of live processors."""
+    if not orphans:
+        message = "No workflow is left by a processor that is gone."
+        return Check("takeover", Severity.OK, message, details={"invocation_ids": []})
+    shown = [f"{each.invocation_id} ({each.handler}), left by {each.owner}" for each in orphans[:_SHOWN]]
+    could = any(each.handler in served for each in orphans)
+    number = len(orphans)
+    message = f"{_count(number, 'running workflow')} {'is' if number == 1 else 'are'} left by processors that are gone"
+    return Check(
+        "takeover",
+        Severity.ERROR if could else Severity.WARNING,
+        f"{message}, and {'no live one has taken them over' if could else 'no live one has their handlers'}.",
+        "Look into the logs of the live processors." if could else f"{_PROCESSOR} that defines them.",
+        number,
+        {"invocation_ids": [each.invocation_id for each in orphans[:_SHOWN]]},
+        _and_more(shown, number),
+    )
+
+
+def calls(idle: Sequence[str]) -> Check:
+    if not idle:
+        message = "Every workflow that is to go on by itself has a command or a timer."
+        return Check("calls", Severity.OK, message, details={"invocation_ids": []})
+    number = len(idle)
+    message = f"{_count(number, 'workflow')} would never go on: {'its' if number == 1 else 'their'} commands are gone."
+    details = {"invocation_ids": [*idle[:_SHOWN]]}
+    return Check("calls", Severity.ERROR, message, _REPAIR, number, details, [_some(idle)])
+
+
+_SENTENCES = {
+    Kind.MISSING: ("workflow has no entry", "workflows have no entry"),
+    Kind.FOREIGN: (
+        "record of another program, or older, has no entry",
+        "records of other programs, or older, have no entry",
+    ),
+    Kind.OUTDATED: ("entry says what its workflow is not", "entries say what their workflows are not"),
+    Kind.DOUBLED: ("entry stands beside the right one", "entries stand beside the right ones"),
+    Kind.GONE: ("entry has no workflow", "entries have no workflow"),
+    Kind.MALFORMED: ("subject is no entry", "subjects are no entries"),
+}
+
+
+def index_of(found: Audit, disagreements: Sequence[Disagreement], subjects: Subjects) -> Check:
+    if not found.has_index:
+        message = f"There is no index: the stream {subjects.index_stream} does not exist."
+        hint = "Start a processor to create it, then repair the index."
+        return Check("index", Severity.ERROR, message, hint, details={"entries": 0, **{str(kind): 0 for kind in Kind}})
+    numbers = Counter(each.kind for each in disagreements)
+    details = {"entries": found.entries, **{str(kind): numbers[kind] for kind in Kind}}
+    if not disagreements:
+        message = f"The index agrees with every workflow ({_count(found.entries, 'entry', 'entries')})."
+        return Check("index", Severity.OK, message, details=details)
+    lines = []
+    for kind in (kind for kind in Kind if numbers[kind]):
+        names = [each.invocation_id or each.subject for each in disagreements if each.kind == kind]
+        lines.append(f"{len(names):,} {_SENTENCES[kind][len(names) > 1]}: {_some(names)}")
+    message = f"The index differs from the workflows in {_count(len(disagreements), 'place')}."
+    return Check("index", Severity.WARNING, message, _REPAIR, len(disagreements), details, lines)
+
+
+def handler_names(unknown: Sequence[str]) -> Check:
+    if not unknown:
+        message = "Every handler that has workflows is known by name."
+        return Check("handler_names", Severity.OK, message, details={"handlers": []})
+    message = f"{_many(len(unknown), 'handler')} not known by name, and missing in `wf stats`."
+    lines = [_some(unknown)]
+    return Check("handler_names", Severity.WARNING, message, _REPAIR, len(unknown), {"handlers": [*unknown]}, lines)
+
+
+def records(found: Audit, subjects: Subjects) -> Check:
+    number = len(found.unreadable) + len(found.unnamed)
+    details = {"unreadable": len(found.unreadable), "unnamed": len(found.unnamed)}
+    if not number:
+        return Check("records", Severity.OK, "Every record can be read.", details=details)
+    lines = [f"{key}: it is no ExecutionState" for key in found.unreadable[:_SHOWN]]
+    lines += [f"{key}: its id, handler or partition key cannot be in a subject" for key in found.unnamed[:_SHOWN]]
+    bucket = subjects.state_bucket
+    hint = f"See one with `nats kv get {bucket} KEY`; remove it with `nats kv del {bucket} KEY`."
+    message = f"{_count(number, 'record')} cannot be shown in lists."
+    return Check("records", Severity.WARNING, message, hint, number, details, _and_more(lines, number))
+
+
+def set_aside(number: int, newest: Sequence[SetAside], subjects: Subjects) -> Check:
+    if not number:
+        return Check("set_aside", Severity.OK, "No command had to be set aside.", details={"newest": []})
+    stream = subjects.state_stream
+    return Check(
+        "set_aside",
+        Severity.WARNING,
+        f"{_count(number, 'command')} could not be read, and {'was' if number == 1 else 'were'} set aside.",
+        f"Correct who sends them. See one with `nats stream get {stream} --last-for {subjects.rejected('N')}`; "
+        f"forget them with `nats stream purge {stream} --subject '{subjects.rejected('*')}'`.",
+        number,
+        {"newest": [each._asdict() for each in newest]},
+        _and_more([f"{each.sequence} on {each.subject}: {each.reason}" for each in newest], number),
+    )
+
+
+def _handler(name: str) -> str:
+    return "of other programs, without a handler" if name == UNROUTED else name
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
+
+
+def _count(number: int, one: str, several: str = "") -> str:
+    return f"{number:,} {one if number == 1 else several or f'{one}s'}"
+
+
+def _many(number: int, noun: str) -> str:
+    return f"{_count(number, noun)} {'is' if number == 1 else 'are'}"
+
+
+def _and_more(lines: Sequence[str], number: int) -> list[str]:
+    return [*lines, *([f"and {number - len(lines):,} more"] if number > len(lines) else [])]

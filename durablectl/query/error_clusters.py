@@ -1,0 +1,273 @@
+"""Failures of many workflows, those together that failed in the same way."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from difflib import SequenceMatcher
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from durablectl.model.clock import to_rfc3339
+from durablectl.model.status import Status
+from durablectl.query.filters import Filters
+from durablectl.query.selection import list_pages
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from durablectl.query.views import WorkflowView
+    from durablectl.storage.connection.store import Store
+
+SAMPLES = 3
+LONGEST_LITERAL = 160
+_LONGEST_MESSAGE = 1000
+
+_STEP = re.compile(
+    r"""Step (\d+) ('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*") failed(?: at its first attempt| after \d+ attempts)?: """
+)
+_KEPT = re.compile(r"<(?:\*|str|path|time)>")
+_MONTH = "(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)"
+_CLOCK = r"\d\d:\d\d(?::\d\d(?:[.,]\d+)?)?"
+_HEX = "[0-9a-fA-F]"
+_TOKENS = re.compile(
+    rf"""
+    (?P<kept> {_KEPT.pattern} )
+  | (?P<time> (?<!\w) (?:
+        \d{{4}}-\d\d-\d\d (?: [T\ ]{_CLOCK} (?: \ ?(?:Z|UTC|[+-]\d\d:?\d\d) )? )?
+      | (?:(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun),?\ )? \d{{1,2}}\ {_MONTH}\ \d{{4}}\ {_CLOCK} (?:\ (?:GMT|UTC|[+-]\d{{4}}))?
+      | \d{{1,2}}:\d\d:\d\d(?:[.,]\d+)?
+    ) (?![\w:]) )
+  | (?P<str> "(?:[^"\\]|\\.)*" | `[^`]*` | “[^”]*” | «[^»]*»
+           | (?<![\w>])[bru]?'(?:[^'\\]|\\.|(?<=\w)'(?=\w))*'(?!\w) )
+  | (?P<scheme> (?<!\w)[a-zA-Z][a-zA-Z0-9+.]*:// ) (?P<host> [^\s/'"`<>()?]* ) (?P<rest> [/?][^\s'"`<>()]* )?
+  | (?P<path> (?<![\w/\\<>.~])
+        (?: (?:~|\.{{1,2}})?/ | [A-Za-z]:[\\/] ) [^\s'"`<>:,;()\[\]{{}}|]*[^\s'"`<>:,;()\[\]{{}}|.!?] )
+  | (?P<id> (?<![\w>]) (?:
+        {_HEX}{{8}}-{_HEX}{{4}}-{_HEX}{{4}}-{_HEX}{{4}}-{_HEX}{{12}} | {_HEX}{{5}}(?:-{_HEX}{{5}}){{3}}
+      | 0[xX]{_HEX}+ | [^\s@'"`<>()]+@[\w-]+(?:\.[\w-]+)+
+    ) (?!\w) )
+  | (?P<number> (?<![\w>]) (?<![\w>][-_.]) [-+]?\d+(?:,\d{{3}})*(?:\.\d+)?(?:[eE][-+]?\d+)? (?![-_.]?\w) )
+  | (?P<word> [^\W_]+(?:[-_.]+[^\W_]+)* )
+    """,
+    re.VERBOSE,
+)
+_NAME_AND_NUMBER = re.compile(r"([^\W\d]+)\d+")
+_AMOUNT = re.compile(r"\d+([^\W\d]{1,3})")
+_LONG_HEX = re.compile(rf"{_HEX}{{8,}}")
+_LONGEST_NAME = 16
+
+
+@lru_cache(maxsize=4096)
+def normalise(message: str) -> str:
+    """The message with what differs from case to case left open, and spaces and line breaks as one space.
+
+    ``<*>`` stands for a number or an id, ``<str>`` for something in quotes, ``<path>`` and ``<time>`` for those. A
+    normalised message stays as it is.
+    """
+    text = " ".join(message.split())
+    while (shorter := _TOKENS.sub(_placeholder, text)) != text:
+        # What has come to stand beside a placeholder may be read in another way now. Each round leaves less to read.
+        text = shorter
+    return text
+
+
+def _placeholder(match: re.Match[str]) -> str:
+    match match.lastgroup:
+        case "time" | "str" | "path" as kind:
+            return f"<{kind}>"
+        case "id" | "number":
+            return "<*>"
+        case "word":
+            return _open_word(match["word"])
+        case "host" | "rest":
+            path = "<path>" if len(match["rest"] or "") > 1 else match["rest"] or ""
+            return (
+                match["scheme"] + re.sub(r"[^\W_]+(?:[-_.]+[^\W_]+)*", lambda m: _open_word(m[0]), match["host"]) + path
+            )
+        case _:
+            return match[0]
+
+
+def _open_word(word: str) -> str:
+    """``order-17-eu`` as ``order-<*>-eu``: from the first part with a digit in it to the last one."""
+    parts = re.split(r"([-_.]+)", word)
+    varying = [index for index in range(0, len(parts), 2) if _varies(parts[index])]
+    if not varying:
+        return word
+    first, last = varying[0], varying[-1]
+    before = after = ""
+    if first == last and (named := _NAME_AND_NUMBER.fullmatch(parts[first])) and len(parts[first]) < _LONGEST_NAME:
+        before = "" if _LONG_HEX.fullmatch(parts[first]) else named[1]
+    elif all(parts[index].isdecimal() for index in varying[:-1]) and (amount := _AMOUNT.fullmatch(parts[last])):
+        after = "" if _LONG_HEX.fullmatch(parts[last]) else amount[1]
+    return "".join([*parts[:first], before, "<*>", after, *parts[last + 1 :]])
+
+
+def _varies(part: str) -> bool:
+    return any(character.isdigit() for character in part) or bool(_LONG_HEX.fullmatch(part))
+
+
+@dataclass(frozen=True)
+class FailedStep:
+    """A step in which failures of a cluster happened; ``step_number`` None where it was not the same for all."""
+
+    step_type: str
+    step_number: int | None
+    count: int
+
+    def to_json(self) -> dict[str, Any]:
+        return {"step_type": self.step_type, "step_number": self.step_number, "count": self.count}
+
+
+@dataclass(frozen=True)
+class ErrorCluster:
+    """Failures of one handler with one error type, whose messages differ in numbers, ids and the like alone.
+
+    ``message`` is what normalise makes of them, ``example`` that of the last one. ``literal`` is the longest piece
+    found in all of them, up to LONGEST_LITERAL characters on one line; empty where there is none. ``samples`` are ids,
+    the last failure first; ``steps`` the most frequent first, none for what failed between steps. Times are those of
+    the first and last failure, in microseconds.
+    """
+
+    handler: str
+    error_type: str
+    message: str
+    count: int
+    first_at: int
+    last_at: int
+    samples: Sequence[str]
+    steps: Sequence[FailedStep]
+    literal: str
+    example: str
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "handler": self.handler,
+            "error_type": self.error_type or None,
+            "message": self.message,
+            "count": self.count,
+            "first_at": to_rfc3339(self.first_at),
+            "last_at": to_rfc3339(self.last_at),
+            "samples": list(self.samples),
+            "steps": [step.to_json() for step in self.steps],
+            "example": self.example,
+        }
+
+
+@dataclass(frozen=True)
+class ErrorsView:
+    """The most frequent first; ``total`` counts all clusters, ``failures`` all workflows in them."""
+
+    errors: Sequence[ErrorCluster]
+    total: int
+    failures: int
+
+
+class Failure(NamedTuple):
+    """An error taken apart: what it says, and the step it says it of; without one, the number is -1."""
+
+    message: str
+    step_type: str = ""
+    step_number: int = -1
+
+    @classmethod
+    def of(cls, view: WorkflowView) -> Failure:
+        found = _STEP.match(view.error)
+        if found is not None:
+            return cls(view.error[found.end() :], found[2][1:-1], int(found[1]))
+        return cls(view.error, view.current_step_type, view.current_step)
+
+
+async def get_errors(
+    store: Store, filters: Filters | None = None, limit: int = 20, *, progress: Callable[[int], None] | None = None
+) -> ErrorsView:
+    """What the failed workflows among those that match have failed with, in at most ``limit`` clusters.
+
+    Reads all that have failed; ``progress`` is told how many. Raises what list_workflows raises.
+    """
+    filters = replace(filters or Filters(), statuses=frozenset({Status.FAILED}))
+    clusters: dict[tuple[str, str, str], _Cluster] = {}
+    read = 0
+    async for page in list_pages(store, filters, progress=progress):
+        for view in page.workflows:
+            failure = Failure.of(view)
+            failure = failure._replace(message=failure.message[:_LONGEST_MESSAGE])
+            key = (view.handler, view.error_type, _pattern(view, failure.message))
+            clusters.setdefault(key, _Cluster(_literals(key[-1]))).add(view, failure)
+        read += len(page.workflows)
+        if progress is not None and page.next_cursor:
+            progress(read)
+    views = [cluster.view(*key) for key, cluster in clusters.items()]
+    views.sort(key=lambda view: (-view.count, -view.last_at, view.handler, view.message))
+    return ErrorsView(views[:limit], len(views), read)
+
+
+def _pattern(view: WorkflowView, message: str) -> str:
+    """Its own id is open whatever it looks like."""
+    own = re.escape(view.invocation_id)
+    return normalise(re.sub(rf"(?<![\w-]){own}(?![\w-])", "<*>", message))
+
+
+@dataclass
+class _Cluster:
+    """``pieces`` are literals of the pattern that have been in every message so far, ``common`` is another one."""
+
+    pieces: Sequence[str]
+    count: int = 0
+    first_at: int = 0
+    last_at: int = 0
+    example: str = ""
+    common: str = ""
+    samples: list[tuple[int, str]] = field(default_factory=list)
+    steps: Counter[str] = field(default_factory=Counter)
+    numbers: dict[str, int | None] = field(default_factory=dict)
+
+    def add(self, view: WorkflowView, failure: Failure) -> None:
+        moment = view.updated_at
+        message = failure.message
+        if not self.count:
+            self.common, self.first_at = message, moment
+        elif self.common not in message:
+            self.common = _common(self.common, message)
+        self.pieces = [piece for piece in self.pieces if piece in message]
+        self.count += 1
+        self.first_at = min(self.first_at, moment)
+        if moment >= self.last_at:
+            self.last_at, self.example = moment, view.error
+        self.samples = sorted([*self.samples, (-moment, view.invocation_id)])[:SAMPLES]
+        if failure.step_type:
+            self.steps[failure.step_type] += 1
+            number = self.numbers.setdefault(failure.step_type, failure.step_number)
+            self.numbers[failure.step_type] = number if number == failure.step_number else None
+
+    def view(self, handler: str, error_type: str, pattern: str) -> ErrorCluster:
+        return ErrorCluster(
+            handler=handler,
+            error_type=error_type,
+            message=pattern,
+            count=self.count,
+            first_at=self.first_at,
+            last_at=self.last_at,
+            samples=[invocation_id for _, invocation_id in self.samples],
+            steps=[FailedStep(name, self.numbers[name], count) for name, count in self.steps.most_common()],
+            literal=_literal([self.common, *self.pieces]),
+            example=self.example,
+        )
+
+
+def _literals(pattern: str) -> list[str]:
+    return [piece.strip() for piece in _KEPT.split(pattern)]
+
+
+def _common(first: str, second: str) -> str:
+    found = SequenceMatcher(None, first, second, autojunk=False).find_longest_match()
+    return first[found.a : found.a + found.size]
+
+
+def _literal(candidates: Sequence[str]) -> str:
+    """The longest line among them, at its ends without spaces, and without quotes, which a shell would double."""
+    lines = ["".join(c if c.isprintable() else "\n" for c in text).split("\n") for text in candidates]
+    found = max((line.strip()[:LONGEST_LITERAL].strip() for each in lines for line in each), key=len, default="")
+    return found.strip(" '\"`") or found

@@ -1,0 +1,97 @@
+"""One workflow with its journal, and what it waits for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from durablectl.errors import NotFoundError, NotProvisionedError
+from durablectl.model.clock import SYSTEM_CLOCK
+from durablectl.model.names import validate_name
+from durablectl.model.status import Status, is_terminal
+from durablectl.query.view_builder import payloads, workflow_view
+from durablectl.query.views import WaitingView, WorkflowView
+from durablectl.storage.records import journal, leases, states
+from durablectl.storage.records.message_types import load_schemas
+from durablectl.storage.records.replica_reads import load_known
+from durablectl.storage.streams.provision import require_provisioned
+
+if TYPE_CHECKING:
+    from durablectl.model.records import Execution
+    from durablectl.storage.connection.store import Store
+    from durablectl.storage.records.states import Stored
+
+
+async def get_workflow(
+    store: Store, invocation_id: str, *, steps: tuple[int | None, int | None] | None = None
+) -> WorkflowView:
+    """With its whole journal, or ``steps`` of it: from one number up to before another, negative from the end.
+
+    Then ``children`` are those of these steps.
+
+    Raises NotFoundError; NotProvisionedError on a server that holds no workflows.
+    """
+    validate_name("invocation id", invocation_id)
+    stored, part = await _read(store, invocation_id, steps or (None, None))
+    types = {payload.type_name for payload in payloads(stored.execution, part.entries)}
+    view = workflow_view(stored.execution, stored.revision, await load_schemas(store, types), part)
+    return await with_processor(store, view)
+
+
+async def get_children(store: Store, view: WorkflowView) -> list[WorkflowView]:
+    """Those that ``view`` names, read at once; what is not there any more is left out.
+
+    A journal they have only if it has become part of the record, as most do that have ended.
+    """
+    stored = await states.load_many(store, view.children)
+    found = [stored[child] for child in view.children if child in stored]
+    types = {payload.type_name for each in found for payload in payloads(each.execution, ())}
+    schemas = await load_schemas(store, types)
+    return [workflow_view(each.execution, each.revision, schemas, _folded(each.execution)) for each in found]
+
+
+def _folded(execution: Execution) -> journal.Part | None:
+    entries = execution.journal
+    return journal.Part(entries, 0, len(entries)) if entries else None
+
+
+async def _read(store: Store, invocation_id: str, steps: tuple[int | None, int | None]) -> tuple[Stored, journal.Part]:
+    while True:
+        try:
+            stored = await load_known(store, invocation_id)
+        except NotProvisionedError:
+            await require_provisioned(store)
+            raise
+        if stored is None:
+            await require_provisioned(store)
+            raise not_found(invocation_id)
+        execution = stored.execution
+        part = await journal.part(store, execution, *steps)
+        if is_terminal(execution.status) and not execution.journal_length:
+            return stored, part
+        again = await load_known(store, invocation_id)
+        # The end of a workflow folds its journal away: what was read before and after must be of one piece.
+        if again is not None and is_terminal(again.execution.status) == is_terminal(execution.status):
+            return again, part
+
+
+def not_found(invocation_id: str) -> NotFoundError:
+    return NotFoundError(
+        f"There is no workflow {invocation_id}.", hint="List them with `durablectl wf list`, or check --namespace."
+    )
+
+
+async def with_processor(store: Store, view: WorkflowView) -> WorkflowView:
+    """The view, saying so where it waits for a processor that is not there."""
+    if view.status == Status.PENDING:
+        if view.waiting_for is not None and view.waiting_for.until > SYSTEM_CLOCK.now():
+            return view
+        live = await leases.live_processors(store)
+        if not any(view.handler in lease.handlers for lease in live):
+            return replace(view, waiting_for=WaitingView("processor", view.handler))
+    elif view.status == Status.RUNNING and view.owner and not await leases.is_alive(store, view.owner):
+        return replace(view, waiting_for=WaitingView("takeover", view.owner))
+    elif view.status == Status.PAUSED and view.owner and not await leases.is_alive(store, view.owner):
+        # What was in flight when it was paused has died with its processor.
+        return replace(view, owner="", current_step=-1, current_step_type="")
+    return view

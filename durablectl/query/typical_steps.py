@@ -1,0 +1,56 @@
+"""How many steps a run of a handler usually has, by those that completed last."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from dataclasses import replace
+from statistics import median_low
+from typing import TYPE_CHECKING
+
+from durablectl.model.clock import MICROSECONDS, SYSTEM_CLOCK
+from durablectl.model.status import Status, is_terminal
+from durablectl.query.filters import Filters
+from durablectl.query.list import count_indexed, first_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from durablectl.query.views import WorkflowView
+    from durablectl.storage.connection.store import Store
+
+_RUNS = 5
+_MOST_HANDLERS = 10
+_RECENT = 86_400 * MICROSECONDS
+"""Those that completed in this time are found without counting all, which takes the server long where many have."""
+_DIFFERENCE = 0.2
+"""By more than this share of its middle length, the runs of a handler are too different to tell one's progress."""
+
+
+async def usual_steps(store: Store, workflows: Sequence[WorkflowView]) -> dict[str, int]:
+    """By handler, of those workflows that have not ended; of many handlers, the most frequent ones.
+
+    A handler that has no completed run, or whose last runs differ widely, is left out.
+    """
+    active = Counter(view.handler for view in workflows if not is_terminal(view.status) and view.started_at)
+    handlers = [handler for handler, _ in active.most_common(_MOST_HANDLERS)]
+    lengths = await asyncio.gather(*(_last_lengths(store, handler) for handler in handlers))
+    usual = {handler: _usual(each) for handler, each in zip(handlers, lengths, strict=True)}
+    return {handler: steps for handler, steps in usual.items() if steps}
+
+
+async def _last_lengths(store: Store, handler: str) -> list[int]:
+    completed = Filters(frozenset({Status.COMPLETED}), frozenset({handler}))
+    recent = replace(completed, since=SYSTEM_CLOCK.now() - _RECENT)
+    rows = await first_rows(store, recent, (), _RUNS, total=0)
+    if len(rows) < _RUNS:
+        rows = await first_rows(store, completed, (), _RUNS, total=await count_indexed(store, completed, ()))
+    return [max(row.execution.total_steps, len(row.execution.journal)) for row in rows[:_RUNS]]
+
+
+def _usual(lengths: Sequence[int]) -> int:
+    """0 for runs that differ widely, and for none."""
+    if not lengths:
+        return 0
+    middle = median_low(lengths)
+    return middle if max(lengths) - min(lengths) <= max(1, _DIFFERENCE * middle) else 0

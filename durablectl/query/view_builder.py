@@ -1,0 +1,107 @@
+"""From records to views."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from durablectl.model.status import is_terminal
+from durablectl.model.terminal import children
+from durablectl.query.views import DroppedView, StepView, WaitingView, WorkflowView
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from durablectl.model.message_types import Schemas
+    from durablectl.model.records import DroppedSteps, Execution, JournalEntry, Payload, Waiting
+    from durablectl.storage.records.journal import Part
+
+
+def payloads(execution: Execution, entries: Sequence[JournalEntry]) -> Iterator[Payload]:
+    """Every value of a record and its journal, for finding the message types among them."""
+    yield execution.input
+    yield execution.output
+    yield from execution.workflow_state.values()
+    for entry in entries:
+        yield entry.request
+        yield entry.response
+
+
+def workflow_view(
+    execution: Execution,
+    revision: int,
+    schemas: Schemas,
+    part: Part | None = None,
+) -> WorkflowView:
+    """The view of a record; with a ``part`` of its journal it shows that."""
+    entries = None if part is None else part.entries
+    journal = None if entries is None else [_step_view(entry, schemas) for entry in entries]
+    return WorkflowView(
+        invocation_id=execution.invocation_id,
+        handler=execution.handler,
+        status=execution.status,
+        current_step=execution.current_step,
+        current_step_type=execution.current_step_type,
+        total_steps=max(execution.total_steps, len(execution.journal), part.length if part is not None else 0),
+        input=schemas.to_json(execution.input),
+        output=schemas.to_json(execution.output),
+        error=execution.error,
+        error_type=execution.error_type,
+        traceback=execution.traceback,
+        reason=execution.reason,
+        partition_key=execution.partition_key,
+        attempt=execution.attempt,
+        owner=execution.owner,
+        waiting_for=_waiting_view(execution.waiting_for),
+        workflow_state={key: schemas.to_json(value) for key, value in sorted(execution.workflow_state.items())},
+        created_at=execution.created_at,
+        started_at=execution.started_at,
+        updated_at=execution.updated_at,
+        finished_at=execution.finished_at,
+        parent_id=execution.parent_id,
+        revision=revision,
+        schedule=execution.schedule,
+        restarted_from=execution.restarted_from,
+        restarted_as=execution.restarted_as,
+        expires_at=execution.expires_at if is_terminal(execution.status) else 0,
+        children=children(entries or ()),
+        journal=journal,
+        journal_start=part.before if part is not None else 0,
+        journal_length=part.length if part is not None else 0,
+        history=None if entries is None else [_dropped_view(dropped, schemas) for dropped in execution.history],
+    )
+
+
+def _waiting_view(waiting: Waiting | None) -> WaitingView | None:
+    if waiting is None:
+        return None
+    return WaitingView(
+        waiting.kind,
+        waiting.name,
+        waiting.step_number,
+        waiting.until,
+        waiting.attempt,
+        waiting.error,
+        waiting.awaited_id,
+    )
+
+
+def _dropped_view(dropped: DroppedSteps, schemas: Schemas) -> DroppedView:
+    steps = [_step_view(entry, schemas) for entry in dropped.entries]
+    return DroppedView(dropped.dropped_at, dropped.reason, steps)
+
+
+def _step_view(entry: JournalEntry, schemas: Schemas) -> StepView:
+    return StepView(
+        step_number=entry.step_number,
+        step_type=entry.step_type,
+        kind=entry.kind,
+        request=schemas.to_json(entry.request),
+        response=schemas.to_json(entry.response),
+        error=entry.error,
+        error_type=entry.error_type,
+        attempts=entry.attempts,
+        started_at=entry.started_at,
+        finished_at=entry.finished_at,
+        until=entry.until,
+        awaited_id=entry.awaited_id,
+    )

@@ -1,0 +1,269 @@
+"""Why a workflow is as it is: rules over its view, the processors that live, and what it waits for."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from durablectl.errors import NonDeterminismError, NotFoundError, WorkflowTimeoutError
+from durablectl.model.clock import MICROSECONDS, SYSTEM_CLOCK
+from durablectl.model.status import Status
+from durablectl.model.terminal import WAITS
+from durablectl.query.error_clusters import Failure
+from durablectl.query.filters import Filters
+from durablectl.query.get import get_workflow
+from durablectl.query.list import count_workflows
+from durablectl.query.processors import live_processors
+from durablectl.storage.diagnosis.inspection import waiting_commands
+from durablectl.storage.transitions.cancel_request import BY_PARENT
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from durablectl.query.views import ProcessorView, StepView, WorkflowView
+    from durablectl.storage.connection.store import Store
+
+LATE_MICROSECONDS = 5 * MICROSECONDS
+"""How long a processor with room may take to begin what is due: a takeover is over by then, too."""
+
+_LAST_STEPS = (-50, None)
+_DEEPEST = 5
+_FAILED_BY_STEP = frozenset({"StepError", "StepTimeoutError"})
+_FINAL = frozenset({"TerminalError", "InvalidValueError", "UsageError", "PayloadTooLargeError", "Rejected"})
+
+
+class Cause(StrEnum):
+    """What decides; a word for scripts."""
+
+    COMPLETED = "completed"
+    STEP_FAILED = "step_failed"
+    CODE_FAILED = "code_failed"
+    TIMED_OUT = "timed_out"
+    CANCELLED = "cancelled"
+    CANCELLED_WITH_PARENT = "cancelled_with_parent"
+    CANCELLING = "cancelling"
+    PAUSED = "paused"
+    MISMATCH = "mismatch"
+    CRASHING = "crashing"
+    NO_PROCESSOR = "no_processor"
+    DELAYED = "delayed"
+    BUSY = "busy"
+    STARTING = "starting"
+    STUCK = "stuck"
+    ORPHANED = "orphaned"
+    RETRYING = "retrying"
+    RUNNING = "running"
+    WAITING = "waiting"
+    OTHER = "other"
+
+
+@dataclass(frozen=True)
+class Live:
+    """What the record does not say.
+
+    ``ahead`` is how many of its handler's workflows were pending before it. ``child`` is the reason of the child that
+    it waits for or failed with.
+    """
+
+    processors: Sequence[ProcessorView] = ()
+    ahead: int = 0
+    child: Reason | None = None
+
+
+@dataclass(frozen=True)
+class Reason:
+    """``step`` is the one that failed, is retried, waits or is recorded otherwise; the slowest of a completed workflow.
+
+    ``live.processors`` are all that live; ``serving`` are those that have its handler.
+    """
+
+    cause: Cause
+    view: WorkflowView
+    live: Live
+    step: StepView | None = None
+
+    @property
+    def serving(self) -> list[ProcessorView]:
+        return serving(self.view, self.live.processors)
+
+    @property
+    def open_waits(self) -> list[StepView]:
+        return open_waits(self.view)
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the step's error says that another attempt would fail in the same way."""
+        return self.step is not None and is_final(self.step)
+
+    @property
+    def due_since(self) -> int:
+        return due_since(self.view)
+
+
+def serving(view: WorkflowView, processors: Sequence[ProcessorView]) -> list[ProcessorView]:
+    return [each for each in processors if view.handler in each.handlers]
+
+
+def is_final(step: StepView) -> bool:
+    return step.error_type in _FINAL or step.error_type.startswith("ServiceError 4")
+
+
+def open_waits(view: WorkflowView) -> list[StepView]:
+    return [step for step in view.journal or () if step.kind in WAITS and step.started_at and not step.finished_at]
+
+
+def reason(view: WorkflowView, live: Live, now: int) -> Reason:
+    """The rules; ``now`` in microseconds. The view has its journal, or the part of it that matters."""
+    cause, step = _cause(view, live, now)
+    return Reason(cause, view, live, step)
+
+
+def _cause(view: WorkflowView, live: Live, now: int) -> tuple[Cause, StepView | None]:
+    found: tuple[Cause, StepView | None] = Cause.OTHER, None
+    match view.status:
+        case Status.COMPLETED:
+            found = Cause.COMPLETED, _slowest(view)
+        case Status.FAILED:
+            found = _failed(view)
+        case Status.CANCELLED:
+            found = (Cause.CANCELLED_WITH_PARENT if view.reason == BY_PARENT else Cause.CANCELLED), None
+        case Status.PAUSED:
+            found = _paused(view)
+        case Status.PENDING:
+            found = _pending(view, live, now), None
+        case Status.RUNNING | Status.SUSPENDED:
+            found = _moving(view, live, now)
+    return found
+
+
+def _failed(view: WorkflowView) -> tuple[Cause, StepView | None]:
+    if view.error_type == WorkflowTimeoutError.__name__:
+        waits = open_waits(view)
+        return Cause.TIMED_OUT, waits[0] if waits else None
+    step = failed_step(view)
+    return (Cause.CODE_FAILED if step is None else Cause.STEP_FAILED), step
+
+
+def failed_step(view: WorkflowView) -> StepView | None:
+    """The step whose error the workflow ended with; None when its own code failed."""
+    number = Failure.of(view).step_number if view.error_type in _FAILED_BY_STEP else -1
+    for step in reversed(view.journal or ()):
+        if number >= 0 and step.step_number != number:
+            continue
+        if step.error and step.error in view.error:
+            return step
+    return None
+
+
+def _paused(view: WorkflowView) -> tuple[Cause, StepView | None]:
+    if view.reason.startswith(f"{NonDeterminismError.__name__}: "):
+        number = mismatched_step(view)
+        return Cause.MISMATCH, next((s for s in view.journal or () if s.step_number == number), None)
+    if view.reason.startswith("crashed its processor "):
+        return Cause.CRASHING, view.journal[-1] if view.journal else None
+    return Cause.PAUSED, None
+
+
+def mismatched_step(view: WorkflowView) -> int:
+    """The number in ``NonDeterminismError: step 3 is recorded as ...``; -1 without one."""
+    words = view.reason.partition(": step ")[2].split()
+    return int(words[0]) if words and words[0].isdecimal() else -1
+
+
+def _pending(view: WorkflowView, live: Live, now: int) -> Cause:
+    if view.waiting_for is not None and view.waiting_for.kind == "start" and view.waiting_for.until > now:
+        return Cause.DELAYED
+    unclaimed = _unclaimed(view, live)
+    return Cause.STARTING if unclaimed is Cause.STUCK and now - due_since(view) <= LATE_MICROSECONDS else unclaimed
+
+
+def _unclaimed(view: WorkflowView, live: Live) -> Cause:
+    """Why no processor has taken up what is due."""
+    able = serving(view, live.processors)
+    if not able:
+        return Cause.NO_PROCESSOR
+    return Cause.STUCK if any(each.busy < each.slots for each in able) else Cause.BUSY
+
+
+def due_since(view: WorkflowView) -> int:
+    """Since when (microseconds) a processor could have taken up what is pending or suspended; 0 if only news can."""
+    until = view.waiting_for.until if view.waiting_for is not None else 0
+    if view.status == Status.SUSPENDED:
+        return until
+    return max(view.updated_at or view.created_at, until)
+
+
+def _moving(view: WorkflowView, live: Live, now: int) -> tuple[Cause, StepView | None]:
+    waits = view.waiting_for
+    number = view.current_step if waits is None else waits.step_number
+    step = next((s for s in view.journal or () if s.step_number == number), None)
+    if waits is not None and waits.kind == "takeover":
+        return Cause.ORPHANED, step
+    if view.status == Status.SUSPENDED and 0 < due_since(view) < now - LATE_MICROSECONDS:
+        return _unclaimed(view, live), step
+    if view.reason.startswith("cancelling"):
+        return Cause.CANCELLING, step
+    if waits is not None and waits.kind == "retry":
+        return Cause.RETRYING, step
+    return (Cause.RUNNING if view.status == Status.RUNNING and waits is None else Cause.WAITING), step
+
+
+def _slowest(view: WorkflowView) -> StepView | None:
+    timed = [step for step in view.journal or () if step.started_at and step.finished_at]
+    return max(timed, key=lambda step: step.finished_at - step.started_at, default=None)
+
+
+async def explain(store: Store, invocation_id: str) -> Reason:
+    """Why the workflow is as it is, and why the child is that it waits for or failed with.
+
+    Raises NotFoundError; NotProvisionedError on a server that holds no workflows.
+    """
+    return await _explain(store, invocation_id, 0)
+
+
+async def _explain(store: Store, invocation_id: str, depth: int) -> Reason:
+    view = await _read(store, invocation_id)
+    processors, ahead, child = await asyncio.gather(
+        live_processors(store), _ahead(store, view), _child(store, view, depth)
+    )
+    return reason(view, Live(processors, ahead, child), SYSTEM_CLOCK.now())
+
+
+async def _read(store: Store, invocation_id: str) -> WorkflowView:
+    """With the part of a long journal that matters: all for the slowest step, that which failed, or the last ones."""
+    view = await get_workflow(store, invocation_id, steps=_LAST_STEPS)
+    if len(view.journal or ()) == view.journal_length:
+        return view
+    if view.status == Status.COMPLETED:
+        return await get_workflow(store, invocation_id)
+    number = mismatched_step(view) if view.status == Status.PAUSED else Failure.of(view).step_number
+    if 0 <= number < view.journal_start:
+        return await get_workflow(store, invocation_id, steps=(number, None))
+    return view
+
+
+async def _ahead(store: Store, view: WorkflowView) -> int:
+    """The pending ones of its handler that are older, of those whose commands wait to be taken."""
+    if view.status != Status.PENDING or not view.updated_at:
+        return 0
+    older = Filters(frozenset({Status.PENDING}), frozenset({view.handler}), until=view.updated_at)
+    waiting, before = await asyncio.gather(waiting_commands(store, [view.handler]), count_workflows(store, older))
+    return min(before, max(0, waiting.get(view.handler, 0) - 1))
+
+
+async def _child(store: Store, view: WorkflowView, depth: int) -> Reason | None:
+    """None where there is none, it is gone, or the line of children is longer than anyone reads."""
+    awaited = ""
+    if view.waiting_for is not None and view.waiting_for.kind == "child":
+        awaited = view.waiting_for.awaited_id
+    elif view.status == Status.FAILED:
+        step = failed_step(view)
+        awaited = step.awaited_id if step is not None and step.kind == "child" else ""
+    if not awaited or depth >= _DEEPEST:
+        return None
+    try:
+        return await _explain(store, awaited, depth + 1)
+    except NotFoundError:
+        return None

@@ -1,0 +1,1 @@
+"""The COMMANDS stream: publishing, pulling, timers, notifications."""

@@ -1,0 +1,218 @@
+"""Taking commands from a consumer: pulls that stay open, and never ask for more than there are free slots."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import json
+import logging
+from typing import TYPE_CHECKING
+
+import nats.errors
+
+from durablectl.errors import ConnectionFailedError, DurableError
+from durablectl.storage.commands.command_queue import publication
+from durablectl.storage.records.schedules import FIRE
+from durablectl.storage.streams.delivery_metadata import PREFIX, delivery_fields
+from durablectl.storage.streams.provision import NANOSECONDS
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from nats.aio.msg import Msg
+    from nats.aio.subscription import Subscription
+
+    from durablectl.model.records import Command
+    from durablectl.storage.connection.store import Store
+
+_log = logging.getLogger(__name__)
+
+PULL_SECONDS = 30
+"""For how long the server serves a pull."""
+_HEARTBEAT_SECONDS = 5
+_SILENCE_SECONDS = 3 * _HEARTBEAT_SECONDS
+_HEARTBEAT = "100"
+_NO_RESPONDERS = "503"
+_PAUSE_SECONDS = 0.25
+_HAND_BACK_SECONDS = 60
+
+
+class Delivery:
+    """A command that JetStream handed out, until it is acknowledged or handed back."""
+
+    __slots__ = ("_store", "attempt", "consumer", "data", "moment", "reply", "sequence", "subject")
+
+    def __init__(self, store: Store, message: Msg, consumer: str) -> None:
+        self._store = store
+        self.consumer = consumer
+        self.data = message.data
+        self.subject = message.subject
+        self.reply = message.reply
+        fields = delivery_fields(message.reply)
+        self.attempt = fields.attempt
+        """How many times JetStream has delivered this command; 1 is the first."""
+        self.sequence = fields.stream_sequence
+        """Its sequence in the stream COMMANDS."""
+        self.moment = fields.moment
+        """When it was stored, in microseconds."""
+
+    async def ack(self) -> None:
+        await self._answer(b"+ACK")
+
+    async def hand_back(self, delay: float = 0) -> None:
+        """Let JetStream deliver it again, to whoever asks, after ``delay`` seconds.
+
+        A cluster without a leader does not hear it, and would wait for ``ack_wait``: it is told until it confirms.
+        """
+        word = f'-NAK {{"delay":{int(delay * NANOSECONDS)}}}'.encode() if delay else b"-NAK"
+        requests, loop = self._store.requests, asyncio.get_running_loop()
+        if not requests.is_cluster:
+            await self._answer(word)
+            return
+        deadline = loop.time() + _HAND_BACK_SECONDS
+        while loop.time() < deadline:
+            with contextlib.suppress(ConnectionFailedError):
+                confirmation = await requests.send(self.reply, word)
+                if not confirmation.headers:
+                    return
+            await asyncio.sleep(_PAUSE_SECONDS)
+
+    async def in_progress(self) -> None:
+        """Start its ``ack_wait`` anew."""
+        await self._answer(b"+WPI")
+
+    async def _answer(self, word: bytes) -> None:
+        # Lost with the connection, it is delivered again, and found to be done.
+        with contextlib.suppress(nats.errors.Error):
+            await self._store.nats.publish(self.reply, word)
+
+
+class Undelivered(Delivery):
+    """Stands for a delivery where a processor takes a command by itself; handing back calls any other.
+
+    ``moment`` is when the command was stored, if it was (microseconds).
+    """
+
+    __slots__ = ("_command", "is_handed_back")
+
+    def __init__(self, store: Store, command: Command, moment: int = 0) -> None:
+        self._store = store
+        self._command = command
+        self.consumer = self.subject = self.reply = ""
+        self.data = b""
+        self.attempt = 1
+        self.sequence = 0
+        self.moment = moment
+        self.is_handed_back = False
+
+    async def hand_back(self, delay: float = 0) -> None:
+        """Until that is stored: there may be no other command that leads to the invocation."""
+        if self._command.kind == FIRE:
+            return  # What it starts is named after the moment at which it was stored: only itself can come again.
+        self.is_handed_back = True
+        while True:
+            await asyncio.sleep(delay)
+            with contextlib.suppress(DurableError):
+                await self._store.requests.exchange([publication(self._store, self._command)])
+                return
+            delay = max(delay, _PAUSE_SECONDS)
+
+    async def _answer(self, word: bytes) -> None:
+        """Nobody waits for an answer."""
+
+
+class Pulls:
+    """The open pull requests on one consumer.
+
+    ``deliver`` is called with each command; ``starved`` whenever fewer are outstanding than were asked for; ``restore``
+    makes the consumer again when someone has deleted it.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        consumer: str,
+        deliver: Callable[[Delivery], None],
+        starved: Callable[[], None],
+        restore: Callable[[], Awaitable[object]],
+    ) -> None:
+        self.consumer = consumer
+        self.outstanding = 0
+        self._store = store
+        self._deliver = deliver
+        self._starved = starved
+        self._restore = restore
+        self._subject = f"{store.api}.CONSUMER.MSG.NEXT.{store.subjects.commands_stream}.{consumer}"
+        self._inbox = ""
+        self._numbers = itertools.count()
+        self._subscription: Subscription | None = None
+        self._watchdog: asyncio.Task[None] | None = None
+        self._heard = 0.0
+        self._connection = 0
+
+    async def start(self) -> None:
+        self._inbox = self._store.nats.new_inbox()
+        self._subscription = await self._store.nats.subscribe(self._inbox + ".*", cb=self._on_message)
+        self._watchdog = asyncio.create_task(self._watch())
+
+    async def stop(self) -> None:
+        """Without interest in the inbox the server drops the open pulls; what it has sent already still arrives."""
+        if self._watchdog is not None:
+            self._watchdog.cancel()
+        if self._subscription is not None and self._store.is_connected:
+            with contextlib.suppress(nats.errors.Error, TimeoutError):
+                async with asyncio.timeout(self._store.settings.timeout):
+                    await self._subscription.drain()  # type: ignore[no-untyped-call]
+
+    async def ask(self, count: int) -> None:
+        """Ask for ``count`` more commands."""
+        self.outstanding += count
+        self._heard = asyncio.get_running_loop().time()
+        body = {
+            "batch": count,
+            "expires": PULL_SECONDS * NANOSECONDS,
+            "idle_heartbeat": _HEARTBEAT_SECONDS * NANOSECONDS,
+        }
+        try:
+            await self._store.nats.publish(
+                self._subject, json.dumps(body).encode(), reply=f"{self._inbox}.{next(self._numbers)}"
+            )
+        except nats.errors.Error:
+            self.outstanding -= count
+
+    async def _on_message(self, message: Msg) -> None:
+        self._heard = asyncio.get_running_loop().time()
+        if message.reply.startswith(PREFIX):
+            self.outstanding = max(0, self.outstanding - 1)
+            self._deliver(Delivery(self._store, message, self.consumer))
+            return
+        headers = message.headers or {}
+        status = headers.get("Status", "")
+        if status == _HEARTBEAT:
+            return
+        unfilled = headers.get("Nats-Pending-Messages")
+        self.outstanding = max(0, self.outstanding - int(unfilled)) if unfilled is not None else 0
+        if status == _NO_RESPONDERS or "Consumer Deleted" in headers.get("Description", ""):
+            await self._make_again()
+        self._starved()
+
+    async def _make_again(self) -> None:
+        """Someone deleted the consumer, or its stream has no leader for a while."""
+        await asyncio.sleep(_PAUSE_SECONDS)
+        try:
+            await self._restore()
+        except DurableError as error:
+            _log.warning("The consumer %s is gone and cannot be made again yet: %s", self.consumer, error)
+
+    async def _watch(self) -> None:
+        """Open pulls do not survive a reconnection, nor the loss of the consumer's leader: notice and ask again."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(0.25)
+            connection = self._store.nats.stats["reconnects"]
+            silent = self.outstanding and loop.time() - self._heard > _SILENCE_SECONDS
+            if silent or (connection != self._connection and self._store.is_connected):
+                self._connection = connection
+                self.outstanding = 0
+                self._starved()

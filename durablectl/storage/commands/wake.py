@@ -1,0 +1,87 @@
+"""Getting an invocation moving: wake commands, timers, and a word to the processor that runs it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from durablectl.model.clock import MICROSECONDS
+from durablectl.model.codec import encode_command
+from durablectl.model.records import Command
+from durablectl.storage.commands.command_queue import publication
+from durablectl.storage.connection.requests import Request
+from durablectl.storage.connection.store import purge_request
+from durablectl.storage.streams.direct_get import count
+
+if TYPE_CHECKING:
+    from durablectl.model.records import Execution
+    from durablectl.storage.connection.store import Store
+
+SAFETY_NET_MICROSECONDS = 2 * MICROSECONDS
+START_TIMER = "start"
+
+
+def wake_command(execution: Execution) -> Command:
+    return Command(
+        execution.invocation_id,
+        execution.handler,
+        kind="wake",
+        partition_key=execution.partition_key,
+    )
+
+
+def wake(store: Store, execution: Execution, message_id: str = "") -> Request:
+    """The command that lets a processor look at the invocation; a needless one does nothing."""
+    return publication(store, wake_command(execution), message_id)
+
+
+def wake_parent(store: Store, execution: Execution) -> Request:
+    """Tell the parent that its child has ended."""
+    handler, partition_key = execution.parent_handler, execution.parent_partition_key
+    return publication(store, Command(execution.parent_id, handler, kind="wake", partition_key=partition_key))
+
+
+def cancellation(store: Store, invocation_id: str, handler: str) -> Request:
+    """The command that cancels a child with its parent; it waits for a processor that has the handler."""
+    return publication(store, Command(invocation_id, handler, kind="cancel"))
+
+
+def wake_timer(attempt: int) -> str:
+    """The name of the timer that an attempt sets. Each has its own: one that was fenced out touches no other's."""
+    return f"wake-{attempt}"
+
+
+def timer(store: Store, execution: Execution, moment: int, name: str) -> Request:
+    """A wake command that the server publishes at ``moment`` (microseconds); it replaces the timer of that name."""
+    return scheduled(store, wake_command(execution), moment, name)
+
+
+def scheduled(store: Store, command: Command, moment: int, name: str) -> Request:
+    """A command that the server publishes at ``moment``, whether or not any processor is there."""
+    at = datetime.fromtimestamp(moment / MICROSECONDS, UTC).isoformat(timespec="milliseconds")
+    headers = {
+        "Nats-Schedule": f"@at {at.replace('+00:00', 'Z')}",
+        "Nats-Schedule-Target": store.subjects.command(command.handler, command.partition_key),
+    }
+    return Request(store.subjects.timer(command.invocation_id, name), encode_command(command), headers)
+
+
+async def count_timers(store: Store) -> int:
+    """Those of invocations; the recurrences of schedules lie beside them."""
+    stream, subjects = store.subjects.commands_stream, store.subjects
+    return await count(store, stream, subjects.timer("*", "*")) - await count(store, stream, subjects.recurrence("*"))
+
+
+def timer_removal(store: Store, invocation_id: str, name: str) -> Request:
+    return purge_request(store, store.subjects.commands_stream, store.subjects.timer(invocation_id, name))
+
+
+def safety_net(store: Store, execution: Execution) -> Request:
+    """A wake in two seconds, should this process die after its next write."""
+    name = f"steer-{execution.attempt + len(execution.history)}"
+    return timer(store, execution, store.clock.now() + SAFETY_NET_MICROSECONDS, name)
+
+
+async def poke(store: Store, processor_id: str, invocation_id: str) -> None:
+    """Tell a processor to look at the state again now. It may be lost: processors look from time to time anyway."""
+    await store.nats.publish(store.subjects.poke(processor_id), invocation_id.encode())

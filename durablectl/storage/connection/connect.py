@@ -1,0 +1,228 @@
+"""Connecting to NATS: every way this can fail becomes one sentence."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import re
+import ssl
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import nats.errors
+from nats.aio.client import Client as NatsClient
+
+from durablectl.errors import ConfigurationError, ConnectionFailedError, PermissionDeniedError
+from durablectl.storage.connection.credentials import expired, identity
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from durablectl.settings import Settings
+
+_log = logging.getLogger(__name__)
+_T = TypeVar("_T")
+
+_PING_SECONDS = 4
+"""A server that answers none of two is left for another: it may be frozen, or cut off."""
+CONNECT_SECONDS = 2.5
+"""Within which a first connection must stand; "no server" is said within 3 s."""
+
+
+class _Client(NatsClient):
+    """Adds what other clients do and nats-py does not.
+
+    Where TLS was asked for, ``must_encrypt``, no password is sent in clear text.
+    """
+
+    must_encrypt = False
+
+    def _connect_command(self) -> bytes:
+        if self.must_encrypt and not self._server_info.get("tls_required"):
+            raise nats.errors.SecureConnWantedError
+        return super()._connect_command()
+
+    def broken_handshake(self, settings: Settings, error: Exception) -> ssl.SSLError | None:
+        """What it means when the server takes the connection and hangs up, or is silent: it may not say why."""
+        is_cut = isinstance(error, ConnectionResetError | BrokenPipeError | TimeoutError)
+        words = str(getattr(error, "reason", ""))
+        if settings.tls_first and self._current_server and not self._server_info and (is_cut or "VERSION" in words):
+            return ssl.SSLError(None, "tls_first is for servers with handshake_first")
+        if self._server_info.get("tls_verify") and (is_cut or "ALERT" in words):
+            want = "does not accept the certificate" if settings.tls_cert else "asks for a certificate"
+            return ssl.SSLError(None, f"the server {want} of this client")
+        return None
+
+
+class _DomainClient(_Client):
+    """``outer`` goes before the subjects of buckets.
+
+    Leaf nodes pass them on to another JetStream domain only behind the prefix of its API. A class of its own, because
+    every step publishes, and hardly anybody has a domain.
+    """
+
+    def __init__(self, outer: str) -> None:
+        super().__init__()
+        self._outer = outer
+
+    async def publish(self, subject: str, *args: Any, **kwargs: Any) -> None:
+        await super().publish(f"{self._outer}{subject}" if subject.startswith("$KV.") else subject, *args, **kwargs)
+
+
+async def connect(
+    settings: Settings, name: str, lost: list[Callable[[], None]], told: list[Callable[[str], bool]]
+) -> NatsClient:
+    """A connection that reconnects without end once it has stood; ``lost`` are called whenever it breaks.
+
+    ``told`` are called with what the server complains about; unless one of them answers that this is dealt with, it is
+    logged. ``name`` is shown by the server's monitoring. Raises ConnectionFailedError, PermissionDeniedError and
+    ConfigurationError.
+    """
+    logging.getLogger("asyncio").addFilter(_is_news)
+    options = _options(settings)
+    client = _client(settings, options)
+    failures: list[Exception] = []
+    refused = asyncio.Event()
+
+    async def on_error(error: Exception) -> None:
+        failures.append(error)
+        del failures[:-8]
+        if _is_hopeless(failures, len(options["servers"])):
+            refused.set()
+        is_told = isinstance(error, nats.errors.UnexpectedEOF)  # by on_disconnected
+        if client.is_connected and not is_told and not any(take(str(error)) for take in told):
+            _log.warning("NATS: %s", error)
+
+    async def on_disconnected() -> None:
+        if not client.is_closed:
+            _log.warning("The connection to the NATS server was lost; reconnecting.")
+        for callback in lost:
+            callback()
+
+    async def on_reconnected() -> None:
+        _log.warning("Reconnected to the NATS server.")
+
+    connecting = asyncio.ensure_future(
+        client.connect(
+            name=name,
+            error_cb=on_error,
+            disconnected_cb=on_disconnected,
+            reconnected_cb=on_reconnected,
+            connect_timeout=2,
+            reconnect_time_wait=0.25,  # type: ignore[arg-type]  # seconds; nats-py only sleeps for it
+            max_reconnect_attempts=-1,
+            ping_interval=_PING_SECONDS,
+            max_outstanding_pings=2,
+            pending_size=64 * 1024 * 1024,
+            **options,
+        )
+    )
+    giving_up = asyncio.ensure_future(refused.wait())
+    try:
+        await asyncio.wait([connecting, giving_up], timeout=CONNECT_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        if not connecting.done():
+            connecting.cancel()
+            await asyncio.wait([connecting])
+            raise TimeoutError  # noqa: TRY301 - one place says what went wrong
+        connecting.result()
+    except (TimeoutError, OSError, nats.errors.Error, ValueError) as error:
+        cause = _cause([error, *failures])
+        with contextlib.suppress(Exception):
+            await client.close()
+        raise _connect_error(settings, client.broken_handshake(settings, cause) or cause) from error
+    finally:
+        giving_up.cancel()
+        connecting.cancel()
+    return client
+
+
+def _client(settings: Settings, options: dict[str, Any]) -> _Client:
+    client = _DomainClient(f"{settings.api_prefix}.") if settings.api_prefix else _Client()
+    schemes = ("tls://", "nats://") if "tls" in options else ("tls://",)
+    client.must_encrypt = any(server.startswith(schemes) for server in options["servers"])
+    return client
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Not what asyncio says of nats-py's streams whenever a TLS connection ends."""
+    return "eof_received" not in record.getMessage()
+
+
+def _is_hopeless(failures: Sequence[Exception], servers: int) -> bool:
+    """Every server has answered and does not let us in, or nobody is there at the second try either."""
+    answers = sum(isinstance(f, ssl.SSLError | nats.errors.SecureConnWantedError) or _is_refusal(f) for f in failures)
+    return answers >= servers or sum(isinstance(f, OSError) or _is_refusal(f) for f in failures) > servers
+
+
+def _cause(failures: Sequence[Exception]) -> Exception:
+    """What says most: a refusal, else the last of them."""
+    return next((failure for failure in reversed(failures) if _is_refusal(failure)), failures[-1])
+
+
+def _is_refusal(error: Exception) -> bool:
+    told = str(error).lower()
+    return isinstance(error, nats.errors.AuthorizationError) or "authoriz" in told or "authentication" in told
+
+
+def _connect_error(settings: Settings, cause: Exception) -> Exception:
+    url = settings.display_url
+    if _is_refusal(cause):
+        return PermissionDeniedError(
+            " ".join(filter(None, [f"The NATS server at {url} refused the credentials.", expired(settings)])),
+            hint="Check --user/--password, --token, --creds, --nkey or the NATS context.",
+        )
+    if isinstance(cause, nats.errors.SecureConnWantedError):
+        return ConnectionFailedError(
+            f"The NATS server at {url} does not speak TLS, but the settings ask for it.",
+            hint="Switch TLS on in the server, or connect to nats:// without --tlscert, --tlskey and --tlsca.",
+        )
+    if isinstance(cause, ssl.SSLError):
+        return ConnectionFailedError(
+            f"The TLS handshake with {url} failed: {_reason(cause)}.", hint="Check --tlsca, --tlscert, --tlskey."
+        )
+    if isinstance(cause, ValueError):
+        return ConfigurationError(f"The connection settings for {url} cannot be used: {cause}.")
+    return ConnectionFailedError(
+        f"No NATS server answers at {url}.",
+        hint="Start one with `durablectl dev`, or name yours with --nats-url, NATS_URL or --context.",
+    )
+
+
+def _options(settings: Settings) -> dict[str, Any]:
+    options: dict[str, Any] = {"servers": [part.strip() for part in settings.url.split(",") if part.strip()]}
+    options |= identity(settings)
+    if settings.inbox_prefix:
+        options["inbox_prefix"] = settings.inbox_prefix
+    if settings.tls_cert or settings.tls_key or settings.tls_ca:
+        options["tls"] = _tls(settings)
+    if settings.tls_first:
+        options["tls_handshake_first"] = True
+    return options
+
+
+def _tls(settings: Settings) -> ssl.SSLContext:
+    context = _loaded("authority", settings.tls_ca, lambda: ssl.create_default_context(cafile=settings.tls_ca or None))
+    if settings.tls_cert:
+        key = settings.tls_key or settings.tls_cert
+        files = settings.tls_cert if key == settings.tls_cert else f"{settings.tls_cert} with the key {key}"
+        # Without the empty password OpenSSL would ask the terminal for that of an encrypted key.
+        _loaded("certificate", files, lambda: context.load_cert_chain(settings.tls_cert, key, password=""))
+    return context
+
+
+def _loaded(what: str, file: str, load: Callable[[], _T]) -> _T:
+    try:
+        return load()
+    except (OSError, ValueError) as error:
+        raise ConnectionFailedError(
+            f"The TLS {what} {file} cannot be loaded: {_reason(error)}.", hint="Check --tlsca, --tlscert and --tlskey."
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    """What OpenSSL says, in words."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return error.verify_message
+    if reason := getattr(error, "reason", None):
+        return str(reason).replace("_", " ").lower()
+    return re.sub(r" ?\(_ssl\.c:\d+\)", "", getattr(error, "strerror", None) or str(error))

@@ -1,0 +1,120 @@
+"""The open connection that every other module of storage works through."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from typing import TYPE_CHECKING
+
+from durablectl.errors import ConnectionFailedError, UnsupportedServerError
+from durablectl.model.clock import SteadyClock
+from durablectl.storage.connection import crash_points
+from durablectl.storage.connection.connect import connect
+from durablectl.storage.connection.requests import Request, Requests
+from durablectl.storage.subjects import Subjects
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from nats.aio.client import Client as NatsClient
+
+    from durablectl.settings import Settings
+
+_wire = logging.getLogger("durablectl.wire")
+
+OLDEST_SERVER = (2, 12, 0)
+
+
+class Store:
+    """A connection, the names of its namespace, and requests over it."""
+
+    def __init__(self, settings: Settings, client: NatsClient, requests: Requests) -> None:
+        self.settings = settings
+        self.subjects = Subjects(settings.namespace)
+        self.nats = client
+        self.requests = requests
+        self.clock = SteadyClock()
+        """A processor keeps it in agreement with the server's, which fires its timers."""
+        self.reached = 0
+        """The sequence up to which the stream of states is known to have come."""
+        self.known_handlers: set[str] = set()
+        """Handlers that this process has entered, so that queries can name them."""
+        self.api = settings.api_prefix or "$JS.API"
+
+    @property
+    def max_payload(self) -> int:
+        """Bytes of the largest message that the server takes, headers included."""
+        return self.nats.max_payload
+
+    @property
+    def record_headroom(self) -> int:
+        """Bytes of ``max_payload`` that inputs and workflow state leave free for what the engine adds to a record."""
+        return min(64 * 1024, self.max_payload // 4)
+
+    @property
+    def is_connected(self) -> bool:
+        return self.nats.is_connected
+
+    @property
+    def reconnects(self) -> int:
+        """How often the connection was lost and came back."""
+        return int(self.nats.stats["reconnects"])
+
+    async def flush(self) -> None:
+        """Everything published so far has reached the server."""
+        # nats-py writes the PING of a flush ahead of what it has buffered, which it writes out meanwhile: hence twice.
+        for _ in range(2):
+            await self.nats.flush(int(self.settings.timeout))
+
+
+@contextlib.asynccontextmanager
+async def open_store(settings: Settings, *, name: str = "durablectl") -> AsyncIterator[Store]:
+    """Connect and check the server; ``name`` is shown by its monitoring.
+
+    Raises ConnectionFailedError, PermissionDeniedError, UnsupportedServerError.
+    """
+    lost: list[Callable[[], None]] = []
+    told: list[Callable[[str], bool]] = []
+    client = await connect(settings, name, lost, told)
+    requests = Requests(client, settings.timeout)
+    lost.append(requests.connection_lost)
+    told.append(requests.refused)
+    server = client._server_info  # noqa: SLF001  # there is no other way to its name
+    _wire.debug("connected to the server %s, version %s", server.get("server_name"), server.get("version"))
+    crash_points.arm(client)
+    try:
+        _check_version(client)
+        await requests.start()
+        yield Store(settings, client, requests)
+    finally:
+        await requests.stop()
+        with contextlib.suppress(Exception):
+            await client.close()
+
+
+def _check_version(client: NatsClient) -> None:
+    version = client.connected_server_version
+    if (version.major, version.minor, version.patch) < OLDEST_SERVER:
+        found = f"{version.major}.{version.minor}.{version.patch}"
+        raise UnsupportedServerError(
+            f"The NATS server is version {found}; durablectl needs 2.12 or newer.",
+            hint="Upgrade nats-server, or let `durablectl dev` start one.",
+        )
+
+
+def purge_request(store: Store, stream: str, subject: str, before: int = 0) -> Request:
+    """The request that removes every message on ``subject`` from ``stream``, or those below a stream sequence."""
+    limit = f',"seq":{before}' if before else ""
+    return Request(f"{store.api}.STREAM.PURGE.{stream}", f'{{"filter":"{subject}"{limit}}}'.encode())
+
+
+async def require_jetstream(store: Store) -> None:
+    """UnsupportedServerError unless JetStream is on for this account."""
+    reply = await store.requests.send(f"{store.api}.INFO", b"")
+    if (reply.headers or {}).get("Status") == "503" or b'"err_code":10039' in reply.data:
+        raise UnsupportedServerError(
+            "JetStream is not enabled on the NATS server.",
+            hint="Start it with `nats-server -js`, or enable JetStream for this account.",
+        )
+    if not reply.data:
+        raise ConnectionFailedError("The NATS server did not answer a JetStream request.")

@@ -1,0 +1,1 @@
+"""The index: one subject per invocation, which lists and counts read."""

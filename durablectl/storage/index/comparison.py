@@ -1,0 +1,197 @@
+"""How the index and the states of a few workflows differ: what an entry should say, and what it says."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from enum import StrEnum
+from itertools import islice
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+from durablectl.errors import InvalidNameError, StorageError, UnreadableError
+from durablectl.model.codec import decode_execution
+from durablectl.model.names import is_name, validate_name
+from durablectl.storage.index import index_entries
+from durablectl.storage.records.states import get_many_last, moment_of
+from durablectl.storage.streams.missing_stream import why_unanswered
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Mapping
+
+    from nats.aio.msg import Msg
+
+    from durablectl.model.records import Execution
+    from durablectl.storage.connection.store import Store
+    from durablectl.storage.subjects import IndexEntry, Subjects
+
+_T = TypeVar("_T")
+
+AT_ONCE = 500
+"""Workflows looked at, or mended, together."""
+
+
+class Kind(StrEnum):
+    """How index and states can differ."""
+
+    MISSING = "missing"
+    """A state has no entry."""
+    FOREIGN = "foreign"
+    """The same, of a record that another implementation wrote."""
+    OUTDATED = "outdated"
+    """An entry says what its state does not say, and no other one does."""
+    DOUBLED = "doubled"
+    """An entry beside the right one."""
+    GONE = "gone"
+    """An entry whose state does not exist, or cannot be read."""
+    MALFORMED = "malformed"
+    """A subject in the index that is no entry."""
+
+
+class Disagreement(NamedTuple):
+    """``subject`` is the entry that should be there, or should not; ``sequence`` that of the latter.
+
+    ``execution`` is the state as it was read, None where there is none; ``kept`` the right entry where it is doubled.
+    """
+
+    kind: Kind
+    invocation_id: str
+    subject: str
+    sequence: int = 0
+    execution: Execution | None = None
+    kept: str = ""
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Tells whether it is the same at the next look: a foreign record gets another time whenever it is written."""
+        return self.invocation_id, self.kind if self.kind == Kind.FOREIGN else self.subject
+
+    @property
+    def is_absence(self) -> bool:
+        return self.kind in {Kind.MISSING, Kind.FOREIGN}
+
+
+class Seen(NamedTuple):
+    """A state as the index should have it, under ``subject``; that is empty where its names cannot be in a subject.
+
+    A record of another implementation does not say when it entered its status: any time will do, and it is entered
+    under that of its creation, or of its last write.
+    """
+
+    execution: Execution
+    subject: str
+    is_foreign: bool
+
+    def agrees(self, subjects: Subjects, subject: str) -> bool:
+        """Whether an entry says what this state says."""
+        if subject == self.subject or not self.subject:
+            return subject == self.subject
+        return self.is_foreign and _timeless(subjects, subject) == _timeless(subjects, self.subject)
+
+
+async def look(store: Store, suspects: Mapping[str, Collection[str]]) -> list[Disagreement]:
+    """How these workflows, at most AT_ONCE, and the entries known of each disagree now.
+
+    Each entry is seen before its state, so that an entry for what its state has just become is not taken for wrong.
+    """
+    known = await _present(store, [subject for entries in suspects.values() for subject in entries])
+    states = await read(store, suspects)
+    known |= await _present(store, [seen.subject for seen in states.values() if seen.subject])
+    found: list[Disagreement] = []
+    for invocation_id, entries in suspects.items():
+        found += _compare(store.subjects, invocation_id, states.get(invocation_id), entries, known)
+    return found
+
+
+def _compare(
+    subjects: Subjects, invocation_id: str, seen: Seen | None, entries: Collection[str], known: Mapping[str, int]
+) -> Iterator[Disagreement]:
+    present = [subject for subject in entries if subject in known]
+    if seen is None:
+        yield from (Disagreement(Kind.GONE, invocation_id, subject, known[subject]) for subject in present)
+        return
+    right = [subject for subject in {*present, seen.subject} if subject in known and seen.agrees(subjects, subject)]
+    kept = seen.subject if seen.subject in right else max(right, default="")
+    if seen.subject and not kept:
+        kind = Kind.FOREIGN if seen.is_foreign else Kind.MISSING
+        yield Disagreement(kind, invocation_id, seen.subject, execution=seen.execution)
+    kind = Kind.DOUBLED if kept else Kind.OUTDATED
+    for subject in present:
+        if subject != kept:
+            yield Disagreement(kind, invocation_id, subject, known[subject], seen.execution, kept)
+
+
+async def read(store: Store, invocation_ids: Collection[str]) -> dict[str, Seen]:
+    """The states that exist and can be read, of at most AT_ONCE."""
+    subjects = store.subjects
+    states = [subjects.state(each) for each in invocation_ids if is_name(each)]
+    if not states:
+        return {}
+    answer = await get_many_last(store, subjects.state_stream, states)
+    found: dict[str, Seen] = {}
+    for raw in answer.messages if answer is not None else ():
+        key = subjects.state_key(raw.subject)
+        seen = seen_in(store, key, raw.data, moment_of(raw.stored_at))
+        if seen is not None:
+            found[key] = seen
+    return found
+
+
+def batches(items: Iterable[_T]) -> Iterator[list[_T]]:
+    """So many as are looked at together."""
+    rest = iter(items)
+    while batch := list(islice(rest, AT_ONCE)):
+        yield batch
+
+
+def parsed(subjects: Subjects, subject: str) -> IndexEntry | None:
+    """None for what is no entry, or would not be found under its names."""
+    try:
+        entry = subjects.index_entry(subject)
+        is_entry = bool(entry.invocation_id) and subjects.index(*entry) == subject
+    except (ValueError, OverflowError):
+        return None
+    return entry if is_entry else None
+
+
+def _timeless(subjects: Subjects, subject: str) -> IndexEntry:
+    return subjects.index_entry(subject)._replace(moment=0)
+
+
+def seen_in(store: Store, invocation_id: str, data: bytes, moment: int) -> Seen | None:
+    """``moment`` is when the record was stored. None for what is no record."""
+    try:
+        execution = decode_execution(data, invocation_id)
+    except StorageError:
+        return None
+    execution.invocation_id = invocation_id
+    # What a processor of ours has claimed has its entries at the time that the record says, even if it says none.
+    is_foreign = not execution.indexed_at
+    if is_foreign and not execution.attempt:
+        execution.indexed_at = execution.created_at or moment
+    subject = ""
+    with suppress(InvalidNameError, UnreadableError):
+        validate_name("invocation id", invocation_id)
+        validate_name("handler", execution.handler)
+        if execution.partition_key:
+            validate_name("partition key", execution.partition_key)
+        subject = index_entries.entry(store.subjects, execution)
+    return Seen(execution, subject, is_foreign)
+
+
+async def message_at(store: Store, stream: str, which: Mapping[str, object]) -> Msg | None:
+    reply = await store.requests.send(f"{store.api}.DIRECT.GET.{stream}", json.dumps(which).encode())
+    headers = reply.headers or {}
+    if "Nats-Sequence" in headers:
+        return reply
+    if headers.get("Status") == "404":
+        return None
+    raise await why_unanswered(store, reply, stream)
+
+
+async def _present(store: Store, entries: Iterable[str]) -> dict[str, int]:
+    """Which of these entries there are, with their sequences."""
+    found: dict[str, int] = {}
+    for batch in batches(entries):
+        answer = await get_many_last(store, store.subjects.index_stream, batch)
+        found |= {raw.subject: raw.sequence for raw in (answer.messages if answer is not None else ())}
+    return found

@@ -1,0 +1,96 @@
+"""Index entries: one subject an invocation, no value; what listing and counting read."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from durablectl.model.names import is_name
+from durablectl.storage.connection.requests import EXPECTED, Request
+from durablectl.storage.connection.store import purge_request
+from durablectl.storage.index import known_handlers
+from durablectl.storage.records.replica_reads import load_after_write
+from durablectl.storage.records.states import lifetime
+from durablectl.storage.streams.feed import past
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable, Sequence
+
+    from durablectl.model.records import Execution
+    from durablectl.storage.connection.store import Store
+    from durablectl.storage.subjects import Subjects
+
+
+def entry(subjects: Subjects, execution: Execution) -> str:
+    """The index subject that belongs to a state; a pure function of the record."""
+    return subjects.index(
+        execution.index_group,
+        execution.indexed_at,
+        execution.handler,
+        execution.partition_key,
+        execution.invocation_id,
+    )
+
+
+def left_behind(subjects: Subjects, execution: Execution) -> list[str]:
+    """The index subjects that states before it had, as far as the record remembers."""
+    handler, partition, invocation_id = execution.handler, execution.partition_key, execution.invocation_id
+    return [subjects.index(left.status, left.at, handler, partition, invocation_id) for left in execution.left_behind]
+
+
+async def members(store: Store, groups: Iterable[str]) -> AsyncIterator[str]:
+    """The invocation ids that have an entry in these status groups, those entered first coming first."""
+    filters = [store.subjects.index_filter(group) for group in groups]
+    async for change in past(store, store.subjects.index_stream, filters):
+        invocation_id = change.subject.rpartition("~")[2]
+        if is_name(invocation_id):
+            yield invocation_id
+
+
+def addition(store: Store, execution: Execution) -> list[Request]:
+    """The writes that enter a first state, and make its handler known; who counts by handler asks for each by name."""
+    return [_entering(store, execution), *known_handlers.entering(store, [execution.handler])]
+
+
+def _entering(store: Store, execution: Execution) -> Request:
+    """Written once, never over itself: of a subject written twice, nats-server 2.15 forgets the purge at a kill -9."""
+    headers = {EXPECTED: "0", **lifetime(store, execution)}
+    return Request(entry(store.subjects, execution), b"", headers, may_exist=True)
+
+
+def expiry(store: Store, execution: Execution) -> list[Request]:
+    """The writes after which the entry of what has ended goes away with it, when its retention is over."""
+    subject = entry(store.subjects, execution)
+    return [removal(store, subject), _entering(store, execution)]
+
+
+def removal(store: Store, subject: str) -> Request:
+    """The write that removes an entry, if it is there."""
+    return purge_request(store, store.subjects.index_stream, subject)
+
+
+def settlement(store: Store, execution: Execution) -> list[Request]:
+    """The writes that enter a state that is stored, then remove the entries it replaced; repeatable without harm.
+
+    Dying between leaves an entry that its state disowns, which readers skip, and which the next change removes.
+    """
+    current = entry(store.subjects, execution)
+    past = [subject for subject in left_behind(store.subjects, execution) if subject != current]
+    return [_entering(store, execution), *(removal(store, subject) for subject in past)]
+
+
+async def settle(
+    store: Store, execution: Execution, others: Iterable[Request] = (), *, before: Sequence[Request] = ()
+) -> None:
+    """Do that after ``before``, together with ``others``, and look again: another may have changed the state meanwhile.
+
+    Then our entry, late, would stand beside theirs. One that was there before us is theirs to remove: taken away here,
+    nothing would lead to the workflow of a processor that died on its way to that.
+    """
+    answers = await store.requests.exchange([*before, *settlement(store, execution), *others])
+    was_there = not answers[len(before)]
+    if was_there:
+        return
+    stored = await load_after_write(store, execution.invocation_id)
+    current = entry(store.subjects, execution)
+    if stored is None or entry(store.subjects, stored.execution) != current:
+        await store.requests.exchange([removal(store, current)])

@@ -1,0 +1,197 @@
+"""The index by time: days, hours, minutes and seconds are tokens of its subjects, so the server counts each.
+
+Nothing is made on the server: counts and entries come by direct get.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import product
+from typing import TYPE_CHECKING, NamedTuple
+
+from durablectl.model.clock import MICROSECONDS, SYSTEM_CLOCK
+from durablectl.model.status import OTHER, Status
+from durablectl.storage.streams.direct_get import count_many, count_much, first_message, last_message, subjects_matching
+from durablectl.storage.streams.provision import stream_info
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from durablectl.storage.connection.store import Store
+    from durablectl.storage.streams.direct_get import Place
+    from durablectl.storage.subjects import IndexEntry
+
+DAY = 86_400
+SIZES = (DAY, 3600, 60, 1)
+"""Seconds of a bucket of each level."""
+SECOND = 3
+"""The lowest level."""
+ANY_TIME = "*.*.*.*"
+_FORMATS = ("%Y%m%d.*.*.*", "%Y%m%d.%H.*.*", "%Y%m%d.%H.%M.*", "%Y%m%d.%H.%M.%S")
+READ_AT_ONCE = 300
+"""Entries that are read rather than counted by the second."""
+OLDEST = int(datetime(2015, 1, 1, tzinfo=UTC).timestamp())
+"""No entry is older (seconds), but for those of records without a time, which lie on the first day of 1970."""
+_DAYS_AT_ONCE = 400
+_DAYS_AHEAD = 2
+"""How far clocks of other machines may be ahead of ours."""
+GROUPS = frozenset({*Status, OTHER})
+"""Every status that entries can have."""
+
+
+class Key(NamedTuple):
+    """Where an entry stands in the order of the list."""
+
+    moment: int
+    invocation_id: str
+
+
+@dataclass(frozen=True)
+class Scope:
+    """Entries by status, handler and partition key; empty means all. ``handlers`` and ``groups`` are alternatives.
+
+    Without ``groups``, ``excluded`` is one that does not belong.
+    """
+
+    groups: Sequence[str] = ()
+    handlers: Sequence[str] = ()
+    partition_key: str = ""
+    excluded: str = ""
+
+    def filters(self, store: Store, time: str = ANY_TIME) -> list[str]:
+        """The subjects to ask for, each entry in one of them; ``exceptions`` are among them."""
+        return self._filters(store, time, self.groups or ("*",))
+
+    def exceptions(self, store: Store, time: str = ANY_TIME) -> list[str]:
+        return self._filters(store, time, [self.excluded] if self.excluded else [])
+
+    def _filters(self, store: Store, time: str, groups: Sequence[str]) -> list[str]:
+        return [
+            store.subjects.index_filter(group, time, handler, self.partition_key or "*")
+            for group, handler in product(groups, self.handlers or ("*",))
+        ]
+
+    @property
+    def is_of_all(self) -> bool:
+        """Whether it tells statuses apart, and nothing else."""
+        return not (self.handlers or self.partition_key)
+
+
+class Range(NamedTuple):
+    """Seconds since the epoch, from ``start`` up to but not including ``stop``."""
+
+    start: int
+    stop: int
+
+
+async def count_all(store: Store, scope: Scope) -> int:
+    """Most workflows have completed: where they are asked for, the others are counted, and taken from all."""
+    left_out = GROUPS - set(scope.groups) if scope.groups else {scope.excluded} - {""}
+    if Status.COMPLETED in left_out or not scope.is_of_all:
+        return (await count(store, scope, [ANY_TIME], much=Status.COMPLETED not in left_out))[0]
+    info = await stream_info(store, store.subjects.index_stream)
+    everything = int(info["state"]["messages"]) if info is not None else 0
+    return everything - (await count(store, Scope(sorted(left_out)), [ANY_TIME]))[0] if left_out else everything
+
+
+async def count_between(store: Store, scope: Scope, since: int, until: int) -> int:
+    """Entries whose moment is at ``since`` or later and before ``until`` (microseconds; 0 for no bound)."""
+    if not since:
+        return await count_all(store, scope) - (await count_between(store, scope, until, 0) if until else 0)
+    end = horizon() * MICROSECONDS
+    last = min(until or end, end)
+    if last - since < _DAYS_AT_ONCE * DAY * MICROSECONDS:
+        return await within(store, scope, since, last)
+    everything = await count_all(store, scope)
+    if everything <= READ_AT_ONCE:
+        entries = await read(store, scope, ANY_TIME) if everything else []
+        return sum(since <= entry.moment < last for entry in entries)
+    # Rarely there are entries older than the one that was stored first.
+    first = max(await first_day(store) * MICROSECONDS, since)
+    number = await within(store, scope, first, last)
+    if number + await within(store, scope, max(first, last), end) == everything:
+        return number
+    oldest = OLDEST * MICROSECONDS
+    number += await within(store, scope, max(since, oldest), min(first, last))
+    return number + await within(store, scope, since, min(first, last, DAY * MICROSECONDS))
+
+
+async def within(store: Store, scope: Scope, since: int, last: int) -> int:
+    """Those from ``since`` up to before ``last``: begun seconds are read, and what lies in between is counted."""
+    if last <= since:
+        return 0
+    start, stop = -(-since // MICROSECONDS), last // MICROSECONDS
+    number = sum(await count(store, scope, [time_of(level, bucket) for level, bucket in _whole(start, stop)]))
+    begun = {moment // MICROSECONDS for moment in (since, last) if moment % MICROSECONDS}
+    for second in begun:
+        entries = await read(store, scope, time_of(SECOND, second))
+        number += sum(since <= entry.moment < last for entry in entries)
+    return number
+
+
+def _whole(start: int, stop: int, level: int = 0) -> Iterator[tuple[int, int]]:
+    """The biggest buckets that make up these seconds, as levels and starts."""
+    size = SIZES[level]
+    first, last = -(-start // size) * size, stop // size * size
+    if first >= last:
+        if level < SECOND:
+            yield from _whole(start, stop, level + 1)
+        return
+    yield from ((level, bucket) for bucket in range(first, last, size))
+    if level < SECOND:
+        yield from _whole(start, first, level + 1)
+        yield from _whole(last, stop, level + 1)
+
+
+def horizon() -> int:
+    """The second before which everything lies."""
+    return (SYSTEM_CLOCK.now() // MICROSECONDS // DAY + _DAYS_AHEAD + 1) * DAY
+
+
+async def first_day(store: Store) -> int:
+    """The start of the day of that entry which was stored first, as seconds; of today when there is none."""
+    second = _second_of(store, await first_message(store, store.subjects.index_stream))
+    return second // DAY * DAY
+
+
+async def latest(store: Store) -> int:
+    """The second of that entry which was stored last; now when there is none."""
+    return _second_of(store, await last_message(store, store.subjects.index_stream))
+
+
+def _second_of(store: Store, message: Place | None) -> int:
+    """At least OLDEST; that of the entry, or else when it was stored."""
+    if message is None:
+        return SYSTEM_CLOCK.now() // MICROSECONDS
+    moments = [entry.moment for entry in _entries(store, [message.subject])]
+    return next((m for m in moments if m >= OLDEST * MICROSECONDS), message.moment) // MICROSECONDS
+
+
+def time_of(level: int, start: int) -> str:
+    return datetime.fromtimestamp(start, UTC).strftime(_FORMATS[level])
+
+
+async def count(store: Store, scope: Scope, times: Sequence[str], *, much: bool = False) -> list[int]:
+    """How many entries each of these times has; ``much`` where it may be a great deal."""
+    wanted = [scope.filters(store, time) for time in times]
+    others = [scope.exceptions(store, time) for time in times]
+    asked = [subject for each in (*wanted, *others) for subject in each]
+    found = iter(await (count_much if much else count_many)(store, store.subjects.index_stream, asked))
+    numbers = [sum(next(found) for _ in each) for each in wanted]
+    return [number - sum(next(found) for _ in each) for number, each in zip(numbers, others, strict=True)]
+
+
+async def read(store: Store, scope: Scope, time: str) -> list[IndexEntry]:
+    subjects = await subjects_matching(store, store.subjects.index_stream, scope.filters(store, time))
+    return [entry for entry in _entries(store, subjects) if entry.group != scope.excluded]
+
+
+def _entries(store: Store, subjects: Sequence[str]) -> list[IndexEntry]:
+    """Without what somebody else may have published there."""
+    found = []
+    for subject in subjects:
+        with contextlib.suppress(ValueError):
+            found.append(store.subjects.index_entry(subject))
+    return found

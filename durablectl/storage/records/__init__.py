@@ -1,0 +1,1 @@
+"""Stored records: states, journals, leases, schedules, message types."""

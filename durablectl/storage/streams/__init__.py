@@ -1,0 +1,1 @@
+"""Streams: creating, following, and reading them directly."""

@@ -1,0 +1,1 @@
+"""Writes that take several messages: start, end, cancel."""

@@ -1,0 +1,41 @@
+"""Asking a processor for the end of a workflow: only its handler knows its compensations."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from durablectl.model.status import Status, is_terminal
+from durablectl.model.text import storable
+from durablectl.storage.index import index_entries
+from durablectl.storage.records import states
+
+if TYPE_CHECKING:
+    from durablectl.storage.connection.store import Store
+    from durablectl.storage.records.states import Stored
+
+BY_PARENT = "its parent was cancelled"
+
+
+async def mark(store: Store, stored: Stored, reason: str) -> bool:
+    """Write that it is to be cancelled over the state that stands; False when another writer was first.
+
+    It shows as running from then on, paused or not. Dying after it, what called for a processor before does its work.
+    """
+    execution, revision = stored
+    execution.cancel_requested = True
+    execution.enter(Status.RUNNING, store.clock.now())
+    execution.reason = storable(f"cancelling: {reason}" if reason else "cancelling")
+    if await states.replace(store, execution, revision) is None:
+        return False
+    await index_entries.settle(store, execution)
+    return True
+
+
+async def mark_child(store: Store, invocation_id: str) -> None:
+    """The same for a workflow whose parent was cancelled, if it has not ended and has not been asked before."""
+    while True:
+        stored = await states.load(store, invocation_id)
+        if stored is None or is_terminal(stored.execution.status) or stored.execution.cancel_requested:
+            return
+        if await mark(store, stored, BY_PARENT):
+            return

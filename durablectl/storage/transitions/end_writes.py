@@ -1,0 +1,91 @@
+"""The writes that follow the last state of a workflow; each may be repeated without harm."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from durablectl.errors import PayloadTooLargeError, UnreadableError
+from durablectl.model.codec import encode_entry
+from durablectl.model.status import Status
+from durablectl.model.terminal import FOLD_LIMIT_BYTES, WAITS
+from durablectl.storage.commands.wake import START_TIMER, cancellation, timer_removal, wake_parent, wake_timer
+from durablectl.storage.index import index_entries
+from durablectl.storage.records import journal, states
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from durablectl.model.records import Execution, JournalEntry
+    from durablectl.model.terminal import Child
+    from durablectl.storage.connection.requests import Request
+    from durablectl.storage.connection.store import Store
+
+
+_log = logging.getLogger(__name__)
+
+
+async def fold(store: Store, execution: Execution, revision: int) -> list[JournalEntry]:
+    """The journal of what has ended, as of ``revision``; part of its record from now on, unless it is too big for that.
+
+    ``execution`` says afterwards which it is. One that cannot be read is left where it is.
+    """
+    try:
+        entries = await journal.whole(store, execution, revision)
+    except UnreadableError as error:
+        _log.warning("Left as it is: %s", error)
+        return execution.journal
+    encoded = [encode_entry(entry) for entry in entries]
+    if sum(map(len, encoded)) <= FOLD_LIMIT_BYTES:
+        folded = replace(execution, journal_length=0, total_steps=max(execution.total_steps, len(entries)))
+        with contextlib.suppress(PayloadTooLargeError):
+            if await states.replace(store, folded, revision, encoded) is not None:
+                execution.journal_length = 0
+    return entries
+
+
+async def after_end(
+    store: Store,
+    execution: Execution,
+    revision: int,
+    entries: Sequence[JournalEntry],
+    children: Sequence[Child] = (),
+    *,
+    unstored: int = -1,
+) -> None:
+    """Purge journal and timers, tell the parent, have ``children`` cancelled, and move the index entry.
+
+    That comes last: by the old entry others find it, should this process die before all is done.
+
+    The timer that an operator's command sets is left: it has a processor look whether all this was done.
+    Nothing of a retry that comes in between is purged: ``revision`` is that of the end. The entry numbered ``unstored``
+    has never been in the stream.
+    """
+    writes: list[Request] = []
+    if not execution.journal_length:
+        length = max((entry.step_number + 1 for entry in entries), default=0)
+        length = max(length, execution.total_steps)
+        writes += journal.removal(store, execution.invocation_id, length, revision, unstored)
+    elif execution.expires_at:
+        writes += journal.expiry(store, execution, revision, entries)
+    writes += [timer_removal(store, execution.invocation_id, name) for name in _timers(execution, entries)]
+    if execution.parent_handler:
+        writes.append(wake_parent(store, execution))
+    writes += [cancellation(store, child.invocation_id, child.handler) for child in children]
+    if execution.status == Status.COMPLETED:
+        # Nothing follows but its deletion: no need to look again.
+        await store.requests.exchange([*writes, *index_entries.settlement(store, execution)])
+    else:
+        await index_entries.settle(store, execution, before=writes)
+
+
+def _timers(execution: Execution, entries: Sequence[JournalEntry]) -> set[str]:
+    """The names of those that may be there."""
+    names = {START_TIMER} if execution.start_at else set[str]()
+    if execution.timer_attempt:
+        names.add(wake_timer(execution.timer_attempt))
+    if any(entry.kind in WAITS for entry in entries):
+        names.add(wake_timer(execution.attempt))
+    return names

@@ -1,0 +1,128 @@
+"""The writes that start a workflow: index entry and command together, then the state."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from durablectl.errors import AlreadyExistsError, DurableError, PayloadTooLargeError
+from durablectl.model.codec import encode_command
+from durablectl.model.records import NO_PAYLOAD, Command, Payload, Waiting, pending
+from durablectl.storage.commands import command_queue
+from durablectl.storage.commands.wake import START_TIMER, scheduled
+from durablectl.storage.index import index_entries
+from durablectl.storage.records import states
+
+if TYPE_CHECKING:
+    from durablectl.model.records import Execution
+    from durablectl.storage.connection.requests import Request
+    from durablectl.storage.connection.store import Store
+    from durablectl.storage.records.states import Stored
+
+
+@dataclass(frozen=True)
+class StartCommand:
+    """What a workflow says of a child that it starts; ``start_at`` in microseconds, 0 for at once."""
+
+    handler: str
+    input: Payload = NO_PAYLOAD
+    partition_key: str = ""
+    start_at: int = 0
+    created_at: int = 0
+    is_awaited: bool = True
+
+
+def first_state(command: Command) -> Execution:
+    """The state that a start creates."""
+    execution = pending(command)
+    if command.start_at:
+        execution.waiting_for = Waiting("start", command.handler, -1, until=command.start_at)
+    return execution
+
+
+async def start_command(store: Store, command: Command) -> None:
+    """A state never stands without a command that will run it. Raises AlreadyExistsError, PayloadTooLargeError."""
+    execution = first_state(command)
+    limit = store.max_payload - store.record_headroom
+    size = len(encode_command(command))
+    if size > limit:
+        raise PayloadTooLargeError(
+            f"A record of {size:,} bytes is over the server's maximum payload of {store.max_payload:,} bytes, "
+            f"of which {store.record_headroom:,} are kept free.",
+            hint="Store the data elsewhere and pass a reference, or raise max_payload in the server's configuration.",
+        )
+    publication = _publication(store, command, command.invocation_id)
+    try:
+        *_, ack = await store.requests.exchange([*index_entries.addition(store, execution), publication])
+    except DurableError:
+        store.known_handlers.discard(command.handler)  # its entry may not be stored
+        raise
+    if ack.get("duplicate") and await _was_deleted(store, command.invocation_id, ack["seq"]):
+        # The server remembers the id for two minutes, whatever became of the workflow.
+        (ack,) = await store.requests.exchange([_publication(store, command, f"again-{command.start_token}")])
+    if ack.get("duplicate"):
+        await _complete_other(store, ack["seq"])
+    elif await states.create(store, execution) is not None:
+        return
+    stored = await states.load(store, command.invocation_id)
+    ours = index_entries.entry(store.subjects, execution)
+    if stored is None or index_entries.entry(store.subjects, stored.execution) != ours:
+        await store.requests.exchange([index_entries.removal(store, ours)])
+    if stored is None or stored.execution.start_token != command.start_token:
+        raise _refusal(command, stored)
+    # Otherwise it is our own start, stored by a processor that was faster, or by an earlier try.
+
+
+def _publication(store: Store, command: Command, message_id: str) -> Request:
+    publication = command_queue.publication(store, command, message_id)
+    if not command.start_at:
+        return publication
+    later = scheduled(store, command, command.start_at, START_TIMER)
+    return later._replace(headers={**(later.headers or {}), **(publication.headers or {})})
+
+
+async def _was_deleted(store: Store, invocation_id: str, sequence: int) -> bool:
+    """Whether the start command stored at ``sequence`` belongs to a workflow that is gone, as far as one can tell.
+
+    Whoever deleted one of that name has told so; the command may be that of an earlier one still. Should it be that of
+    a start under way, the two meet again where the state is created, and one is refused.
+    """
+    stored, deleted_start = await states.load_or_trace(store, invocation_id)
+    if stored is not None:
+        return False
+    return bool(deleted_start) or await command_queue.at_sequence(store, sequence) is None
+
+
+async def start_child(store: Store, start: StartCommand, child_id: str, parent: Execution) -> None:
+    """Start a child once, however often this is done: id and token follow from the parent's step."""
+    command = Command(
+        invocation_id=child_id,
+        handler=start.handler,
+        input=start.input,
+        partition_key=start.partition_key,
+        created_at=start.created_at,
+        start_token=hashlib.sha256(f"{parent.start_token}:{child_id}".encode()).hexdigest()[:16],
+        parent_id=parent.invocation_id,
+        parent_handler=parent.handler if start.is_awaited else "",
+        parent_partition_key=parent.partition_key,
+        start_at=start.start_at,
+    )
+    await start_command(store, command)
+
+
+async def _complete_other(store: Store, sequence: int) -> None:
+    """Another start of this id came first; if it died before its state, write that for it."""
+    first = await command_queue.at_sequence(store, sequence)
+    if first is not None:
+        execution = first_state(first)
+        if await states.create(store, execution) is not None:
+            await store.requests.exchange(index_entries.addition(store, execution))
+
+
+def _refusal(command: Command, stored: Stored | None) -> AlreadyExistsError:
+    status = "" if stored is None else f" ({stored.execution.handler}, {stored.execution.status})"
+    return AlreadyExistsError(
+        f"A workflow with the id {command.invocation_id} exists already{status}.",
+        hint=f"See it with `durablectl wf get {command.invocation_id}`, or choose another --id.",
+    )
