@@ -6,4 +6,4 @@ import sys
 from pathlib import Path
 
 _ROOT = Path(__file__).parent.parent
-sys.path[0:0] = [str(_ROOT), str(_ROOT / "tests")]
+sys.path[0:0] = [str(_ROOT), str(_ROOT / "tests"), str(_ROOT / "tests/apps")]

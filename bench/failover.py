@@ -21,11 +21,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import table
+from support import server, side_by_side, store
 
 from durablectl import control, workflow
 from durablectl.storage.records import leases
 from durablectl.storage.streams.provision import LEASE_SECONDS, provision
-from support import server, side_by_side, store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

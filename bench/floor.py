@@ -9,6 +9,8 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
+from support import side_by_side, start_many, store
+
 from durablectl.model.codec import encode_entry, encode_execution
 from durablectl.model.records import Command, JournalEntry, Payload, pending
 from durablectl.model.terminal import FOLD_LIMIT_BYTES
@@ -18,7 +20,6 @@ from durablectl.storage.connection.requests import EXPECTED, EXPECTED_SUBJECT, R
 from durablectl.storage.connection.store import purge_request
 from durablectl.storage.index import index_entries
 from durablectl.storage.streams.provision import provision
-from support import side_by_side, start_many, store
 
 if TYPE_CHECKING:
     from durablectl.storage.connection.store import Store

@@ -17,12 +17,12 @@ import table
 import uvloop
 from floor import CONCURRENCY
 from http_clients import Answers, hammering
+from support import processor, server, start_many, store
 from throughput import HANDLER, three_steps, until_drained
 
 from durablectl.cli.http_sidecar import api_beside
 from durablectl.http.server_options import HttpOptions
 from durablectl.storage.streams.provision import provision
-from support import processor, server, start_many, store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import table
 import uvloop
+from support import processor, server, store
 
 from durablectl import Client, Context, workflow
 from durablectl.engine.worker.processor import ProcessorOptions
@@ -23,7 +24,6 @@ from durablectl.model.codec import encode_entry
 from durablectl.model.records import JournalEntry, Payload
 from durablectl.storage.commands import command_queue
 from durablectl.storage.streams.provision import provision
-from support import processor, server, store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

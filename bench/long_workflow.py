@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 import table
 import uvloop
+from support import processor, server, store
 
 from durablectl import Context, control, workflow
 from durablectl.storage.streams.provision import provision
-from support import processor, server, store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

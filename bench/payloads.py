@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 import table
 import uvloop
 from floor import CONCURRENCY, Life, floor
+from support import processor, server, start_many, store
 from throughput import until_drained
 
 from durablectl import Context, workflow
 from durablectl.storage.streams.provision import provision
-from support import processor, server, start_many, store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

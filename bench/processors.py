@@ -20,6 +20,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
 import table
+from support import server, start_many, store
 from throughput import until_drained
 
 from durablectl import Context, workflow
@@ -28,7 +29,6 @@ from durablectl.engine.worker.processor import ProcessorOptions
 from durablectl.storage.commands import command_queue
 from durablectl.storage.records import leases
 from durablectl.storage.streams.provision import provision
-from support import server, start_many, store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

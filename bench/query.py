@@ -62,11 +62,12 @@ def fill(url: str, namespace: str, count: int, seconds: int, known: Path) -> Non
 
 
 async def _fill(url: str, namespace: str, count: int, seconds: int) -> Known:
+    from support import store
+
     from durablectl import query
     from durablectl.model.codec import encode_execution
     from durablectl.storage.index import index_entries, known_handlers
     from durablectl.storage.streams.provision import provision
-    from support import store
 
     async with store(url, namespace) as opened:
         await provision(opened)

@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING
 
 import table
 import uvloop
+from support import store
 from throughput import engine
 
 from durablectl.embedded import EmbeddedServer
 from durablectl.errors import DurableError
 from durablectl.storage.streams.provision import provision
-from support import store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

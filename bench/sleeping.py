@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import table
+from support import server, side_by_side, store
 
 from durablectl import control, query, workflow
 from durablectl.storage.records import leases
 from durablectl.storage.streams.provision import provision
-from support import server, side_by_side, store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

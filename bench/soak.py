@@ -31,14 +31,14 @@ from soak_load import Load
 from soak_processes import Processes, Samples
 from soak_trouble import Scene
 
-import chaos_judging as judging
 from durablectl import control, query
 from durablectl.embedded import EmbeddedServer
 from durablectl.errors import DurableError
 from durablectl.settings import Settings
 from durablectl.storage.connection.store import open_store
 from durablectl.storage.streams.provision import provision
-from support import commands_left, until
+from helpers import chaos_judge as judging
+from helpers.processing import commands_left, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

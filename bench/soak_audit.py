@@ -13,13 +13,13 @@ import time
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any
 
-import chaos_judging as judging
 from durablectl import control, query
 from durablectl.errors import InvalidStateError, NotFoundError
 from durablectl.model.status import TERMINAL
 from durablectl.query import Filters
 from durablectl.storage.records import states
 from durablectl.storage.records.states import UNREACHABLE
+from helpers import chaos_judge as judging
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,10 +10,10 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from chaos_steering import Operator, voyage_plan
 from durablectl import control, query
 from durablectl.errors import AlreadyExistsError, InvalidStateError, NotFoundError, NotProvisionedError
 from durablectl.storage.records.states import UNREACHABLE
+from helpers.chaos_operator import Operator, voyage_plan
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

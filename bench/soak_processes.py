@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_PATHS = [str(Path(__file__).parent), str(Path(__file__).parent.parent), str(Path(__file__).parent.parent / "tests")]
+_HERE = Path(__file__).parent
+_PATHS = [str(path) for path in (_HERE, _HERE.parent, _HERE.parent / "tests", _HERE.parent / "tests/apps")]
 
 
 class Process(subprocess.Popen[bytes]):

@@ -31,8 +31,9 @@ _COMMANDS = {("wf", "list"): ["ratio <= 1.25"], ("--help",): []}
 
 async def fill(url: str) -> None:
     """Workflows that wait for a processor."""
-    from durablectl.storage.streams.provision import provision
     from support import start_many, store
+
+    from durablectl.storage.streams.provision import provision
 
     async with store(url, "") as opened:
         await provision(opened)

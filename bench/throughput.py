@@ -16,11 +16,11 @@ import floor as bare
 import table
 import uvloop
 from floor import CONCURRENCY
+from support import processor, server, start_many, store
 
 from durablectl import Context, workflow
 from durablectl.storage.commands import command_queue
 from durablectl.storage.streams.provision import provision
-from support import processor, server, start_many, store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

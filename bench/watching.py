@@ -17,10 +17,10 @@ import time
 from typing import TYPE_CHECKING
 
 import table
+from support import server, store
 
 from durablectl import control
 from durablectl.storage.streams.provision import provision
-from support import server, store
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from durablectl.embedded import EmbeddedServer
 from durablectl.settings import Settings
-from support import provisioned
+from helpers.processing import provisioned
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Mapping

@@ -1,0 +1,209 @@
+"""Whoever dies before or after any write of the engine or of steering, another leads to the end that was promised.
+
+The list of these points comes from the source: a new write that no scenario reaches fails here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections import defaultdict
+from typing import TYPE_CHECKING
+from zlib import crc32
+
+import pytest
+
+from helpers.crash.forking import Zygote
+from helpers.crash.points import Point, points, sources
+from helpers.crash.scenarios import CLIENTS, PROCESSORS
+from helpers.crash.sweep import run_case
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from helpers.crash.case import Scenario
+
+AT_A_TIME = 20
+TOO_BIG = "only where the record does not fit into a message; the same write as without that"
+FROM_A_TASK = "traced as storage.commands.pulls.Delivery.hand_back, from a task of its own"
+BY_TASK = "its requests leave from tasks of their own, and are traced as storage.streams.provision._ensure"
+REFUSED = "only after an error of the server, which is the death of nobody; the command comes again in any case"
+NOT_SWEPT = {
+    "control.index_repair._Mending._enter>exchange": "the second only where a processor moves what is being entered",
+    "control.schedules.create_schedule>exchange": "takes back what the server has refused",
+    "control.schedules.create_schedule>provision": BY_TASK,
+    "control.start.start>provision": BY_TASK,
+    "engine.worker.processor.Processor.run>provision": BY_TASK,
+    "engine.worker.claim._is_time>exchange": "only where a processor is handed a command before its time",
+    "engine.worker.claim._may_take_over>mark_child": "only between two processors; also swept in InFlight._pass_on",
+    "engine.worker.claim._may_take_over>poke": "a word that may be lost, between two processors",
+    "engine.recovery.failover.Failover._call_for>exchange": "only where no slot is free",
+    "engine.worker.outcome._end>_write": TOO_BIG,
+    "engine.worker.outcome._end>append": TOO_BIG,
+    "engine.worker.outcome._end>describe_types": "only for a message that nothing but the state of the workflow holds",
+    "engine.worker.outcome._end>take": "writes only while an append is under way: the append is swept",
+    "engine.worker.outcome.suspend>exchange": "the second only where a child ends at the suspension",
+    "engine.worker.slots.InFlight._pass_on>ack": "only where a command comes for what is running; may be lost",
+    "engine.worker.slots.InFlight._pass_on>hand_back": REFUSED,
+    "engine.worker.slots.InFlight._pass_on>mark_child": "only where the child is in work as its cancellation comes",
+    "engine.worker.slots.InFlight._work>hand_back": REFUSED,
+    "engine.worker.slots.InFlight.start>hand_back": FROM_A_TASK,
+    "engine.worker.command_pump.Intake._on_delivery>hand_back": FROM_A_TASK,
+    "engine.worker.command_pump.Intake._route>hand_back": REFUSED,
+    "engine.replay.current_step.Position._write>describe_types": "only for a message new in the state",
+    "engine.worker.quarantine.set_aside>hand_back": REFUSED,
+    "engine.operations.step_execution.perform>flush": "writes only where a result is held: the append is swept",
+    "engine.recovery.undelivered.Stranded._take_up>exchange": "only where no slot is free",
+    "engine.worker.crash_loop_guard.Suspects.admit>_write": "the second writes the same again",
+    "engine.replay.wait_registry.Waits.wait>flush": "writes only where a result is held: the append is swept",
+    "engine.worker.execute.work>ack": "one of them only where it was fenced out, and the others are swept",
+    "engine.worker.execute.work>hand_back": REFUSED,
+}
+"""Points, by name, of which one or the other need not be reached by a scenario, and why."""
+READERS = ("follow", "members", "audit")
+"""Their consumers go away by themselves."""
+
+
+async def _trace(zygote: Zygote, url: str, directory: Path, gate: asyncio.Semaphore) -> dict[str, list[str]]:
+    """The points that each scenario reaches when nobody dies; it must end well, too."""
+    found = {}
+
+    async def trace(scenario: Scenario) -> list[str]:
+        file = directory / f"trace-{scenario.name}"
+        async with gate:
+            _, problems = await run_case(zygote, url, directory, scenario, f"?{file}")
+        lines = file.read_text().splitlines() if file.exists() else []
+        found[scenario.name] = [line for line in dict.fromkeys(lines) if not line.endswith(READERS)]
+        return problems
+
+    problems = await asyncio.gather(*map(trace, PROCESSORS + CLIENTS))
+    assert not any(problems), told(problems)
+    return {scenario.name: found[scenario.name] for scenario in PROCESSORS + CLIENTS}
+
+
+def _deaths(traced: list[str]) -> list[str]:
+    """Of an exchange, before its first request and after its last."""
+    last: dict[str, int] = defaultdict(int)
+    for point in traced:
+        if found := re.search(r"\[(\d+)\]$", point):
+            base = point[: found.start()]
+            last[base] = max(last[base], int(found[1]))
+    deaths = []
+    for point in traced:
+        found = re.search(r"\[(\d+)\]$", point)
+        if not found or found[1] == "0":
+            deaths.append(f"{point}:before")
+        if not found or int(found[1]) == last[point[: found.start()]]:
+            deaths.append(f"{point}:after")
+    return deaths
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("share", [2, pytest.param(1, marks=pytest.mark.slow)], ids=["before or after", "both"])
+async def test_dying_before_and_after_every_write_of_the_engine_and_of_steering(nats_server, tmp_path, share):
+    """In CI every second of these deaths: of each point, that before or that after it."""
+    known = points(sources())
+    async with Zygote() as zygote:
+        gate = asyncio.Semaphore(AT_A_TIME)
+        traced = await _trace(zygote, nats_server.url, tmp_path, gate)
+        everything = {point for some in traced.values() for point in some}
+        assert not unswept(known, everything)
+        assert not unlisted(known, everything)
+        scenarios = {scenario.name: scenario for scenario in PROCESSORS + CLIENTS}
+        deaths: dict[str, list[Scenario]] = defaultdict(list)
+        for name, some in traced.items():
+            for death in _deaths(some):
+                if (crc32(death.rpartition(":")[0].encode()) + death.endswith("after")) % share == 0:
+                    deaths[death].append(scenarios[name])
+        missed: list[str] = []
+
+        async def die(death: str) -> list[str]:
+            problems: list[str] = []
+            for scenario in deaths[death][:3]:
+                async with gate:
+                    died, more = await run_case(zygote, nats_server.url, tmp_path, scenario, death)
+                problems += more
+                if died or more:
+                    return problems
+            missed.append(death)
+            return problems
+
+        problems = await asyncio.gather(*map(die, deaths))
+    print(f"{len(deaths)} deaths, {len(missed)} not reached again: {missed}")
+    assert not any(problems), told(problems)
+    assert len(missed) <= len(deaths) // 20, missed
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+async def test_dying_at_every_request_of_every_scenario(nats_server, tmp_path):
+    async with Zygote() as zygote:
+        gate = asyncio.Semaphore(AT_A_TIME)
+        traced = await _trace(zygote, nats_server.url, tmp_path, gate)
+
+        async def die(scenario: Scenario, death: str) -> tuple[bool, list[str]]:
+            async with gate:
+                return await run_case(zygote, nats_server.url, tmp_path, scenario, death)
+
+        results = await asyncio.gather(
+            *(
+                die(scenario, f"{point}:{when}")
+                for scenario in PROCESSORS + CLIENTS
+                for point in traced[scenario.name]
+                for when in ("before", "after")
+            )
+        )
+    problems = [some for _, some in results]
+    print(f"{sum(died for died, _ in results)} deaths of {len(results)}")
+    assert not any(problems), told(problems)
+    assert sum(died for died, _ in results) >= 0.9 * len(results)
+
+
+def told(problems: Iterable[list[str]]) -> str:
+    return "\n".join(sorted(problem for some in problems for problem in some))
+
+
+def unswept(known: list[Point], traced: set[str]) -> list[str]:
+    """The points that no scenario reaches, and that nothing excuses."""
+    return [
+        f"{point.name}, line {point.first_line}"
+        for point in known
+        if point.name not in NOT_SWEPT and not any(point.is_reached_by(each) for each in traced)
+    ]
+
+
+def unlisted(known: list[Point], traced: set[str]) -> list[str]:
+    """What is written at a place where the list sees no write."""
+    return [
+        each
+        for each in traced
+        if each.startswith(("engine.", "control.")) and not any(point.is_reached_by(each) for point in known)
+    ]
+
+
+def test_every_excuse_is_for_a_write_that_is_there():
+    assert NOT_SWEPT.keys() <= {point.name for point in points(sources())}
+
+
+def test_a_new_write_is_noticed():
+    texts = sources()
+    before = points(texts)
+    texts["control.lifecycle"] += (
+        "\nasync def hush(store, execution):\n"
+        "    await store.requests.exchange([wake(store, execution)])\n"
+        "    await states.replace(store, execution, 1)\n"
+        "    await _quietly(store)\n"
+    )
+    texts["storage.quietly"] = "async def whisper(store):\n    await store.requests.publish('a', b'')\n"
+    texts["engine.worker.schedule_firing"] += (
+        "\nfrom durablectl.storage import quietly\n\nasync def hum(store):\n    await quietly.whisper(store)\n"
+    )
+    new = [point for point in points(texts) if point not in before]
+    assert [point.name for point in new] == [
+        "control.lifecycle.hush>exchange",
+        "control.lifecycle.hush>replace",
+        "engine.worker.schedule_firing.hum>whisper",
+    ]
+    assert unswept(new, set())
+    assert not unswept(new, {point.traced for point in new})

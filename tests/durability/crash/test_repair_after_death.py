@@ -1,0 +1,77 @@
+"""What a processor did not come to after its last state write, and what it reads while others write."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+
+import pytest
+
+from durablectl import control, query, workflow
+from durablectl.engine.worker import execute
+from durablectl.model.status import Status
+from durablectl.storage.index import index_entries
+from durablectl.storage.records import journal, leases, states
+from helpers.processing import index_of, processing, reaches, start, until
+
+
+@workflow
+async def unclaimed(ctx):
+    await ctx.sleep(60)
+
+
+@pytest.mark.parametrize("status", [Status.COMPLETED, Status.SUSPENDED, Status.PAUSED])
+async def test_the_index_entry_that_a_dead_processor_did_not_write_is_there_once_it_is_missed(settings, store, status):
+    """It died between the write of a state that let go of the invocation and that of the index."""
+    invocation_id = await start(store, unclaimed)
+    execution, revision = await states.load(store, invocation_id)
+    execution.begin(execution.created_at + 1)
+    execution.owner, execution.attempt = "dead", 1
+    execution.enter(Status.RUNNING, execution.created_at + 2)
+    revision = await states.replace(store, execution, revision)
+    await index_entries.settle(store, execution)
+    execution.enter(status, execution.created_at + 3)
+    await states.replace(store, execution, revision)
+    assert await index_of(store, invocation_id) == ["running"]
+
+    @workflow
+    async def other(_):
+        pass
+
+    async with processing(settings, other):
+        await leases.renew(store, leases.Lease("dead"))
+        await until(lambda: is_entered(store, invocation_id, status))
+
+
+async def is_entered(store, invocation_id, status) -> bool:
+    return await index_of(store, invocation_id) == [status]
+
+
+async def test_a_journal_that_is_gone_because_it_was_cancelled_meanwhile_is_not_taken_for_an_empty_one(
+    settings, store, monkeypatch
+):
+    ran, cancelled = [], asyncio.Event()
+
+    @workflow
+    async def counted(ctx):
+        await ctx.step(ran.append, 1)
+        await ctx.awakeable("go")
+
+    async with processing(settings, counted):
+        invocation_id = await start(store, counted)
+        await reaches(store, invocation_id, "suspended")
+
+        async def read_late(*args):
+            """An operator's cancellation comes between the claim and the reading."""
+            monkeypatch.setattr(execute, "journal", journal)
+            await control.cancel(store, invocation_id, now=True)
+            cancelled.set()
+            return await journal.read(*args)
+
+        monkeypatch.setattr(execute, "journal", SimpleNamespace(read=read_late))
+        await control.resolve(store, f"{invocation_id}.go", 1)
+        await asyncio.wait_for(cancelled.wait(), 5)
+    view = await query.get_workflow(store, invocation_id)
+    assert ran == [1]
+    assert [step.step_type for step in view.journal] == ["append", "awakeable:go"]
+    assert view.status == "cancelled"

@@ -1,0 +1,224 @@
+"""Processors that meet damaged records and journals: they stop what cannot go on, and go on with the rest."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+
+import pytest
+
+from durablectl import control, query, workflow
+from durablectl.model.codec import encode_entry, encode_execution
+from durablectl.model.records import JournalEntry, Payload
+from durablectl.storage.connection.store import purge_request
+from durablectl.storage.diagnosis import inspection
+from durablectl.storage.records import states
+from helpers.damage import DAMAGED, HANDLER, put_damaged, sound, wake_command
+from helpers.processing import (
+    drained,
+    ended,
+    entered,
+    index_of,
+    journal_subjects,
+    processing,
+    reaches,
+    run,
+    start,
+    until,
+)
+
+runs = itertools.count()
+
+
+async def count_up(number: int) -> int:
+    next(runs)
+    return number
+
+
+@workflow(name=HANDLER)
+async def mended(ctx, number=1):
+    ctx.defer(count_up, 100)
+    return [await ctx.step(count_up, step) for step in range(number)]
+
+
+@workflow
+async def waiting(ctx, _input=None):
+    ctx.defer(count_up, 100)
+    first = [await ctx.step(count_up, step, name="count") for step in range(3)]
+    await ctx.signal("go")
+    return [*first, await ctx.step(count_up, 3, name="count")]
+
+
+async def test_commands_for_damaged_records_are_set_aside_with_the_reason_and_the_others_go_on(store, settings, caplog):
+    await put_damaged(store)
+    for name in DAMAGED:
+        await store.requests.publish(store.subjects.command(HANDLER, ""), wake_command(name))
+    async with processing(settings, mended, max_concurrent=3) as running:
+        assert await run(store, mended, 2) == [0, 1]
+        await until(lambda: drained(store))
+        assert running.store.nats.stats["reconnects"] == 0
+    aside = await inspection.newest_set_aside(store, 100)
+    assert len(aside) == len(DAMAGED)
+    for name, data in DAMAGED.items():
+        assert any(each.reason.startswith(f"The state of {name} cannot be ") for each in aside), name
+        raw = await states.get_last(store, store.subjects.state_stream, store.subjects.state(name))
+        assert raw.data == data, "what is stored is left to the operator"
+    assert "Traceback" not in caplog.text
+
+
+async def test_a_damaged_record_does_not_keep_the_workflows_of_a_dead_processor_from_being_taken_over(store, settings):
+    await put_damaged(store)
+    await store.requests.publish(store.subjects.index("running", 5, HANDLER, "", "*"), b"")
+    await store.requests.publish(store.subjects.index("running", 5, HANDLER, "", ">"), b"")
+    orphan = sound("orphan", input=Payload(b"2"), indexed_as="pending")
+    await store.requests.publish(store.subjects.state("orphan"), encode_execution(orphan))
+    await store.requests.publish(store.subjects.index("pending", orphan.indexed_at, HANDLER, "", "orphan"), b"")
+    # Something in work, as a processor that died leaves it, makes the next one look.
+    async with processing(settings, mended) as dead:
+        holding = await store.nats.jetstream().pull_subscribe_bind(f"handler-{HANDLER}", store.subjects.commands_stream)
+        await dead.stop()
+        await store.requests.publish(store.subjects.command(HANDLER, ""), wake_command("absent"))
+        await holding.fetch(1)
+    async with processing(settings, mended):
+        assert (await reaches(store, "orphan", "completed")).output == [0, 1]
+
+
+async def stopped(store, settings) -> str:
+    """Three steps recorded, waiting for a signal; no processor is there any more."""
+    async with processing(settings, waiting):
+        invocation_id = await start(store, waiting, id="w-1")
+        await reaches(store, invocation_id, "suspended")
+    return invocation_id
+
+
+def foreign_entry(**fields) -> bytes:
+    return encode_entry(JournalEntry(**{"step_number": 1, "step_type": "count", **fields}))
+
+
+BAD_ENTRIES = {
+    "torn": foreign_entry(response=Payload(b"[1]"))[:-2],
+    "garbage": b"\xff\xffgarbage",
+    "of another step": foreign_entry(step_number=2),
+}
+
+
+@pytest.mark.parametrize("damage", BAD_ENTRIES)
+async def test_a_workflow_whose_journal_is_damaged_is_paused_and_goes_on_once_it_is_mended(store, settings, damage):
+    name = await stopped(store, settings)
+    subject = store.subjects.journal(name, 1)
+    good = await states.get_last(store, store.subjects.state_stream, subject)
+    await store.requests.publish(subject, BAD_ENTRIES[damage])
+    before = next(runs)
+    await control.signal(store, name, "go")
+    async with processing(settings, waiting):
+        await until(lambda: paused(store, name))
+        await until(lambda: drained(store))
+        stored = (await states.load(store, name)).execution
+        assert stored.reason.startswith(f"The message on {subject} cannot be read: ")
+        assert await index_of(store, name) == ["paused"]
+        revision = stored.attempt
+        await store.requests.publish(subject, good.data)
+        await control.resume(store, name)
+        assert (await reaches(store, name, "completed")).output == [0, 1, 2, 3]
+    assert next(runs) == before + 2, "only the last step ran"
+    assert revision == 2, "it was claimed once, not again and again"
+
+
+async def paused(store, name: str) -> bool:
+    return (await states.load(store, name)).execution.status == "paused"
+
+
+async def test_a_workflow_whose_journal_is_damaged_can_be_cancelled_and_deleted(store, settings):
+    name = await stopped(store, settings)
+    await store.requests.publish(store.subjects.journal(name, 1), b"\xff")
+    await control.signal(store, name, "go")
+    async with processing(settings, waiting):
+        await until(lambda: paused(store, name))
+        steered = await control.cancel(store, name)
+        assert steered.message == "Cancelling."
+        done = await control.until_cancelled(store, steered, 10)
+        assert "No compensation was run: The message on" in done.message
+        await until(lambda: drained(store))
+    await entered(store, name, "cancelled")
+    await control.delete(store, name)
+    assert await journal_subjects(store, name) == []
+    assert await index_of(store, name) == []
+
+
+async def test_with_now_it_ends_without_a_processor(store, settings):
+    name = await stopped(store, settings)
+    await store.requests.publish(store.subjects.journal(name, 1), b"\xff")
+    await control.cancel(store, name, now=True)
+    assert (await states.load(store, name)).execution.status == "cancelled"
+    await entered(store, name, "cancelled")
+    assert len(await journal_subjects(store, name)) == 4, "what cannot be read is not thrown away"
+    async with processing(settings, waiting):  # the timer that the cancellation left finds nothing to do
+        await until(lambda: drained(store))
+
+
+async def test_a_step_that_is_missing_in_the_journal_runs_again_and_no_other_does(store, settings):
+    """A hole is what parallel steps leave, too: the step counts as not recorded."""
+    name = await stopped(store, settings)
+    await store.requests.exchange([purge_request(store, store.subjects.state_stream, store.subjects.journal(name, 1))])
+    before = next(runs)
+    await control.signal(store, name, "go")
+    async with processing(settings, waiting):
+        view = await reaches(store, name, "completed")
+    assert view.output == [0, 1, 2, 3]
+    assert [step.step_number for step in view.journal] == [0, 1, 2, 3, 4]
+    assert next(runs) == before + 3
+
+
+async def test_an_entry_of_another_type_pauses_and_names_both(store, settings):
+    name = await stopped(store, settings)
+    await store.requests.publish(store.subjects.journal(name, 1), foreign_entry(step_type="charge", kind="step"))
+    await control.signal(store, name, "go")
+    async with processing(settings, waiting):
+        view = await reaches(store, name, "paused")
+    assert "step 1 is recorded as the step 'charge', but the code now asks for the step 'count'" in view.reason
+
+
+async def test_foreign_subjects_in_a_journal_are_left_out(store, settings):
+    name = await stopped(store, settings)
+    before = next(runs)
+    for token in ("abc", "-1", "007", "9" * 40, "1e3", "\u0661"):
+        for data in (b"", b"\xff", foreign_entry(step_number=1)):
+            await store.requests.publish(store.subjects.journal(name, token), data)
+    assert len((await query.get_workflow(store, name)).journal) == 4
+    await control.signal(store, name, "go")
+    async with processing(settings, waiting):
+        view = await reaches(store, name, "completed")
+        await until(lambda: drained(store))
+    assert (view.output, len(view.journal)) == ([0, 1, 2, 3], 5)
+    assert next(runs) == before + 2
+
+
+async def test_a_journal_in_which_a_thousand_entries_are_gone_runs_nothing_again(store, settings):
+    """Read in blocks, it would end before the gap."""
+    async with processing(settings, mended):
+        view = await ended(store, mended, 2)
+    entries = (JournalEntry(n, "count_up", "step", response=Payload(b"%d" % n)) for n in range(1000, 2100))
+    writes = [store.requests.publish(store.subjects.journal("w-1", e.step_number), encode_entry(e)) for e in entries]
+    await asyncio.gather(*writes)
+    damaged = sound("w-1", input=Payload(b"2100"), total_steps=2100, status="pending", owner="")
+    await store.requests.publish(store.subjects.state("w-1"), encode_execution(damaged))
+    before = next(runs)
+    await store.requests.publish(store.subjects.command(HANDLER, ""), wake_command("w-1"))
+    async with processing(settings, mended):
+        await until(lambda: paused(store, "w-1"))
+    assert "entries and more are missing" in (await states.load(store, "w-1")).execution.reason
+    assert next(runs) == before + 1
+    assert view.status == "completed"
+
+
+async def test_once_a_record_is_mended_a_repair_calls_its_workflow_again(store, settings):
+    name = await start(store, mended, 2)
+    subject = store.subjects.state(name)
+    good = await states.get_last(store, store.subjects.state_stream, subject)
+    await store.requests.publish(subject, good.data[:-3])
+    async with processing(settings, mended):
+        await until(lambda: drained(store))
+        assert len(await inspection.newest_set_aside(store, 5)) == 1
+        await store.requests.publish(subject, good.data)
+        assert (await control.repair(store)).called == 1
+        assert (await reaches(store, name, "completed")).output == [0, 1]

@@ -1,0 +1,157 @@
+"""Processors that die, or only seem dead, and a server that restarts: others go on, nothing is done or lost twice."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+
+from durablectl import query
+from durablectl.embedded import EmbeddedServer
+from durablectl.model.codec import decode_entry
+from durablectl.storage.records import states
+from helpers import chaos_judge as judging
+from helpers.processing import provisioned, result, start, until
+from helpers.processor_processes import Fleet, alive, every_workflow, failover_gaps, journal_watch, kill, start_many
+
+
+@pytest.fixture
+def fleet(spawn, tmp_path):
+    return Fleet(spawn, tmp_path / "fleet")
+
+
+async def owners(store, ids) -> Counter[str]:
+    found = await states.load_many(store, ids)
+    return Counter(stored.execution.owner for stored in found.values())
+
+
+async def test_a_stopped_processor_that_comes_back_writes_nothing_and_goes_on_with_other_work(store, fleet):
+    """SIGSTOP for longer than its lease, SIGCONT once another has taken over and got further."""
+    first = fleet.start()
+    first_id = await alive(store, first)
+    ids = await start_many(store, "chain", [12, 0.5], 5, "c")
+    await until(lambda: all_owned_by(store, ids, first_id))
+    second = fleet.start()
+    second_id = await alive(store, second)
+    async with journal_watch(store) as written:
+        await until(lambda: all(len(written.get(i, ())) >= 1 for i in ids))
+        os.killpg(first.pid, signal.SIGSTOP)
+        stopped = time.time() * 1e6
+        await until(lambda: all_owned_by(store, ids, second_id), 10)
+        claims = {i: (await states.load(store, i)).revision for i in ids}
+        before = Counter({i: len(entries) for i, entries in written.items()})
+        await until(lambda: all(len(written.get(i, ())) >= before[i] + 2 for i in ids))
+        os.killpg(first.pid, signal.SIGCONT)
+        await until(lambda: first.err().count("Fenced out") == len(ids))
+        views = [await query.get_workflow(store, i) for i in await all_end(store, ids)]
+    effects = judging.read_effects(fleet.effects)
+    pid_of = {effect.token: effect.pid for effect in effects}
+    for view in views:
+        assert (view.status, view.attempt, view.output) == ("completed", 2, [s.response for s in view.journal])
+        by_first = [s.step_number for s in view.journal if pid_of[s.response] == first.pid]
+        by_second = [s.step_number for s in view.journal if pid_of[s.response] == second.pid]
+        assert [*by_first, *by_second] == list(range(12))
+        assert by_first
+        # In the stream, too, what came after the claim came from the second alone; the last went with the end.
+        in_stream = [pid_of[token(data)] for data in written[view.invocation_id]]
+        assert in_stream[1 - len(by_second) :] == [second.pid] * (len(by_second) - 1)
+        assert view.revision > claims[view.invocation_id]
+    assert not list(judging.repeated(views, [e for e in effects if e.pid == second.pid or e.at < stopped]))
+    kill(second)
+    other = await start(store, "chain", [2, 0.0])
+    await result(store, other)
+    assert {e.pid for e in judging.read_effects(fleet.effects) if e.invocation_id == other} == {first.pid}
+    assert first.poll() is None
+
+
+def token(data: bytes) -> str:
+    return decode_entry(data).response.data.decode().strip('"')
+
+
+async def all_owned_by(store, ids, processor_id) -> bool:
+    return await owners(store, ids) == {processor_id: len(ids)}
+
+
+async def all_end(store, ids, timeout: float = 30):
+    async def ended() -> bool:
+        found = await states.load_many(store, ids)
+        return all(found[i].execution.status == "completed" for i in ids)
+
+    await until(ended, timeout, every=0.1)
+    return ids
+
+
+async def test_what_was_delivered_to_a_processor_that_died_is_not_lost_with_it(store, fleet):
+    """Commands in the pocket of a processor that never got to claim them: nobody waits for their ack_wait of 300 s."""
+    first, second = fleet.start(), fleet.start()
+    await asyncio.gather(alive(store, first), alive(store, second))
+    os.killpg(first.pid, signal.SIGSTOP)
+    ids = await start_many(store, "chain", [1, 0.0], 40, "p")
+    await until(lambda: some_ended(store, ids, 15))
+    kill(first)
+    began = time.monotonic()
+    await all_end(store, ids, 10)
+    assert time.monotonic() - began < 5
+
+
+async def some_ended(store, ids, count) -> bool:
+    found = await states.load_many(store, ids)
+    return sum(stored.execution.status == "completed" for stored in found.values()) >= count
+
+
+async def test_kill_9_of_one_of_two_under_load_its_workflows_move_again_within_five_seconds(store, fleet):
+    processes = [fleet.start(), fleet.start()]
+    await asyncio.gather(*(alive(store, process) for process in processes))
+    ids = await start_many(store, "chain", [80, 0.1], 60, "k")
+    await until(lambda: len({e.invocation_id for e in judging.read_effects(fleet.effects)}) == len(ids))
+    # The busier one: a lease does not say that commands are taken yet.
+    busy = Counter(effect.pid for effect in judging.read_effects(fleet.effects))
+    victim = max(processes, key=lambda process: busy[process.pid])
+    kill(victim)
+    await all_end(store, ids)
+    gaps = failover_gaps(judging.read_effects(fleet.effects), victim.pid)
+    assert len(gaps) >= 10
+    assert max(gaps) < 5
+    assert not list(judging.repeated((await every_workflow(store)).values(), judging.read_effects(fleet.effects)))
+
+
+@pytest.mark.parametrize("how", ["restart", "kill -9"])
+async def test_a_restart_of_the_server_in_the_middle_of_a_load(settings, spawn, tmp_path, how):
+    await outage(settings, spawn, tmp_path, how=how, count=75)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("how", ["restart", "kill -9"])
+async def test_a_restart_of_the_server_in_the_middle_of_five_hundred(settings, spawn, tmp_path, how):
+    await outage(settings, spawn, tmp_path, how=how, count=500)
+
+
+async def outage(settings, spawn, tmp_path, *, how: str, count: int) -> None:
+    with EmbeddedServer(tmp_path / "own") as server:
+        settings = replace(settings, url=server.url)
+        async with provisioned(settings) as store:
+            fleet = Fleet(spawn, tmp_path / "fleet", url=server.url)
+            await asyncio.gather(*(alive(store, process) for process in [fleet.start(), fleet.start()]))
+            starting = asyncio.create_task(start_many(store, "nap_chain", [5, 1.5], count, "r", every=3 / count))
+            await until(lambda: some_ended(store, [f"r{n}" for n in range(count)], count // 10), every=0.1)
+            if how == "restart":
+                await asyncio.to_thread(server.restart)
+            else:
+                await asyncio.to_thread(server.kill)
+                await asyncio.to_thread(server.start)
+            ids = await starting
+            await all_end(store, ids, 60)
+            views = await every_workflow(store)
+            effects = judging.read_effects(fleet.effects)
+            assert not list(judging.repeated(views.values(), effects))
+            assert not list(await judging.disagreements(store, views))
+            for view in views.values():
+                assert [s.step_type for s in view.journal] == ["s0", "s1", "s2", "s3", "s4", "sleep", "end"]
+                assert view.output == [s.response for s in view.journal if s.kind == "step"]
+            assert len(views) == count

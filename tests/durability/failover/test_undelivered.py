@@ -1,0 +1,287 @@
+"""Commands that were delivered to nobody are taken up again within seconds, whatever ``--ack-wait`` is."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+from dataclasses import replace
+from urllib.parse import urlsplit
+
+import pytest
+
+from durablectl import control, query, workflow
+from durablectl.engine.recovery.undelivered import Stranded
+from durablectl.errors import ConnectionFailedError
+from durablectl.model.clock import to_datetime
+from durablectl.model.codec import decode_command
+from durablectl.model.records import Command
+from durablectl.storage.commands import command_queue
+from durablectl.storage.commands.pulls import Undelivered
+from durablectl.storage.commands.wake import poke
+from durablectl.storage.records import states
+from durablectl.storage.records.schedules import FIRE
+from durablectl.storage.streams.delivery_metadata import PREFIX
+from durablectl.storage.streams.direct_get import messages
+from helpers.cluster import free_ports
+from helpers.link_proxy import Link
+from helpers.processing import processing, publish_command, reaches, result, start, until
+
+ACK_WAIT = 300
+
+
+@workflow
+async def asks(ctx):
+    return await ctx.signal("go")
+
+
+@workflow
+async def small(ctx, value):
+    async def note():
+        return value
+
+    return await ctx.step(note)
+
+
+@workflow
+async def holds(ctx):
+    async def hold():
+        await asyncio.sleep(30)
+
+    await ctx.step(hold)
+
+
+async def lose(store, handler, count=1) -> None:
+    """Have commands delivered to a reader that is gone."""
+    name = command_queue.consumer_name(handler.name)
+    await command_queue.ensure_consumer(store, name, store.subjects.handler_commands(handler.name), ACK_WAIT)
+    inbox = store.nats.new_inbox()
+    lost = asyncio.Queue()
+
+    async def take(message) -> None:
+        lost.put_nowait(message)
+
+    subscription = await store.nats.subscribe(inbox, cb=take)
+    body = json.dumps({"batch": count, "expires": 5_000_000_000}).encode()
+    subject = f"{store.api}.CONSUMER.MSG.NEXT.{store.subjects.commands_stream}.{name}"
+    await store.nats.publish(subject, body, reply=inbox)
+    for _ in range(count):
+        message = await asyncio.wait_for(lost.get(), 5)
+        assert message.reply.startswith(PREFIX)
+    await subscription.unsubscribe()
+
+
+async def suspended(settings, store) -> str:
+    async with processing(settings, asks, ack_wait=ACK_WAIT):
+        invocation_id = await start(store, asks)
+        await reaches(store, invocation_id, "suspended")
+    return invocation_id
+
+
+async def test_a_start_is_taken_up_with_its_state_or_without(settings, store):
+    await start(store, small, 1, id="with")
+    await publish_command(store, Command("without", "small"))
+    await lose(store, small, 2)
+    async with processing(settings, small, ack_wait=ACK_WAIT):
+        assert await result(store, "with", 8) == 1
+        await until(lambda: ends(store, "without"))
+        assert (await query.get_workflow(store, "without")).attempt == 1
+
+
+async def ends(store, invocation_id) -> bool:
+    found = await query.list_workflows(store, query.Filters.parse(statuses=["completed"]), 10)
+    return invocation_id in [view.invocation_id for view in found.workflows]
+
+
+async def test_a_signal_to_what_is_suspended(settings, store):
+    waiting = await suspended(settings, store)
+    await control.signal(store, waiting, "go", "on")
+    await lose(store, asks)
+    async with processing(settings, asks, ack_wait=ACK_WAIT):
+        assert await result(store, waiting, 8) == "on"
+
+
+async def test_the_cancellation_of_a_child(settings, store):
+    waiting = await suspended(settings, store)
+    await publish_command(store, Command(waiting, "asks", kind="cancel"))
+    await lose(store, asks)
+    async with processing(settings, asks, ack_wait=ACK_WAIT):
+        await reaches(store, waiting, "cancelled")
+
+
+async def test_a_schedule_that_has_fired(settings, store):
+    """It starts what is named after the moment at which it fired, not at which that was found."""
+    await control.create_schedule(store, "seldom", "small", every=3600)
+    fire = Command("seldom", "small", kind=FIRE, schedule="seldom")
+    await publish_command(store, fire, subject=store.subjects.fires("small", "seldom"))
+    (stored_one,) = [each async for each in messages(store, store.subjects.commands_stream, commands_of_small(store))]
+    await lose(store, small)
+    stamp = to_datetime(stored_one.moment).strftime("%Y%m%dT%H%M%S")
+    async with processing(settings, small, ack_wait=ACK_WAIT):
+        await until(lambda: ends(store, f"seldom-{stamp}"))
+
+
+def commands_of_small(store) -> str:
+    return store.subjects.handler_commands("small")
+
+
+async def stored(store) -> list[Command]:
+    stream = store.subjects.commands_stream
+    return [decode_command(each.data) async for each in messages(store, stream, commands_of_small(store))]
+
+
+@pytest.mark.timeout(60)
+async def test_what_is_delivered_into_a_connection_that_breaks(settings, store):
+    """To a processor that works on: it looks once it is connected again."""
+    target = urlsplit(settings.url).port
+    (port,) = free_ports(1)
+    async with Link(port, target) as link:
+        near = replace(settings, url=f"nats://127.0.0.1:{port}")
+        async with processing(near, asks, ack_wait=ACK_WAIT) as running:
+            waiting = await start(store, asks)
+            await reaches(store, waiting, "suspended")
+            link.cut()
+            await control.signal(store, waiting, "go", "on")
+            await until(lambda: is_delivered(store))
+            link.sever()
+            link.heal()
+            assert await result(store, waiting, 20) == "on"
+            assert running.store.reconnects
+
+
+async def is_delivered(store) -> bool:
+    info = await command_queue.consumer_info(store, command_queue.consumer_name("asks"))
+    return info["num_ack_pending"] > 0
+
+
+class Looking:
+    """Without a processor around it; ``taken`` are the commands that it took, as long as it has slots."""
+
+    def __init__(self, store, slots=100):
+        self.taken = []
+        self.dropped = []
+        self._slots = slots
+        self.stranded = Stranded(store, self._take, self.dropped.__contains__)
+
+    def _take(self, command, moment) -> bool:
+        if len(self.taken) >= self._slots:
+            return False
+        self.taken.append((command.invocation_id, moment))
+        return True
+
+    async def look(self, times=2) -> None:
+        """So often, and until there is nothing more to look for."""
+        for _ in range(times):
+            self.stranded._next_look = 0
+            await self.stranded.look()
+
+
+async def looking(store, *handlers, slots=100) -> Looking:
+    made = Looking(store, slots)
+    assert await made.stranded.prepare([handler.name for handler in handlers])
+    made.stranded.expect()
+    return made
+
+
+async def test_what_is_in_work_or_waits_for_a_slot_is_left_alone(settings, store):
+    async with processing(settings, holds, max_concurrent=1, ack_wait=ACK_WAIT):
+        running = await start(store, holds)
+        await reaches(store, running, "running")
+        await start(store, holds)
+        made = await looking(store, holds)
+        await made.look(4)
+        assert made.taken == []
+
+
+async def test_nothing_is_taken_before_the_second_look_nor_twice(store):
+    await start(store, small, 1, id="w")
+    await lose(store, small)
+    made = await looking(store, small)
+    await made.look(1)
+    assert made.taken == []
+    await made.look(5)
+    assert [invocation_id for invocation_id, _ in made.taken] == ["w"]
+    made.stranded.expect()
+    await made.look(3)
+    assert len(made.taken) == 1
+
+
+async def test_what_runs_is_taken_only_where_it_was_dropped(store):
+    await start(store, small, 1, id="w")
+    await lose(store, small)
+    execution, revision = await states.load(store, "w")
+    execution.begin(store.clock.now())
+    await states.replace(store, execution, revision)
+    made = await looking(store, small)
+    await made.look(3)
+    assert made.taken == []
+    made.dropped.append((await states.load(store, "w")).execution)
+    made.stranded.expect()
+    await made.look(3)
+    assert [invocation_id for invocation_id, _ in made.taken] == ["w"]
+
+
+async def test_without_a_slot_it_calls_another_once(store):
+    await start(store, small, 1, id="w")
+    await lose(store, small)
+    both = [await looking(store, small, slots=0) for _ in range(2)]
+    for each in itertools.chain(both, both):
+        await each.look(2)
+    first, copy = await stored(store)
+    assert first == copy
+
+
+async def test_what_a_processor_claimed_without_hearing_so_it_takes_up_again(settings, store, monkeypatch):
+    replace, claims = states.replace, []
+
+    async def lossy(*args):
+        revision = await replace(*args)
+        claims.append(revision)
+        if len(claims) == 1:
+            raise ConnectionFailedError("Lost before it answered.")
+        return revision
+
+    await start(store, small, 1, id="w")
+    await lose(store, small)
+    monkeypatch.setattr(states, "replace", lossy)
+    async with processing(settings, small, ack_wait=ACK_WAIT):
+        assert await result(store, "w", 10) == 1
+    assert (await query.get_workflow(store, "w")).attempt == 2
+
+
+async def test_handing_back_what_was_taken_waits_for_the_server(store, monkeypatch):
+    exchange, tries = store.requests.exchange, []
+
+    async def flaky(*args, **options):
+        tries.append(None)
+        if len(tries) < 3:
+            raise ConnectionFailedError("No server answers.")
+        return await exchange(*args, **options)
+
+    monkeypatch.setattr(store.requests, "exchange", flaky)
+    command = Command("w", "small", kind="wake")
+    await Undelivered(store, command).hand_back()
+    assert await stored(store) == [command]
+
+
+async def test_a_processor_that_is_told_of_what_it_dropped_runs_it(settings, store):
+    async with processing(settings, small, ack_wait=ACK_WAIT) as running:
+        await start(store, "elsewhere", 1, id="w")
+        execution, revision = await states.load(store, "w")
+        execution.handler = "small"
+        execution.begin(store.clock.now())
+        execution.owner, execution.attempt = running.id, 1
+        await states.replace(store, execution, revision)
+        for invalid in ("no such", "", "a.b c"):
+            await poke(store, running.id, invalid)
+        await poke(store, running.id, "w")
+        assert await result(store, "w") == 1
+
+
+async def test_commands_that_cannot_be_read_are_left_to_their_own_delivery(store):
+    await store.requests.publish(store.subjects.command("small", ""), b"\xff\xff")
+    await publish_command(store, Command("w", "other"), subject=store.subjects.command("small", ""))
+    await lose(store, small, 2)
+    made = await looking(store, small)
+    await made.look(3)
+    assert made.taken == []

@@ -1,0 +1,55 @@
+"""What the tests of `wf tail` share."""
+
+from __future__ import annotations
+
+import json
+import re
+
+from durablectl import query
+from helpers.operations import NOBODYS
+from helpers.processing import start, until
+
+CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+MOMENT = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
+
+
+async def consumers(store, stream: str = "") -> list[str]:
+    answer = await store.requests.call(f"{store.api}.CONSUMER.NAMES.{stream or store.subjects.state_stream}")
+    return answer["consumers"] or []
+
+
+async def no_consumers(store, stream: str = "") -> bool:
+    """The server removes one a moment after its reader has gone."""
+    return not await consumers(store, stream)
+
+
+def follower(spawn):
+    """Starts ``wf tail ARGS`` and waits until it follows."""
+
+    async def begin(desk, *args):
+        process = spawn("wf", "tail", *args, env={"NATS_URL": desk.settings.url})
+        await until(lambda: consumers(desk.store))
+        return process
+
+    return begin
+
+
+async def lines(process, count: int) -> list[str]:
+    """So many whole lines, while the process goes on."""
+    await until(lambda: process.out().count("\n") >= count)
+    assert process.out().count("\n") == count
+    return process.out().splitlines()
+
+
+async def live(desk, *names: str, handler: str = NOBODYS) -> None:
+    for name in names:
+        await start(desk.store, handler, id=name)
+
+
+async def revision(desk, name: str) -> int:
+    return (await query.get_workflow(desk.store, name)).revision
+
+
+def told(text: str) -> list[tuple[str, str]]:
+    found = [json.loads(line) for line in text.splitlines()]
+    return [(change["invocation_id"], change["status"]) for change in found]

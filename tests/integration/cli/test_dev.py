@@ -1,0 +1,133 @@
+"""`durablectl dev`: the stack for daily work, its data, and how it stops."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+
+import pytest
+
+from helpers.dev_stack import starter
+from helpers.processes import mentioning, until_gone
+
+SAMPLE = ["add_ticket_to_cart", "async_workflow", "flaky_workflow", "greet_many", "hello_workflow", "slow_workflow"]
+
+
+@pytest.fixture
+def start(spawn, cli, tmp_path):
+    return starter(spawn, cli, tmp_path)
+
+
+@pytest.fixture
+def dev(start):
+    return start()
+
+
+def test_a_workflow_from_start_to_result(dev):
+    done = dev.run("wf", "start", "async_workflow", "--input", '"user-001"', "--wait", "--json")
+    assert done.returncode == 0, done.stderr
+    ended = json.loads(done.stdout)
+    assert ended["status"] == "completed"
+    workflow = dev.get(ended["invocation_id"])
+    assert workflow["output"] == [f"Hello, {kind}:user-001!" for kind in ("User", "Team", "Account")]
+    assert [entry["step_number"] for entry in workflow["journal"]] == [0, 1, 2]
+    first = workflow["journal"][0]
+    assert (first["step_type"], first["error"]) == ("HelloService.SayHello", "")
+    assert first["request"] == {"name": "User:user-001"}
+    assert first["response"] == {"message": "Hello, User:user-001!"}
+    assert workflow["started_at"] <= first["started_at"] <= first["finished_at"] <= workflow["finished_at"]
+    shown = dev.run("wf", "get", ended["invocation_id"]).stdout
+    assert shown.count("HelloService.SayHello") == 3
+    assert all(text in shown for text in ("User:user-001", "Hello, User:user-001!", "completed"))
+
+
+def test_get_follows_a_workflow_step_by_step(dev):
+    invocation_id = dev.json("wf", "start", "slow_workflow", "--input", '"report"')["invocation_id"]
+    seen = []
+    while (workflow := dev.get(invocation_id))["status"] not in ("completed", "failed"):
+        seen.append((workflow["current_step"], workflow["current_step_type"]))
+    assert workflow["status"] == "completed"
+    assert (workflow["current_step"], workflow["current_step_type"]) == (-1, "")
+    steps = [step for number, step in enumerate(seen) if step[0] >= 0 and step not in seen[:number]]
+    assert steps == [(0, "prepare"), (1, "process"), (2, "publish")]
+
+
+def test_what_it_says_of_itself(dev):
+    about = dev.about
+    assert (about["app"], about["app_source"]) == (["durablectl.demo"], "sample")
+    assert (about["workflows"], about["services"]) == (SAMPLE, ["HelloService", "TicketService"])
+    assert (about["data_dir"], about["namespace"], about["slots"]) == (str(dev.directory), None, 100)
+    assert [p["processor_id"] for p in dev.json("processors")["processors"]] == [about["processor_id"]]
+    assert (dev.directory / ".gitignore").read_text() == "*\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_it_stops_cleanly(dev, number):
+    assert mentioning(dev.directory)
+    assert dev.stop(number) == 0
+    assert not mentioning(dev.directory)
+    assert all(json.loads(line)["level"] == "info" for line in dev.process.err().splitlines())
+
+
+def test_the_data_is_there_the_next_time(start):
+    first = start()
+    ended = first.json("wf", "start", "hello_workflow", "--input", '"Ada"', "--wait")
+    assert first.stop() == 0
+    second = start()
+    again = second.get(ended["invocation_id"])
+    assert (again["status"], again["output"]) == ("completed", "Hello, Ada!")
+    assert second.json("wf", "list")["total"] == 1
+
+
+def test_a_graceful_stop_hands_back_what_is_under_way(start):
+    first = start()
+    invocation_id = first.json("wf", "start", "slow_workflow", "--input", '"report"')["invocation_id"]
+    first.until(invocation_id, lambda workflow: workflow["current_step"] == 0)
+    assert first.stop() == 0
+    second = start()
+    ended = second.until(invocation_id, lambda workflow: workflow["status"] == "completed")
+    assert [entry["step_type"] for entry in ended["journal"]] == ["prepare", "process", "publish"]
+
+
+def test_killed_it_leaves_nothing_running_and_loses_nothing(start):
+    first = start()
+    invocation_id = first.json("wf", "start", "slow_workflow", "--input", '"report"')["invocation_id"]
+    before = first.until(invocation_id, lambda workflow: workflow["current_step"] == 1)
+    first.process.kill()
+    until_gone(first.directory)
+    second = start()
+    ended = second.until(invocation_id, lambda workflow: workflow["status"] == "completed", within=20)
+    assert ended["output"] == "report is published"
+    assert ended["attempt"] > before["attempt"]
+    assert ended["journal"][0] == before["journal"][0]
+
+
+def test_a_second_signal_ends_it_at_once(start, tmp_path):
+    (tmp_path / "stubborn.py").write_text(
+        "import asyncio, time\n"
+        "from durablectl import workflow\n"
+        "@workflow\n"
+        "async def stubborn(ctx):\n"
+        "    await ctx.gather(ctx.step(asyncio.sleep, 60), ctx.step(time.sleep, 60))\n"
+    )
+    dev = start("--app", "stubborn.py")
+    invocation_id = dev.json("wf", "start", "stubborn")["invocation_id"]
+    dev.until(invocation_id, lambda workflow: workflow["current_step"] >= 0)
+    dev.process.interrupt()
+    while "Stopping" not in dev.process.err():
+        time.sleep(0.02)
+    dev.process.interrupt()
+    assert dev.process.wait(2) == 130
+    until_gone(dev.directory)
+    assert start().get(invocation_id)["status"] in ("running", "pending"), "as after a crash"
+
+
+def test_a_server_that_dies_takes_it_along(dev):
+    (server,) = (line for line in mentioning(dev.directory) if "nats-server" in line and "durablectl" not in line)
+    os.kill(int(server.split()[1]), signal.SIGKILL)
+    assert dev.process.wait(15) == 1
+    error = json.loads(dev.process.err().splitlines()[-1])["error"]
+    assert error["message"].startswith("The nats-server ended by itself")
+    assert "nats-server.log" in error["hint"]

@@ -1,0 +1,147 @@
+"""What `durablectl doctor` says of server, streams, processors and commands."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from durablectl import control, query, workflow
+from durablectl.embedded import EmbeddedServer
+from durablectl.errors import NotProvisionedError
+from durablectl.model.records import Command
+from durablectl.model.status import Status
+from durablectl.query import Severity
+from durablectl.settings import Settings
+from durablectl.storage.connection.store import open_store
+from durablectl.storage.records import leases
+from durablectl.storage.records.leases import Lease
+from durablectl.storage.streams.provision import stream_configurations
+from helpers.doctor import FOREIGN, check, put, put_foreign, record
+from helpers.processing import ended, processing, publish_command, start, until
+from helpers.tail import no_consumers
+
+
+async def test_all_is_well_with_a_namespace_that_works(store, settings):
+    @workflow
+    async def echo(_ctx, value=None):
+        return value
+
+    async with processing(settings, echo):
+        await ended(store, echo, 1)
+        diagnosis = await query.diagnose(store)
+    assert diagnosis.is_healthy
+    assert {check.severity for check in diagnosis.checks} == {Severity.OK}
+    shown = diagnosis.to_json()
+    assert shown["healthy"] is True
+    names = [check["name"] for check in shown["checks"]]
+    assert names == [
+        "connection",
+        "streams",
+        "replicas",
+        "processors",
+        "handlers",
+        "commands",
+        "workflows",
+        "takeover",
+        "calls",
+        "index",
+        "handler_names",
+        "records",
+        "set_aside",
+    ]
+    for each in shown["checks"]:
+        assert {"name", "severity", "message", "hint", "count"} <= {*each}
+        assert each["message"].endswith(".")
+
+
+async def test_pending_commands_without_a_processor_are_told_by_handler(store, settings):
+    for number in range(3):
+        await start(store, "nobody", number)
+    await publish_command(store, Command("f-1", "any"), subject=store.subjects.unrouted_commands.replace("*", "p0"))
+    found = await check(store, "handlers")
+    assert (found.severity, found.details["handlers"]) == (Severity.WARNING, {"nobody": 3, "unrouted": 1})
+    assert (await check(store, "commands")).details["waiting"] == {"nobody": 3, "unrouted": 1}
+    found = await check(store, "processors")
+    assert (found.severity, "3 workflows need one" in found.message) == (Severity.WARNING, True)
+
+    @workflow
+    async def other(_ctx):
+        return 1
+
+    async with processing(settings, other):
+        found = await check(store, "handlers")
+        assert found.details["handlers"] == {"nobody": 3}
+        found = await check(store, "processors")
+        assert (found.severity, found.count, found.details["handlers"]) == (Severity.OK, 1, ["other"])
+
+
+async def test_a_running_workflow_whose_processor_is_dead_is_told(store):
+    await put(store, record(1, Status.RUNNING, owner="dead"), record(2, Status.RUNNING, owner="live"))
+    await leases.renew(store, Lease("live", ["ship"]))
+    renewing = asyncio.create_task(keep_alive(store))
+    found = await check(store, "takeover")
+    assert (found.severity, found.count, found.details["invocation_ids"]) == (Severity.WARNING, 1, ["w1"])
+    renewing.cancel()
+    await leases.renew(store, Lease("live", ["pay"]))
+    renewing = asyncio.create_task(keep_alive(store, "pay"))
+    found = await check(store, "takeover")
+    assert (found.severity, found.count) == (Severity.ERROR, 1)
+    renewing.cancel()
+
+
+async def keep_alive(store, handler: str = "ship") -> None:
+    while True:
+        await leases.renew(store, Lease("live", [handler]))
+        await asyncio.sleep(0.5)
+
+
+async def test_commands_set_aside_are_counted_and_the_newest_shown(store):
+    for number in range(130):
+        headers = {"Durable-Subject": f"commands.x.p{number}", "Durable-Reason": f"reason {number}"}
+        await store.requests.publish(store.subjects.rejected(1000 + number), b"?", headers)
+    found = await check(store, "set_aside")
+    assert (found.severity, found.count) == (Severity.WARNING, 130)
+    assert found.details["newest"] == [
+        {"sequence": 1000 + n, "subject": f"commands.x.p{n}", "reason": f"reason {n}"} for n in range(129, 124, -1)
+    ]
+
+
+async def test_a_stream_that_is_configured_otherwise_or_missing_is_an_error(store):
+    wanted = stream_configurations(store.subjects)[1]
+    await store.requests.call(f"{store.api}.STREAM.UPDATE.{wanted['name']}", {**wanted, "max_msgs": 10**9})
+    await store.requests.call(
+        f"{store.api}.STREAM.UPDATE.{wanted['name']}", {**wanted, "discard": "old", "allow_direct": True}
+    )
+    await store.requests.call(f"{store.api}.STREAM.DELETE.{store.subjects.commands_stream}")
+    found = await check(store, "streams")
+    assert (found.severity, found.count) == (Severity.ERROR, 2)
+    assert found.details["differences"] == {
+        store.subjects.index_stream: ["discard is old, wanted new"],
+        store.subjects.commands_stream: ["it does not exist"],
+    }
+
+
+async def test_without_an_index_there_is_nothing_to_repair_yet(store):
+    await put_foreign(store, FOREIGN[0])
+    await store.requests.call(f"{store.api}.STREAM.DELETE.{store.subjects.index_stream}")
+    found = await check(store, "index")
+    assert (found.severity, "does not exist" in found.message) == (Severity.ERROR, True)
+    with pytest.raises(NotProvisionedError, match="There is no index to repair"):
+        await control.repair(store)
+
+
+async def test_no_consumer_is_left_behind(store):
+    await put(store, *(record(n) for n in range(3)))
+    await query.diagnose(store)
+    await control.repair(store)
+    for stream in (store.subjects.state_stream, store.subjects.index_stream):
+        await until(lambda stream=stream: no_consumers(store, stream))
+
+
+async def test_a_server_that_holds_nothing_is_said_in_a_sentence(tmp_path):
+    with EmbeddedServer(tmp_path) as server:
+        async with open_store(Settings(url=server.url)) as store:
+            for asked in (query.diagnose, control.repair):
+                with pytest.raises(NotProvisionedError, match="holds no workflows yet"):
+                    await asked(store)

@@ -1,0 +1,106 @@
+"""`wf signal`, `resolve`, `reject` and delayed starts: what reaches a workflow that waits, and what is refused."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import pytest_asyncio
+
+from durablectl import query
+from helpers import operations
+from helpers.processing import reaches, start
+from helpers.views import S
+
+
+@pytest_asyncio.fixture
+async def desk(settings):
+    async with operations.desk(settings) as opened:
+        yield opened
+
+
+async def test_an_awakeable_is_answered_as_get_says(desk):
+    one = await desk.reached(operations.asking, "suspended")
+    told = await desk.ok("wf", "get", one)
+    assert "Now\twaiting for the awakeable approval\n" in told
+    command = next(line for line in told.splitlines() if line.startswith("Answer\t")).split("\t")[1].split()
+    assert command[:-1] == ["durablectl", "wf", "resolve", f"{one}.approval", "--data"]
+    assert await desk.ok(*command[1:-1], '{"yes": true}') == "Resolved.\n"
+    assert json.loads(await desk.ok("wf", "result", one)) == {"yes": True}
+    again = await desk.cli(*command[1:-1], "1")
+    assert again.exit_code == 7
+
+
+async def test_an_awakeable_is_answered_once(desk):
+    one = await desk.begun("paused")
+    assert await desk.ok("wf", "reject", f"{one}.approval", "--error", "too dear") == "Rejected.\n"
+    again = await desk.cli("wf", "resolve", f"{one}.approval")
+    assert (again.exit_code, again.stderr) == (7, f"Error: The awakeable {one}.approval was answered before.\n")
+    await desk.ok("wf", "resume", one)
+    await reaches(desk.store, one, "failed")
+    result = await desk.cli("wf", "result", one)
+    assert (result.exit_code, "too dear" in result.stderr) == (10, True)
+
+
+async def test_an_early_answer_says_so(desk):
+    one = await desk.begun("suspended")
+    assert await desk.ok("wf", "resolve", f"{one}.approvel") == (
+        f"Resolved; the workflow does not wait for {one}.approvel yet.\n"
+    )
+
+
+@pytest.mark.parametrize("awakeable", ["plain", "a.b.c", "a b.c", ".x"])
+async def test_what_is_no_awakeable_id_is_refused(desk, awakeable):
+    assert (await desk.cli("wf", "resolve", awakeable)).exit_code == 2
+
+
+async def test_signals_come_in_order_from_anywhere(desk, tmp_path):
+    one = await start(desk.store, operations.listening)
+    await reaches(desk.store, one, "suspended")
+    assert f"Answer\tdurablectl wf signal {one} item --data JSON\n" in await desk.ok("wf", "get", one)
+    file = tmp_path / "item.json"
+    file.write_text('{"sku": "A-7"}')
+    assert await desk.ok("wf", "signal", one, "item", "--data", f"@{file}") == "Signal 1 sent.\n"
+    assert await desk.ok("wf", "signal", one, "item", "--data", "-", input="[1]") == "Signal 2 sent.\n"
+    assert json.loads(await desk.ok("wf", "result", one)) == [{"sku": "A-7"}, [1]]
+    bad = await desk.cli("wf", "signal", one, "item", "--data", "oops")
+    assert (bad.exit_code, bad.stderr.startswith("Error: The data is not JSON")) == (2, True)
+    assert "--data '\"oops\"'" in bad.stderr
+    assert (await desk.cli("wf", "signal", one, "item")).exit_code == 7
+
+
+async def test_a_start_can_be_delayed(desk):
+    assert await desk.ok("wf", "start", "quick", "--input", '"x"', "--id", "soon", "--delay", "1s") == "soon\n"
+    view = await query.get_workflow(desk.store, "soon")
+    assert (view.status, view.waiting_for.kind) == ("pending", "start")
+    due = view.waiting_for.until
+    assert abs(due - view.created_at - 1 * S) < S // 10
+    assert await desk.ok("wf", "result", "soon") == '"x"\n'
+    view = await query.get_workflow(desk.store, "soon")
+    assert due - S // 100 <= view.started_at < due + S
+    await desk.ok("wf", "start", "quick", "--input", "1", "--id", "later", "--at", "2999-12-24T09:00:00+01:00")
+    later = json.loads(await desk.ok("wf", "get", "later", "--json"))
+    assert later["waiting_for"]["until"] == "2999-12-24T08:00:00.000Z"
+    assert "Now\tstarts in " in await desk.ok("wf", "get", "later")
+    assert await desk.ok("wf", "cancel", "later") == "Cancelled.\n"
+
+
+async def test_a_delayed_start_waits_for_its_time_not_for_a_processor(desk):
+    await desk.ok("wf", "start", operations.NOBODYS, "--id", "one", "--delay", "3d")
+    assert (await query.get_workflow(desk.store, "one")).waiting_for.kind == "start"
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["--delay", "soon"], "The --delay cannot be used: 'soon' is not a duration such as 30s, 5m, 2h30m or 3d."),
+        (["--delay", "0s"], "The --delay cannot be used: it must be longer than zero."),
+        (["--delay", "999999w"], "The --delay cannot be used: '999999w' does not lie between 1970 and 9999."),
+        (["--at", "tomorrow"], "The --at cannot be used: 'tomorrow' is not a time."),
+        (["--at", "2020-01-01"], "The --at cannot be used: '2020-01-01' lies in the past."),
+        (["--delay", "1s", "--at", "2999-01-01"], "--delay and --at were given, but there is one start."),
+    ],
+)
+async def test_a_start_that_cannot_be_delayed_so(desk, args, message):
+    result = await desk.cli("wf", "start", "quick", *args)
+    assert (result.exit_code, result.stderr.splitlines()[0]) == (2, f"Error: {message}")

@@ -1,0 +1,185 @@
+"""`wf tail`: every change as a line, from the past on without a gap."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import time
+
+import pytest
+
+from durablectl import control, query
+from durablectl.model.codec import encode_execution
+from durablectl.model.records import Execution
+from helpers.operations import NOBODYS, Desk
+from helpers.processing import provisioned, until
+from helpers.tail import MOMENT, follower, lines, live, no_consumers, revision, told
+
+
+@pytest.fixture
+async def desk(settings):
+    """Without a processor: nothing changes but by the test."""
+    async with provisioned(settings) as store:
+        yield Desk(store, settings)
+
+
+@pytest.fixture
+def tail(spawn):
+    return follower(spawn)
+
+
+async def test_every_change_is_a_json_line_at_once(desk, tail):
+    process = await tail(desk, "--json")
+    await live(desk, "a")
+    [line] = await lines(process, 1)
+    assert json.loads(line) == json.loads(await desk.ok("wf", "list", "--json"))["workflows"][0]
+    await control.pause(desk.store, "a")
+    await lines(process, 2)
+    await control.resume(desk.store, "a")
+    found = [json.loads(line) for line in await lines(process, 3)]
+    assert [each["status"] for each in found] == ["pending", "paused", "pending"]
+    assert [each["revision"] for each in found] == sorted({each["revision"] for each in found})
+    assert found[-1]["revision"] == await revision(desk, "a")
+    process.interrupt()
+    assert await asyncio.to_thread(process.wait, 5) == 130
+    assert json.loads(process.err())["error"]["code"] == "interrupted"
+    await until(lambda: no_consumers(desk.store))
+
+
+async def test_off_a_terminal_the_columns_are_tabs(desk, tail):
+    process = await tail(desk)
+    await live(desk, "a")
+    await control.pause(desk.store, "a", "the bank\tis closed")
+    [pending, paused] = await lines(process, 2)
+    assert re.fullmatch(rf"{MOMENT}\tpending\ta\tnobodys\t\t\t\d+\t", pending)
+    assert re.fullmatch(rf"{MOMENT}\tpaused\ta\tnobodys\t\t\t\d+\tthe bank\\tis closed", paused)
+    assert paused.count("\t") == pending.count("\t") == 7
+    assert "\x1b" not in process.out()
+    process.interrupt()
+    assert await asyncio.to_thread(process.wait, 5) == 130
+    assert process.err() == ""
+
+
+async def test_it_begins_with_changes_and_not_with_what_is_there(desk, tail):
+    await live(desk, "before")
+    process = await tail(desk, "-o", "name")
+    await live(desk, "after")
+    assert await lines(process, 1) == ["after"]
+
+
+async def test_a_deleted_workflow_is_a_line(desk, tail):
+    process = await tail(desk, "--json", "--status", "deleted")
+    await live(desk, "a")
+    await control.cancel(desk.store, "a")
+    await control.delete(desk.store, "a")
+    [line] = await lines(process, 1)
+    gone = json.loads(line)
+    assert (gone["invocation_id"], gone["status"], gone["handler"]) == ("a", "deleted", NOBODYS)
+    assert list(gone) == list(json.loads(await desk.ok("wf", "tail", "--from-revision", "1", "--limit", "1", "--json")))
+
+
+async def test_of_what_was_deleted_unseen_only_the_id_is_left(desk, tail):
+    await live(desk, "a")
+    await control.cancel(desk.store, "a")
+    process = await tail(desk, "--json")
+    await control.delete(desk.store, "a")
+    gone = json.loads((await lines(process, 1))[0])
+    assert (gone["invocation_id"], gone["status"], gone["handler"]) == ("a", "deleted", None)
+    other = await desk.ok("wf", "tail", "--from-revision", "1", "--limit", "1", "-o", "name")
+    assert other == "a\n"
+
+
+async def test_the_filters_choose_by_what_it_is_after_the_change(desk, tail):
+    process = await tail(desk, "--json", "--status", "paused", "--status", "cancelled", "--handler", "h")
+    for name, handler in (("a", "h"), ("b", NOBODYS)):
+        await live(desk, name, handler=handler)
+        await control.pause(desk.store, name)
+    await control.resume(desk.store, "a")
+    await live(desk, "last", handler="h")
+    await control.pause(desk.store, "last")
+    assert told("\n".join(await lines(process, 2))) == [("a", "paused"), ("last", "paused")]
+
+
+async def test_a_partition_key_is_a_filter_for_the_deleted_too(desk, tail):
+    process = await tail(desk, "--json", "--partition-key", "p")
+    for name, key in (("a", "p"), ("b", "q")):
+        await control.start(desk.store, control.StartRequest(NOBODYS, None, name, partition_key=key))
+        await control.cancel(desk.store, name)
+        await control.delete(desk.store, name)
+    await control.start(desk.store, control.StartRequest(NOBODYS, None, "c", partition_key="p"))
+    await until(lambda: '"c"' in process.out())
+    found = told(process.out())
+    assert {name for name, _ in found} == {"a", "c"}
+    assert ("a", "deleted") in found
+
+
+async def test_from_a_revision_it_goes_on_without_a_gap(desk):
+    await live(desk, "a", "b", "c")
+    first = await desk.ok("wf", "tail", "--from-revision", "1", "--limit", "2", "--json")
+    assert told(first) == [("a", "pending"), ("b", "pending")]
+    await control.pause(desk.store, "a")
+    following = json.loads(first.splitlines()[-1])["revision"] + 1
+    rest = await desk.ok("wf", "tail", "--from-revision", str(following), "--limit", "2", "--json")
+    assert told(rest) == [("c", "pending"), ("a", "paused")]
+
+
+async def test_a_revision_that_is_still_to_come_means_now(desk, tail):
+    await live(desk, "a")
+    process = await tail(desk, "-o", "name", "--from-revision", "1000000")
+    await live(desk, "b")
+    assert await lines(process, 1) == ["b"]
+
+
+async def test_since_begins_with_the_oldest_change_and_goes_on_live(desk, tail):
+    await live(desk, "old", "a", "b")
+    await control.pause(desk.store, "a")
+    since = (await query.get_workflow(desk.store, "old")).updated_at
+    await until(lambda: time.time_ns() // 1000 > since + 1000)
+    process = await tail(desk, "--json", "--since", "10m")
+    await live(desk, "c")
+    assert told("\n".join(await lines(process, 4))) == [
+        ("old", "pending"),
+        ("b", "pending"),
+        ("a", "paused"),
+        ("c", "pending"),
+    ]
+
+
+async def test_since_leaves_out_what_changed_before(desk):
+    await live(desk, "old")
+    changed = (await query.get_workflow(desk.store, "old")).updated_at
+    await until(lambda: time.time_ns() // 1000 > changed + 100_000)
+    await live(desk, "new")
+    moment = (await query.get_workflow(desk.store, "new")).to_json()["created_at"]
+    assert await desk.ok("wf", "tail", "--since", moment, "--limit", "1", "-o", "name") == "new\n"
+
+
+async def test_since_a_moment_after_all_changes_is_live(desk, tail):
+    await live(desk, "old")
+    changed = (await query.get_workflow(desk.store, "old")).updated_at
+    await until(lambda: time.time_ns() // 1000 > changed + 100_000)
+    process = await tail(desk, "-o", "name", "--since", "1ms")
+    await live(desk, "new")
+    assert await lines(process, 1) == ["new"]
+
+
+async def test_the_limit_ends_it_in_the_middle_of_a_past(desk):
+    await live(desk, "a", "b", "c")
+    assert await desk.ok("wf", "tail", "--since", "1h", "--limit", "2", "-o", "name") == "a\nb\n"
+    await until(lambda: no_consumers(desk.store))
+
+
+async def test_a_record_that_cannot_be_read_is_left_out_with_a_warning(desk):
+    await desk.store.requests.publish(desk.store.subjects.state("broken"), b"\xff\xff", {})
+    await live(desk, "a")
+    result = await desk.cli("wf", "tail", "--from-revision", "1", "--limit", "1", "--json")
+    assert told(result.stdout) == [("a", "pending")]
+    assert "broken" in json.loads(result.stderr)["warning"]["message"]
+
+
+async def test_a_record_of_another_implementation_has_the_time_of_the_server(desk):
+    record = encode_execution(Execution("foreign", "theirs", status="doing"))
+    await desk.store.requests.publish(desk.store.subjects.state("foreign"), record, {})
+    line = await desk.ok("wf", "tail", "--from-revision", "1", "--limit", "1")
+    assert re.fullmatch(rf"{MOMENT}\tdoing\tforeign\ttheirs\t\t\t1\t\n", line)

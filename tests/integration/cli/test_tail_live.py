@@ -1,0 +1,154 @@
+"""`wf tail`: pushed, through outages, to a closed pipe and on a terminal."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import subprocess
+import sys
+import urllib.request
+
+import pexpect
+import pytest
+
+from durablectl import control
+from durablectl.embedded import EmbeddedServer
+from durablectl.settings import Settings
+from durablectl.storage.connection.store import open_store
+from helpers.operations import Desk
+from helpers.processing import provisioned, until
+from helpers.sample_stack import PROGRAM
+from helpers.tail import CONTROL, consumers, follower, lines, live, no_consumers
+
+
+@pytest.fixture
+async def desk(settings):
+    """Without a processor: nothing changes but by the test."""
+    async with provisioned(settings) as store:
+        yield Desk(store, settings)
+
+
+@pytest.fixture
+def tail(spawn):
+    return follower(spawn)
+
+
+def connection(server, name: str) -> dict:
+    with urllib.request.urlopen(f"{server.monitor_url}/connz?limit=10000") as answer:  # noqa: S310  # an http URL
+        found = [each for each in json.load(answer)["connections"] if each.get("name") == name]
+    return max(found, key=lambda each: each["cid"])
+
+
+async def test_an_idle_tail_sends_no_request(desk, tail, nats_server):
+    process = await tail(desk, "-o", "name")
+    before = connection(nats_server, "durablectl")
+    # Heartbeats of the server are what it hears meanwhile.
+    await until(lambda: connection(nats_server, "durablectl")["out_msgs"] >= before["out_msgs"] + 3, timeout=20)
+    after = connection(nats_server, "durablectl")
+    assert (after["cid"], after["in_msgs"]) == (before["cid"], before["in_msgs"])
+    assert process.poll() is None
+
+
+async def test_an_outage_is_told_and_loses_nothing(tmp_path, spawn):
+    server = EmbeddedServer(tmp_path / "nats", sync="always")
+    server.start()
+    settings = Settings(url=server.url, timeout=1)
+    try:
+        async with provisioned(settings) as store, open_store(settings) as writer:
+            process = spawn("wf", "tail", "-o", "name", env={"NATS_URL": server.url, "DURABLECTL_NAMESPACE": ""})
+            await until(lambda: consumers(store))
+            await live(Desk(writer, settings), "a")
+            await lines(process, 1)
+            await asyncio.to_thread(server.kill)
+            await until(lambda: "The connection to the NATS server was lost; reconnecting." in process.err())
+            await asyncio.to_thread(server.start)
+            await until(lambda: writer.is_connected)
+            # Most likely before the tail has its new consumer.
+            await live(Desk(writer, settings), "b", "c")
+            await until(lambda: "Reconnected to the NATS server." in process.err())
+            await live(Desk(writer, settings), "d")
+            assert await lines(process, 4) == ["a", "b", "c", "d"]
+            await asyncio.to_thread(server.kill)
+            await until(lambda: process.err().count("was lost") == 2)
+            process.interrupt()
+            assert await asyncio.to_thread(process.wait, 5) == 130
+            assert all(line.startswith("Warning: ") for line in process.err().splitlines())
+    finally:
+        server.stop()
+
+
+@pytest.mark.parametrize("idle", [True, False])
+async def test_a_closed_pipe_ends_it_quietly(desk, idle):
+    environment = {**os.environ, "NATS_URL": desk.settings.url, "DURABLECTL_NAMESPACE": desk.settings.namespace}
+    process = subprocess.Popen(
+        [*PROGRAM, "wf", "tail", "-o", "name"],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    await until(lambda: consumers(desk.store))
+    await live(desk, "a")
+    assert await asyncio.to_thread(process.stdout.readline) == b"a\n"
+    process.stdout.close()
+    if not idle:
+        await live(desk, "b")
+    assert await asyncio.to_thread(process.wait, 5) == 141
+    assert process.stderr.read() == b""
+    process.stderr.close()
+    await until(lambda: no_consumers(desk.store))
+
+
+async def test_on_a_terminal(desk, environment):
+    def run(columns: int) -> pexpect.spawn:
+        env = {**os.environ, **environment, "LC_ALL": "C.UTF-8"}
+        command = [*PROGRAM[1:], "wf", "tail"]
+        return pexpect.spawn(
+            sys.executable, command, env=env, dimensions=(24, columns), encoding="utf-8", timeout=15, echo=False
+        )
+
+    for columns in (80, 30):
+        child = run(columns)
+        await asyncio.to_thread(child.expect_exact, "Following every change; Ctrl-C ends it.\r\n")
+        name = f"aaaaa-bbbbb-ccccc-dddd{columns // 10}"
+        await live(desk, name)
+        await control.pause(desk.store, name, "the bank is closed until Monday, which is a long time to wait for it")
+        for _ in range(2):
+            await asyncio.to_thread(child.expect_exact, "\n")
+        written = child.before
+        child.sendintr()
+        await asyncio.to_thread(child.expect, pexpect.EOF)
+        child.close()
+        assert child.exitstatus == 130
+        assert "Traceback" not in child.before
+        line = CONTROL.sub("", written).rstrip()
+        assert len(line) <= columns
+        assert "\x1b[33m‖" in written
+        if columns == 80:
+            assert re.match(rf"\d\d:\d\d:\d\d  ‖ paused     {name}  nobodys  the bank .*…", line)
+        else:
+            assert line == f"‖ {name}"
+
+
+async def test_what_cannot_be_meant_is_refused(desk):
+    for args, message in (
+        (("--from-revision", "3", "--since", "1h"), "--from-revision and --since both say where to begin."),
+        (("--status", "faild"), "There is no status 'faild'."),
+        (("--partition-key", ""), "The --partition-key is empty."),
+        (("--since", "yesterday"), "'yesterday' is not a time"),
+        (("--limit", "0"), "'--limit'"),
+        (("--handler", "a.b"), "holds the character '.'"),
+    ):
+        result = await desk.cli("wf", "tail", *args)
+        assert result.exit_code == 2, args
+        assert message in result.stderr
+
+
+def test_a_server_without_workflows_is_told_in_a_sentence(runner):
+    from durablectl.cli.main import app
+
+    result = runner.invoke(app, ["wf", "tail"])
+    assert result.exit_code == 3
+    assert "This NATS server holds no workflows yet" in result.stderr

@@ -1,0 +1,210 @@
+"""`wf watch` without a processor: pushed, idle without requests, through outages, to pipes and on terminals."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import subprocess
+import sys
+
+import pexpect
+import pytest
+
+from durablectl import control
+from durablectl.embedded import EmbeddedServer
+from durablectl.settings import Settings
+from durablectl.storage.connection.store import open_store
+from helpers.operations import Desk
+from helpers.processing import provisioned, until
+from helpers.sample_stack import PROGRAM
+from helpers.tail import CONTROL, consumers, lines, live, no_consumers, told
+from integration.cli.test_tail_live import connection
+
+
+@pytest.fixture
+async def desk(settings):
+    """Without a processor: nothing changes but by the test."""
+    async with provisioned(settings) as store:
+        yield Desk(store, settings)
+
+
+@pytest.fixture
+def terminal(environment):
+    """Run a command on a pseudo-terminal of 24 lines and 80 columns."""
+    children = []
+
+    def run(*args: str) -> pexpect.spawn:
+        env = {**os.environ, **environment, "LC_ALL": "C.UTF-8"}
+        child = pexpect.spawn(
+            sys.executable, [*PROGRAM[1:], *args], env=env, dimensions=(24, 80), encoding="utf-8", timeout=15
+        )
+        children.append(child)
+        return child
+
+    yield run
+    for child in children:
+        child.close(force=True)
+
+
+async def expect(child: pexpect.spawn, what: object) -> None:
+    await asyncio.to_thread(child.expect, what)
+
+
+@pytest.mark.parametrize("args", [(), ("a",)])
+async def test_an_idle_watch_sends_no_request(desk, spawn, nats_server, args):
+    await live(desk, "a")
+    process = spawn("wf", "watch", *args)
+    await lines(process, 1)
+    await idle(nats_server)
+    assert process.poll() is None
+
+
+@pytest.mark.parametrize("args", [(), ("a",)])
+async def test_an_idle_screen_sends_no_request(desk, terminal, nats_server, args):
+    await live(desk, "a")
+    child = terminal("wf", "watch", *args)
+    await expect(child, "pending|waiting")
+    await control.pause(desk.store, "a")
+    await expect(child, "paused")
+    await asyncio.to_thread(settled, nats_server, child)
+    await idle(nats_server)
+    assert child.isalive()
+
+
+def settled(server, child) -> None:
+    """After a change the board counts again, twice; until then it is not idle."""
+    before = -1
+    while (now := connection(server, "durablectl")["in_msgs"]) != before:
+        before = now
+        with_timeout = child.expect([pexpect.TIMEOUT, pexpect.EOF], timeout=1.5)
+        assert with_timeout == 0
+
+
+async def idle(server) -> None:
+    before = connection(server, "durablectl")
+    # Heartbeats of the server are what it hears meanwhile.
+    await until(lambda: connection(server, "durablectl")["out_msgs"] >= before["out_msgs"] + 3, timeout=20)
+    after = connection(server, "durablectl")
+    assert (after["cid"], after["in_msgs"]) == (before["cid"], before["in_msgs"])
+
+
+async def test_the_newest_come_first_then_every_change_that_matches(desk, spawn):
+    await live(desk, "a", "b", "c")
+    await live(desk, "other", handler="others")
+    await control.pause(desk.store, "a")
+    process = spawn("wf", "watch", "--handler", "nobodys", "--status", "pending", "--limit", "1")
+    await lines(process, 1)
+    await control.resume(desk.store, "a")
+    await lines(process, 2)
+    await live(desk, "unseen", handler="others")
+    await control.pause(desk.store, "b")
+    await live(desk, "d")
+    await lines(process, 3)
+    assert told(process.out()) == [("c", "pending"), ("a", "pending"), ("d", "pending")]
+    listed = json.loads(await desk.ok("wf", "list", "--json"))["workflows"]
+    assert json.loads(process.out().splitlines()[-1]) in listed
+    process.interrupt()
+    assert await asyncio.to_thread(process.wait, 5) == 130
+    assert process.err() == ""
+
+
+async def test_an_outage_is_told_and_loses_nothing(tmp_path, spawn):
+    server = EmbeddedServer(tmp_path / "nats", sync="always")
+    server.start()
+    settings = Settings(url=server.url, timeout=1)
+    try:
+        async with provisioned(settings), open_store(settings) as writer:
+            await live(Desk(writer, settings), "a")
+            environment = {"NATS_URL": server.url, "DURABLECTL_NAMESPACE": ""}
+            many, one = (spawn("wf", "watch", *args, env=environment) for args in ((), ("a",)))
+            for process in (many, one):
+                await lines(process, 1)
+            await asyncio.to_thread(server.kill)
+            for process in (many, one):
+                await until(lambda process=process: "The connection to the NATS server was lost" in process.err())
+            await asyncio.to_thread(server.start)
+            await until(lambda: writer.is_connected)
+            await control.pause(writer, "a")
+            await live(Desk(writer, settings), "b")
+            assert told("\n".join(await lines(many, 3))) == [("a", "pending"), ("a", "paused"), ("b", "pending")]
+            assert told("\n".join(await lines(one, 2))) == [("a", "pending"), ("a", "paused")]
+            for process in (many, one):
+                assert len(process.err().splitlines()) == 2
+                assert "Reconnected to the NATS server." in process.err()
+    finally:
+        server.stop()
+
+
+async def test_it_waits_for_what_is_not_there_yet(desk, spawn):
+    process = spawn("wf", "watch", "later", "--wait")
+    await until(lambda: consumers(desk.store))
+    await until(lambda: process.err() == "There is no workflow later yet; waiting for it.\n")
+    await live(desk, "later")
+    assert told("\n".join(await lines(process, 1))) == [("later", "pending")]
+    await control.cancel(desk.store, "later")
+    assert await asyncio.to_thread(process.wait, 5) == 0
+    assert told(process.out())[-1] == ("later", "cancelled")
+
+
+async def test_what_has_ended_needs_no_consumer(desk, monkeypatch):
+    await live(desk, "a")
+    await control.cancel(desk.store, "a")
+    monkeypatch.setattr("durablectl.query.watch.follow", None)
+    result = await desk.cli("wf", "watch", "a", "--exit-status")
+    assert result.exit_code == 11
+    assert told(result.stdout) == [("a", "cancelled")]
+
+
+@pytest.mark.parametrize("args", [(), ("a",)])
+async def test_a_closed_pipe_ends_it_quietly(desk, environment, args):
+    await live(desk, "a")
+    process = subprocess.Popen(
+        [*PROGRAM, "wf", "watch", *args],
+        env={**os.environ, **environment},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert json.loads(await asyncio.to_thread(process.stdout.readline))["invocation_id"] == "a"
+    process.stdout.close()
+    assert await asyncio.to_thread(process.wait, 5) == 141
+    assert process.stderr.read() == b""
+    process.stderr.close()
+    await until(lambda: no_consumers(desk.store))
+
+
+async def test_the_board_follows_changes_and_the_size_of_the_terminal(desk, terminal):
+    await live(desk, "aaa", "bbb")
+    child = terminal("wf", "watch")
+    await expect(child, "2 workflows.*2 pending")
+    await live(desk, "ccc")
+    await expect(child, "ccc")
+    await expect(child, "3 workflows.*3 pending")
+    await control.cancel(desk.store, "aaa")
+    await expect(child, "cancelled")
+    await expect(child, "2 pending.*1 cancelled")
+    child.setwinsize(10, 30)
+    await expect(child, re.escape("\x1b[2J"))
+    child.sendintr()
+    await expect(child, pexpect.EOF)
+    child.close()
+    assert child.exitstatus == 130
+    left = CONTROL.sub("", child.before.rpartition("\x1b[?1049l")[2]).replace("\r", "")
+    assert "Traceback" not in left
+    shown = [line for line in left.splitlines() if line.strip("^C ")]
+    assert all(len(line) <= 30 for line in shown)
+    assert [line.split()[1] for line in shown[-3:]] == ["aaa", "ccc", "bbb"]
+
+
+async def test_what_cannot_be_meant_is_refused(desk):
+    for args, message in (
+        (("a", "--status", "failed"), "An ID names one workflow, but filters or --limit were given too."),
+        (("a", "--limit", "3"), "An ID names one workflow, but filters or --limit were given too."),
+        (("--wait",), "--wait is about one workflow, but no ID was given."),
+        (("--status", "faild"), "There is no status 'faild'."),
+    ):
+        result = await desk.cli("wf", "watch", *args)
+        assert result.exit_code == 2, args
+        assert message in result.stderr

@@ -1,0 +1,260 @@
+"""Cancel: the step in flight is interrupted at once, compensations run in reverse, then it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import time
+from collections import defaultdict
+
+import pytest
+
+from durablectl import StepError, TerminalError, control, query, workflow
+from durablectl.errors import InvalidStateError
+from helpers.processing import ended, journal_subjects, processing, reaches, result, run, start, until
+
+did: defaultdict[str, list[str]] = defaultdict(list)
+moments: dict[str, float] = {}
+
+
+async def note(me: str, what: str) -> str:
+    did[me].append(what)
+    return what
+
+
+async def hang(me: str, seconds: float = 60) -> None:
+    did[me].append("began")
+    try:
+        await asyncio.sleep(seconds)
+    finally:
+        moments[me] = time.monotonic()
+        did[me].append("finally")
+
+
+@workflow
+async def worker(ctx, plan):
+    me = ctx.invocation_id
+    ctx.defer(note, me, "undo 1", name="undo 1")
+    await ctx.step(note, me, "one", name="one")
+    ctx.defer(note, me, "undo 2", name="undo 2")
+    try:
+        if plan == "step":
+            await ctx.step(hang, me, name="hang")
+        elif plan == "gather":
+            await ctx.gather(ctx.step(hang, me, name="a"), ctx.sleep(50), ctx.step(hang, me, name="b"))
+        elif plan == "race":
+            await ctx.race(ctx.step(hang, me, name="a"), ctx.sleep(50))
+        elif plan == "sleep":
+            await ctx.sleep(60)
+        elif plan == "awakeables":
+            await ctx.gather(ctx.awakeable("x"), ctx.awakeable("y"), ctx.sleep(70))
+    finally:
+        did[me].append("handler finally")
+    ctx.defer(note, me, "undo 3", name="undo 3")
+    await ctx.step(note, me, "two", name="two")
+
+
+async def test_a_step_is_interrupted_within_200_ms_at_the_median(settings, store):
+    delays = []
+    async with processing(settings, worker):
+        for _ in range(9):
+            invocation_id = await start(store, worker, "step")
+            await until(lambda i=invocation_id: "began" in did[i])
+            began = time.monotonic()
+            steered = await control.cancel(store, invocation_id)
+            assert (steered.status, steered.changed) == ("running", True)
+            await until(lambda i=invocation_id: i in moments)
+            delays.append(moments[invocation_id] - began)
+            await reaches(store, invocation_id, "cancelled")
+            assert did[invocation_id][:3] == ["one", "began", "finally"]
+    assert statistics.median(delays) < 0.2, delays
+
+
+@pytest.mark.parametrize("plan", ["step", "gather", "race", "sleep", "awakeables"])
+async def test_compensations_run_in_reverse_wherever_it_is(settings, store, plan):
+    async with processing(settings, worker):
+        invocation_id = await start(store, worker, plan)
+        if plan in {"sleep", "awakeables"}:
+            await reaches(store, invocation_id, "suspended")
+        else:
+            await until(lambda: "began" in did[invocation_id])
+        await control.cancel(store, invocation_id, "no more")
+        view = await reaches(store, invocation_id, "cancelled")
+        assert await until(lambda: nothing_left(store, invocation_id))
+    assert did[invocation_id][-3:] == ["handler finally", "undo 2", "undo 1"]
+    assert did[invocation_id].count("finally") == did[invocation_id].count("began")
+    steps = [(s.step_type, s.kind) for s in view.journal]
+    assert steps[-2:] == [("undo 2", "compensation"), ("undo 1", "compensation")]
+    assert (view.reason, view.error, view.current_step, view.waiting_for) == ("no more", "", -1, None)
+    assert view.finished_at
+
+
+async def nothing_left(store, invocation_id) -> bool:
+    return not await journal_subjects(store, invocation_id)
+
+
+async def test_until_the_compensations_have_run_it_shows_as_running_and_cancelling(settings, store):
+    gate = asyncio.Event()
+
+    @workflow
+    async def slow_to_undo(ctx):
+        ctx.defer(gate.wait, name="undo")
+        await ctx.sleep(60)
+
+    async with processing(settings, slow_to_undo):
+        invocation_id = await start(store, slow_to_undo)
+        await reaches(store, invocation_id, "suspended")
+        await control.cancel(store, invocation_id, "late")
+        view = await reaches(store, invocation_id, "running")
+        assert view.reason == "cancelling: late"
+        view = await until(lambda: at_step(store, invocation_id, "undo"))
+        assert (view.status, view.reason) == ("running", "cancelling: late")
+        again = await control.cancel(store, invocation_id)
+        assert (again.changed, again.status) == (False, "running")
+        with pytest.raises(InvalidStateError, match="being cancelled"):
+            await control.pause(store, invocation_id)
+        gate.set()
+        assert (await reaches(store, invocation_id, "cancelled")).reason == "late"
+
+
+async def at_step(store, invocation_id, step):
+    view = await query.get_workflow(store, invocation_id)
+    return view if view.current_step_type == step else None
+
+
+async def test_now_skips_the_compensations(settings, store):
+    async with processing(settings, worker):
+        invocation_id = await start(store, worker, "step")
+        await until(lambda: "began" in did[invocation_id])
+        steered = await control.cancel(store, invocation_id, "at once", now=True)
+        assert (steered.status, steered.changed) == ("cancelled", True)
+        await until(lambda: "handler finally" in did[invocation_id], 3)
+        view = await query.get_workflow(store, invocation_id)
+    assert (view.status, view.reason, [s.step_type for s in view.journal]) == ("cancelled", "at once", ["one"])
+    assert did[invocation_id] == ["one", "began", "finally", "handler finally"]
+
+
+async def test_a_handler_cannot_swallow_its_cancellation(settings, store):
+    @workflow
+    async def stubborn(ctx):
+        me = ctx.invocation_id
+        for _ in range(3):
+            try:
+                await ctx.step(hang, me)
+            except (asyncio.CancelledError, StepError):
+                did[me].append("swallowed")
+        await ctx.step(note, me, "went on")
+        return "survived"
+
+    async with processing(settings, stubborn):
+        invocation_id = await start(store, stubborn)
+        await until(lambda: "began" in did[invocation_id])
+        await control.cancel(store, invocation_id)
+        view = await reaches(store, invocation_id, "cancelled")
+    assert "went on" not in did[invocation_id]
+    assert did[invocation_id].count("began") == 1
+    assert view.output is None
+
+
+async def test_a_compensation_that_fails_is_told_and_the_others_run(settings, store):
+    async def fail():
+        raise TerminalError("cannot undo")
+
+    async def give_up():
+        raise asyncio.CancelledError
+
+    @workflow
+    async def unlucky(ctx):
+        ctx.defer(note, ctx.invocation_id, "undone")
+        ctx.defer(fail)
+        ctx.defer(give_up)
+        await ctx.sleep(60)
+
+    async with processing(settings, unlucky):
+        invocation_id = await start(store, unlucky)
+        await reaches(store, invocation_id, "suspended")
+        await control.cancel(store, invocation_id)
+        view = await reaches(store, invocation_id, "cancelled", 5)
+    assert did[invocation_id] == ["undone"]
+    assert "cannot undo" in view.error
+    assert view.error_type == "CompensationFailed"
+
+
+async def test_cancelled_in_the_moment_a_step_ends_no_compensation_is_interrupted(settings, store):
+    """Forty cancellations around the end of a step."""
+
+    @workflow
+    async def brisk(ctx):
+        me = ctx.invocation_id
+        ctx.defer(undo_slowly, me)
+        await ctx.step(hang, me, 0.03)
+        await ctx.step(hang, me, 0.03)
+        return "through"
+
+    async def undo_slowly(me):
+        await asyncio.sleep(0.02)
+        did[me].append("undone")
+
+    async with processing(settings, brisk):
+        ids = [await start(store, brisk) for _ in range(40)]
+        await until(lambda: all("began" in did[i] for i in ids))
+
+        async def cancel(number: int) -> None:
+            await asyncio.sleep(number % 10 * 0.004)
+            await control.cancel(store, ids[number])
+
+        await asyncio.gather(*(cancel(n) for n in range(40)), return_exceptions=True)
+        for invocation_id in ids:
+            view = await until(lambda i=invocation_id: terminal(store, i))
+            assert view.status in {"cancelled", "completed"}
+            assert did[invocation_id].count("undone") == (view.status == "cancelled")
+            assert view.attempt == 1
+
+
+async def terminal(store, invocation_id):
+    view = await query.get_workflow(store, invocation_id)
+    return view if view.finished_at else None
+
+
+async def test_what_completed_or_failed_cannot_be_cancelled_and_twice_is_no_error(settings, store):
+    @workflow
+    async def over(_, fails):
+        if fails:
+            raise ValueError("over")
+
+    async with processing(settings, over, worker):
+        for fails, status in ((False, "completed"), (True, "failed")):
+            invocation_id = (await ended(store, over, fails)).invocation_id
+            with pytest.raises(InvalidStateError, match=status):
+                await control.cancel(store, invocation_id)
+        invocation_id = await start(store, worker, "sleep")
+        await reaches(store, invocation_id, "suspended")
+        await control.cancel(store, invocation_id)
+        await reaches(store, invocation_id, "cancelled")
+        again = await control.cancel(store, invocation_id)
+        assert (again.changed, again.status) == (False, "cancelled")
+
+
+async def test_completed_without_a_cancellation_no_compensation_runs(settings, store):
+    async with processing(settings, worker):
+        invocation_id = await start(store, worker, "")
+        await result(store, invocation_id)
+        assert did[invocation_id] == ["one", "handler finally", "two"]
+        assert await run(store, worker, "") is None
+
+
+async def test_a_retry_that_is_cancelled_before_it_begins_still_compensates(settings, store):
+    @workflow
+    async def broken(ctx):
+        ctx.defer(note, ctx.invocation_id, "undone")
+        await ctx.step(note, ctx.invocation_id, "one")
+        raise ValueError("broken")
+
+    async with processing(settings, broken):
+        invocation_id = (await ended(store, broken)).invocation_id
+    await control.retry(store, invocation_id)
+    await control.cancel(store, invocation_id)
+    async with processing(settings, broken):
+        view = await reaches(store, invocation_id, "cancelled")
+    assert did[invocation_id] == ["one", "undone"]
+    assert [s.step_type for s in view.journal] == ["note", "note"]

@@ -1,0 +1,284 @@
+"""Pause and resume: in a step, between attempts, asleep, before the start; and a workflow whose code has changed."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+
+import pytest
+
+from durablectl import Retry, control, query, workflow
+from durablectl.errors import InvalidStateError
+from helpers.processing import ended, index_of, journaled, processing, reaches, result, start, until
+from helpers.processor_processes import cross, start_at
+
+
+class Gates:
+    """Steps that wait until they are let through, and how often each has run."""
+
+    def __init__(self) -> None:
+        self.open = asyncio.Event()
+        self.ran: Counter[str] = Counter()
+
+    async def step(self, name: str) -> str:
+        self.ran[name] += 1
+        await self.open.wait()
+        return name
+
+
+@pytest.fixture
+def gates():
+    return Gates()
+
+
+@pytest.fixture
+def two_steps(gates):
+    @workflow(name="two_steps")
+    async def handler(ctx):
+        return [await ctx.step(gates.step, name, name=name) for name in ("one", "two")]
+
+    return handler
+
+
+async def test_paused_in_a_step_the_step_ends_and_no_other_begins(settings, store, gates, two_steps):
+    async with processing(settings, two_steps):
+        invocation_id = await start(store, two_steps)
+        await until(lambda: at_step(store, invocation_id, "one"))
+        steered = await control.pause(store, invocation_id, "lunch")
+        assert (steered.status, steered.changed) == ("paused", True)
+        view = await query.get_workflow(store, invocation_id)
+        assert (view.status, view.reason, view.current_step_type) == ("paused", "lunch", "one")
+        assert view.owner
+        assert await index_of(store, invocation_id) == ["paused"]
+        gates.open.set()
+        view = await until(lambda: let_go(store, invocation_id))
+        assert (view.status, view.reason, view.current_step) == ("paused", "lunch", -1)
+        assert [entry.step_type for entry in await journaled(store, invocation_id)] == ["one"]
+        await control.resume(store, invocation_id)
+        assert await result(store, invocation_id) == ["one", "two"]
+    assert gates.ran == {"one": 1, "two": 1}
+    assert (await query.get_workflow(store, invocation_id)).reason == ""
+
+
+async def at_step(store, invocation_id, step) -> bool:
+    return (await query.get_workflow(store, invocation_id)).current_step_type == step
+
+
+async def let_go(store, invocation_id):
+    view = await query.get_workflow(store, invocation_id)
+    return view if not view.owner else None
+
+
+async def test_resumed_in_the_same_step_nothing_is_interrupted_and_the_attempt_stays(settings, store, gates, two_steps):
+    async with processing(settings, two_steps):
+        invocation_id = await start(store, two_steps)
+        await until(lambda: gates.ran["one"])
+        await control.pause(store, invocation_id)
+        steered = await control.resume(store, invocation_id)
+        assert (steered.status, steered.changed) == ("running", True)
+        gates.open.set()
+        assert await result(store, invocation_id) == ["one", "two"]
+    view = await query.get_workflow(store, invocation_id)
+    assert (view.attempt, gates.ran) == (1, {"one": 1, "two": 1})
+
+
+async def test_paused_in_the_last_step_it_is_let_go_and_ends_after_the_resume(settings, store, gates):
+    @workflow
+    async def one_step(ctx):
+        return await ctx.step(gates.step, "only")
+
+    async with processing(settings, one_step) as running:
+        invocation_id = await start(store, one_step)
+        await until(lambda: gates.ran["only"])
+        await control.pause(store, invocation_id)
+        gates.open.set()
+        await until(lambda: let_go(store, invocation_id))
+        await until(lambda: running.processor._inflight.busy == 0)
+        assert (await query.get_workflow(store, invocation_id)).status == "paused"
+        await control.resume(store, invocation_id)
+        assert await result(store, invocation_id) == "only"
+    assert gates.ran["only"] == 1
+
+
+async def test_paused_between_two_attempts_the_next_waits_for_the_resume(settings, store):
+    @workflow
+    async def backing(ctx):
+        async def fails_once():
+            if cross(ctx.invocation_id, "tries") == 1:
+                raise ValueError("first")
+            return cross(ctx.invocation_id, "tries")
+
+        return await ctx.step(fails_once, retry=Retry(initial=1.0, jitter=0))
+
+    async with processing(settings, backing):
+        invocation_id = await start(store, backing)
+        await until(lambda: waits_for(store, invocation_id, "retry"))
+        due = (await query.get_workflow(store, invocation_id)).waiting_for.until
+        await control.pause(store, invocation_id)
+        await until(lambda: let_go(store, invocation_id))
+        await until(lambda: time.time() * 1e6 > due + 200_000)
+        assert (await query.get_workflow(store, invocation_id)).status == "paused"
+        await control.resume(store, invocation_id)
+        assert await result(store, invocation_id) == 3
+
+
+async def waits_for(store, invocation_id, kind) -> bool:
+    waiting = (await query.get_workflow(store, invocation_id)).waiting_for
+    return waiting is not None and waiting.kind == kind
+
+
+async def test_paused_asleep_the_timer_wakes_nobody(settings, store):
+    @workflow
+    async def sleeper(ctx):
+        await ctx.sleep(1.2)
+        return await ctx.awakeable("answer")
+
+    async with processing(settings, sleeper):
+        invocation_id = await start(store, sleeper)
+        view = await reaches(store, invocation_id, "suspended")
+        due = view.waiting_for.until
+        await control.pause(store, invocation_id, "hold")
+        await control.resolve(store, f"{invocation_id}.answer", 7)
+        await until(lambda: time.time() * 1e6 > due + 300_000)
+        view = await query.get_workflow(store, invocation_id)
+        assert (view.status, view.reason, view.attempt) == ("paused", "hold", 1)
+        await control.resume(store, invocation_id)
+        assert await result(store, invocation_id) == 7
+
+
+@pytest.mark.parametrize("delayed", [False, True], ids=["pending", "delayed"])
+async def test_paused_before_it_began_it_begins_after_the_resume(settings, store, gates, two_steps, delayed):
+    gates.open.set()
+    invocation_id = await start_at(store, two_steps, 0.6) if delayed else await start(store, two_steps)
+    await control.pause(store, invocation_id)
+    async with processing(settings, two_steps):
+        due = (await query.get_workflow(store, invocation_id)).created_at + 900_000
+        await until(lambda: time.time() * 1e6 > due)
+        view = await query.get_workflow(store, invocation_id)
+        assert (view.status, view.attempt, gates.ran.total()) == ("paused", 0, 0)
+        await control.resume(store, invocation_id)
+        assert await result(store, invocation_id) == ["one", "two"]
+
+
+async def test_resumed_before_its_time_a_delayed_start_still_waits(settings, store, gates, two_steps):
+    gates.open.set()
+    async with processing(settings, two_steps):
+        invocation_id = await start_at(store, two_steps, 1.5)
+        await control.pause(store, invocation_id)
+        await control.resume(store, invocation_id)
+        await result(store, invocation_id)
+    view = await query.get_workflow(store, invocation_id)
+    assert view.started_at - view.created_at > 900_000
+
+
+async def test_a_pause_outlives_the_processor_of_the_step_in_flight(settings, store, gates, two_steps):
+    async with processing(settings, two_steps, grace=0.05):
+        invocation_id = await start(store, two_steps)
+        await until(lambda: gates.ran["one"])
+        await control.pause(store, invocation_id)
+    view = await query.get_workflow(store, invocation_id)
+    assert (view.status, view.owner) == ("paused", "")
+    gates.open.set()
+    async with processing(settings, two_steps):
+        await control.resume(store, invocation_id)
+        assert await result(store, invocation_id) == ["one", "two"]
+    assert gates.ran == {"one": 2, "two": 1}
+
+
+async def test_asking_twice_changes_nothing_and_what_has_ended_is_refused(settings, store, gates, two_steps):
+    gates.open.set()
+    invocation_id = await start(store, two_steps)
+    assert (await control.resume(store, invocation_id)).changed is False
+    await control.pause(store, invocation_id, "first")
+    again = await control.pause(store, invocation_id, "second")
+    assert (again.changed, again.status) == (False, "paused")
+    async with processing(settings, two_steps):
+        await control.resume(store, invocation_id)
+        await result(store, invocation_id)
+    for operation in (control.pause, control.resume):
+        with pytest.raises(InvalidStateError, match="completed"):
+            await operation(store, invocation_id)
+
+
+async def same(value):
+    return value
+
+
+def versions():
+    """The same handler in three versions: the second asks for another step, the third mends that."""
+
+    @workflow(name="drifting")
+    async def first(ctx):
+        await ctx.step(same, 1, name="one")
+        return await ctx.awakeable("go")
+
+    @workflow(name="drifting")
+    async def wrong(ctx):
+        await ctx.step(same, 1, name="another")
+        return await ctx.awakeable("go")
+
+    @workflow(name="drifting")
+    async def mended(ctx):
+        one = await ctx.step(same, 1, name="one")
+        return [one, await ctx.awakeable("go"), await ctx.step(same, 3, name="three")]
+
+    return first, wrong, mended
+
+
+async def test_code_that_no_longer_fits_the_journal_pauses_and_goes_on_once_it_is_mended(settings, store):
+    first, wrong, mended = versions()
+    async with processing(settings, first):
+        invocation_id = await start(store, first)
+        await reaches(store, invocation_id, "suspended")
+    await control.resolve(store, f"{invocation_id}.go", 2)
+    async with processing(settings, wrong):
+        view = await reaches(store, invocation_id, "paused")
+        assert view.reason == (
+            "NonDeterminismError: step 0 is recorded as the step 'one', but the code now asks for the step 'another'"
+        )
+        await control.resume(store, invocation_id)
+        await until(lambda: attempts(store, invocation_id, view.attempt + 1))
+        assert (await reaches(store, invocation_id, "paused")).reason == view.reason
+    async with processing(settings, mended):
+        await control.resume(store, invocation_id)
+        assert await result(store, invocation_id) == [1, 2, 3]
+    view = await query.get_workflow(store, invocation_id)
+    assert [s.step_type for s in view.journal] == ["one", "awakeable:go", "three"]
+
+
+async def attempts(store, invocation_id, count) -> bool:
+    return (await query.get_workflow(store, invocation_id)).attempt >= count
+
+
+async def test_code_that_ends_earlier_than_its_journal_pauses_too(settings, store):
+    first, _, _ = versions()
+
+    @workflow(name="drifting")
+    async def shorter(ctx):
+        return await ctx.step(same, 1, name="one")
+
+    async with processing(settings, first):
+        invocation_id = await start(store, first)
+        await reaches(store, invocation_id, "suspended")
+    await control.resolve(store, f"{invocation_id}.go", 2)
+    async with processing(settings, shorter):
+        view = await reaches(store, invocation_id, "paused")
+    assert view.reason.endswith("step 1 is recorded as 'awakeable:go', but the code now ends after 1 steps")
+
+
+async def test_many_pauses_and_resumes_of_one_that_runs_lose_nothing(settings, store):
+    @workflow
+    async def counting(ctx):
+        return [await ctx.step(same, n) for n in range(60)]
+
+    async with processing(settings, counting):
+        invocation_id = await start(store, counting)
+        while True:
+            try:
+                await control.pause(store, invocation_id)
+                await control.resume(store, invocation_id)
+            except InvalidStateError:
+                break
+        assert await result(store, invocation_id) == list(range(60))
+        assert (await ended(store, counting)).attempt == 1

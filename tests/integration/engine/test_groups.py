@@ -1,0 +1,187 @@
+"""Gather and race over steps, sleeps, awakeables, signals and children."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from durablectl import StepError, TerminalError, control, query, workflow
+from helpers.processing import ended, processing, reaches, result, run, start, until
+from helpers.processor_processes import cross
+
+
+@workflow
+async def child(ctx, value):
+    await ctx.sleep(1.2)
+    return value
+
+
+async def same(value):
+    return value
+
+
+async def fails():
+    raise TerminalError("broken")
+
+
+async def test_gather_over_everything_keeps_the_order_and_suspends_once_only_waits_are_left(settings, store):
+    gate = asyncio.Event()
+
+    async def gated():
+        await gate.wait()
+        return "step"
+
+    @workflow
+    async def everything(ctx):
+        return await ctx.gather(
+            ctx.awakeable("answer"),
+            ctx.sleep(1.4),
+            ctx.step(gated),
+            ctx.invoke(child, "child"),
+            ctx.signal("word"),
+            ctx.step(same, "quick"),
+        )
+
+    async with processing(settings, everything, child):
+        invocation_id = await start(store, everything)
+        await until(lambda: children_of(store, invocation_id))
+        assert (await query.get_workflow(store, invocation_id)).status == "running"
+        gate.set()
+        await reaches(store, invocation_id, "suspended")
+        await control.signal(store, invocation_id, "word", "signal")
+        await control.resolve(store, f"{invocation_id}.answer", "answer")
+        expected = ["answer", None, "step", "child", "signal", "quick"]
+        assert await result(store, invocation_id) == expected
+    view = await query.get_workflow(store, invocation_id)
+    assert [s.step_number for s in view.journal] == list(range(6))
+    assert all(s.finished_at for s in view.journal)
+
+
+async def children_of(store, invocation_id):
+    return (await query.get_workflow(store, invocation_id)).children
+
+
+async def test_an_error_in_a_gather_waits_for_the_others_even_asleep(settings, store):
+    @workflow
+    async def mixed(ctx):
+        try:
+            await ctx.gather(ctx.step(fails), ctx.sleep(1.3))
+        except StepError as error:
+            return error.error
+
+    async with processing(settings, mixed):
+        view = await ended(store, mixed)
+    assert (view.output, view.attempt) == ("broken", 2)
+    assert view.journal[1].finished_at >= view.journal[1].until
+
+
+async def slow(me: str):
+    cross(me, "slow began")
+    try:
+        await asyncio.sleep(30)
+    finally:
+        cross(me, "slow interrupted")
+
+
+@pytest.mark.parametrize(
+    ("contenders", "winner"),
+    [
+        (("slow", "sleep"), [1, None]),
+        (("sleep", "quick"), [1, "quick"]),
+        (("slow", "answer"), [1, "given"]),
+        (("long sleep", "child"), [1, "child"]),
+        (("long sleep", "answer", "child"), [1, "given"]),
+        (("long sleep", "gather"), [1, ["quick", None]]),
+        (("race", "long sleep"), [0, [1, "quick"]]),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+async def test_the_first_to_end_wins_a_race(settings, store, contenders, winner):
+    @workflow
+    async def racing(ctx):
+        made = {
+            "slow": ctx.step(slow, ctx.invocation_id),
+            "quick": ctx.step(same, "quick"),
+            "sleep": ctx.sleep(0.3),
+            "long sleep": ctx.sleep(60),
+            "answer": ctx.awakeable("answer"),
+            "child": ctx.invoke(child, "child"),
+            "gather": ctx.gather(ctx.step(same, "quick"), ctx.sleep(0.1)),
+            "race": ctx.race(ctx.sleep(50), ctx.step(same, "quick")),
+        }
+        return list(await ctx.race(*(made[name] for name in contenders)))
+
+    async with processing(settings, racing, child):
+        invocation_id = await start(store, racing)
+        if "answer" in contenders:
+            await until(lambda: steps_begun(store, invocation_id))
+            await control.resolve(store, f"{invocation_id}.answer", "given")
+        assert await result(store, invocation_id) == winner
+    view = await query.get_workflow(store, invocation_id)
+    assert (view.journal[0].step_type, view.journal[0].response) == ("race", winner[0])
+    if "slow" in contenders:
+        assert cross(invocation_id, "slow interrupted") == 2
+
+
+async def steps_begun(store, invocation_id) -> bool:
+    view = await query.get_workflow(store, invocation_id)
+    return view.status == "suspended" or view.current_step >= 0
+
+
+async def test_the_error_of_the_first_to_end_is_raised(settings, store):
+    @workflow
+    async def racing(ctx):
+        with pytest.raises(StepError, match="broken"):
+            await ctx.race(ctx.sleep(60), ctx.step(fails))
+        return "raised"
+
+    async with processing(settings, racing):
+        assert await run(store, racing) == "raised"
+
+
+async def test_replay_sees_the_same_winner_whatever_has_ended_since(settings, store):
+    """The answer that lost comes in while the workflow sleeps; the replay after that still has the first winner."""
+
+    @workflow
+    async def racing(ctx):
+        first = await ctx.race(ctx.awakeable("late"), ctx.sleep(0.1))
+        await ctx.sleep(1.5)
+        second = await ctx.race(ctx.awakeable("late2"), ctx.step(same, 2))
+        await ctx.sleep(1.1)
+        return [list(first), list(second)]
+
+    async with processing(settings, racing):
+        invocation_id = await start(store, racing)
+        await reaches(store, invocation_id, "suspended")
+        await control.resolve(store, f"{invocation_id}.late", "too late")
+    async with processing(settings, racing):
+        assert await result(store, invocation_id) == [[1, None], [1, 2]]
+    assert (await query.get_workflow(store, invocation_id)).attempt >= 3
+
+
+async def test_a_race_that_suspends_is_won_at_once_by_the_answer(settings, store):
+    """Many at a time, so that answers fall into every moment of falling asleep."""
+
+    @workflow
+    async def racing(ctx):
+        return list(await ctx.race(ctx.sleep(60), ctx.awakeable("answer"), ctx.sleep(90)))
+
+    async with processing(settings, racing):
+        ids = [await start(store, racing) for _ in range(60)]
+        await asyncio.gather(*(control.resolve(store, f"{i}.answer", i) for i in ids))
+        for invocation_id in ids:
+            assert await result(store, invocation_id, 5) == [1, invocation_id]
+
+
+async def test_after_a_race_the_numbers_go_on(settings, store):
+    @workflow
+    async def racing(ctx):
+        await ctx.race(ctx.step(same, 1, name="a"), ctx.sleep(60), ctx.step(slow, ctx.invocation_id))
+        return await ctx.step(same, "after")
+
+    async with processing(settings, racing):
+        view = await ended(store, racing)
+    assert view.output == "after"
+    assert {s.step_number: s.step_type for s in view.journal if s.finished_at} == {0: "race", 1: "a", 4: "same"}
+    assert view.total_steps == 5

@@ -1,0 +1,230 @@
+"""Sleeps, delayed starts, back-off and time limits: short ones in memory, long ones suspended."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import timedelta
+
+import pytest
+
+from durablectl import Retry, control, query, workflow
+from durablectl.errors import StepTimeoutError
+from durablectl.storage.records import states
+from helpers.processing import (
+    commands_left,
+    ended,
+    entered,
+    outcome,
+    processing,
+    reaches,
+    result,
+    run,
+    start,
+    subjects_of,
+    until,
+)
+from helpers.processor_processes import cross, start_at
+
+S = 1_000_000
+
+
+@workflow
+async def sleeper(ctx, seconds):
+    before = ctx.now()
+    await ctx.sleep(seconds)
+    return (ctx.now() - before) / timedelta(seconds=1)
+
+
+@workflow
+async def quick(_ctx):
+    return "done"
+
+
+async def test_a_short_sleep_stays_in_memory(settings, store):
+    async with processing(settings, sleeper):
+        view = await ended(store, sleeper, 0.3)
+    assert 0.3 <= view.output < 1
+    [step] = view.journal
+    assert (view.attempt, step.step_type, step.kind, step.error) == (1, "sleep", "sleep", "")
+    assert step.until - step.started_at == 0.3 * S
+    assert step.finished_at >= step.until
+
+
+async def test_a_long_sleep_suspends_says_so_and_fires_within_a_second_of_its_time(settings, store):
+    async with processing(settings, sleeper):
+        invocation_id = await start(store, sleeper, 1.7)
+        view = await reaches(store, invocation_id, "suspended")
+        assert (view.current_step, view.current_step_type, view.total_steps, view.owner) == (0, "sleep", 1, "")
+        assert (view.waiting_for.kind, view.waiting_for.name, view.waiting_for.step_number) == ("sleep", "sleep", 0)
+        assert view.waiting_for.until == view.journal[0].until == view.journal[0].started_at + 1.7 * S
+        assert view.journal[0].finished_at == 0
+        await until(lambda: commands_only_timers(store, 1))
+        await result(store, invocation_id)
+    view = await query.get_workflow(store, invocation_id)
+    assert (view.attempt, view.status, view.waiting_for) == (2, "completed", None)
+    assert 0 <= view.journal[0].finished_at - view.journal[0].until < 1 * S
+    await entered(store, invocation_id, "completed")
+    await until(lambda: commands_only_timers(store, 0))
+
+
+async def commands_only_timers(store, count: int) -> bool:
+    timers = await subjects_of(store, store.subjects.commands_stream, store.subjects.timer("*", "*"))
+    return len(timers) == count == await commands_left(store)
+
+
+async def test_sleepers_hold_no_slot(settings, store):
+    """One slot, and twenty asleep at once; another gets through meanwhile."""
+    async with processing(settings, sleeper, quick, max_concurrent=1) as running:
+        ids = [await start(store, sleeper, 4) for _ in range(20)]
+        await until(lambda: all_have(store, ids, "suspended"), 3)
+        await until(lambda: running.processor._inflight.busy == 0)
+        assert await run(store, quick) == "done"
+        assert await all_have(store, ids, "suspended")
+        for invocation_id in ids:
+            await outcome(store, invocation_id)
+
+
+async def all_have(store, ids, status) -> bool:
+    found = await states.load_many(store, ids)
+    return all(stored.execution.status == status for stored in found.values())
+
+
+async def test_timers_that_came_due_while_no_processor_was_there_fire_once_one_is_back(settings, store):
+    async with processing(settings, sleeper):
+        ids = [await start(store, sleeper, 1.3) for _ in range(5)]
+        for invocation_id in ids:
+            await reaches(store, invocation_id, "suspended")
+    view = await query.get_workflow(store, ids[-1])
+    await until(lambda: time.time() * S > view.waiting_for.until + 0.3 * S)
+    assert await all_have(store, ids, "suspended")
+    began = time.monotonic()
+    async with processing(settings, sleeper):
+        for invocation_id in ids:
+            assert await result(store, invocation_id) > 1.3
+    assert time.monotonic() - began < 2
+
+
+async def test_a_delayed_start_is_pending_until_its_time(settings, store):
+    async with processing(settings, quick):
+        invocation_id = await start_at(store, quick, 1.5)
+        view = await query.get_workflow(store, invocation_id)
+        assert (view.status, view.waiting_for.kind, view.attempt) == ("pending", "start", 0)
+        due = view.waiting_for.until
+        await result(store, invocation_id)
+    view = await query.get_workflow(store, invocation_id)
+    assert -0.5 * S <= view.started_at - due < 1 * S
+    assert view.started_at - view.created_at > 0.9 * S
+
+
+async def test_a_delayed_start_that_came_due_while_no_processor_was_there(settings, store):
+    invocation_id = await start_at(store, quick, 0.3)
+    view = await query.get_workflow(store, invocation_id)
+    await until(lambda: time.time() * S > view.waiting_for.until + 0.2 * S)
+    async with processing(settings, quick):
+        assert await result(store, invocation_id) == "done"
+
+
+async def test_a_delayed_start_can_be_cancelled_and_then_never_runs(settings, store):
+    async with processing(settings, quick):
+        invocation_id = await start_at(store, quick, 1.0)
+        assert (await control.cancel(store, invocation_id)).status == "cancelled"
+        due = (await query.get_workflow(store, invocation_id)).created_at + 1.3 * S
+        await until(lambda: time.time() * S > due)
+        await until(lambda: commands_only_timers(store, 0))
+    view = await query.get_workflow(store, invocation_id)
+    assert (view.status, view.started_at, view.attempt) == ("cancelled", 0, 0)
+
+
+@workflow
+async def backing(ctx, waits):
+    async def fails_twice():
+        tries = cross(ctx.invocation_id, "tries")
+        if tries < 3:
+            raise ValueError(f"try {tries}")
+        return tries
+
+    return await ctx.step(fails_twice, retry=Retry(initial=waits, factor=1, jitter=0, max_attempts=3))
+
+
+async def test_a_long_back_off_suspends_and_continues_its_count_of_attempts(settings, store):
+    """Over 5 s between attempts: suspended, in another processor's hands in the end, three attempts in all."""
+    async with processing(settings, backing):
+        invocation_id = await start(store, backing, 5.2)
+        view = await reaches(store, invocation_id, "suspended")
+        waiting = view.waiting_for
+        assert (waiting.kind, waiting.name, waiting.attempt, waiting.error) == ("retry", "fails_twice", 1, "try 1")
+        assert (view.current_step, view.owner, view.journal) == (0, "", [])
+    async with processing(settings, backing):
+        second = await until(lambda: attempt_of(store, invocation_id, 2))
+        assert second.waiting_for.error == "try 2"
+        assert await result(store, invocation_id) == 3
+    [step] = (await query.get_workflow(store, invocation_id)).journal
+    assert (step.attempts, step.error) == (3, "")
+
+
+async def attempt_of(store, invocation_id, attempt):
+    view = await query.get_workflow(store, invocation_id)
+    return view if view.waiting_for and view.waiting_for.attempt == attempt else None
+
+
+@workflow(timeout=1.5)
+async def limited(ctx, kind):
+    if kind == "step":
+        await ctx.step(never)
+    elif kind == "sleep":
+        await ctx.sleep(60)
+    await ctx.awakeable("never")
+
+
+async def never():
+    await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize("kind", ["step", "sleep", "awakeable"])
+async def test_a_workflow_over_its_time_limit_fails_wherever_it_is(settings, store, kind):
+    async with processing(settings, limited):
+        view = await ended(store, limited, kind)
+    assert (view.status, view.error_type) == ("failed", "WorkflowTimeoutError")
+    assert view.error == "The workflow had not ended after 1.5 s."
+    assert 1.5 * S <= view.finished_at - view.started_at < 2.5 * S
+
+
+async def test_a_retry_gives_a_workflow_its_time_anew(settings, store):
+    async with processing(settings, limited):
+        invocation_id = (await ended(store, limited, "awakeable")).invocation_id
+        await control.retry(store, invocation_id)
+        await control.resolve(store, f"{invocation_id}.never")
+        assert await result(store, invocation_id) is None
+
+
+async def test_the_time_limit_of_a_wait_is_an_error_that_the_handler_sees(settings, store):
+    @workflow
+    async def impatient(ctx, wait):
+        waits = {"awakeable": ctx.awakeable, "signal": ctx.signal}
+        with pytest.raises(StepTimeoutError) as caught:
+            await waits[wait]("x", timeout=0.2 if wait == "signal" else 1.4)
+        return [caught.value.error, caught.value.step_type]
+
+    async with processing(settings, impatient):
+        assert await run(store, impatient, "signal") == ["nothing came within 0.2 s", "signal:x"]
+        assert await run(store, impatient, "awakeable") == ["nothing came within 1.4 s", "awakeable:x"]
+
+
+async def test_a_timer_that_fires_while_the_suspension_is_being_written_is_not_lost(settings, store, monkeypatch):
+    """Its wake command meets, in another processor, a workflow that still runs, and does nothing."""
+    replace = states.replace
+    late = []
+
+    async def slow(store, execution, *args):
+        if execution.status == "suspended" and not late:
+            late.append(execution.invocation_id)
+            await asyncio.sleep(2.5)
+        return await replace(store, execution, *args)
+
+    monkeypatch.setattr(states, "replace", slow)
+    async with processing(settings, sleeper, max_concurrent=1):
+        invocation_id = await start(store, sleeper, 1.2)
+        await until(lambda: late)
+        async with processing(settings, sleeper):
+            assert await result(store, invocation_id) >= 1.2

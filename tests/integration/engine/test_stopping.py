@@ -1,0 +1,192 @@
+"""Stopping, restarting and losing ownership: whoever goes on finds everything, and nothing runs twice."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+
+import pytest
+
+from durablectl import query, workflow
+from durablectl.embedded import EmbeddedServer
+from durablectl.settings import Settings
+from durablectl.storage.records import states
+from helpers.processing import (
+    drained,
+    index_entries,
+    journaled,
+    outcome,
+    processing,
+    provisioned,
+    reaches,
+    result,
+    start,
+    until,
+)
+
+
+@workflow
+async def echo(_ctx, value=None):
+    return value
+
+
+async def test_a_graceful_stop_hands_back_and_nothing_runs_twice(settings, store):
+    """Steps under way end and are recorded, the next ones run on the other processor, none waits for ack_wait."""
+    runs: Counter = Counter()
+    entered = asyncio.Event()
+
+    async def work(name: str):
+        runs[name] += 1
+        entered.set()
+        await asyncio.sleep(0.1)
+
+    @workflow
+    async def handler(ctx):
+        for number in range(3):
+            await ctx.step(work, f"{ctx.invocation_id} {number}")
+
+    async with processing(settings, handler, ack_wait=60, max_concurrent=10):
+        ids = await asyncio.gather(*(start(store, handler) for _ in range(15)))
+        await entered.wait()
+    views = [await query.get_workflow(store, one) for one in ids]
+    assert {view.status for view in views} == {"pending"}
+    assert Counter(view.attempt for view in views) == {0: 5, 1: 10}
+    assert {len(await journaled(store, v.invocation_id)) for v in views if v.attempt} == {1}
+    began = time.monotonic()
+    async with processing(settings, handler, ack_wait=60):
+        for one in ids:
+            await outcome(store, one)
+        await until(lambda: drained(store))
+    assert time.monotonic() - began < 5
+    assert set(runs.values()) == {1}
+    assert len(runs) == 45
+
+
+async def test_a_step_that_does_not_end_in_time_is_handed_back_and_runs_again(settings, store):
+    runs = []
+
+    async def endless():
+        runs.append(1)
+        if len(runs) == 1:
+            await asyncio.sleep(3600)
+        return len(runs)
+
+    @workflow
+    async def handler(ctx):
+        try:
+            return await ctx.step(endless)
+        except BaseException:  # noqa: BLE001 - even this must not keep the workflow
+            return "swallowed"
+
+    async with processing(settings, handler, ack_wait=60, grace=0.1) as first:
+        invocation_id = await start(store, handler)
+        await until(lambda: runs)
+        began = time.monotonic()
+        await first.stop()
+        assert time.monotonic() - began < 2
+    assert (await query.get_workflow(store, invocation_id)).status == "pending"
+    async with processing(settings, handler):
+        assert await result(store, invocation_id) == 2
+
+
+async def test_no_command_is_lost_in_the_hand_of_one_that_stops(settings, store):
+    """Commands that the server has sent when a processor unsubscribes; each would wait for ack_wait, a minute here."""
+    ids, stopping = [], asyncio.Event()
+
+    async def keep_starting() -> None:
+        while not stopping.is_set():
+            ids.append(await start(store, echo, 1))
+
+    clients = [asyncio.create_task(keep_starting()) for _ in range(4)]
+    for _ in range(12):
+        async with processing(settings, echo, ack_wait=60, max_concurrent=20):
+            seen = len(ids)
+            await until(lambda seen=seen: len(ids) > seen + 30, every=0.001)
+    stopping.set()
+    await asyncio.gather(*clients)
+    async with processing(settings, echo, ack_wait=60):
+        await until(lambda: drained(store), 8)
+    assert Counter(entry.group for entry in await index_entries(store)) == {"completed": len(ids)}
+
+
+@pytest.mark.parametrize("status", ["cancelled", "paused", "running"])
+async def test_who_lost_its_invocation_writes_nothing_more_whatever_the_handler_catches(settings, store, status):
+    """Another writer takes the state while a step runs: its result is dropped, no further step begins."""
+    entered, gate, runs, caught = asyncio.Event(), asyncio.Event(), [], []
+
+    async def hold():
+        entered.set()
+        await gate.wait()
+        runs.append("hold")
+
+    async def after():
+        runs.append("after")
+
+    @workflow
+    async def handler(ctx):
+        for step in (hold, after, after):
+            try:
+                await ctx.step(step)
+            except Exception as error:  # noqa: BLE001 - what the fence must survive
+                caught.append(error)
+        return "written by a processor that lost it"
+
+    async with processing(settings, handler) as first, processing(settings, echo) as intruder:
+        invocation_id = await start(store, handler)
+        await entered.wait()
+        await asyncio.sleep(0.05)
+        while True:
+            execution, revision = await states.load(store, invocation_id)
+            assert execution.owner == first.id
+            execution.enter(status, execution.updated_at)
+            execution.owner, execution.attempt = intruder.id, execution.attempt + 1
+            taken = await states.replace(store, execution, revision)
+            if taken:
+                break
+        gate.set()
+        await until(lambda: drained(store))
+        await until(lambda: idle(first))
+    assert "after" not in runs
+    assert caught == []
+    assert await journaled(store, invocation_id) == []
+    stored = await states.load(store, invocation_id)
+    assert (stored.revision, stored.execution.status) == (taken, status)
+
+
+def idle(running) -> bool:
+    return running.processor._inflight.busy == 0
+
+
+async def test_a_restart_of_the_server_in_the_middle_of_a_load(tmp_path):
+    """Killed, not stopped. Everything completes, and the processor is seen to be alive again."""
+    runs: Counter = Counter()
+
+    async def work(name: str):
+        runs[name] += 1
+        await asyncio.sleep(0.05)
+
+    @workflow
+    async def handler(ctx):
+        for number in range(4):
+            await ctx.step(work, f"{ctx.invocation_id} {number}")
+
+    server = EmbeddedServer(tmp_path, sync="always")
+    server.start()
+    settings = Settings(url=server.url, timeout=2)
+    try:
+        async with provisioned(settings) as store, processing(settings, handler, ack_wait=2) as running:
+            ids = [await start(store, handler) for _ in range(40)]
+            await until(lambda: len(runs) > 60)
+            await asyncio.to_thread(server.kill)
+            await asyncio.to_thread(server.start)
+            for one in ids:
+                assert (await outcome(store, one, 20)).execution.status == "completed"
+            await until(lambda: drained(store))
+            assert Counter(entry.group for entry in await index_entries(store)) == {"completed": 40}
+            assert len(runs) == 160
+            assert [p.processor_id for p in await until(lambda: query.live_processors(store))] == [running.id]
+            late = await start(store, handler)
+            assert (await reaches(store, late, "running")).waiting_for is None
+    finally:
+        server.stop()

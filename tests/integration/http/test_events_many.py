@@ -1,0 +1,192 @@
+"""Streams of events under strain: many clients, slow ones, an outage, and the end of the service."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import time
+import tracemalloc
+
+import pytest
+
+import durablectl.http.asgi as app_module
+import durablectl.http.event_broadcast as hub_module
+import durablectl.http.listener as listening_module
+from durablectl import control
+from durablectl.embedded import EmbeddedServer
+from durablectl.settings import Settings
+from helpers.event_streams import resuming, streaming
+from helpers.http_api import http_api
+from helpers.processing import provisioned, start, until, write
+from helpers.tail import consumers, no_consumers
+
+
+@pytest.fixture
+def hub(monkeypatch):
+    """That of the service that the test starts: ``hub()._subscriptions`` are its clients."""
+    made = []
+
+    class Kept(hub_module.Hub):
+        def __init__(self, backend) -> None:
+            super().__init__(backend)
+            made.append(self)
+
+    monkeypatch.setattr(app_module, "Hub", Kept)
+    return lambda: made[0]
+
+
+async def test_a_thousand_clients_share_one_watch_and_little_memory(settings, store, hub):
+    await start(store, "h", id="a")
+    async with http_api(settings, heartbeat_seconds=60) as http, contextlib.AsyncExitStack() as stack:
+        streams = []
+
+        async def join(number: int) -> None:
+            target = "/api/events" if number % 2 else "/api/workflows/a/events"
+            streams.append(stream := await stack.enter_async_context(streaming(http, target)))
+            assert (await stream.next(30)).name == "snapshot"
+
+        async def told(times: int) -> None:
+            """Each change reaches all."""
+            for status in ("paused", "pending") * times:
+                await (control.pause if status == "paused" else control.resume)(store, "a")
+                changes = await asyncio.gather(*(stream.next(30) for stream in streams))
+                assert {(change.name, change.data["status"]) for change in changes} == {("change", status)}
+
+        for number in range(0, 1000, 50):
+            await asyncio.gather(*(join(number + n) for n in range(50)))
+        assert len(hub()._subscriptions) == 1000
+        assert len(await consumers(store)) == 1
+        tracemalloc.start()
+        try:
+            await told(1)
+            before = _held()
+            await told(3)
+            assert _held() - before < 1_000_000
+        finally:
+            tracemalloc.stop()
+        assert len(await consumers(store)) == 1
+
+
+def _held() -> int:
+    gc.collect()
+    return tracemalloc.get_traced_memory()[0]
+
+
+async def test_a_client_that_goes_away_frees_its_place_at_once(settings, store, hub):
+    await start(store, "h", id="a")
+    async with http_api(settings) as http:
+        for target in ("/api/events", "/api/workflows/a/events"):
+            async with streaming(http, target) as stream:
+                await stream.next()
+                assert len(hub()._subscriptions) == 1
+            await until(lambda: not hub()._subscriptions, 1)
+
+
+async def test_a_client_that_reads_too_slowly_is_told_so_and_can_go_on(settings, store, hub, monkeypatch):
+    monkeypatch.setattr(hub_module, "_MOST_CHANGES", 10)
+    async with http_api(settings) as http:
+        slow = streaming(http, "/api/events", receive_buffer=128 * 1024)
+        async with slow as stream, streaming(http, "/api/events") as quick:
+            first = await stream.next()
+            assert (await quick.next()).id == first.id
+            revisions = []
+            while len(hub()._subscriptions) == 2 and not any(s._is_too_slow for s in hub()._subscriptions):
+                revisions.append(await write(store, "a", "x" * 500_000))
+                assert (await quick.next()).id == revisions[-1]
+            # What a slow one leaves is dropped: nothing is held for it.
+            assert max(len(subscription._items) for subscription in hub()._subscriptions) <= 10
+            *changes, error = await stream.rest()
+        assert (error.name, error.id, error.data["code"]) == ("error", None, "too_slow")
+        ids = [change.id for change in changes]
+        assert ids == revisions[: len(ids)]
+        assert len(ids) < len(revisions)
+        async with streaming(http, "/api/events", resuming(stream.last_id)) as stream:
+            assert (await stream.next()).id == revisions[-1]
+
+
+async def test_many_bytes_are_too_much_as_well(settings, store, hub, monkeypatch):
+    monkeypatch.setattr(hub_module, "_MOST_BYTES", 100_000)
+    await write(store, "a", "x" * 90_000)
+    async with http_api(settings) as http, streaming(http, "/api/events") as stream:
+        await stream.next()
+        [subscription] = hub()._subscriptions
+        told = hub_module.Told(view=None, row=b"x" * 200_000)
+        subscription.offer(told)
+        assert not subscription._is_too_slow  # one alone is never too much
+        subscription.offer(told)
+        assert (await stream.rest())[-1].data["code"] == "too_slow"
+
+
+@pytest.mark.skipif(not hasattr(listening_module.socket, "TCP_USER_TIMEOUT"), reason="only Linux drops them")
+async def test_a_client_that_never_reads_is_dropped(settings, store, hub, monkeypatch):
+    monkeypatch.setattr(listening_module, "_STALLED_MILLISECONDS", 1000)
+    monkeypatch.setattr(hub_module, "_MOST_CHANGES", 5)
+    async with http_api(settings) as http, streaming(http, "/api/events", receive_buffer=4096):
+        await until(lambda: hub()._subscriptions)
+
+        async def is_gone() -> bool:
+            await write(store, "a", "x" * 500_000)
+            return not hub()._subscriptions
+
+        await until(is_gone, 20)
+
+
+async def test_an_outage_is_told_and_nothing_is_missed(tmp_path):
+    with EmbeddedServer(tmp_path) as server:
+        settings = Settings(url=server.url, timeout=1.5)
+        async with provisioned(settings) as store, http_api(settings) as http:
+            await start(store, "h", id="a")
+            async with streaming(http, "/api/events") as every, streaming(http, "/api/workflows/a/events") as one:
+                assert [(await stream.next()).name for stream in (every, one)] == ["snapshot", "snapshot"]
+                server.kill()
+                for stream in (every, one):
+                    lost = await stream.next()
+                    assert (lost.name, lost.data) == ("connection", {"status": "lost"})
+                for target in ("/api/events", "/api/workflows/a/events"):
+                    began = time.monotonic()
+                    assert (await http.get(target)).status == 503
+                    assert time.monotonic() - began < 2
+                await asyncio.to_thread(server.start)
+                await until(lambda: store.is_connected)
+                await control.pause(store, "a")
+                for stream in (every, one):
+                    told = sorted([await stream.next(), await stream.next()], key=lambda event: event.name)
+                    assert [event.name for event in told] == ["change", "connection"]
+                    assert (told[0].data["status"], told[1].data) == ("paused", {"status": "restored"})
+                async with streaming(http, "/api/events", resuming(0)) as stream:
+                    assert (await stream.next()).data["status"] == "paused"
+
+
+@pytest.mark.parametrize("target", ["/api/events", "/api/workflows/a/events"])
+async def test_the_streams_end_with_the_service(settings, store, target):
+    await start(store, "h", id="a")
+    async with contextlib.AsyncExitStack() as stack:
+        async with http_api(settings) as http:
+            streams = [await stack.enter_async_context(streaming(http, target)) for _ in range(20)]
+            for stream in streams:
+                await stream.next()
+            began = time.monotonic()
+        assert time.monotonic() - began < 1
+        for stream in streams:
+            assert await stream.rest() == []
+    await until(lambda: no_consumers(store))
+
+
+async def test_the_description_tells_what_the_streams_hold(settings):
+    async with http_api(settings) as http:
+        described = (await http.get("/openapi.json")).json
+    for path, codes in (
+        ("/api/events", {"200", "400", "404", "503"}),
+        ("/api/workflows/{invocation_id}/events", {"200", "204", "400", "404", "503"}),
+    ):
+        route = described["paths"][path]["get"]
+        assert codes <= set(route["responses"])
+        assert {"last-event-id", "last_event_id"} <= {each["name"] for each in route["parameters"]}
+        [(kind, content)] = route["responses"]["200"]["content"].items()
+        assert kind == "text/event-stream"
+        assert all(set(route["responses"][code]["content"]) == {"application/json"} for code in ("400", "404", "503"))
+        assert {"snapshot", "change", "connection", "error"} <= set(content["x-events"])
+        assert content["example"].startswith("retry: 2000\n\nevent: snapshot\n")
+        for name in ("Workflow", "Row"):
+            assert name in described["components"]["schemas"]

@@ -1,0 +1,98 @@
+"""Without the NATS server every route says so within two seconds, and works again by itself."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from dataclasses import replace
+
+import pytest
+
+from durablectl.embedded import EmbeddedServer
+from durablectl.settings import Settings
+from helpers.http_api import http_api
+from helpers.processing import provisioned, start, until
+
+REQUESTS = [
+    ("GET", "/api/workflows"),
+    ("GET", "/api/workflows/active"),
+    ("GET", "/api/workflows/stats"),
+    ("GET", "/api/workflows?error=x"),
+    ("GET", "/api/workflows/one"),
+    ("GET", "/api/processors"),
+    ("GET", "/api/workflows/one/events"),
+    ("GET", "/api/events"),
+    *(("POST", f"/api/workflows/one/{verb}") for verb in ("pause", "resume", "cancel", "retry", "signals/a")),
+    ("POST", "/api/workflows/nobodys/invoke"),
+    ("POST", "/api/awakeables/one.a/resolve"),
+    ("POST", "/api/awakeables/one.a/reject"),
+    ("DELETE", "/api/workflows/one"),
+]
+
+
+@pytest.fixture
+def server(tmp_path):
+    with EmbeddedServer(tmp_path / "nats") as server:
+        yield server
+
+
+@pytest.fixture
+def settings(server):
+    return Settings(url=server.url, namespace="outage", timeout=1.5)
+
+
+async def unavailable(http, method, target):
+    began = time.monotonic()
+    answer = await http(method, target)
+    assert time.monotonic() - began < 4, target  # without its own limit it would take the server's time-out of 5 s
+    assert (answer.status, answer.error["code"]) == (503, "cannot_connect"), (target, answer)
+    assert answer.error["message"] == "The NATS server cannot be reached."
+    assert b"127.0.0.1" not in answer.body
+
+
+async def is_back(http):
+    return (await http.get("/api/workflows/one")).status == 200
+
+
+async def test_a_server_that_is_gone_is_told_and_comes_back(server, settings):
+    async with provisioned(settings) as store, http_api(settings) as http:
+        await start(store, "nobodys", id="one")
+        assert await is_back(http)
+        server.kill()
+        for method, target in REQUESTS:
+            await unavailable(http, method, target)
+        health = await http.get("/health")
+        assert (health.status, health.json["status"], health.json["nats"]) == (503, "unhealthy", "disconnected")
+        server.start()
+        await until(lambda: is_back(http), 15)
+        assert (await http.get("/health")).status == 200
+        assert (await http.get("/api/workflows")).json["total"] == 1
+
+
+async def test_a_server_that_is_frozen_is_told_and_comes_back(server, settings):
+    async with provisioned(settings) as store, http_api(settings) as http:
+        await start(store, "nobodys", id="one")
+        assert await is_back(http)
+        os.kill(server.pid, signal.SIGSTOP)
+        try:
+            await asyncio.gather(*(unavailable(http, method, target) for method, target in REQUESTS))
+        finally:
+            os.kill(server.pid, signal.SIGCONT)
+        await until(lambda: is_back(http), 15)
+
+
+async def test_the_api_may_be_there_first(server, settings):
+    server.kill()
+    async with http_api(replace(settings, timeout=1)) as http:
+        await unavailable(http, "GET", "/api/workflows")
+        assert (await http.get("/health")).status == 503
+        server.start()
+        await until(lambda: healthy(http), 15)
+        assert (await http.post("/api/workflows/nobodys/invoke?id=one")).status == 202
+        assert await is_back(http)
+
+
+async def healthy(http):
+    return (await http.get("/health")).status == 200

@@ -1,0 +1,152 @@
+"""Lists, counts and statistics of what processors did, against reading every record."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+import pytest
+
+from durablectl import DurableError, TerminalError, control, query, workflow
+from durablectl.errors import NotFoundError
+from durablectl.storage.index import index_entries
+from helpers.naive_queries import ENDED, anything, compare, every_record, random_filters
+from helpers.processing import processing, subjects_of, until
+from helpers.random_index import HOUR, PARTITIONS, Times, chance
+
+
+class Gates:
+    """What the steps of ``busy`` wait for."""
+
+    def __init__(self):
+        self.open = asyncio.Event()
+
+
+def handlers(random, gates):
+    async def note(value):
+        return value
+
+    async def charge(value):
+        if random.random() < 0.6:
+            raise TerminalError(f"Card {value % 5} was declined")
+        return value
+
+    async def hold():
+        await gates.open.wait()
+
+    @workflow
+    async def quick(ctx, value):
+        return await ctx.step(note, value)
+
+    @workflow
+    async def pay(ctx, value):
+        await ctx.step(note, value)
+        return await ctx.step(charge, value)
+
+    @workflow
+    async def ask(ctx, value):
+        ctx.defer(note, value)
+        answer = await ctx.awakeable("approval")
+        return [answer, await ctx.signal("more")]
+
+    @workflow
+    async def busy(ctx, value):
+        await ctx.step(note, value)
+        await ctx.step(hold)
+
+    @workflow
+    async def ship(ctx, value):
+        first = await ctx.invoke(quick, value)
+        await ctx.send(pay, value)
+        await ctx.sleep(1.1)
+        return [first, await ctx.invoke(random.choice((ask, pay)), value)]
+
+    return quick, pay, ask, busy, ship
+
+
+OPERATIONS = {
+    "pause": control.pause,
+    "resume": control.resume,
+    "cancel": control.cancel,
+    "cancel now": lambda store, key: control.cancel(store, key, now=True),
+    "retry": control.retry,
+    "restart": control.restart,
+    "delete": control.delete,
+    "signal": lambda store, key: control.signal(store, key, "more", 1),
+    "resolve": lambda store, key: control.resolve(store, f"{key}.approval", 1),
+    "reject": lambda store, key: control.reject(store, f"{key}.approval", "Card 3 says no"),
+}
+
+
+async def operate(store, random, ids) -> None:
+    with contextlib.suppress(DurableError):
+        await OPERATIONS[random.choice(sorted(OPERATIONS))](store, random.choice(ids))
+
+
+async def known_ids(store) -> list[str]:
+    return [record.id for record in await every_record(store)]
+
+
+async def standing_still(store) -> None:
+    """Until every workflow has come to where it stays, is entered there, and nothing changes any more."""
+    seen = [()]
+
+    async def still() -> bool:
+        infos = [
+            await store.requests.call(f"{store.api}.STREAM.INFO.{stream}")
+            for stream in (store.subjects.state_stream, store.subjects.index_stream)
+        ]
+        seen.append(tuple((info["state"]["last_seq"], info["state"]["messages"]) for info in infos))
+        records = await every_record(store)
+        entries = {index_entries.entry(store.subjects, record.execution) for record in records}
+        listed = await subjects_of(store, store.subjects.index_stream, ">")
+        return seen[-1] == seen[-2] and all(map(stays, records)) and entries == set(listed)
+
+    await until(still, timeout=30, every=0.4)
+
+
+def stays(record) -> bool:
+    execution = record.execution
+    if record.status == "suspended":
+        return execution.waiting_for.kind != "sleep"
+    if record.status == "running":
+        return execution.handler == "busy" and not execution.indexed_as and not execution.cancel_requested
+    if record.status == "pending":
+        return execution.handler == "nobodys"
+    return record.status == "paused" or record.status in ENDED
+
+
+@pytest.mark.timeout(90)
+@pytest.mark.parametrize("number", range(3))
+async def test_workflows_are_listed_and_counted_as_reading_them_all_does(settings, store, number):
+    random = chance(number)
+    times = Times(random, HOUR)
+    gates = Gates()
+    defined = handlers(random, gates)
+    async with processing(settings, *defined) as stopping, processing(settings, *defined):
+        for value in range(40):
+            handler = random.choice((*defined, "nobodys"))
+            partition = random.choice(PARTITIONS) or None
+            name = handler if isinstance(handler, str) else handler.name
+            await control.start(store, control.StartRequest(name, value, f"w{value}", partition))
+            if value % 4 == 3:
+                await operate(store, random, await known_ids(store))
+        for round_number in range(12):
+            ids = await known_ids(store)
+            await asyncio.gather(*(operate(store, random, ids) for _ in range(8)))
+            if round_number == 6:
+                await stopping.stop()
+        await standing_still(store)
+        records = await every_record(store)
+        times.used = [record.execution.updated_at for record in records]
+        ids = [record.id for record in records]
+        await compare(store, records, anything(), random)
+        for _ in range(40):
+            await compare(store, records, random_filters(random, times, ids), random)
+            await compare(store, records, random_filters(random, times, ids), random, scan=True)
+        gates.open.set()
+
+
+async def test_the_children_of_a_workflow_that_is_gone_cannot_be_asked_for(store):
+    with pytest.raises(NotFoundError):
+        await query.list_workflows(store, query.Filters.parse(parent="gone"))

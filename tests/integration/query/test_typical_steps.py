@@ -1,0 +1,97 @@
+"""How many steps runs of a handler usually have, and the children of a workflow, as a server knows them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import pytest
+
+from durablectl import query, workflow
+from durablectl.query.typical_steps import _usual
+from helpers.processing import ended, processing, reaches, start, until
+from helpers.sample_stack import SampleStack
+
+
+def same(value):
+    return value
+
+
+@workflow
+async def counting(ctx, steps):
+    for number in range(abs(steps)):
+        await ctx.step(same, number)
+    if steps < 0:
+        await ctx.awakeable("go")
+
+
+@workflow
+async def never_done(ctx):
+    await ctx.awakeable("go")
+
+
+@workflow
+async def parent(ctx):
+    await ctx.invoke(counting, 2)
+    await ctx.send(counting, 1, id="sent")
+    await ctx.invoke(counting, -3)
+
+
+@pytest.mark.parametrize(
+    ("lengths", "usual"),
+    [([], 0), ([6], 6), ([6, 6, 7, 6, 6], 6), ([3, 5, 3], 0), ([100, 90, 110], 100), ([100, 79, 100], 0), ([0, 0], 0)],
+)
+def test_runs_that_differ_widely_say_nothing(lengths, usual):
+    assert _usual(lengths) == usual
+
+
+async def usual_now(store) -> dict[str, int]:
+    page = await query.list_workflows(store)
+    return await query.usual_steps(store, page.workflows)
+
+
+async def test_the_last_completed_runs_tell_the_usual_number_of_steps(settings, store):
+    async with processing(settings, counting, never_done):
+        await ended(store, counting, 40)
+        for _ in range(5):
+            await ended(store, counting, 4)
+        assert await usual_now(store) == {}, "nothing is active"
+        await reaches(store, await start(store, counting, -2), "suspended")
+        await reaches(store, await start(store, never_done), "suspended")
+        assert await usual_now(store) == {"counting": 4}, "the run of 40 steps is older than the last five"
+        await ended(store, counting, 12)
+        assert await usual_now(store) == {}
+
+
+async def test_children_are_read_at_once_and_shown_under_their_steps(settings, store, environment):
+    stack = SampleStack(environment)
+    async with processing(settings, counting, parent):
+        await start(store, parent, id="mother")
+        await until(lambda: _waits_deep(store))
+        view = await query.get_workflow(store, "mother")
+        sent, first, last = view.children
+        assert sent == "sent"
+        found = {child.invocation_id: child for child in await query.get_children(store, view)}
+        assert [found[child].status for child in (first, sent, last)] == ["completed", "completed", "suspended"]
+        assert [len(found[child].journal or ()) for child in (first, sent, last)] == [2, 1, 0]
+    data = await _mother(stack)
+    assert data["children"] == [sent, first, last]
+    assert [child["invocation_id"] for child in data["child_workflows"]] == [sent, first, last]
+    assert data["child_workflows"][0]["parent_id"] == "mother"
+    assert "journal" not in data["child_workflows"][0]
+    _, steps, children = (await asyncio.to_thread(stack.ok, "wf", "get", "mother")).split("\n\n")
+    assert [line.split("\t")[-1] for line in steps.splitlines()] == ["CHILD", first, sent, last]
+    assert [line.split("\t")[0] for line in children.splitlines()] == ["ID", sent, first, last]
+    await asyncio.to_thread(stack.ok, "wf", "delete", "sent")
+    assert [child["invocation_id"] for child in (await _mother(stack))["child_workflows"]] == [first, last]
+
+
+async def _mother(stack):
+    return json.loads(await asyncio.to_thread(stack.ok, "wf", "get", "mother", "--json"))
+
+
+async def _waits_deep(store):
+    """Until the last child of the parent waits itself."""
+    view = await query.get_workflow(store, "mother")
+    children = await query.get_children(store, view)
+    return len(children) == 3 and [c.status for c in children] == ["completed", "completed", "suspended"]

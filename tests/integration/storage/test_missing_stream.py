@@ -1,0 +1,41 @@
+"""Nobody answers for a stream: that is told from a stream that is not there."""
+
+from __future__ import annotations
+
+import pytest
+
+from durablectl.errors import ConnectionFailedError, NotProvisionedError
+from durablectl.storage.connection.store import open_store
+from durablectl.storage.index.comparison import message_at
+from durablectl.storage.records import states
+from durablectl.storage.streams import direct_get
+from helpers.processing import provisioned
+
+
+def reads(store):
+    stream, subject = store.subjects.state_stream, store.subjects.state("a")
+    return [
+        lambda: states.load(store, "a"),
+        lambda: states.load_many(store, ["a", "b"]),
+        lambda: direct_get.count(store, stream, subject),
+        lambda: direct_get.first_since(store, stream, subject, 1),
+        lambda: message_at(store, stream, {"last_by_subj": subject}),
+    ]
+
+
+async def test_without_streams_each_read_says_so(settings):
+    async with open_store(settings) as store:
+        for read in reads(store):
+            with pytest.raises(NotProvisionedError, match="holds no workflows yet"):
+                await read()
+
+
+async def test_while_its_server_starts_or_stops_a_stream_is_not_said_to_be_missing(settings):
+    async with provisioned(settings) as store:
+        # What nats-server does on its way down, and before it has recovered a stream: nobody takes direct gets.
+        stream = store.subjects.state_stream
+        info = await store.requests.call(f"{store.api}.STREAM.INFO.{stream}")
+        await store.requests.call(f"{store.api}.STREAM.UPDATE.{stream}", {**info["config"], "allow_direct": False})
+        for read in reads(store):
+            with pytest.raises(ConnectionFailedError, match="it is starting or stopping"):
+                await read()

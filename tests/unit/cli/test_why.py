@@ -1,0 +1,228 @@
+"""`wf why`: the rules and what they say, with a fixed clock."""
+
+from __future__ import annotations
+
+import pytest
+
+from durablectl.cli.main import app
+from durablectl.cli.render.evidence import evidence, remedies
+from durablectl.cli.render.why import verdict, why_page, why_text
+from durablectl.query import Cause, Live, WaitingView
+from durablectl.query.why import reason
+from durablectl.storage.transitions.cancel_request import BY_PARENT
+from helpers import views
+from helpers.views import ALL, NOW, PROCESSORS, S, step
+
+LIVE = Live(PROCESSORS)
+FULL = Live([views.replace(PROCESSORS[0], busy=100), PROCESSORS[1]], ahead=12)
+
+
+def why(view, live=LIVE):
+    return reason(view, live, NOW)
+
+
+def told(view, live=LIVE):
+    return verdict(why(view, live), NOW)
+
+
+def commands(view, live=LIVE):
+    return [remedy.command for remedy in remedies(why(view, live))]
+
+
+def facts(view, live=LIVE):
+    return [fact.text for fact in evidence(why(view, live), NOW)]
+
+
+SENTENCES = {
+    "pending": "Nothing is wrong: it has been waiting for 2.0 s, and a processor has room for it.",
+    "running": "It is at work: running step 2 HelloService.SayHello for 2.0 s.",
+    "retrying": "Step 2 HelloService.SayHello has failed 7 times, the next attempt is in 12 s: no service answers.",
+    "orphaned": "The processor host-4711-c0ffee that ran it is gone; 1 live processor can take it over.",
+    "sleeping": "Nothing is wrong: it is sleeping, wakes in 3 d 4 h.",
+    "asking": "It is waiting for the awakeable approval.",
+    "paused": "It is paused because its code no longer fits its journal: step 1 is recorded as the step 'a', "
+    "but the code now asks for the step 'b'.",
+    "completed": "Nothing is wrong: completed in 3.4 s, 3 steps; "
+    "the slowest was step 0 HelloService.SayHello with 3.4 ms.",
+    "failed": "It failed because step 1 charge failed after 3 attempts: ValueError: no money.",
+    "cancelled": "It was cancelled by an operator: ordered by mistake.",
+}
+FIRST_COMMANDS = {
+    "pending": ["wf watch pending-0001"],
+    "running": ["wf watch running-0001"],
+    "retrying": ["run service APP"],
+    "orphaned": [],
+    "sleeping": ["wf get sleeping-0001"],
+    "asking": ["wf get asking-0001"],
+    "paused": ["wf resume paused-0001"],
+    "completed": ["wf timeline completed-0001"],
+    "failed": ["wf retry failed-0001"],
+    "cancelled": ["wf retry cancelled-0001"],
+}
+
+
+@pytest.mark.parametrize("name", SENTENCES)
+def test_a_sentence_and_a_command_for_every_state(name):
+    assert told(ALL[name]) == SENTENCES[name]
+    assert commands(ALL[name])[:1] == [f"durablectl {command}" for command in FIRST_COMMANDS[name]]
+
+
+def test_a_pending_one_says_which_processors_lack():
+    lonely = Live(PROCESSORS[1:])
+    assert told(views.UNHEARD, lonely) == (
+        "It has been waiting for 2.0 s because no live processor has its handler async_workflow."
+    )
+    assert facts(views.UNHEARD, lonely)[-1] == "1 live processor has reminder"
+    assert facts(views.UNHEARD, Live())[-1] == "no processor is live at all"
+    assert commands(views.UNHEARD, Live()) == ["durablectl run processor APP", "durablectl processors"]
+
+
+def test_a_misspelt_handler_is_told_by_its_likeness():
+    assert "a live one has checkout, which is spelt alike" in facts(views.replace(views.UNHEARD, handler="chekout"))
+
+
+def test_full_processors_are_told_with_their_slots_and_who_is_ahead():
+    assert told(views.PENDING, FULL) == (
+        "It has been waiting for 2.0 s because the only live processor with its handler is full (100 slots); "
+        "at most 12 workflows of its handler came before it."
+    )
+    assert facts(views.PENDING, FULL)[-2:] == [
+        "the processor host-4711-c0ffee has 100 of 100 slots taken",
+        "12 older workflows of its handler are pending too",
+    ]
+    assert commands(views.PENDING, FULL)[0] == "durablectl run processor APP"
+
+
+def test_what_is_pending_for_long_beside_a_free_slot_is_called_for_anew():
+    late = views.replace(views.PENDING, updated_at=NOW - 60 * S)
+    assert why(late).cause is Cause.STUCK
+    assert commands(late)[0] == "durablectl wf resume pending-0001"
+
+
+def test_a_delayed_start_tells_its_time():
+    delayed = views.replace(views.PENDING, waiting_for=WaitingView("start", "async_workflow", -1, NOW + 60 * S))
+    assert told(delayed, Live()) == (
+        "Nothing is wrong: its start was delayed until 2026-11-22T22:01:00.000Z, which is in 1 min 00 s."
+    )
+    assert commands(delayed, Live()) == ["durablectl wf watch pending-0001"]
+
+
+def test_a_time_limit_tells_what_was_waited_for():
+    late = views.replace(
+        views.ASKING, status="failed", error_type="WorkflowTimeoutError", error="It had not ended after 5 s.",
+        waiting_for=None, finished_at=NOW,
+    )  # fmt: skip
+    assert told(late).startswith(
+        "It failed by its own time limit, while step 1 awakeable:approval was still waiting: It"
+    )
+    assert commands(late) == ["durablectl wf timeline asking-0001", "durablectl wf retry asking-0001"]
+
+
+def test_an_error_of_the_code_is_told_with_its_place():
+    view = views.replace(views.FAILED, journal=[step(0)])
+    assert told(view) == "It failed in its own code, not in a step: ValueError: no money\\x07."
+    assert facts(view)[-1] == "it ended as failed, raised in shop.py, line 7, in checkout"
+
+
+@pytest.mark.parametrize(
+    ("error_type", "attempts", "rule"),
+    [
+        ("ValueError", 3, "its retry rule allows 3 attempts"),
+        ("ValueError", 1, "its retry rule, or the kind of error, allows no second attempt"),
+        ("TerminalError", 1, "TerminalError is an error that is not tried again"),
+        ("ServiceError 404", 1, "ServiceError 404 is an error that is not tried again"),
+    ],
+)
+def test_a_failed_step_tells_whether_it_could_be_tried_again(error_type, attempts, rule):
+    failed = views.replace(views.FAILED.journal[1], error_type=error_type, attempts=attempts)
+    assert f"step 1 charge failed for good: {rule}" in facts(views.replace(views.FAILED, journal=[step(0), failed]))
+
+
+def test_the_step_that_the_error_names_is_the_one_even_if_others_failed_alike():
+    first, last = (step(number, step_type="charge", error="no", error_type="E") for number in (1, 2))
+    view = views.replace(
+        views.FAILED, error_type="StepError", error="Step 1 'charge' failed after 3 attempts: no", journal=[first, last]
+    )
+    assert why(view).step is first
+
+
+def test_pauses_tell_by_whom():
+    by_hand = views.replace(views.PAUSED, reason="", owner="")
+    assert told(by_hand) == "It was paused by an operator, who gave no reason."
+    assert commands(by_hand) == ["durablectl wf resume paused-0001"]
+    crashing = views.replace(views.PAUSED, reason="crashed its processor 5 times")
+    assert told(crashing) == "It is paused because it crashed its processor 5 times after step 0 HelloService.SayHello."
+    in_flight = views.replace(views.PAUSED, reason="", current_step=1, current_step_type="charge")
+    assert told(in_flight).endswith("step 1 charge is in flight and ends first.")
+
+
+def test_cancellations_tell_by_whom():
+    view = views.replace(views.CANCELLED, reason=BY_PARENT, parent_id="above")
+    assert told(view) == "It was cancelled because its parent above was."
+    assert commands(view)[0] == "durablectl wf why above"
+    failed = views.replace(views.CANCELLED, error="no way back", error_type="CompensationFailed")
+    assert told(failed).endswith("ordered by mistake; a compensation failed: no way back.")
+    undone = step(1, kind="compensation", error="no way back")
+    assert "1 compensation had run, of which 1 failed" in facts(views.replace(failed, journal=[step(0), undone]))
+
+
+def test_a_wait_that_is_over_says_why_it_does_not_go_on():
+    over = views.replace(views.SLEEPING, waiting_for=WaitingView("sleep", "sleep", 1, NOW - 60 * S))
+    assert why(over).cause is Cause.STUCK
+    assert why(over, FULL).cause is Cause.BUSY
+    assert why(over, Live()).cause is Cause.NO_PROCESSOR
+    assert told(views.ASKING, Live()).endswith("but then it cannot go on: no live processor has its handler.")
+
+
+def test_the_childs_own_reason_is_told_and_mended_first():
+    waits = WaitingView("child", "invoke:checkout", 1, awaited_id="paused-0001")
+    parent = views.replace(views.SLEEPING, waiting_for=waits)
+    child = why(views.replace(views.PAUSED, reason="for lunch", owner=""))
+    found = Live(PROCESSORS, child=child)
+    assert told(parent, found).endswith(" paused-0001. Of that child: It was paused by an operator: for lunch.")
+    assert commands(parent, found)[0] == "durablectl wf resume paused-0001"
+    assert "child: it was paused" in facts(parent, found)
+
+
+def test_a_status_of_another_program_is_left_to_it():
+    odd = views.replace(views.FOREIGN, status="napping")
+    assert told(odd) == "Its status is 'napping', which only the program that wrote it can explain."
+
+
+@pytest.mark.parametrize("width", [80, 120])
+@pytest.mark.parametrize("name", ALL)
+def test_it_fits_the_terminal(name, width):
+    page = why_page(why(ALL[name]), NOW, width).plain
+    assert all(len(line) <= width for line in page.splitlines())
+    assert "\x1b" not in page
+
+
+def test_a_page_at_80_columns():
+    assert why_page(why(views.FAILED), NOW, 80, ["--namespace", "shop"]).plain.splitlines() == [
+        "checkout  failed-0001",
+        "✗ It failed because step 1 charge failed after 3 attempts: ValueError: no money.",
+        "",
+        "21:57:55Z  2 min ago  it was started",
+        "21:57:56Z  2 min ago  a processor took it up for the first time",
+        "21:58:20Z  1 min ago  step 1 charge began",
+        "21:58:23Z  1 min ago  step 1 charge failed for good: its retry rule allows 3",
+        "                      attempts",
+        "21:59:00Z  1 min ago  it ended as failed",
+        "",
+        "# go on from step 1, once the cause is mended",
+        "durablectl wf retry failed-0001 --namespace shop",
+        "# its request and the traceback",
+        "durablectl wf get failed-0001 --steps 1 --namespace shop",
+    ]
+
+
+def test_in_a_pipe_it_is_a_line_each():
+    lines = why_text(why(views.CANCELLED), NOW).splitlines()
+    assert [line.split("\t")[0] for line in lines] == [
+        *("Id", "Handler", "Status", "Cause", "Verdict"), *["Evidence"] * 3, *["Command"] * 2
+    ]  # fmt: skip
+    assert lines[5] == "Evidence\t2026-11-22T21:57:55.000Z\tit was started"
+
+
+def test_help_has_an_example(runner):
+    assert "durablectl wf why order-17" in runner.invoke(app, ["wf", "why", "--help"]).stdout
