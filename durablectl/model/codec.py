@@ -21,8 +21,8 @@ from durablectl.model.records import (
     IndexTime,
     JournalEntry,
     Payload,
+    PendingWait,
     Signal,
-    Waiting,
 )
 
 if TYPE_CHECKING:
@@ -244,7 +244,7 @@ def _execution_message(execution: Execution) -> pb.ExecutionState:
     return message
 
 
-def _waiting_message(waiting: Waiting) -> pb.Waiting:
+def _waiting_message(waiting: PendingWait) -> pb.Waiting:
     return pb.Waiting(**_PLAIN_WAITING.set_in(waiting))
 
 
@@ -272,8 +272,8 @@ def decode_execution(data: bytes, invocation_id: str) -> Execution:
     return Execution(**{**_ABSENT, **given, **special})
 
 
-def _waiting(message: pb.Waiting) -> Waiting:
-    return Waiting(**_PLAIN_WAITING.of(message))
+def _waiting(message: pb.Waiting) -> PendingWait:
+    return PendingWait(**_PLAIN_WAITING.of(message))
 
 
 def _awakeable(message: pb.AwakeableState) -> Awakeable:

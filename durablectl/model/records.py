@@ -74,7 +74,7 @@ class JournalEntry:
 
 
 @dataclass(slots=True)
-class Waiting:
+class PendingWait:
     """What an invocation that does not move waits for; ``until`` 0 means that only an event moves it."""
 
     kind: str
@@ -152,7 +152,7 @@ class Execution:
     started_at: int = 0
     updated_at: int = 0
     finished_at: int = 0
-    waiting_for: Waiting | None = None
+    waiting_for: PendingWait | None = None
     parent_id: str = ""
     start_token: str = ""
     indexed_at: int = 0
@@ -163,7 +163,7 @@ class Execution:
     crash_mark: int = 0
     cancel_requested: bool = False
     compensations: int = 0
-    waits: list[Waiting] = field(default_factory=list)
+    waits: list[PendingWait] = field(default_factory=list)
     signals: list[Signal] = field(default_factory=list)
     history: list[DroppedSteps] = field(default_factory=list)
     parent_handler: str = ""
@@ -182,7 +182,7 @@ class Execution:
         """With the same lists and maps. copy.copy takes three times as long, and every write of a state copies."""
         return Execution(*_every_field(self))
 
-    def has_come(self, waiting: Waiting, ended: Collection[str] = ()) -> bool:
+    def has_come(self, waiting: PendingWait, ended: Collection[str] = ()) -> bool:
         """Whether what ends this wait, other than its time, is there; ``ended`` are ids of children that have ended."""
         answer = self.awakeables.get(waiting.awaited_id)
         return (

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from durablectl.model.message_types import Schemas
-    from durablectl.model.records import DroppedSteps, Execution, JournalEntry, Payload, Waiting
+    from durablectl.model.records import DroppedSteps, Execution, JournalEntry, Payload, PendingWait
     from durablectl.storage.records.journal import Part
 
 
@@ -71,7 +71,7 @@ def workflow_view(
     )
 
 
-def _waiting_view(waiting: Waiting | None) -> WaitingView | None:
+def _waiting_view(waiting: PendingWait | None) -> WaitingView | None:
     if waiting is None:
         return None
     return WaitingView(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from durablectl._proto import durable_pb2 as pb
 from durablectl.model.codec import encode_command, encode_execution
-from durablectl.model.records import Command, Execution, IndexTime, JournalEntry, Payload, Waiting
+from durablectl.model.records import Command, Execution, IndexTime, JournalEntry, Payload, PendingWait
 from durablectl.storage.connection.requests import Request
 from durablectl.storage.index import index_entries
 
@@ -32,8 +32,8 @@ def full(invocation_id: str) -> bytes:
         journal=[entry],
         input=Payload(b'{"n":7}'),
         workflow_state={"cart": Payload(b"[1]")},
-        waiting_for=Waiting("sleep", "sleep", 1, NOW + MINUTE),
-        waits=[Waiting("sleep", "sleep", 1, NOW + MINUTE)],
+        waiting_for=PendingWait("sleep", "sleep", 1, NOW + MINUTE),
+        waits=[PendingWait("sleep", "sleep", 1, NOW + MINUTE)],
         left_behind=[IndexTime("pending", NOW)],
         reason="an operator's word",
     )
@@ -51,7 +51,7 @@ def _states() -> dict[str, bytes]:
         "bad-parent": {"parent_id": "p", "parent_handler": SPLIT_NAME},
         "late-time": {"created_at": 2**62, "updated_at": 2**62, "indexed_at": 2**62},
         "early-time": {"indexed_at": -(2**62), "updated_at": -1},
-        "late-timer": {"status": "suspended", "owner": "", "waits": [Waiting("sleep", "s", 0, 2**62)]},
+        "late-timer": {"status": "suspended", "owner": "", "waits": [PendingWait("sleep", "s", 0, 2**62)]},
         "late-start": {"status": "pending", "owner": "", "start_at": 2**62},
         "full-counter": {"attempt": 2**31 - 1},
         "bad-past": {"left_behind": [IndexTime('x","filter":"durable.>', NOW)]},

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from durablectl.engine.replay.run import CANCELLED
 from durablectl.errors import InvalidValueError, StepError, StepTimeoutError
 from durablectl.model.clock import MICROSECONDS
-from durablectl.model.records import JournalEntry, Waiting
+from durablectl.model.records import JournalEntry, PendingWait
 from durablectl.model.values import encode_value, recorded
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ async def _attempts(run: Run, entry: JournalEntry, attempt: Attempt) -> Any:
                 run.recording.note_type(type(value))
             return value
         await run.waits.back_off(
-            Waiting("retry", entry.step_type, entry.step_number, until, entry.attempts, failure.message)
+            PendingWait("retry", entry.step_type, entry.step_number, until, entry.attempts, failure.message)
         )
 
 

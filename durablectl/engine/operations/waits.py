@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from durablectl.engine.operations.child_start import child_id
 from durablectl.engine.replay.wait_registry import CHILD, Outcome
-from durablectl.model.records import JournalEntry, Waiting
+from durablectl.model.records import JournalEntry, PendingWait
 from durablectl.model.status import Status
 from durablectl.model.values import decode_value
 from durablectl.storage.transitions.start_writes import StartCommand, start_child
@@ -34,8 +34,8 @@ class _Base:
     async def prepare(self, run: Run, entry: JournalEntry) -> None:
         pass
 
-    def waiting(self, entry: JournalEntry) -> Waiting:
-        return Waiting(self.kind, self.step_type, entry.step_number, entry.until, awaited_id=entry.awaited_id)
+    def waiting(self, entry: JournalEntry) -> PendingWait:
+        return PendingWait(self.kind, self.step_type, entry.step_number, entry.until, awaited_id=entry.awaited_id)
 
     def value(self, entry: JournalEntry) -> Any:
         return decode_value(entry.response, self._message_type)

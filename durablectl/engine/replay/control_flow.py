@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from durablectl.errors import DurableError
-    from durablectl.model.records import Execution, Waiting
+    from durablectl.model.records import Execution, PendingWait
 
 
 class Halt(BaseException):
@@ -37,7 +37,7 @@ class StorageFailed(Halt):
 class Suspended(Halt):
     """Nothing is left to do until one of ``waits`` is over, as of the state's ``revision``."""
 
-    def __init__(self, waits: list[Waiting], revision: int) -> None:
+    def __init__(self, waits: list[PendingWait], revision: int) -> None:
         super().__init__("suspended")
         self.waits = waits
         self.revision = revision

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Container
 
     from durablectl.engine.replay.run import Run
-    from durablectl.model.records import Execution, Waiting
+    from durablectl.model.records import Execution, PendingWait
 
 _log = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ _STALE_SECONDS = 1
 class _Standing(NamedTuple):
     number: int
     step_type: str
-    waiting_for: Waiting | None
+    waiting_for: PendingWait | None
 
 
 class Position:
@@ -40,7 +40,7 @@ class Position:
         self._run = run
         self._loop = run.loop
         self._running: dict[int, tuple[str, float]] = {}
-        self._waiting: dict[int, Waiting] = {}
+        self._waiting: dict[int, PendingWait] = {}
         self._written: _Standing | None = None
         self._written_at = run.loop.time()
         self._writing: asyncio.Task[None] | None = None
@@ -54,7 +54,7 @@ class Position:
         if self._waiting:
             self._waiting.pop(number, None)
 
-    def waits(self, number: int, waiting: Waiting | None) -> None:
+    def waits(self, number: int, waiting: PendingWait | None) -> None:
         """The step waits before another attempt, or (None) has begun it."""
         if waiting is None:
             self._waiting.pop(number, None)

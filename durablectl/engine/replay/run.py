@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from durablectl.engine.operations.attempts import Attempt
     from durablectl.engine.replay.ownership import Ownership
     from durablectl.engine.worker.resources import Resources
-    from durablectl.model.records import Execution, JournalEntry, Payload, Waiting
+    from durablectl.model.records import Execution, JournalEntry, Payload, PendingWait
     from durablectl.storage.connection.store import Store
 
 COMPENSATION = "compensation"
@@ -56,7 +56,7 @@ class Run:
         self.is_cancelling = execution.cancel_requested
         self.is_compensating = False
         self.window = Window()
-        self.retries: dict[int, Waiting] = {w.step_number: w for w in execution.waits if w.kind == "retry"}
+        self.retries: dict[int, PendingWait] = {w.step_number: w for w in execution.waits if w.kind == "retry"}
         self.position = Position(self)
         self.waits = Waits(self)
         self.recording = Recording(self)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from durablectl.engine.replay.control_flow import StorageFailed, Suspended
 from durablectl.errors import DurableError, PayloadTooLargeError, StorageError
 from durablectl.model.clock import MICROSECONDS
-from durablectl.model.records import NO_PAYLOAD, Payload, Waiting
+from durablectl.model.records import NO_PAYLOAD, Payload, PendingWait
 from durablectl.model.status import is_terminal
 from durablectl.storage.records import states
 
@@ -45,7 +45,7 @@ class Wait(Protocol):
     async def prepare(self, run: Run, entry: JournalEntry) -> None:
         """What must have happened before the wait is journaled; may happen again after a crash."""
 
-    def waiting(self, entry: JournalEntry) -> Waiting:
+    def waiting(self, entry: JournalEntry) -> PendingWait:
         """How the state shows it, and what can wake it."""
         ...
 
@@ -58,7 +58,7 @@ class Wait(Protocol):
 
 @dataclass(slots=True)
 class _Open:
-    waiting: Waiting
+    waiting: PendingWait
     wait: Wait | None
     entry: JournalEntry | None
     over: asyncio.Future[Outcome]
@@ -76,12 +76,12 @@ class Waits:
         self._checking: asyncio.Task[None] | None = None
         self._check_again = False
 
-    def summary(self) -> list[Waiting]:
+    def summary(self) -> list[PendingWait]:
         """Everything that can wake the run, the earliest first; what no time ends comes last."""
         waits = [opened.waiting for opened in self._open.values()]
         return sorted(waits, key=lambda w: (w.until == 0, w.until, w.step_number))
 
-    async def back_off(self, waiting: Waiting) -> None:
+    async def back_off(self, waiting: PendingWait) -> None:
         """Wait before another attempt."""
         self._run.position.waits(waiting.step_number, waiting)
         await self._until_over(_Open(waiting, None, None, self._loop.create_future()))
@@ -205,7 +205,7 @@ class Waits:
             return
         run.halt(Suspended(self.summary(), run.ownership.revision))
 
-    def _is_brief(self, waiting: Waiting) -> bool:
+    def _is_brief(self, waiting: PendingWait) -> bool:
         limit = _KEPT_IN_MEMORY.get(waiting.kind, _KEPT_IN_MEMORY_OTHERWISE)
         return bool(waiting.until) and waiting.until - self._run.clock.now() <= limit
 

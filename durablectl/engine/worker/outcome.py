@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from durablectl.engine.replay.run import Run
-    from durablectl.model.records import Execution, Payload, Waiting
+    from durablectl.model.records import Execution, Payload, PendingWait
 
 
 async def complete(run: Run, output: Payload) -> Execution:
@@ -64,7 +64,7 @@ async def _end_somehow(
         return await _end(run, status, error=error, error_type=error_type, trace=trace)
 
 
-async def suspend(run: Run, waits: list[Waiting], known_revision: int) -> Execution:
+async def suspend(run: Run, waits: list[PendingWait], known_revision: int) -> Execution:
     """Store what is waited for, and let go of slot and memory. Overtaken when an answer has come in meanwhile.
 
     ``known_revision`` is that of the state in which nothing of it had come in. The timer is set first: dying after it
