@@ -71,7 +71,7 @@ def test_every_interleaving_of_the_model_keeps_the_guarantees(name):
     holds(*SCENARIOS[name])
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("name", DEEP)
 def test_every_interleaving_of_the_deep_model_keeps_the_guarantees(name):

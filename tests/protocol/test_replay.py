@@ -62,7 +62,7 @@ async def test_the_code_follows_every_move_of_the_model_up_to_a_depth(settings, 
     assert await follow_all(settings, SYSTEMS[name], SHALLOW.get(name, 4)) >= 10
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize(
     ("name", "depth"), [("a processor dies", 99), ("a command comes twice", 99), ("it is frozen", 99)]
@@ -71,7 +71,7 @@ async def test_the_code_follows_every_move_of_a_whole_model(settings, name, dept
     assert await follow_all(settings, SYSTEMS[name], depth) >= 100
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("name", LONG)
 async def test_the_code_follows_every_move_of_the_model_up_to_a_greater_depth(settings, name):
@@ -103,7 +103,7 @@ def test_the_code_follows_long_schedules_of_the_model(settings):
     follow_chosen(settings, 30)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(1800)
 def test_the_code_follows_thousands_of_long_schedules_of_the_model(settings):
     follow_chosen(settings, 3000)

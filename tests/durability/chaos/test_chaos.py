@@ -144,12 +144,11 @@ async def chaos(settings: Any, spawn: Any, directory: Any, *, count: int, second
     assert min(statuses["completed"], statuses["cancelled"]) > 0, summary
 
 
-@pytest.mark.timeout(120)
 async def test_sixty_workflows(settings, spawn, tmp_path):
     await chaos(settings, spawn, tmp_path / "chaos", count=60, seconds=12, patience=25)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(900)
 async def test_two_thousand_workflows(settings, spawn, tmp_path):
     await chaos(settings, spawn, tmp_path / "chaos", count=2000, seconds=240, patience=120)

@@ -11,14 +11,11 @@ import os
 import subprocess
 import sys
 
-import pytest
-
 from helpers.paths import ROOT
 
 SCRIPT = ROOT / "bench" / "soak.py"
 
 
-@pytest.mark.timeout(150)
 def test_after_a_mixed_load_with_kills_every_workflow_is_as_it_should_be(tmp_path):
     environment = {**os.environ, "TMPDIR": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run(

@@ -71,13 +71,12 @@ async def leader_is_lost(loaded: Load, count: int, how: str, times: int) -> None
         assert gaps["commands"] < most + loaded.cluster.settings.timeout
 
 
-@pytest.mark.timeout(120)
 async def test_the_leader_is_killed_under_sixty(loaded):
     async with loaded() as load:
         await leader_is_lost(load, 60, "killed", 1)
 
 
-@pytest.mark.slow
+@pytest.mark.cluster
 @pytest.mark.timeout(600)
 @pytest.mark.filterwarnings("ignore:unclosed <StreamWriter:ResourceWarning")  # nats-py leaves a frozen server so
 @pytest.mark.parametrize("how", ["killed", "frozen"])
@@ -86,7 +85,7 @@ async def test_the_leader_is_lost_twice_under_a_thousand(loaded, how):
         await leader_is_lost(load, 1000, how, 2)
 
 
-@pytest.mark.slow
+@pytest.mark.cluster
 @pytest.mark.timeout(600)
 async def test_all_three_are_restarted_one_by_one_under_a_thousand(loaded):
     async with loaded() as load:

@@ -13,7 +13,7 @@ NOTICED_SECONDS = 12
 """A leader without the others notices it after 10 s: before, it takes what it cannot store; after, it refuses."""
 
 
-@pytest.mark.slow
+@pytest.mark.cluster
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("leader", ["n0", "n1"])
 async def test_a_server_is_cut_off_under_a_thousand(tmp_path, spawn, namespace, leader):

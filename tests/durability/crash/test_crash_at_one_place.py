@@ -88,7 +88,6 @@ async def has_run(fleet, step: str) -> bool:
     return any(effect.step == step for effect in judging.read_effects(fleet.effects))
 
 
-@pytest.mark.timeout(90)
 async def test_what_crashes_its_processor_again_and_again_is_paused_and_the_others_go_on(store, fleet):
     async with kept_alive(store, fleet) as processes:
         deadly = await start(store, "poisonous", "cured")

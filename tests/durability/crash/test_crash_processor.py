@@ -129,7 +129,7 @@ async def test_kill_9_in_the_middle_of_200_runs(store, processor, effects):
         assert set(view.output) <= processes[one]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 async def test_killed_again_and_again(store, processor, effects):
     await kill_over_and_over(store, processor, effects, runs=400, steps=10, kills=6, handlers=["chain", "fan"])
 

@@ -99,8 +99,8 @@ def _deaths(traced: list[str]) -> list[str]:
     return deaths
 
 
-@pytest.mark.timeout(300)
-@pytest.mark.parametrize("share", [2, pytest.param(1, marks=pytest.mark.slow)], ids=["before or after", "both"])
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("share", [2, pytest.param(1, marks=pytest.mark.long)], ids=["before or after", "both"])
 async def test_dying_before_and_after_every_write_of_the_engine_and_of_steering(nats_server, tmp_path, share):
     """In CI every second of these deaths: of each point, that before or that after it."""
     known = points(sources())
@@ -135,7 +135,7 @@ async def test_dying_before_and_after_every_write_of_the_engine_and_of_steering(
     assert len(missed) <= len(deaths) // 20, missed
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(3600)
 async def test_dying_at_every_request_of_every_scenario(nats_server, tmp_path):
     async with Zygote() as zygote:

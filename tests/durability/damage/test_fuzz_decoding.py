@@ -89,7 +89,7 @@ def long_and_short(strategy: st.SearchStrategy):
     def decorate(check):
         @pytest.mark.parametrize(
             "size",
-            [SHORT, pytest.param(LONG, marks=[pytest.mark.slow, pytest.mark.timeout(600)])],
+            [SHORT, pytest.param(LONG, marks=[pytest.mark.long, pytest.mark.timeout(600)])],
             ids=["short", "long"],
         )
         def test(size):

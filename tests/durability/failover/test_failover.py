@@ -125,8 +125,7 @@ async def test_a_restart_of_the_server_in_the_middle_of_a_load(settings, spawn, 
     await outage(settings, spawn, tmp_path, how=how, count=75)
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.long
 @pytest.mark.parametrize("how", ["restart", "kill -9"])
 async def test_a_restart_of_the_server_in_the_middle_of_five_hundred(settings, spawn, tmp_path, how):
     await outage(settings, spawn, tmp_path, how=how, count=500)

@@ -8,8 +8,6 @@ import json
 from dataclasses import replace
 from urllib.parse import urlsplit
 
-import pytest
-
 from durablectl import control, query, workflow
 from durablectl.engine.recovery.undelivered import Stranded
 from durablectl.errors import ConnectionFailedError
@@ -130,7 +128,6 @@ async def stored(store) -> list[Command]:
     return [decode_command(each.data) async for each in messages(store, stream, commands_of_small(store))]
 
 
-@pytest.mark.timeout(60)
 async def test_what_is_delivered_into_a_connection_that_breaks(settings, store):
     """To a processor that works on: it looks once it is connected again."""
     target = urlsplit(settings.url).port

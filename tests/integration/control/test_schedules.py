@@ -255,7 +255,7 @@ def test_the_next_fire_follows_the_clock_of_the_time_zone():
         assert schedule.next_after(int(day.timestamp()) * S) == int(day.replace(hour=hour).timestamp()) * S
 
 
-@pytest.mark.slow
+@pytest.mark.long
 async def test_cron_fires_by_the_minute(store, desk, settings):
     async with processing(settings, tick):
         await desk.ok("schedule", "create", "minutely", "tick", "--cron", "* * * * *", "--input", "1")

@@ -1,6 +1,6 @@
 """schemathesis against the running server: no server error, and no answer that /openapi.json does not tell of.
 
-It is no test dependency, as it brings a dozen packages: `pip install schemathesis`, then `-m slow`.
+It is no test dependency, as it brings a dozen packages: `pip install schemathesis`, then `-m tools`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ STREAMS = "/events$"
 """They do not end."""
 
 
-@pytest.mark.slow
+@pytest.mark.tools
 @pytest.mark.timeout(300)
 @pytest.mark.skipif(PROGRAM is None, reason="schemathesis is not installed")
 async def test_no_request_is_answered_otherwise_than_documented(spawn, cli):

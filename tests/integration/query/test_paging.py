@@ -178,7 +178,7 @@ async def test_what_does_not_change_comes_once_while_others_are_deleted(settings
     assert await check(settings, store, filled, random, 50, oldest_first=oldest_first, deletes=True) > 10
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("oldest_first", [False, True])
 async def test_paging_through_100_000_while_1_000_a_minute_are_added_and_change(settings, store, oldest_first):

@@ -116,7 +116,6 @@ def stays(record) -> bool:
     return record.status == "paused" or record.status in ENDED
 
 
-@pytest.mark.timeout(90)
 @pytest.mark.parametrize("number", range(3))
 async def test_workflows_are_listed_and_counted_as_reading_them_all_does(settings, store, number):
     random = chance(number)
