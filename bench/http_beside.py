@@ -20,7 +20,7 @@ from http_clients import Answers, hammering
 from support import processor, server, start_many, store
 from throughput import HANDLER, three_steps, until_drained
 
-from durablectl.cli.http_sidecar import api_beside
+from durablectl.cli.http_api import api_beside
 from durablectl.http.server_options import HttpOptions
 from durablectl.storage.streams.provision import provision
 

@@ -16,7 +16,7 @@ from typing import IO, Any, ParamSpec, TypeVar, overload
 import typer
 
 from durablectl.cli.lazy import Group
-from durablectl.cli.render.signs import ERROR_HANDLER
+from durablectl.cli.render.symbols import ERROR_HANDLER
 from durablectl.cli.terminal.output import (
     Verbosity,
     is_coloured,

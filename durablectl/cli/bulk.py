@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import typer
 
+from durablectl.cli.handler_notes import note_unknown_handlers
 from durablectl.cli.terminal.confirm import agreed, can_ask
 from durablectl.cli.terminal.output import (
     Output,
@@ -24,7 +25,6 @@ from durablectl.cli.terminal.output import (
     stdout_console,
 )
 from durablectl.cli.terminal.progress import Reading
-from durablectl.cli.unknown_handler import note_unknown_handlers
 from durablectl.errors import ConnectionFailedError, DurableError, UsageError
 from durablectl.model.clock import SYSTEM_CLOCK
 
@@ -114,8 +114,8 @@ async def _selected(store: Store, targets: Targets, operation: Operation) -> lis
 
 
 async def _is_agreed(selected: Sequence[Selected], operation: Operation) -> bool:
+    from durablectl.cli.render.bulk import selection_table
     from durablectl.cli.render.formatting import count
-    from durablectl.cli.render.operations import selection_table
 
     many = count(len(selected), "workflow")
     if not can_ask():
@@ -129,8 +129,8 @@ async def _is_agreed(selected: Sequence[Selected], operation: Operation) -> bool
 
 
 def _show_selection(selected: Sequence[Selected], ids: Sequence[str], operation: Operation, output: Output) -> None:
+    from durablectl.cli.render.bulk import selection_lines, selection_table
     from durablectl.cli.render.formatting import count
-    from durablectl.cli.render.operations import selection_lines, selection_table
 
     if output.is_json:
         for each in selected:
@@ -150,7 +150,7 @@ def _show_selection(selected: Sequence[Selected], ids: Sequence[str], operation:
 
 
 async def _carry_out(store: Store, ids: Sequence[str], operation: Operation, output: Output, rate: float) -> int:
-    from durablectl.cli.render.operations import account
+    from durablectl.cli.render.bulk import account
 
     tally = _Tally(len(ids))
     try:
@@ -231,7 +231,7 @@ class _Crew:
 @contextlib.contextmanager
 def _printer(ids: Sequence[str], output: Output) -> Iterator[Callable[[str, Steered | DurableError], None]]:
     """What prints a result, with a progress bar on a terminal where the results themselves go elsewhere."""
-    from durablectl.cli.render.operations import item_json, item_line, item_text
+    from durablectl.cli.render.bulk import item_json, item_line, item_text
 
     width = max(map(len, ids))
     console = stdout_console() if output.decorated else None

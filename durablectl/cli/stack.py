@@ -81,7 +81,7 @@ async def running(
     Raises ConfigurationError when the server cannot be started. When the server or the processor ends by itself, the
     block is cancelled and the error raised, in a group.
     """
-    from durablectl.cli.http_sidecar import api_beside
+    from durablectl.cli.http_api import api_beside
     from durablectl.engine.worker.processor import Processor
     from durablectl.engine.worker.service_host import hosted
     from durablectl.storage.connection.store import open_store

@@ -11,11 +11,11 @@ import typer
 
 from durablectl.cli.about import PROGRAM
 from durablectl.cli.boundary import asynchronous
+from durablectl.cli.handler_notes import note_unknown_handlers
 from durablectl.cli.options.shared import filter_options, filters_of, may_be_secret, with_connection, with_output
 from durablectl.cli.options.signatures import extend
 from durablectl.cli.terminal.output import Output, OutputFormat, note, show, stdout_console
 from durablectl.cli.terminal.progress import Reading
-from durablectl.cli.unknown_handler import note_unknown_handlers
 from durablectl.model.clock import SYSTEM_CLOCK, to_rfc3339
 from durablectl.model.status import Status
 from durablectl.settings import Settings
@@ -81,7 +81,7 @@ async def errors(
     if not found.errors:
         note(_nothing(filters))
         return
-    from durablectl.cli.render.errors import errors_lines, errors_table, rest_note
+    from durablectl.cli.render.error_clusters import errors_lines, errors_table, rest_note
 
     if output.decorated:
         console = stdout_console()

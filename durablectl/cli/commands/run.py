@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from durablectl.cli.boundary import asynchronous
-from durablectl.cli.options.http import with_http
+from durablectl.cli.options.http_api import with_http
 from durablectl.cli.options.shared import with_connection
 from durablectl.cli.terminal.logs import LogFormat, LogLevel, configure_logs
 from durablectl.errors import AppError, UsageError
@@ -65,7 +65,7 @@ async def processor(
     configure_logs(log_format, log_level)
 
     from durablectl.cli.about import version
-    from durablectl.cli.http_sidecar import api_beside
+    from durablectl.cli.http_api import api_beside
     from durablectl.cli.stack import stop_signals
     from durablectl.engine.worker.garbage_collection import collect_seldom
     from durablectl.engine.worker.processor import Processor, ProcessorOptions

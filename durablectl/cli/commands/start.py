@@ -9,10 +9,10 @@ import typer
 
 from durablectl.cli.boundary import asynchronous
 from durablectl.cli.completion.scripts import complete_handler, complete_id
+from durablectl.cli.handler_notes import with_guess
 from durablectl.cli.options.json_input import read_input
 from durablectl.cli.options.shared import with_connection, with_output
 from durablectl.cli.terminal.output import Output, OutputFormat, note, print_json
-from durablectl.cli.unknown_handler import with_guess
 from durablectl.errors import UsageError
 from durablectl.model.clock import SYSTEM_CLOCK
 from durablectl.model.durations import ahead, moment, seconds

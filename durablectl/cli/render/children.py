@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from durablectl.cli.render.board import progress
 from durablectl.cli.render.formatting import one_line, shortened
-from durablectl.cli.render.situation import failure, sign, situation
+from durablectl.cli.render.status_sentence import failure, sign, situation
+from durablectl.cli.render.workflow_cells import progress
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -9,9 +9,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from durablectl.cli.render.board import board, happening
-from durablectl.cli.render.situation import has_current
 from durablectl.cli.render.stack import commands, demo_rows, pieces
+from durablectl.cli.render.status_sentence import has_current
+from durablectl.cli.render.workflow_cells import board, happening
 from durablectl.model.status import is_terminal
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from rich.text import Text
 
 from durablectl.cli.render.formatting import compact, count, duration, one_line, shortened, value
-from durablectl.cli.render.signs import DONE, FAILED, STATUS, Sign
-from durablectl.cli.render.situation import ended, failure, progressing, sign
+from durablectl.cli.render.status_sentence import ended, failure, progressing, sign
+from durablectl.cli.render.symbols import DONE, FAILED, STATUS, Sign
 from durablectl.cli.render.table import Column, plain, table
 from durablectl.model.status import Status, is_terminal
 from durablectl.query import ABSENT, Aspect

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from durablectl.cli.render.formatting import count, one_line
-from durablectl.cli.render.signs import DONE, FAILED, Sign
+from durablectl.cli.render.symbols import DONE, FAILED, Sign
 from durablectl.cli.render.table import separated
 from durablectl.query import Severity
 

@@ -22,8 +22,8 @@ from durablectl.cli.render.formatting import (
     shortened,
     value,
 )
-from durablectl.cli.render.signs import DONE, FAILED, RETRYING, STATUS, spinner
-from durablectl.cli.render.situation import failure, is_open, is_orphaned, next_attempt, sign, waiting
+from durablectl.cli.render.status_sentence import failure, is_open, is_orphaned, next_attempt, sign, waiting
+from durablectl.cli.render.symbols import DONE, FAILED, RETRYING, STATUS, spinner
 from durablectl.cli.render.table import Column, plain, separated, table
 from durablectl.model.status import Status, is_terminal
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from durablectl.cli.options.times import Times
-    from durablectl.cli.render.signs import Sign
+    from durablectl.cli.render.symbols import Sign
     from durablectl.query import StepView, WaitingView, WorkflowView
 
 _ARROW = " → "

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, NamedTuple
 from rich.text import Text
 
 from durablectl.cli.options.times import ISO, RELATIVE, Style, Times
-from durablectl.cli.render.board import happening, status, time
 from durablectl.cli.render.formatting import age, clock, compact, moment_in, one_line, seconds, value
 from durablectl.cli.render.progress_bar import progress_bar
-from durablectl.cli.render.signs import FAILED
-from durablectl.cli.render.situation import failure, has_current, is_retrying, sign, situation
+from durablectl.cli.render.status_sentence import failure, has_current, is_retrying, sign, situation
+from durablectl.cli.render.symbols import FAILED
 from durablectl.cli.render.table import Column, plain, separated, table
+from durablectl.cli.render.workflow_cells import happening, status, time
 from durablectl.cli.terminal.output import WIDE
 from durablectl.model.status import Status
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from durablectl.cli.render.signs import status_sign
-from durablectl.cli.render.situation import steps_done
+from durablectl.cli.render.status_sentence import steps_done
+from durablectl.cli.render.symbols import status_sign
 from durablectl.model.status import is_terminal
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from durablectl.cli.options.times import ISO, RELATIVE, Style, Times
 from durablectl.cli.render.formatting import compact, count, countdown, dated, duration, iso, moment_in, one_line, value
-from durablectl.cli.render.signs import STATUS
+from durablectl.cli.render.symbols import STATUS
 from durablectl.cli.render.table import Column, plain, separated, table
 from durablectl.model.clock import MICROSECONDS
 from durablectl.model.status import Status

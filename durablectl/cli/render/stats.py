@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from durablectl.cli.render.board import status
 from durablectl.cli.render.formatting import age, compact, count, one_line
 from durablectl.cli.render.list import detail
-from durablectl.cli.render.signs import status_sign
-from durablectl.cli.render.situation import sign
+from durablectl.cli.render.status_sentence import sign
+from durablectl.cli.render.symbols import status_sign
 from durablectl.cli.render.table import Column, fit, plain, table
+from durablectl.cli.render.workflow_cells import status
 from durablectl.model.clock import MICROSECONDS
 from durablectl.model.status import Status
 

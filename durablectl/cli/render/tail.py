@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from durablectl.cli.render.formatting import iso, one_line
-from durablectl.cli.render.signs import RETRYING, Sign, status_sign
-from durablectl.cli.render.situation import failure, is_retrying, sign
+from durablectl.cli.render.status_sentence import failure, is_retrying, sign
+from durablectl.cli.render.symbols import RETRYING, Sign, status_sign
 from durablectl.cli.render.table import Column, plain, table
 from durablectl.model.clock import to_datetime
 from durablectl.model.status import Status

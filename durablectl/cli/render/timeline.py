@@ -10,8 +10,16 @@ from rich.text import Text
 
 from durablectl.cli.render.formatting import clock, compact, count, duration, iso, one_line, shortened
 from durablectl.cli.render.journal import journal_part
-from durablectl.cli.render.signs import DONE, FAILED, RETRYING, RUNNING, STATUS, Sign
-from durablectl.cli.render.situation import has_current, is_open, is_orphaned, is_retrying, progressing, sign, situation
+from durablectl.cli.render.status_sentence import (
+    has_current,
+    is_open,
+    is_orphaned,
+    is_retrying,
+    progressing,
+    sign,
+    situation,
+)
+from durablectl.cli.render.symbols import DONE, FAILED, RETRYING, RUNNING, STATUS, Sign
 from durablectl.cli.render.table import Column, plain, separated, table
 from durablectl.model.clock import MICROSECONDS, to_rfc3339
 from durablectl.model.status import Status, is_terminal

@@ -12,8 +12,8 @@ from durablectl.cli.render.children import children_below, started
 from durablectl.cli.render.formatting import count, one_line, shortened, value
 from durablectl.cli.render.journal import journal_table
 from durablectl.cli.render.list import workflow_table
-from durablectl.cli.render.signs import status_sign
-from durablectl.cli.render.situation import progressing, sign
+from durablectl.cli.render.status_sentence import progressing, sign
+from durablectl.cli.render.symbols import status_sign
 from durablectl.model.status import Status
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from durablectl.cli.render.evidence import evidence, remedies, step_name
 from durablectl.cli.render.formatting import age, clock, count, countdown, duration, iso, one_line
-from durablectl.cli.render.situation import ended, failure, has_current, sign, situation, waiting
+from durablectl.cli.render.status_sentence import ended, failure, has_current, sign, situation, waiting
+from durablectl.cli.render.why_evidence import evidence, remedies, step_name
 from durablectl.model.clock import MICROSECONDS, to_datetime
 from durablectl.model.status import Status
 from durablectl.query import Cause
@@ -17,7 +17,7 @@ from durablectl.query import Cause
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from durablectl.cli.render.evidence import Fact
+    from durablectl.cli.render.why_evidence import Fact
     from durablectl.query import Reason, StepView
 
 _NOW_MICROSECONDS = MICROSECONDS

@@ -16,8 +16,8 @@ from durablectl.cli.render.history import dropped_lines, dropped_tables
 from durablectl.cli.render.journal import journal_lines, journal_part, journal_table
 from durablectl.cli.render.list import Look, workflow_lines
 from durablectl.cli.render.progress_bar import progress_bar
-from durablectl.cli.render.signs import FAILED, status_sign
-from durablectl.cli.render.situation import answering, ended, failure, sign, situation
+from durablectl.cli.render.status_sentence import answering, ended, failure, sign, situation
+from durablectl.cli.render.symbols import FAILED, status_sign
 from durablectl.cli.terminal.output import printable
 from durablectl.model.status import Status, is_terminal
 

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from durablectl.cli.render.signs import ERROR_HANDLER
+from durablectl.cli.render.symbols import ERROR_HANDLER
 from durablectl.cli.terminal.output import show
 
 if TYPE_CHECKING:

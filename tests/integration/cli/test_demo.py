@@ -18,8 +18,8 @@ from typer.testing import CliRunner
 from durablectl import embedded
 from durablectl.cli.commands import demo
 from durablectl.cli.main import app
-from durablectl.cli.render.board import board
 from durablectl.cli.render.demo import change_line, demo_screen
+from durablectl.cli.render.workflow_cells import board
 from durablectl.cli.stack import StackView
 from durablectl.model.status import Status
 from durablectl.query import WaitingView

@@ -8,8 +8,8 @@ import pytest
 from typer.testing import CliRunner
 
 from durablectl.cli.commands.help import TOPICS, topic
+from durablectl.cli.handler_notes import unknown_handler
 from durablectl.cli.main import app
-from durablectl.cli.unknown_handler import unknown_handler
 
 INTERNAL = "durablectl.query.get_workflow"
 

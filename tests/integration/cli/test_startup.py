@@ -68,7 +68,7 @@ def test_what_reads_imports_no_more_than_it_needs(environment, started, line):
     modules = imported(environment, line.format(started=started))
     assert not modules & FOREIGN - {"pydantic"}
     assert not [module for module in modules if module.startswith(OURS)]
-    assert commands(modules) == {"read"}
+    assert commands(modules) == {"list"}
 
 
 @pytest.mark.parametrize("line", ["wf list", "wf list --limit 50 --status active --handler x", "wf get {started}"])
@@ -88,9 +88,9 @@ def test_a_list_loads_no_more_of_the_queries_than_it_needs(environment):
     ("line", "expected"),
     [
         ("--version", set()),
-        ("--help", {"completion", "demo", "dev", "doctor", "help", "read", "serve"}),
+        ("--help", {"completion", "demo", "dev", "doctor", "help", "list", "serve"}),
         ("run --help", {"run"}),
-        ("wf get --help", {"read"}),
+        ("wf get --help", {"list"}),
     ],
 )
 def test_help_imports_the_commands_that_it_shows(environment, line, expected):

@@ -9,8 +9,8 @@ import pytest
 
 from durablectl import Client
 from durablectl.cli.render.journal import journal_part, journal_table
-from durablectl.cli.render.situation import situation
 from durablectl.cli.render.stats import stats_lines, stats_table
+from durablectl.cli.render.status_sentence import situation
 from durablectl.errors import NotFoundError, UsageError
 from durablectl.query import StatsView
 from helpers import views

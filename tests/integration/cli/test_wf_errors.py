@@ -16,7 +16,7 @@ import pytest
 import pytest_asyncio
 
 from durablectl import Retry, TerminalError, control, query, workflow
-from durablectl.cli.render.errors import errors_table, rest_note
+from durablectl.cli.render.error_clusters import errors_table, rest_note
 from durablectl.query import ErrorCluster, ErrorsView, FailedStep
 from durablectl.query.error_clusters import LONGEST_LITERAL
 from durablectl.storage.connection.store import open_store

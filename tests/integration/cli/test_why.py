@@ -7,8 +7,8 @@ import json
 import re
 
 from durablectl import Context, Retry, TerminalError, control, query, workflow
-from durablectl.cli.render.evidence import evidence, remedies
 from durablectl.cli.render.why import verdict
+from durablectl.cli.render.why_evidence import evidence, remedies
 from durablectl.query import Cause
 from durablectl.storage.records import leases
 from durablectl.storage.records.leases import Lease

@@ -10,8 +10,8 @@ import pytest
 from durablectl.cli.options.json_input import read_input
 from durablectl.cli.render.formatting import age, clock, compact, countdown, duration, one_line, shortened, value
 from durablectl.cli.render.journal import exchange, journal_table
-from durablectl.cli.render.signs import ERROR_HANDLER, STATUS, spinner
-from durablectl.cli.render.situation import situation
+from durablectl.cli.render.status_sentence import situation
+from durablectl.cli.render.symbols import ERROR_HANDLER, STATUS, spinner
 from durablectl.cli.render.table import fit, plain, table
 from durablectl.cli.render.watch import watch_frame
 from durablectl.errors import InvalidValueError

@@ -18,7 +18,6 @@ from rich.text import Text
 from durablectl import query
 from durablectl.cli.options.columns import COLUMNS
 from durablectl.cli.options.times import ISO, RELATIVE, chosen
-from durablectl.cli.render.board import board
 from durablectl.cli.render.diff import diff_page
 from durablectl.cli.render.journal import journal_lines
 from durablectl.cli.render.list import Look, processor_lines, processor_table, workflow_lines, workflow_table
@@ -28,6 +27,7 @@ from durablectl.cli.render.timeline import timeline_page
 from durablectl.cli.render.watch import watch_end, watch_frame
 from durablectl.cli.render.why import why_page
 from durablectl.cli.render.workflow import workflow_page, workflow_text
+from durablectl.cli.render.workflow_cells import board
 from durablectl.cli.terminal.output import show
 from durablectl.query import Live, StateChange, StatsView
 from durablectl.query.why import reason

@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from durablectl.cli.render.board import happening
+from durablectl.cli.render.bulk import account, item_line, selection_table
 from durablectl.cli.render.list import workflow_table
-from durablectl.cli.render.operations import account, item_line, selection_table
 from durablectl.cli.render.schedules import next_start, schedule_page, schedule_table, timing
-from durablectl.cli.render.situation import progressing, situation
+from durablectl.cli.render.status_sentence import progressing, situation
 from durablectl.cli.render.workflow import workflow_page
+from durablectl.cli.render.workflow_cells import happening
 from durablectl.control import ScheduleView, Steered
 from durablectl.errors import NotFoundError
 from durablectl.model.schedules import Schedule

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from durablectl.cli.main import app
-from durablectl.cli.render.evidence import evidence, remedies
 from durablectl.cli.render.why import verdict, why_page, why_text
+from durablectl.cli.render.why_evidence import evidence, remedies
 from durablectl.query import Cause, Live, WaitingView
 from durablectl.query.why import reason
 from durablectl.storage.transitions.cancel_request import BY_PARENT

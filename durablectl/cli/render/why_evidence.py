@@ -7,7 +7,7 @@ import shlex
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from durablectl.cli.render.formatting import count, one_line
-from durablectl.cli.render.situation import answering, failure, has_current
+from durablectl.cli.render.status_sentence import answering, failure, has_current
 from durablectl.model.clock import to_rfc3339
 from durablectl.model.status import Status, is_terminal
 from durablectl.query import Cause

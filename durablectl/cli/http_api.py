@@ -11,7 +11,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from durablectl.cli.boundary import run_async
-from durablectl.cli.options.http import serving_api, warn_if_open
+from durablectl.cli.options.http_api import serving_api, warn_if_open
 from durablectl.cli.terminal.logs import configure_logs
 from durablectl.http.server_options import HttpOptions
 from durablectl.http.shared_queries import Queries
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractAsyncContextManager
 
-_MODULE = "durablectl.cli.http_sidecar"
+_MODULE = "durablectl.cli.http_api"
 _NICE = 10
 _REST = 4.0
 

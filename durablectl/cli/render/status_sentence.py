@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from durablectl.cli.render.formatting import clock, count, countdown, duration, one_line
-from durablectl.cli.render.signs import RETRYING, Sign, spinner, status_sign
+from durablectl.cli.render.symbols import RETRYING, Sign, spinner, status_sign
 from durablectl.model.status import Status, is_terminal
 
 if TYPE_CHECKING:

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from durablectl.cli.render.formatting import clock, compact, duration, one_line, value
-from durablectl.cli.render.signs import FAILED, RETRYING, Sign, status_sign
-from durablectl.cli.render.situation import (
+from durablectl.cli.render.status_sentence import (
     failure,
     has_current,
     is_open,
@@ -18,6 +17,7 @@ from durablectl.cli.render.situation import (
     steps_done,
     waiting,
 )
+from durablectl.cli.render.symbols import FAILED, RETRYING, Sign, status_sign
 from durablectl.cli.render.table import Column, plain, table
 from durablectl.model.status import Status
 

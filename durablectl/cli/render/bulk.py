@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from rich.text import Text
 
 from durablectl.cli.render.formatting import age, compact, count, iso, one_line
-from durablectl.cli.render.signs import DONE, FAILED, status_sign
+from durablectl.cli.render.symbols import DONE, FAILED, status_sign
 from durablectl.cli.render.table import Column, plain, separated, table
 
 if TYPE_CHECKING:

@@ -10,12 +10,12 @@ import typer
 
 from durablectl.cli.boundary import asynchronous
 from durablectl.cli.completion.scripts import complete_id
+from durablectl.cli.handler_notes import note_unknown_handlers
 from durablectl.cli.options.columns import complete_columns, read_columns
 from durablectl.cli.options.shared import StepsOption, repeated, with_connection, with_filters, with_output
 from durablectl.cli.options.times import Times, with_times
 from durablectl.cli.terminal.output import WIDE, Output, OutputFormat, note, show, stdout_console
 from durablectl.cli.terminal.progress import Reading
-from durablectl.cli.unknown_handler import note_unknown_handlers
 from durablectl.errors import UsageError
 from durablectl.model.clock import SYSTEM_CLOCK
 from durablectl.model.step_ranges import step_range
