@@ -1,7 +1,8 @@
 """Every measurement, one after the other, and one table of all: ``python -m bench``, or some of them by name.
 
-It takes ten minutes, with ``--short`` five; ``--smoke`` only shows that all of them run. Each is a script of its own,
-with options of its own; read what it measures at its top. ``soak`` judges rather than measures: run it by itself.
+It takes ten minutes, with ``--short`` five; ``--smoke`` only shows that all of them run. Each is a module with options
+of its own, such as ``python -m bench.engine.latency --help``; its docstring says what it measures. ``python -m
+bench.soak`` is run by itself: it checks that nothing breaks, and measures nothing.
 """
 
 from __future__ import annotations
@@ -10,13 +11,26 @@ import argparse
 import os
 import subprocess
 import sys
-from pathlib import Path
 
-from bench import table
-
-_HERE = Path(__file__).parent
+from bench import ROOT
+from bench._harness import table
 
 # In the order of the table.
+_MODULES = {
+    "throughput": "bench.engine.throughput",
+    "latency": "bench.engine.latency",
+    "long_workflow": "bench.engine.long_workflow",
+    "processors": "bench.engine.processor_scaling",
+    "payloads": "bench.engine.payloads",
+    "replicas": "bench.engine.replicas",
+    "sleeping": "bench.engine.suspended_workflows",
+    "query": "bench.queries.read_commands",
+    "watching": "bench.queries.watch_latency",
+    "startup": "bench.queries.cold_start",
+    "http_api": "bench.http.request_rate",
+    "http_beside": "bench.http.client_cost",
+    "failover": "bench.engine.failover",
+}
 _SHORT = {
     "throughput": ("--count", "2000"),
     "latency": (),
@@ -51,17 +65,17 @@ _SMOKE = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(_SHORT)}; all without it")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(_MODULES)}; all without it")
     size = parser.add_mutually_exclusive_group()
     size.add_argument("--short", dest="sizes", action="store_const", const=_SHORT, default={}, help="smaller numbers")
     size.add_argument("--smoke", dest="sizes", action="store_const", const=_SMOKE, help="the smallest that run")
     table.add_json(parser)
     options = parser.parse_args()
-    unknown = sorted(set(options.names) - set(_SHORT))
+    unknown = sorted(set(options.names) - set(_MODULES))
     if unknown:
-        parser.error(f"there is no measurement {unknown[0]!r}; there are {', '.join(_SHORT)}")
+        parser.error(f"there is no measurement {unknown[0]!r}; there are {', '.join(_MODULES)}")
     rows, failed = [], []
-    for name in options.names or _SHORT:
+    for name in options.names or _MODULES:
         table.say(f"== {name}")
         found = _measured(name, options.sizes.get(name, ()))
         rows += found or []
@@ -73,11 +87,11 @@ def main() -> None:
 
 
 def _measured(name: str, arguments: tuple[str, ...]) -> list[table.Row] | None:
-    """The rows of a script; None when it failed."""
+    """Run a measurement and return its rows; None when it failed."""
     # This checkout is measured, whatever is installed, and without the user's settings.
-    path = os.pathsep.join([str(_HERE.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
+    path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     own = {name: value for name, value in os.environ.items() if not name.startswith(("NATS_", "DURABLECTL_"))}
-    command = [sys.executable, str(_HERE / f"{name}.py"), *arguments, "--json"]
+    command = [sys.executable, "-m", _MODULES[name], *arguments, "--json"]
     done = subprocess.run(command, env={**own, "PYTHONPATH": path}, stdout=subprocess.PIPE, text=True, check=False)
     return None if done.returncode else table.read(done.stdout)
 

@@ -1,6 +1,6 @@
 """The soak in its short form: a mixed load, kills, and a clean audit of every workflow.
 
-Whether memory, descriptors and streams are flat is judged in the long form only (``python bench/soak.py``):
+Whether memory, descriptors and streams are flat is judged in the long form only (``python -m bench.soak``):
 in so short a time all of them are still warming up.
 """
 
@@ -13,13 +13,12 @@ import sys
 
 from helpers.paths import ROOT
 
-SCRIPT = ROOT / "bench" / "soak.py"
-
 
 def test_after_a_mixed_load_with_kills_every_workflow_is_as_it_should_be(tmp_path):
     environment = {**os.environ, "TMPDIR": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run(
-        [sys.executable, str(SCRIPT), "--minutes", "0.2", "--rate", "15", "--json"],
+        [sys.executable, "-m", "bench.soak", "--minutes", "0.2", "--rate", "15", "--json"],
+        cwd=ROOT,
         env=environment,
         capture_output=True,
         text=True,

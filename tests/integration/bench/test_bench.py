@@ -18,8 +18,11 @@ from helpers.paths import ROOT
 if TYPE_CHECKING:
     from pathlib import Path
 
-SCRIPTS = {path.stem for path in (ROOT / "bench").glob("*.py") if "\ndef main()" in path.read_text(encoding="utf-8")}
-JUDGING = {"__main__", "soak"}
+MODULES = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts)
+    for path in (ROOT / "bench").rglob("*.py")
+    if path.name != "__main__.py" and "\ndef main()" in path.read_text(encoding="utf-8")
+}
 
 ROWS = {
     "throughput": ["concurrency 100, sync default", "concurrency 100, sync always"],
@@ -36,12 +39,12 @@ ROWS = {
     "http_beside": ["beside 2 clients"],
     "failover": ["gap of the workflows", "the longest"],
 }
-"""A part of the name of each row that must be there, by script."""
+"""A part of the name of each row that must be there, by measurement."""
 
 FAILING = "raise SystemExit('no figures today')\n"
 YIELDING = """
 import argparse
-import table
+from bench._harness import table
 table.run(argparse.ArgumentParser(), lambda options: [
     table.Row("fell asleep", 0.5439, "s"),
     table.compared("workflows", 1234.5, "/s", "bare floor", 2469, "ratio >= 0.7"),
@@ -73,19 +76,23 @@ def test_a_measurement_yields_its_rows(name):
         assert any(part in row["measurement"] for row in rows), part
 
 
-def test_every_script_is_listed_but_the_one_that_judges():
+def test_every_measurement_module_has_a_name():
     listed = re.findall(r"there are (.*)", bench("nothing").stderr)[0].split(", ")
-    assert set(listed) == set(ROWS) == SCRIPTS - JUDGING
+    assert listed == list(ROWS)
+    text = (ROOT / "bench" / "__main__.py").read_text(encoding="utf-8")
+    assert set(re.findall(r'"(bench\.\w+\.\w+)"', text)) == MODULES
 
 
 @pytest.fixture
 def two_scripts(tmp_path: Path) -> Path:
     """A checkout in which the first measurement fails and the second yields a row of each kind."""
-    (tmp_path / "bench").mkdir()
-    for name in ("__main__.py", "table.py"):
-        shutil.copy(ROOT / "bench" / name, tmp_path / "bench")
-    (tmp_path / "bench" / "throughput.py").write_text(FAILING)
-    (tmp_path / "bench" / "latency.py").write_text(YIELDING)
+    copy = tmp_path / "bench"
+    shutil.copytree(ROOT / "bench" / "_harness", copy / "_harness")
+    for name in ("__init__.py", "__main__.py"):
+        shutil.copy(ROOT / "bench" / name, copy)
+    (copy / "engine").mkdir()
+    (copy / "engine" / "throughput.py").write_text(FAILING)
+    (copy / "engine" / "latency.py").write_text(YIELDING)
     return tmp_path
 
 

@@ -3,7 +3,8 @@
 A processor with nothing else to do, its client, and the publisher share one process, on connections of their own. In
 turns: publishes of the bytes of a step's entry; a workflow of quick steps that takes the time of each; one three-step
 workflow, from ``client.start`` to ``client.result``. Each turn begins when the command of the last is acknowledged.
-Run: ``python bench/latency.py [--rounds 300]``.
+
+Run: ``python -m bench.engine.latency [--rounds 300]``.
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ import statistics
 import time
 from typing import TYPE_CHECKING
 
-import table
 import uvloop
-from support import processor, server, store
 
+from bench._harness import table
+from bench._harness.support import processor, server, store
 from durablectl import Client, Context, workflow
 from durablectl.engine.worker.processor import ProcessorOptions
 from durablectl.model.codec import encode_entry

@@ -1,7 +1,10 @@
-"""What fifty clients of a processor's HTTP API cost its workflows: the load of throughput.py with them and without.
+"""Workflows a second while fifty clients ask a processor's HTTP API, as a ratio to those without clients.
 
-They ask for ``/api/workflows`` and ``/api/workflows/stats`` as fast as they get answers. All of it shares this machine:
-nats-server, the processor, the process of the API, and the one of the clients. Run: ``python bench/http_beside.py``.
+The load is that of engine/throughput.py. The clients ask for ``/api/workflows`` and ``/api/workflows/stats`` as fast as
+they get answers. All of it shares this machine: nats-server, the processor, the process of the API, and the one of the
+clients.
+
+Run: ``python -m bench.http.client_cost``.
 """
 
 from __future__ import annotations
@@ -13,13 +16,13 @@ import statistics
 import time
 from typing import TYPE_CHECKING
 
-import table
 import uvloop
-from floor import CONCURRENCY
-from http_clients import Answers, hammering
-from support import processor, server, start_many, store
-from throughput import HANDLER, three_steps, until_drained
 
+from bench._harness import table
+from bench._harness.support import processor, server, start_many, store
+from bench.engine.floor import CONCURRENCY
+from bench.engine.throughput import HANDLER, three_steps, until_drained
+from bench.http.load_clients import Answers, hammering
 from durablectl.cli.http_api import api_beside
 from durablectl.http.server_options import HttpOptions
 from durablectl.storage.streams.provision import provision

@@ -1,6 +1,8 @@
 """From a state write to the reader: milliseconds until `wf watch` has printed the line, or drawn it on a terminal.
 
-The clock starts before the write is sent. Run: ``python bench/watching.py [--changes 200]``.
+The clock starts before the write is sent.
+
+Run: ``python -m bench.queries.watch_latency [--changes 200]``.
 """
 
 from __future__ import annotations
@@ -16,9 +18,8 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-import table
-from support import server, store
-
+from bench._harness import table
+from bench._harness.support import server, store
 from durablectl import control
 from durablectl.storage.streams.provision import provision
 

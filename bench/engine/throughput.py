@@ -1,7 +1,9 @@
 """Three-step workflows a second in one processor, beside the bare floor that sends and awaits the same messages.
 
 Both drain a queue that was filled beforehand, in turns on one server; then again on one that syncs each message to the
-disk before it acknowledges it. Run: ``python bench/throughput.py [--count 4000] [--sync default]``.
+disk before it acknowledges it.
+
+Run: ``python -m bench.engine.throughput [--count 4000] [--sync default]``.
 """
 
 from __future__ import annotations
@@ -12,12 +14,12 @@ import statistics
 import time
 from typing import TYPE_CHECKING
 
-import floor as bare
-import table
 import uvloop
-from floor import CONCURRENCY
-from support import processor, server, start_many, store
 
+from bench._harness import table
+from bench._harness.support import processor, server, start_many, store
+from bench.engine import floor as bare
+from bench.engine.floor import CONCURRENCY
 from durablectl import Context, workflow
 from durablectl.storage.commands import command_queue
 from durablectl.storage.streams.provision import provision

@@ -9,8 +9,7 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
-from support import side_by_side, start_many, store
-
+from bench._harness.support import side_by_side, start_many, store
 from durablectl.model.codec import encode_entry, encode_execution
 from durablectl.model.records import Command, JournalEntry, Payload, pending
 from durablectl.model.terminal import FOLD_LIMIT_BYTES

@@ -13,6 +13,7 @@ import time
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any
 
+from bench.soak.load import Item
 from durablectl import control, query
 from durablectl.errors import InvalidStateError, NotFoundError
 from durablectl.model.status import TERMINAL
@@ -25,8 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from soak_load import Item, Load
-
+    from bench.soak.load import Load
     from durablectl.query import WorkflowView
     from durablectl.storage.connection.store import Store
 
@@ -103,8 +103,6 @@ class Auditor:
 
     async def _find_scheduled(self) -> None:
         """What the schedule has started is not in the ledger."""
-        from soak_load import Item
-
         page = await query.list_workflows(self._store, Filters(handlers=frozenset({"scheduled"})), 100)
         for view in page.workflows:
             if view.invocation_id not in self._ticks:

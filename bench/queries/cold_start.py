@@ -1,7 +1,9 @@
 """Cold start: seconds of `durablectl wf list` and `--help` as whole processes, beside importing what they stand on.
 
-The processes take turns, bytecode is compiled beforehand, and the medians are compared. Run: ``python bench/startup.py
-[--rounds 25] [--imports 20]``; ``--imports`` also prints the modules whose import costs `wf list` most.
+The processes take turns, bytecode is compiled beforehand, and the medians are compared. ``--imports`` also prints the
+modules whose import costs `wf list` most.
+
+Run: ``python -m bench.queries.cold_start [--rounds 25] [--imports 20]``.
 """
 
 from __future__ import annotations
@@ -17,8 +19,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import table
-
+from bench._harness import table
 from durablectl.embedded import EmbeddedServer
 
 if TYPE_CHECKING:
@@ -31,8 +32,7 @@ _COMMANDS = {("wf", "list"): ["ratio <= 1.25"], ("--help",): []}
 
 async def fill(url: str) -> None:
     """Workflows that wait for a processor."""
-    from support import start_many, store
-
+    from bench._harness.support import start_many, store
     from durablectl.storage.streams.provision import provision
 
     async with store(url, "") as opened:

@@ -1,6 +1,8 @@
 """Three-step workflows a second with three replicas beside one replica, in turns on one cluster of three servers.
 
-All three servers, the processor and the client share this machine. Run: ``python bench/replicas.py [--count 2000]``.
+All three servers, the processor and the client share this machine.
+
+Run: ``python -m bench.engine.replicas [--count 2000]``.
 """
 
 from __future__ import annotations
@@ -16,11 +18,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import table
 import uvloop
-from support import store
-from throughput import engine
 
+from bench._harness import table
+from bench._harness.support import store
+from bench.engine.throughput import engine
 from durablectl.embedded import EmbeddedServer
 from durablectl.errors import DurableError
 from durablectl.storage.streams.provision import provision

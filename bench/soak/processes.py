@@ -14,11 +14,10 @@ from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench import IMPORT_PATHS
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-_HERE = Path(__file__).parent
-_PATHS = [str(path) for path in (_HERE, _HERE.parent, _HERE.parent / "tests", _HERE.parent / "tests/apps")]
 
 
 class Process(subprocess.Popen[bytes]):
@@ -41,7 +40,7 @@ class Processes:
     def __init__(self, directory: Path, environment: Mapping[str, str]) -> None:
         self._directory = directory
         own = {name: value for name, value in os.environ.items() if not name.startswith(("NATS_", "DURABLECTL_"))}
-        path = os.pathsep.join([*_PATHS, *filter(None, [own.get("PYTHONPATH")])])
+        path = os.pathsep.join([*IMPORT_PATHS, *filter(None, [own.get("PYTHONPATH")])])
         self._environment = {**own, "PYTHONPATH": path, "DURABLECTL_HTTP_PORT": "0", **environment}
         self._numbers = itertools.count()
         self._started: list[Process] = []

@@ -1,7 +1,9 @@
 """Three-step workflows a second by the size of their payloads, beside the bare floor with the same payloads.
 
 The input is the argument of each step and comes back as its result. Of the data only what the processor writes is
-counted: the records of its claim, its steps and its end. Run: ``python bench/payloads.py [--sizes 20 1000 100000]``.
+counted: the records of its claim, its steps and its end.
+
+Run: ``python -m bench.engine.payloads [--sizes 20 1000 100000]``.
 """
 
 from __future__ import annotations
@@ -11,12 +13,12 @@ import statistics
 import time
 from typing import TYPE_CHECKING
 
-import table
 import uvloop
-from floor import CONCURRENCY, Life, floor
-from support import processor, server, start_many, store
-from throughput import until_drained
 
+from bench._harness import table
+from bench._harness.support import processor, server, start_many, store
+from bench.engine.floor import CONCURRENCY, Life, floor
+from bench.engine.throughput import until_drained
 from durablectl import Context, workflow
 from durablectl.storage.streams.provision import provision
 

@@ -1,7 +1,9 @@
 """kill -9 of one of two processors under load: how long its workflows stand still, and how many do.
 
 Each workflow is a chain of short steps that leave a line in a file; the gap of a workflow is the time from its last
-step in the dead process to its first in the other. Run: ``python bench/failover.py [--rounds 5] [--count 100]``.
+step in the dead process to its first in the other.
+
+Run: ``python -m bench.engine.failover [--rounds 5] [--count 100]``.
 """
 
 from __future__ import annotations
@@ -20,9 +22,8 @@ from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import table
-from support import server, side_by_side, store
-
+from bench._harness import table
+from bench._harness.support import server, side_by_side, store
 from durablectl import control, workflow
 from durablectl.storage.records import leases
 from durablectl.storage.streams.provision import LEASE_SECONDS, provision

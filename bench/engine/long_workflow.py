@@ -1,6 +1,8 @@
 """Time per step along one workflow of 10,000 steps, and the time a replay of its journal takes.
 
-Run: ``python bench/long_workflow.py [--steps 10000]``. Each tenth of the workflow is shown as a ratio to the first.
+Each tenth of the workflow is shown as a ratio to the first.
+
+Run: ``python -m bench.engine.long_workflow [--steps 10000]``.
 """
 
 from __future__ import annotations
@@ -11,10 +13,10 @@ import statistics
 import time
 from typing import TYPE_CHECKING
 
-import table
 import uvloop
-from support import processor, server, store
 
+from bench._harness import table
+from bench._harness.support import processor, server, store
 from durablectl import Context, control, workflow
 from durablectl.storage.streams.provision import provision
 

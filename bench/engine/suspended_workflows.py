@@ -2,7 +2,7 @@
 
 The processor is a process of its own; its figures are read from /proc.
 
-Run: ``python bench/sleeping.py [--count 10000]``.
+Run: ``python -m bench.engine.suspended_workflows [--count 10000]``.
 """
 
 from __future__ import annotations
@@ -16,9 +16,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-import table
-from support import server, side_by_side, store
-
+from bench._harness import table
+from bench._harness.support import server, side_by_side, store
 from durablectl import control, query, workflow
 from durablectl.storage.records import leases
 from durablectl.storage.streams.provision import provision

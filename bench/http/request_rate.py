@@ -1,7 +1,9 @@
 """Requests a second and their times, of fifty clients of the HTTP API, beside /health of the same server.
 
-The store holds a hundred thousand workflows, filled as by query.py. Server and clients are processes of their own, and
-share this machine with nats-server. Run: ``python bench/http_api.py [--count 100000] [--seconds 10]``.
+The store holds a hundred thousand workflows, filled as by queries/read_commands.py. Server and clients are processes of
+their own, and share this machine with nats-server.
+
+Run: ``python -m bench.http.request_rate [--count 100000] [--seconds 10]``.
 """
 
 from __future__ import annotations
@@ -17,10 +19,9 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import table
-from http_clients import Answers, hammering
-from query import Known, fill
-
+from bench._harness import table
+from bench.http.load_clients import Answers, hammering
+from bench.queries.read_commands import Known, fill
 from durablectl.embedded import EmbeddedServer
 
 if TYPE_CHECKING:

@@ -2,8 +2,9 @@
 
 First with steps that do nothing, where the cores are the limit: processors and nats-server share them. Then with steps
 that wait for 10 ms and four slots a processor, where the slots are. The queue is filled beforehand and its consumer
-paused until all processors are there; the time runs from then until it is drained. Run: ``python bench/processors.py
-[--processors 1 2 4]``.
+paused until all processors are there; the time runs from then until it is drained.
+
+Run: ``python -m bench.engine.processor_scaling [--processors 1 2 4]``.
 """
 
 from __future__ import annotations
@@ -19,10 +20,9 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
-import table
-from support import server, start_many, store
-from throughput import until_drained
-
+from bench._harness import table
+from bench._harness.support import server, start_many, store
+from bench.engine.throughput import until_drained
 from durablectl import Context, workflow
 from durablectl.control import StartRequest, start
 from durablectl.engine.worker.processor import ProcessorOptions

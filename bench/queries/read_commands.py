@@ -2,7 +2,9 @@
 
 The stores lie in namespaces of one server, written as processors leave them, with as many of each status as
 ``_STATUSES`` says and a quarter of a kilobyte of journal each. With ``--shape spread`` they changed last over 60 days,
-with ``burst`` within the last ten minutes. Run: ``python bench/query.py [--counts 1000 100000] [--shape burst]``.
+with ``burst`` within the last ten minutes.
+
+Run: ``python -m bench.queries.read_commands [--counts 1000 100000] [--shape burst]``.
 """
 
 from __future__ import annotations
@@ -22,8 +24,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-import table
-
+from bench._harness import table
 from durablectl.embedded import EmbeddedServer
 
 if TYPE_CHECKING:
@@ -62,8 +63,7 @@ def fill(url: str, namespace: str, count: int, seconds: int, known: Path) -> Non
 
 
 async def _fill(url: str, namespace: str, count: int, seconds: int) -> Known:
-    from support import store
-
+    from bench._harness.support import store
     from durablectl import query
     from durablectl.model.codec import encode_execution
     from durablectl.storage.index import index_entries, known_handlers

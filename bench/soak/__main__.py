@@ -2,7 +2,7 @@
 
 Whatever is wrong is printed, the exit code is 1, and the data stays. In the long form (ten minutes and more) memory,
 file descriptors and streams must be flat, too: the median of the last quarter is compared with that of the second.
-Shorter runs only show these figures: their warm-up is most of the time. Run: ``python bench/soak.py --minutes 30``.
+Shorter runs only show these figures: their warm-up is most of the time. Run: ``python -m bench.soak --minutes 30``.
 """
 
 from __future__ import annotations
@@ -22,15 +22,11 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import checkout  # noqa: F401 - first: it makes the others importable
-
-# isort: split
-import table
-from soak_audit import ACK_WAIT_SECONDS, RETENTION_SECONDS, SCHEDULED, Auditor
-from soak_load import Load
-from soak_processes import Processes, Samples
-from soak_trouble import Scene
-
+from bench._harness import table
+from bench.soak.audit import ACK_WAIT_SECONDS, RETENTION_SECONDS, SCHEDULED, Auditor
+from bench.soak.faults import Scene
+from bench.soak.load import Load
+from bench.soak.processes import Processes, Samples
 from durablectl import control, query
 from durablectl.embedded import EmbeddedServer
 from durablectl.errors import DurableError

@@ -14,23 +14,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from soak_app import TASKS
-from soak_audit import ACK_WAIT_SECONDS, RETENTION_SECONDS
-from soak_processes import Samples, descriptors, resident
-
+from bench.soak.audit import ACK_WAIT_SECONDS, RETENTION_SECONDS
+from bench.soak.processes import Samples, descriptors, resident
+from bench.soak.workflows import TASKS
 from chaos_app import EFFECTS
 from durablectl.errors import DurableError
 
 if TYPE_CHECKING:
     import random
 
-    from soak_audit import Auditor
-    from soak_processes import Process, Processes
-
+    from bench.soak.audit import Auditor
+    from bench.soak.processes import Process, Processes
     from durablectl.embedded import EmbeddedServer
     from durablectl.storage.connection.store import Store
 
-_APP = str(Path(__file__).with_name("soak_app.py"))
+_APP = str(Path(__file__).with_name("workflows.py"))
 _READERS = (["wf", "list", "--json"], ["wf", "stats", "--json"], ["wf", "errors", "--json"])
 _FOLLOWERS = (["wf", "tail", "--json"], ["wf", "watch", "--json"])
 _STARTED = 15.0
