@@ -18,7 +18,7 @@ from durablectl.storage.connection.store import open_store
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterable
 
-    from durablectl.control import Steered
+    from durablectl.control import OperationResult
     from durablectl.query import StatsView, WorkflowPage, WorkflowView
     from durablectl.storage.connection.store import Store
 
@@ -159,22 +159,24 @@ class Client:
         """The workflow as it stands and after every change, until it has ended. Raises NotFoundError."""
         return query.watch_workflow(self._store, invocation_id)
 
-    async def pause(self, invocation_id: str, reason: str = "") -> Steered:
+    async def pause(self, invocation_id: str, reason: str = "") -> OperationResult:
         """Start no further step; one in flight ends and is journaled. Raises NotFoundError, InvalidStateError."""
         return await control.pause(self._store, invocation_id, reason)
 
-    async def resume(self, invocation_id: str) -> Steered:
+    async def resume(self, invocation_id: str) -> OperationResult:
         """Go on from the journal. Raises NotFoundError, InvalidStateError."""
         return await control.resume(self._store, invocation_id)
 
-    async def cancel(self, invocation_id: str, reason: str = "", *, now: bool = False) -> Steered:
+    async def cancel(self, invocation_id: str, reason: str = "", *, now: bool = False) -> OperationResult:
         """Interrupt the step in flight, run the compensations (not with ``now``) and end as cancelled.
 
         Raises NotFoundError, InvalidStateError. Returns when the cancellation is stored, not when it is done.
         """
         return await control.cancel(self._store, invocation_id, reason, now=now)
 
-    async def retry(self, invocation_id: str, *, from_step: int | None = None, restart: bool = False) -> Steered:
+    async def retry(
+        self, invocation_id: str, *, from_step: int | None = None, restart: bool = False
+    ) -> OperationResult:
         """Go on with a failed or cancelled workflow from its first unfinished step, or from ``from_step``.
 
         With ``restart`` a new invocation with the same input is started; the result names it. Raises NotFoundError,
@@ -186,19 +188,19 @@ class Client:
             return await control.restart(self._store, invocation_id)
         return await control.retry(self._store, invocation_id, from_step=from_step)
 
-    async def delete(self, invocation_id: str) -> Steered:
+    async def delete(self, invocation_id: str) -> OperationResult:
         """Remove a workflow that has ended. Raises NotFoundError, InvalidStateError."""
         return await control.delete(self._store, invocation_id)
 
-    async def signal(self, invocation_id: str, name: str, value: Any = None) -> Steered:
+    async def signal(self, invocation_id: str, name: str, value: Any = None) -> OperationResult:
         """Send a signal. Raises NotFoundError, InvalidStateError, InvalidValueError."""
         return await control.signal(self._store, invocation_id, name, value)
 
-    async def resolve(self, awakeable_id: str, value: Any = None) -> Steered:
+    async def resolve(self, awakeable_id: str, value: Any = None) -> OperationResult:
         """Answer an awakeable. Raises NotFoundError, InvalidStateError, InvalidValueError."""
         return await control.resolve(self._store, awakeable_id, value)
 
-    async def reject(self, awakeable_id: str, error: str) -> Steered:
+    async def reject(self, awakeable_id: str, error: str) -> OperationResult:
         """Answer an awakeable with an error. Raises NotFoundError, InvalidStateError."""
         return await control.reject(self._store, awakeable_id, error)
 

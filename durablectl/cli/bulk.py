@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Sequence
 
     from durablectl.cli.options.targets import Targets
-    from durablectl.control import Steered
+    from durablectl.control import OperationResult
     from durablectl.query import Selected
     from durablectl.settings import Settings
     from durablectl.storage.connection.store import Store
@@ -49,7 +49,7 @@ class Operation(NamedTuple):
 
     verb: str
     statuses: Sequence[str]
-    act: Callable[[Store, str], Awaitable[Steered]]
+    act: Callable[[Store, str], Awaitable[OperationResult]]
 
 
 @dataclass
@@ -60,7 +60,7 @@ class _Tally:
     failed: int = 0
     lost: ConnectionFailedError | None = None
 
-    def add(self, result: Steered | DurableError) -> None:
+    def add(self, result: OperationResult | DurableError) -> None:
         if isinstance(result, DurableError):
             self.failed += 1
             if isinstance(result, ConnectionFailedError):
@@ -77,7 +77,7 @@ async def steer(settings: Settings, targets: Targets, output: Output, operation:
 
     async with open_store(settings) as store:
         if targets.is_one and not targets.dry_run:
-            print_steered(await operation.act(store, targets.ids[0]), output)
+            print_result(await operation.act(store, targets.ids[0]), output)
             return 0
         selected = await _selected(store, targets, operation)
         filtered = targets.filters is not None
@@ -95,12 +95,12 @@ async def steer(settings: Settings, targets: Targets, output: Output, operation:
         return await _carry_out(store, ids, operation, output, targets.rate)
 
 
-def print_steered(steered: Steered, output: Output) -> None:
+def print_result(result: OperationResult, output: Output) -> None:
     """The result for a single workflow."""
     if output.is_json:
-        output.print_json(steered.to_json())
+        output.print_json(result.to_json())
     else:
-        typer.echo(steered.invocation_id if output.format is OutputFormat.NAME else steered.message)
+        typer.echo(result.invocation_id if output.format is OutputFormat.NAME else result.message)
 
 
 async def _selected(store: Store, targets: Targets, operation: Operation) -> list[Selected]:
@@ -170,8 +170,8 @@ class _Crew:
     store: Store
     operation: Operation
     tally: _Tally
-    tell: Callable[[str, Steered | DurableError], None]
-    running: deque[tuple[str, asyncio.Task[Steered | DurableError]]] = field(default_factory=deque)
+    tell: Callable[[str, OperationResult | DurableError], None]
+    running: deque[tuple[str, asyncio.Task[OperationResult | DurableError]]] = field(default_factory=deque)
 
     async def work(self, ids: Sequence[str], rate: float) -> None:
         loop = asyncio.get_running_loop()
@@ -191,7 +191,7 @@ class _Crew:
             await self._end_what_was_begun()
             raise
 
-    async def _one(self, invocation_id: str) -> Steered | DurableError:
+    async def _one(self, invocation_id: str) -> OperationResult | DurableError:
         try:
             return await self.operation.act(self.store, invocation_id)
         except DurableError as error:
@@ -229,14 +229,14 @@ class _Crew:
 
 
 @contextlib.contextmanager
-def _printer(ids: Sequence[str], output: Output) -> Iterator[Callable[[str, Steered | DurableError], None]]:
+def _printer(ids: Sequence[str], output: Output) -> Iterator[Callable[[str, OperationResult | DurableError], None]]:
     """What prints a result, with a progress bar on a terminal where the results themselves go elsewhere."""
     from durablectl.cli.render.bulk import item_json, item_line, item_text
 
     width = max(map(len, ids))
     console = stdout_console() if output.decorated else None
 
-    def tell(invocation_id: str, result: Steered | DurableError) -> None:
+    def tell(invocation_id: str, result: OperationResult | DurableError) -> None:
         if output.is_json:
             print_json(item_json(invocation_id, result), one_line=True)
         elif output.format is OutputFormat.NAME:
@@ -257,7 +257,7 @@ def _printer(ids: Sequence[str], output: Output) -> Iterator[Callable[[str, Stee
     with Progress(console=stderr_console(), transient=True, disable=is_quiet()) as progress:
         bar = progress.add_task("", total=len(ids))
 
-        def tell_and_move(invocation_id: str, result: Steered | DurableError) -> None:
+        def tell_and_move(invocation_id: str, result: OperationResult | DurableError) -> None:
             tell(invocation_id, result)
             progress.advance(bar)
 

@@ -1,7 +1,7 @@
 """Changing workflows: starting and steering them, answering them, and waiting for how they end."""
 
 from durablectl.control.index_repair import Repaired, repair
-from durablectl.control.lifecycle import Steered, cancel, pause, resume, until_cancelled
+from durablectl.control.lifecycle import OperationResult, cancel, pause, resume, wait_until_cancelled
 from durablectl.control.messages import reject, resolve, signal
 from durablectl.control.retry_and_delete import delete, restart, retry
 from durablectl.control.schedules import (
@@ -15,14 +15,14 @@ from durablectl.control.schedules import (
     trigger_schedule,
 )
 from durablectl.control.start import StartRequest, start
-from durablectl.control.wait import Outcome, until_listed, wait_for_outcome
+from durablectl.control.wait import Outcome, wait_for_outcome, wait_until_listed
 
 __all__ = [
+    "OperationResult",
     "Outcome",
     "Repaired",
     "ScheduleView",
     "StartRequest",
-    "Steered",
     "cancel",
     "create_schedule",
     "delete",
@@ -41,7 +41,7 @@ __all__ = [
     "signal",
     "start",
     "trigger_schedule",
-    "until_cancelled",
-    "until_listed",
     "wait_for_outcome",
+    "wait_until_cancelled",
+    "wait_until_listed",
 ]

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from durablectl.control.load import load
-from durablectl.control.wait import until_listed, wait_for_outcome
+from durablectl.control.wait import wait_for_outcome, wait_until_listed
 from durablectl.errors import InvalidStateError
 from durablectl.model.clock import SYSTEM_CLOCK
 from durablectl.model.status import Status, is_terminal
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Steered:
+class OperationResult:
     """What an operation did. ``changed`` is False when it was so already; ``message`` is a sentence about it.
 
     Of a restart, ``invocation_id`` and ``status`` are those of the new invocation, and ``restarted_from`` is the old.
@@ -53,14 +53,14 @@ class Steered:
         }
 
 
-def impossible(execution: Execution, what: str, hint: str = "") -> InvalidStateError:
+def invalid_state_error(execution: Execution, what: str, hint: str = "") -> InvalidStateError:
     """The error for an operation that this status does not allow."""
     return InvalidStateError(
         f"The workflow {execution.invocation_id} is {execution.status} and cannot be {what}.", hint=hint
     )
 
 
-async def pause(store: Store, invocation_id: str, reason: str = "", *, if_revision: int = 0) -> Steered:
+async def pause(store: Store, invocation_id: str, reason: str = "", *, if_revision: int = 0) -> OperationResult:
     """No further step is started; one in flight ends and is journaled.
 
     Raises NotFoundError, and InvalidStateError for a workflow that has ended or is being cancelled.
@@ -68,11 +68,11 @@ async def pause(store: Store, invocation_id: str, reason: str = "", *, if_revisi
     while True:
         execution, revision = await load(store, invocation_id, if_revision)
         if is_terminal(execution.status):
-            raise impossible(execution, "paused", "Only a workflow that has not ended can be paused.")
+            raise invalid_state_error(execution, "paused", "Only a workflow that has not ended can be paused.")
         if execution.cancel_requested:
             raise InvalidStateError(f"The workflow {invocation_id} is being cancelled and cannot be paused.")
         if execution.status == Status.PAUSED:
-            return Steered(invocation_id, Status.PAUSED, changed=False, message="It was paused already.")
+            return OperationResult(invocation_id, Status.PAUSED, changed=False, message="It was paused already.")
         owner = execution.owner if execution.status == Status.RUNNING else ""
         execution.enter(Status.PAUSED, SYSTEM_CLOCK.now())
         execution.owner, execution.reason = owner, storable(reason)
@@ -87,21 +87,21 @@ async def pause(store: Store, invocation_id: str, reason: str = "", *, if_revisi
                 message = (
                     f"Paused; step {execution.current_step} {execution.current_step_type} is in flight and ends first."
                 )
-        return Steered(invocation_id, Status.PAUSED, changed=True, message=message)
+        return OperationResult(invocation_id, Status.PAUSED, changed=True, message=message)
 
 
-async def resume(store: Store, invocation_id: str, *, if_revision: int = 0) -> Steered:
+async def resume(store: Store, invocation_id: str, *, if_revision: int = 0) -> OperationResult:
     """Go on from the journal. Raises NotFoundError, and InvalidStateError for a workflow that has ended."""
     while True:
         execution, revision = await load(store, invocation_id, if_revision)
         if is_terminal(execution.status):
             hint = "A failed or cancelled workflow goes on with `wf retry`."
-            raise impossible(execution, "resumed", "" if execution.status == Status.COMPLETED else hint)
+            raise invalid_state_error(execution, "resumed", "" if execution.status == Status.COMPLETED else hint)
         if execution.status == Status.PENDING:
             await store.requests.exchange([wake(store, execution)])
         if execution.status != Status.PAUSED:
             message = f"It is not paused, but {execution.status}."
-            return Steered(invocation_id, execution.status, changed=False, message=message)
+            return OperationResult(invocation_id, execution.status, changed=False, message=message)
         in_flight = await leases.is_alive(store, execution.owner)
         execution.enter(Status.RUNNING if in_flight else Status.PENDING, SYSTEM_CLOCK.now())
         execution.reason, execution.crashes = "", 0
@@ -115,12 +115,12 @@ async def resume(store: Store, invocation_id: str, *, if_revision: int = 0) -> S
             await poke(store, execution.owner, invocation_id)
         else:
             await store.requests.exchange([wake(store, execution)])
-        return Steered(invocation_id, execution.status, changed=True, message="Resumed.")
+        return OperationResult(invocation_id, execution.status, changed=True, message="Resumed.")
 
 
 async def cancel(
     store: Store, invocation_id: str, reason: str = "", *, now: bool = False, if_revision: int = 0
-) -> Steered:
+) -> OperationResult:
     """End it: interrupt the step in flight and run the compensations, or with ``now`` skip them.
 
     Raises NotFoundError, and InvalidStateError for a workflow that has completed or failed.
@@ -129,42 +129,44 @@ async def cancel(
         stored = await load(store, invocation_id, if_revision)
         execution = stored.execution
         if execution.status == Status.CANCELLED:
-            return Steered(invocation_id, Status.CANCELLED, changed=False, message="It was cancelled already.")
+            return OperationResult(invocation_id, Status.CANCELLED, changed=False, message="It was cancelled already.")
         if is_terminal(execution.status):
-            raise impossible(execution, "cancelled")
+            raise invalid_state_error(execution, "cancelled")
         if execution.cancel_requested and not now:
             await _call(store, execution)
-            return Steered(invocation_id, execution.status, changed=False, message="It is being cancelled already.")
+            return OperationResult(
+                invocation_id, execution.status, changed=False, message="It is being cancelled already."
+            )
         has_run = execution.status == Status.RUNNING or bool(execution.owner)
         if now or not (has_run or execution.compensations):
-            steered = await _cancel_here(store, stored, reason)
+            result = await _cancel_here(store, stored, reason)
         else:
-            steered = await _ask_to_cancel(store, stored, reason)
-        if steered is not None:
-            return steered
+            result = await _ask_to_cancel(store, stored, reason)
+        if result is not None:
+            return result
 
 
-async def until_cancelled(store: Store, steered: Steered, timeout: float | None = None) -> Steered:
+async def wait_until_cancelled(store: Store, result: OperationResult, timeout: float | None = None) -> OperationResult:
     """What came of a cancellation, once the compensations have run. WaitTimeoutError after ``timeout`` seconds."""
-    if steered.status == Status.CANCELLED:
-        return steered
-    execution = (await wait_for_outcome(store, steered.invocation_id, timeout)).execution
-    await until_listed(store, execution)
+    if result.status == Status.CANCELLED:
+        return result
+    execution = (await wait_for_outcome(store, result.invocation_id, timeout)).execution
+    await wait_until_listed(store, execution)
     message = f"Cancelled, but a compensation failed: {execution.error}" if execution.error else "Cancelled."
-    return replace(steered, status=execution.status, message=message)
+    return replace(result, status=execution.status, message=message)
 
 
-async def _ask_to_cancel(store: Store, stored: Stored, reason: str) -> Steered | None:
+async def _ask_to_cancel(store: Store, stored: Stored, reason: str) -> OperationResult | None:
     """Leave it to a processor: only the handler knows its compensations."""
     execution = stored.execution
     await store.requests.exchange([safety_net(store, execution)])
     if not await cancel_request.mark(store, stored, reason):
         return None
     await _call(store, execution)
-    return Steered(execution.invocation_id, Status.RUNNING, changed=True, message="Cancelling.")
+    return OperationResult(execution.invocation_id, Status.RUNNING, changed=True, message="Cancelling.")
 
 
-async def _cancel_here(store: Store, stored: Stored, reason: str) -> Steered | None:
+async def _cancel_here(store: Store, stored: Stored, reason: str) -> OperationResult | None:
     """End it without its handler. The journal is read after the write that fences its processor off."""
     execution, revision = stored
     owner, entries = execution.owner, execution.journal
@@ -182,7 +184,7 @@ async def _cancel_here(store: Store, stored: Stored, reason: str) -> Steered | N
     await after_end(store, execution, ended, entries, interrupted_children(entries))
     if owner:
         await poke(store, owner, execution.invocation_id)
-    return Steered(execution.invocation_id, Status.CANCELLED, changed=True, message="Cancelled.")
+    return OperationResult(execution.invocation_id, Status.CANCELLED, changed=True, message="Cancelled.")
 
 
 async def _call(store: Store, execution: Execution) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from durablectl.control.lifecycle import Steered, impossible
+from durablectl.control.lifecycle import OperationResult, invalid_state_error
 from durablectl.control.load import load
 from durablectl.errors import InvalidStateError, PayloadTooLargeError
 from durablectl.model.clock import SYSTEM_CLOCK
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from durablectl.storage.connection.store import Store
 
 
-async def resolve(store: Store, awakeable_id: str, value: Any = None) -> Steered:
+async def resolve(store: Store, awakeable_id: str, value: Any = None) -> OperationResult:
     """Answer an awakeable, whether or not the workflow waits for it yet.
 
     Raises InvalidNameError, NotFoundError, InvalidValueError; InvalidStateError when it was answered before or the
@@ -35,12 +35,12 @@ async def resolve(store: Store, awakeable_id: str, value: Any = None) -> Steered
     return await _answer(store, awakeable_id, payload, "")
 
 
-async def reject(store: Store, awakeable_id: str, error: str) -> Steered:
+async def reject(store: Store, awakeable_id: str, error: str) -> OperationResult:
     """Answer an awakeable with an error, which the handler sees as StepError."""
     return await _answer(store, awakeable_id, NO_PAYLOAD, storable(error) or "rejected")
 
 
-async def _answer(store: Store, awakeable_id: str, result: Payload, error: str) -> Steered:
+async def _answer(store: Store, awakeable_id: str, result: Payload, error: str) -> OperationResult:
     def change(execution: Execution) -> None:
         known = execution.awakeables.get(awakeable_id)
         if known is not None and known.resolved:
@@ -60,10 +60,10 @@ async def _answer(store: Store, awakeable_id: str, result: Payload, error: str) 
     done = "Rejected" if error else "Resolved"
     is_early = execution.status == Status.SUSPENDED and all(w.awaited_id != awakeable_id for w in execution.waits)
     message = f"{done}; the workflow does not wait for {awakeable_id} yet." if is_early else f"{done}."
-    return Steered(execution.invocation_id, execution.status, changed=True, message=message)
+    return OperationResult(execution.invocation_id, execution.status, changed=True, message=message)
 
 
-async def signal(store: Store, invocation_id: str, name: str, value: Any = None) -> Steered:
+async def signal(store: Store, invocation_id: str, name: str, value: Any = None) -> OperationResult:
     """Send a signal; the workflow receives those of a name in the order sent. InvalidStateError when it has ended."""
     validate_name("signal name", name)
     payload = await _encode(store, value, f"the data of signal {name}")
@@ -73,7 +73,9 @@ async def signal(store: Store, invocation_id: str, name: str, value: Any = None)
         execution.signals.append(Signal(name, payload, SYSTEM_CLOCK.now(), execution.signals_sent))
 
     execution = await _bring(store, invocation_id, change)
-    return Steered(invocation_id, execution.status, changed=True, message=f"Signal {execution.signals_sent} sent.")
+    return OperationResult(
+        invocation_id, execution.status, changed=True, message=f"Signal {execution.signals_sent} sent."
+    )
 
 
 async def _bring(store: Store, invocation_id: str, change: Callable[[Execution], None]) -> Execution:
@@ -81,7 +83,7 @@ async def _bring(store: Store, invocation_id: str, change: Callable[[Execution],
     while True:
         execution, revision = await load(store, invocation_id)
         if is_terminal(execution.status):
-            raise impossible(execution, "answered or signalled")
+            raise invalid_state_error(execution, "answered or signalled")
         change(execution)
         _check_room(store, execution)
         is_suspended = execution.status == Status.SUSPENDED

@@ -6,7 +6,7 @@ import itertools
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from durablectl.control.lifecycle import Steered, impossible
+from durablectl.control.lifecycle import OperationResult, invalid_state_error
 from durablectl.control.load import load
 from durablectl.control.start import start_again
 from durablectl.errors import ConflictError, StaleRevisionError, UsageError
@@ -30,7 +30,9 @@ if TYPE_CHECKING:
 _RETRIABLE = frozenset({Status.FAILED, Status.CANCELLED})
 
 
-async def retry(store: Store, invocation_id: str, *, from_step: int | None = None, if_revision: int = 0) -> Steered:
+async def retry(
+    store: Store, invocation_id: str, *, from_step: int | None = None, if_revision: int = 0
+) -> OperationResult:
     """Go on from the first unfinished step, or from step ``from_step``; what is dropped is kept as history.
 
     A journal that is too big to be part of the record lies beside it: what is dropped is noted in the record first,
@@ -43,8 +45,8 @@ async def retry(store: Store, invocation_id: str, *, from_step: int | None = Non
             if not is_terminal(execution.status):
                 message = f"It has not ended, but is {execution.status}."
                 if execution.attempt and execution.history:
-                    return Steered(invocation_id, execution.status, changed=False, message=message)
-            raise impossible(execution, "retried", "Only a failed or cancelled workflow can be retried.")
+                    return OperationResult(invocation_id, execution.status, changed=False, message=message)
+            raise invalid_state_error(execution, "retried", "Only a failed or cancelled workflow can be retried.")
         entries = await journal.whole(store, execution, revision)
         half_done = _half_done(execution)
         entries = [entry for entry in entries if entry.step_number not in half_done]
@@ -70,7 +72,7 @@ async def retry(store: Store, invocation_id: str, *, from_step: int | None = Non
         await index_entries.settle(store, execution, [wake(store, execution)])
         recorded = {entry.step_number for entry in kept if entry.finished_at or entry.kind not in WAITS}
         first = next(number for number in itertools.count() if number not in recorded)
-        return Steered(invocation_id, Status.PENDING, changed=True, message=f"Retrying from step {first}.")
+        return OperationResult(invocation_id, Status.PENDING, changed=True, message=f"Retrying from step {first}.")
 
 
 def split(
@@ -137,7 +139,7 @@ def _fit(history: list[DroppedSteps]) -> None:
             dropped.entries = [replace(e, request=NO_PAYLOAD, response=NO_PAYLOAD) for e in dropped.entries]
 
 
-async def restart(store: Store, invocation_id: str, *, if_revision: int = 0) -> Steered:
+async def restart(store: Store, invocation_id: str, *, if_revision: int = 0) -> OperationResult:
     """A new invocation with the same input, linked with the old one. InvalidStateError unless it has ended.
 
     With ``if_revision`` the link is written first, so that of several at once one starts it; dying behind that leaves a
@@ -145,7 +147,7 @@ async def restart(store: Store, invocation_id: str, *, if_revision: int = 0) -> 
     """
     execution, revision = await load(store, invocation_id, if_revision)
     if not is_terminal(execution.status):
-        raise impossible(execution, "restarted", "Only a workflow that has ended can be restarted.")
+        raise invalid_state_error(execution, "restarted", "Only a workflow that has ended can be restarted.")
     new_id = new_invocation_id()
     execution.restarted_as = new_id
     if if_revision and await states.replace(store, execution, revision) is None:
@@ -161,14 +163,14 @@ async def restart(store: Store, invocation_id: str, *, if_revision: int = 0) -> 
             break
         execution, revision = stored
     message = f"Started {new_id} with the input of {invocation_id}."
-    return Steered(new_id, Status.PENDING, changed=True, message=message, restarted_from=invocation_id)
+    return OperationResult(new_id, Status.PENDING, changed=True, message=message, restarted_from=invocation_id)
 
 
-async def delete(store: Store, invocation_id: str, *, if_revision: int = 0) -> Steered:
+async def delete(store: Store, invocation_id: str, *, if_revision: int = 0) -> OperationResult:
     """Remove an ended workflow with its journal and index entry. InvalidStateError for one that has not ended."""
     execution, revision = await load(store, invocation_id, if_revision)
     if not is_terminal(execution.status):
-        raise impossible(execution, "deleted", "Cancel it first.")
+        raise invalid_state_error(execution, "deleted", "Cancel it first.")
     if not await states.delete(store, execution, revision):
         kind = StaleRevisionError if if_revision else ConflictError
         raise kind(f"The workflow {invocation_id} was changed meanwhile; nothing was deleted.")
@@ -179,4 +181,4 @@ async def delete(store: Store, invocation_id: str, *, if_revision: int = 0) -> S
             *(journal.removal(store, invocation_id, length, revision) if execution.journal_length else []),
         ]
     )
-    return Steered(invocation_id, "deleted", changed=True, message="Deleted.")
+    return OperationResult(invocation_id, "deleted", changed=True, message="Deleted.")

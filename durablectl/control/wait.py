@@ -72,7 +72,7 @@ async def wait_for_outcome(store: Store, invocation_id: str, timeout: float | No
         ) from error
 
 
-async def until_listed(store: Store, execution: Execution) -> None:
+async def wait_until_listed(store: Store, execution: Execution) -> None:
     """Wait for the entry by which lists find what has ended: its processor writes that right after the end.
 
     Not for long: the one that died in between has its entry made by another, seconds later.

@@ -99,7 +99,7 @@ def _show(operation: str, status: str, answer: _Document) -> None:
     name = (
         "unhealthy" if (operation, status) == ("health", "503") else status if int(status) >= _FAILURES else operation
     )
-    content.setdefault("example", EXAMPLES.get(name, EXAMPLES["steered"]))
+    content.setdefault("example", EXAMPLES.get(name, EXAMPLES["operation_result"]))
 
 
 def _header(description: str, example: str) -> _Document:

@@ -98,7 +98,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         ]
     },
     "invoke": {"invocation_id": "order-17"},
-    "steered": {
+    "operation_result": {
         "invocation_id": "abc-123-def-456",
         "status": "paused",
         "changed": True,

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from durablectl.query.state_changes import DELETED, ChangeReader, StateChange, TailFilters, tail
     from durablectl.query.stats import get_stats
     from durablectl.query.tree import Tree, watch_tree
-    from durablectl.query.typical_steps import usual_steps
+    from durablectl.query.typical_steps import find_typical_steps
     from durablectl.query.views import (
         DroppedView,
         ProcessorView,
@@ -52,7 +52,7 @@ _HOME = {
         "get": ("get_children", "get_workflow"),
         "stats": ("get_stats",),
         "state_changes": ("DELETED", "ChangeReader", "StateChange", "TailFilters", "tail"),
-        "typical_steps": ("usual_steps",),
+        "typical_steps": ("find_typical_steps",),
         "views": (
             "DroppedView",
             "ProcessorView",
@@ -102,6 +102,7 @@ __all__ = [
     "count_workflows",
     "diagnose",
     "explain",
+    "find_typical_steps",
     "get_children",
     "get_errors",
     "get_stats",
@@ -112,7 +113,6 @@ __all__ = [
     "select",
     "select_ids",
     "tail",
-    "usual_steps",
     "watch_all",
     "watch_board",
     "watch_changes",

@@ -27,7 +27,7 @@ _DIFFERENCE = 0.2
 """By more than this share of its middle length, the runs of a handler are too different to tell one's progress."""
 
 
-async def usual_steps(store: Store, workflows: Sequence[WorkflowView]) -> dict[str, int]:
+async def find_typical_steps(store: Store, workflows: Sequence[WorkflowView]) -> dict[str, int]:
     """By handler, of those workflows that have not ended; of many handlers, the most frequent ones.
 
     A handler that has no completed run, or whose last runs differ widely, is left out.

@@ -18,7 +18,7 @@ from durablectl.model.status import ACTIVE, TERMINAL, Status
 from durablectl.settings import Settings
 
 if TYPE_CHECKING:
-    from durablectl.control import Steered
+    from durablectl.control import OperationResult
     from durablectl.storage.connection.store import Store
 
 _FORMATS = (OutputFormat.TABLE, OutputFormat.JSON, OutputFormat.JSONL, OutputFormat.NAME)
@@ -83,9 +83,9 @@ async def cancel(
 
     from durablectl import control
 
-    async def act(store: Store, invocation_id: str) -> Steered:
-        steered = await control.cancel(store, invocation_id, reason, now=now)
-        return await control.until_cancelled(store, steered, limit) if wait else steered
+    async def act(store: Store, invocation_id: str) -> OperationResult:
+        result = await control.cancel(store, invocation_id, reason, now=now)
+        return await control.wait_until_cancelled(store, result, limit) if wait else result
 
     return await steer(settings, targets, output, Operation("cancel", sorted(ACTIVE), act))
 

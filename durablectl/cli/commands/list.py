@@ -56,7 +56,7 @@ async def get(
     async with open_store(settings) as store:
         view = await query.get_workflow(store, invocation_id, steps=shown)
         children = await query.get_children(store, view) if view.children else []
-        usual = await query.usual_steps(store, [view]) if output.decorated and not output.is_json else {}
+        usual = await query.find_typical_steps(store, [view]) if output.decorated and not output.is_json else {}
     if output.is_json:
         output.print_json(
             {**view.to_json(), "child_workflows": [replace(child, journal=None).to_json() for child in children]}
@@ -144,7 +144,9 @@ async def list_(
                     scan=scan,
                     progress=reading.tell,
                 )
-                layout = Layout(output, times, chosen, lambda views: query.usual_steps(store, views), connection.aclose)
+                layout = Layout(
+                    output, times, chosen, lambda views: query.find_typical_steps(store, views), connection.aclose
+                )
                 if not await print_pages(pages, layout, reading, lambda cursor: repeated(context, cursor=cursor)):
                     await note_unknown_handlers(store, filters.handlers)
                 return

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from durablectl.cli.boundary import asynchronous
-from durablectl.cli.bulk import print_steered
+from durablectl.cli.bulk import print_result
 from durablectl.cli.completion.scripts import complete_id
 from durablectl.cli.options.json_input import read_input
 from durablectl.cli.options.shared import with_connection, with_output
@@ -42,7 +42,7 @@ async def signal(
     from durablectl.storage.connection.store import open_store
 
     async with open_store(settings) as store:
-        print_steered(await control.signal(store, invocation_id, name, value), output)
+        print_result(await control.signal(store, invocation_id, name, value), output)
 
 
 @asynchronous
@@ -61,7 +61,7 @@ async def resolve(awakeable_id: _Awakeable, data: _Data = None, *, settings: Set
     from durablectl.storage.connection.store import open_store
 
     async with open_store(settings) as store:
-        print_steered(await control.resolve(store, awakeable_id, value), output)
+        print_result(await control.resolve(store, awakeable_id, value), output)
 
 
 @asynchronous
@@ -84,4 +84,4 @@ async def reject(
     from durablectl.storage.connection.store import open_store
 
     async with open_store(settings) as store:
-        print_steered(await control.reject(store, awakeable_id, error), output)
+        print_result(await control.reject(store, awakeable_id, error), output)

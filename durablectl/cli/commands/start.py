@@ -105,7 +105,7 @@ async def _outcome(store: Store, invocation_id: str, limit: float | None, output
     from durablectl import control, query
 
     outcome = await control.wait_for_outcome(store, invocation_id, limit)
-    await control.until_listed(store, outcome.execution)
+    await control.wait_until_listed(store, outcome.execution)
     view = await query.get_workflow(store, invocation_id)
     if output.is_json:
         output.print_json(view.to_json())

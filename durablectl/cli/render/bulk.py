@@ -13,12 +13,12 @@ from durablectl.cli.render.table import Column, plain, separated, table
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from durablectl.control import Steered
+    from durablectl.control import OperationResult
     from durablectl.errors import DurableError
     from durablectl.query import Selected
 
 
-def item_line(invocation_id: str, result: Steered | DurableError, width: int) -> Text:
+def item_line(invocation_id: str, result: OperationResult | DurableError, width: int) -> Text:
     """For a terminal: a sign, the id in ``width`` columns, what happened."""
     error = _error(result)
     told = result.message if error is None else one_line(error.message)
@@ -29,13 +29,13 @@ def item_line(invocation_id: str, result: Steered | DurableError, width: int) ->
     )
 
 
-def item_text(invocation_id: str, result: Steered | DurableError) -> str:
+def item_text(invocation_id: str, result: OperationResult | DurableError) -> str:
     """For a pipe: id, ``ok`` or ``failed``, what happened."""
     state = "ok" if _error(result) is None else "failed"
     return "\t".join((one_line(invocation_id), state, one_line(result.message)))
 
 
-def item_json(invocation_id: str, result: Steered | DurableError) -> dict[str, Any]:
+def item_json(invocation_id: str, result: OperationResult | DurableError) -> dict[str, Any]:
     """As one id alone would give, with ``ok`` and ``error``; the same keys whatever happened."""
     error = _error(result)
     if error is None:
@@ -51,7 +51,7 @@ def item_json(invocation_id: str, result: Steered | DurableError) -> dict[str, A
     }
 
 
-def _error(result: Steered | DurableError) -> DurableError | None:
+def _error(result: OperationResult | DurableError) -> DurableError | None:
     return result if isinstance(result, Exception) else None
 
 

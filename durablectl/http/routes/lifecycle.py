@@ -14,7 +14,7 @@ from durablectl.http.responses import json_response
 from durablectl.http.schemas import Done, documented
 
 if TYPE_CHECKING:
-    from durablectl.control import Steered
+    from durablectl.control import OperationResult
     from durablectl.http.backend import Backend
 
 _REVISION = re.compile(r"([1-9]\d{0,18})(-\d+)?", re.ASCII)
@@ -42,8 +42,8 @@ def router(backend: Backend) -> APIRouter:
         if_match: p.IfMatch = None,
     ) -> Response:
         """Interrupts the step in flight; the compensations run before it has ended."""
-        steered = await control.cancel(backend.store, invocation_id, reason, now=now, if_revision=_revision(if_match))
-        return done(steered)
+        result = await control.cancel(backend.store, invocation_id, reason, now=now, if_revision=_revision(if_match))
+        return done(result)
 
     @routes.post("/workflows/{invocation_id}/retry", summary="Retry", responses=documented(Done, *CHANGED))
     async def retry(
@@ -71,8 +71,8 @@ def router(backend: Backend) -> APIRouter:
     return routes
 
 
-def done(steered: Steered) -> Response:
-    return json_response(steered.to_json())
+def done(result: OperationResult) -> Response:
+    return json_response(result.to_json())
 
 
 def _revision(if_match: str | None) -> int:

@@ -134,9 +134,9 @@ async def test_a_workflow_whose_journal_is_damaged_can_be_cancelled_and_deleted(
     await control.signal(store, name, "go")
     async with processing(settings, waiting):
         await until(lambda: paused(store, name))
-        steered = await control.cancel(store, name)
-        assert steered.message == "Cancelling."
-        done = await control.until_cancelled(store, steered, 10)
+        result = await control.cancel(store, name)
+        assert result.message == "Cancelling."
+        done = await control.wait_until_cancelled(store, result, 10)
         assert "No compensation was run: The message on" in done.message
         await until(lambda: drained(store))
     await entered(store, name, "cancelled")

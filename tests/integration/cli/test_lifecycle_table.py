@@ -100,10 +100,10 @@ async def by_sdk(desk: Desk, operation: str, invocation_id: str) -> Answer:
             "reject": lambda: client.reject(f"{invocation_id}.approval", "no"),
         }
         try:
-            steered = await calls[operation]()
+            result = await calls[operation]()
         except DurableError as error:
             return Answer(error.exit_code, error.message)
-        return Answer(0, steered.message, steered.invocation_id, steered.changed, steered.status)
+        return Answer(0, result.message, result.invocation_id, result.changed, result.status)
 
 
 @pytest.mark.parametrize("face", [by_cli, by_sdk])

@@ -45,8 +45,8 @@ async def test_paused_in_a_step_the_step_ends_and_no_other_begins(settings, stor
     async with processing(settings, two_steps):
         invocation_id = await start(store, two_steps)
         await until(lambda: at_step(store, invocation_id, "one"))
-        steered = await control.pause(store, invocation_id, "lunch")
-        assert (steered.status, steered.changed) == ("paused", True)
+        result = await control.pause(store, invocation_id, "lunch")
+        assert (result.status, result.changed) == ("paused", True)
         view = await query.get_workflow(store, invocation_id)
         assert (view.status, view.reason, view.current_step_type) == ("paused", "lunch", "one")
         assert view.owner
@@ -75,8 +75,8 @@ async def test_resumed_in_the_same_step_nothing_is_interrupted_and_the_attempt_s
         invocation_id = await start(store, two_steps)
         await until(lambda: gates.ran["one"])
         await control.pause(store, invocation_id)
-        steered = await control.resume(store, invocation_id)
-        assert (steered.status, steered.changed) == ("running", True)
+        result = await control.resume(store, invocation_id)
+        assert (result.status, result.changed) == ("running", True)
         gates.open.set()
         assert await result(store, invocation_id) == ["one", "two"]
     view = await query.get_workflow(store, invocation_id)

@@ -46,9 +46,9 @@ async def fail_once(store) -> str:
 async def test_retry_goes_on_from_the_step_that_failed(settings, store):
     async with processing(settings, fragile):
         invocation_id = await fail_once(store)
-        steered = await control.retry(store, invocation_id)
-        assert (steered.invocation_id, steered.status, steered.changed) == (invocation_id, "pending", True)
-        assert "step 3" in steered.message
+        result = await control.retry(store, invocation_id)
+        assert (result.invocation_id, result.status, result.changed) == (invocation_id, "pending", True)
+        assert "step 3" in result.message
         assert await result(store, invocation_id) == ["a 1", "b 1", "mended", "c 1"]
         view = await query.get_workflow(store, invocation_id)
         await until(lambda: is_tidy(store, invocation_id))
@@ -187,11 +187,11 @@ async def test_a_result_that_comes_with_the_cancellation_is_kept(settings, store
 async def test_a_restart_is_another_invocation_linked_with_the_old(settings, store):
     async with processing(settings, fragile):
         invocation_id = await fail_once(store)
-        steered = await control.restart(store, invocation_id)
-        assert steered.invocation_id != invocation_id
-        healed.add(steered.invocation_id)
-        await until(lambda: ended_at(store, steered.invocation_id))
-        old, new = [await query.get_workflow(store, i) for i in (invocation_id, steered.invocation_id)]
+        result = await control.restart(store, invocation_id)
+        assert result.invocation_id != invocation_id
+        healed.add(result.invocation_id)
+        await until(lambda: ended_at(store, result.invocation_id))
+        old, new = [await query.get_workflow(store, i) for i in (invocation_id, result.invocation_id)]
     assert (old.status, old.restarted_as, new.restarted_from) == ("failed", new.invocation_id, invocation_id)
     assert (new.input, new.handler) == (old.input, old.handler)
     assert new.history == []

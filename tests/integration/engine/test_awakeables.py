@@ -25,8 +25,8 @@ async def test_resolved_while_it_is_waited_for(settings, store):
         view = await reaches(store, invocation_id, "suspended")
         assert (view.waiting_for.kind, view.waiting_for.awaited_id) == ("awakeable", "a1.approval")
         assert view.journal[0].awaited_id == "a1.approval"
-        steered = await control.resolve(store, "a1.approval", {"by": "eve"})
-        assert (steered.invocation_id, steered.changed) == ("a1", True)
+        result = await control.resolve(store, "a1.approval", {"by": "eve"})
+        assert (result.invocation_id, result.changed) == ("a1", True)
         assert await result(store, invocation_id) == ["a1.approval", {"by": "eve"}]
     [step] = (await query.get_workflow(store, invocation_id)).journal
     assert (step.step_type, step.kind, step.response) == ("awakeable:approval", "awakeable", {"by": "eve"})

@@ -47,7 +47,7 @@ def test_runs_that_differ_widely_say_nothing(lengths, usual):
 
 async def usual_now(store) -> dict[str, int]:
     page = await query.list_workflows(store)
-    return await query.usual_steps(store, page.workflows)
+    return await query.find_typical_steps(store, page.workflows)
 
 
 async def test_the_last_completed_runs_tell_the_usual_number_of_steps(settings, store):

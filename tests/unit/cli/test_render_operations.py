@@ -1,4 +1,4 @@
-"""What a terminal shows of steered workflows and of schedules, with a fixed clock."""
+"""What a terminal shows of changed workflows and of schedules, with a fixed clock."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from durablectl.cli.render.schedules import next_start, schedule_page, schedule_
 from durablectl.cli.render.status_sentence import progressing, situation
 from durablectl.cli.render.workflow import workflow_page
 from durablectl.cli.render.workflow_cells import happening
-from durablectl.control import ScheduleView, Steered
+from durablectl.control import OperationResult, ScheduleView
 from durablectl.errors import NotFoundError
 from durablectl.model.schedules import Schedule
 from durablectl.query import DroppedView, Selected, WaitingView
@@ -98,7 +98,7 @@ CHILD = WaitingView("child", "invoke:ship", 1, awaited_id="0a1b2-c3d4e")
         (replace(views.SLEEPING, waiting_for=CHILD), "waiting for the child workflow ship 0a1b2-c3d4e"),
     ],
 )
-def test_what_a_steered_workflow_does(view, sentence):
+def test_what_an_operated_workflow_does(view, sentence):
     assert situation(view, NOW) == sentence
     assert progressing(view, NOW) == sentence
 
@@ -173,7 +173,7 @@ def test_history_is_shown_on_request():
 
 
 def test_what_came_of_many():
-    done = Steered("order-1", "paused", changed=True, message="Paused.")
+    done = OperationResult("order-1", "paused", changed=True, message="Paused.")
     assert item_line("order-1", done, 10).plain == "✓ order-1     Paused."
     assert item_line("order-1000", NotFoundError("It is\ngone."), 10).plain == "✗ order-1000  It is\\ngone."
     assert account(1, 1, 0, 0) == "1 workflow: 1 changed."

@@ -24,7 +24,7 @@ async def unlisted(store):
 
 
 async def test_its_entry_is_waited_for(store, unlisted):
-    waiting = asyncio.create_task(control.until_listed(store, unlisted))
+    waiting = asyncio.create_task(control.wait_until_listed(store, unlisted))
     await asyncio.wait([waiting], timeout=0.1)
     assert not waiting.done()
     await store.requests.exchange(index_entries.addition(store, unlisted))
@@ -35,15 +35,15 @@ async def test_its_entry_is_waited_for(store, unlisted):
 async def test_not_without_end(store, unlisted, monkeypatch):
     """Its processor may have died in between."""
     monkeypatch.setattr(wait, "_PAUSES", (0.001, 0.01))
-    await asyncio.wait_for(control.until_listed(store, unlisted), 2)
+    await asyncio.wait_for(control.wait_until_listed(store, unlisted), 2)
 
 
 async def test_nor_for_what_another_program_wrote(store, unlisted):
     """Its records have no time of entry, and no entry."""
     unlisted.indexed_at = 0
-    await asyncio.wait_for(control.until_listed(store, unlisted), 0.5)
+    await asyncio.wait_for(control.wait_until_listed(store, unlisted), 0.5)
 
 
 async def test_nor_for_a_damaged_record_whose_time_none_can_have(store, unlisted):
     unlisted.indexed_at = 2**62
-    await asyncio.wait_for(control.until_listed(store, unlisted), 0.5)
+    await asyncio.wait_for(control.wait_until_listed(store, unlisted), 0.5)
