@@ -150,14 +150,14 @@ def _show_selection(selected: Sequence[Selected], ids: Sequence[str], operation:
 
 
 async def _carry_out(store: Store, ids: Sequence[str], operation: Operation, output: Output, rate: float) -> int:
-    from durablectl.cli.render.bulk import account
+    from durablectl.cli.render.bulk import bulk_summary
 
     tally = _Tally(len(ids))
     try:
         with _printer(ids, output) as tell:
             await _Crew(store, operation, tally, tell).work(ids, rate)
     finally:
-        note(account(tally.total, tally.changed, tally.unchanged, tally.failed))
+        note(bulk_summary(tally.total, tally.changed, tally.unchanged, tally.failed))
     if tally.lost is not None:
         raise tally.lost
     return SOME_FAILED if tally.failed else 0
@@ -231,23 +231,23 @@ class _Crew:
 @contextlib.contextmanager
 def _printer(ids: Sequence[str], output: Output) -> Iterator[Callable[[str, OperationResult | DurableError], None]]:
     """What prints a result, with a progress bar on a terminal where the results themselves go elsewhere."""
-    from durablectl.cli.render.bulk import item_json, item_line, item_text
+    from durablectl.cli.render.bulk import result_json, result_line, result_text
 
     width = max(map(len, ids))
     console = stdout_console() if output.decorated else None
 
     def tell(invocation_id: str, result: OperationResult | DurableError) -> None:
         if output.is_json:
-            print_json(item_json(invocation_id, result), one_line=True)
+            print_json(result_json(invocation_id, result), one_line=True)
         elif output.format is OutputFormat.NAME:
             if isinstance(result, DurableError):
                 note(f"{invocation_id}: {result.message}")
             else:
                 typer.echo(result.invocation_id)
         elif console is not None:
-            show(console, item_line(invocation_id, result, width))
+            show(console, result_line(invocation_id, result, width))
         else:
-            typer.echo(item_text(invocation_id, result))
+            typer.echo(result_text(invocation_id, result))
 
     if len(ids) <= _AT_ONCE or sys.stdout.isatty() or not is_decorated(sys.stderr):
         yield tell

@@ -7,15 +7,16 @@ import contextlib
 import os
 import signal
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from durablectl.cli.boundary import INTERRUPTED
 from durablectl.errors import DurableError
 from durablectl.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Sequence
+    from collections.abc import AsyncIterator, Iterator
 
+    from durablectl.cli.render.stack import StackView
     from durablectl.embedded import EmbeddedServer
     from durablectl.engine.sdk.app_loader import App
     from durablectl.engine.worker.processor import Processor, ProcessorOptions
@@ -23,39 +24,6 @@ if TYPE_CHECKING:
     from durablectl.storage.connection.store import Store
 
 _LOOK_SECONDS = 0.25
-
-
-@dataclass(frozen=True)
-class StackView:
-    """What a user wants to know of the pieces. ``app_source`` says from where the app was taken, "sample" for ours.
-
-    ``http_url`` is empty where no HTTP API is served.
-    """
-
-    nats_url: str
-    server_version: str
-    namespace: str
-    app: Sequence[str]
-    app_source: str
-    workflows: Sequence[str]
-    services: Sequence[str]
-    processor_id: str
-    slots: int
-    http_url: str = ""
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "nats_url": self.nats_url,
-            "server_version": self.server_version,
-            "namespace": self.namespace or None,
-            "app": list(self.app),
-            "app_source": self.app_source,
-            "workflows": list(self.workflows),
-            "services": list(self.services),
-            "processor_id": self.processor_id,
-            "slots": self.slots,
-            "http_url": self.http_url or None,
-        }
 
 
 @dataclass(frozen=True)
@@ -99,6 +67,8 @@ async def running(
 
 def _view(store: Store, app: App, processor_id: str, slots: int, http_url: str) -> StackView:
     version = store.nats.connected_server_version
+    from durablectl.cli.render.stack import StackView
+
     return StackView(
         nats_url=store.settings.url,
         server_version=f"{version.major}.{version.minor}.{version.patch}",

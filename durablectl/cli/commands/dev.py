@@ -22,7 +22,7 @@ from durablectl.settings import resolve
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from durablectl.cli.stack import StackView
+    from durablectl.cli.render.stack import StackView
 
 _log = logging.getLogger(__name__)
 
@@ -95,7 +95,7 @@ def _announce(view: StackView, data_dir: Path, output: Output) -> None:
     if output.is_json:
         output.print_json({**view.to_json(), "data_dir": str(data_dir)})
         return
-    from durablectl.cli.render.stack import commands, dev_rows, pieces
+    from durablectl.cli.render.stack import command_lines, component_table, dev_rows
 
     rows = dev_rows(view, str(data_dir))
     tries = [*exports, *_commands(view)]
@@ -108,8 +108,8 @@ def _announce(view: StackView, data_dir: Path, output: Output) -> None:
     console = stdout_console()
     console.print("durablectl dev", style="bold")
     console.print()
-    console.print(pieces(rows))
-    console.print("\nIn another terminal:", commands(tries), "\nCtrl-C stops it.\n", sep="\n", soft_wrap=True)
+    console.print(component_table(rows))
+    console.print("\nIn another terminal:", command_lines(tries), "\nCtrl-C stops it.\n", sep="\n", soft_wrap=True)
 
 
 def _exports(view: StackView) -> Iterator[str]:

@@ -13,7 +13,8 @@ from durablectl.cli.completion.scripts import complete_id
 from durablectl.cli.handler_notes import note_unknown_handlers
 from durablectl.cli.options.columns import complete_columns, read_columns
 from durablectl.cli.options.shared import StepsOption, repeated, with_connection, with_filters, with_output
-from durablectl.cli.options.times import Times, with_times
+from durablectl.cli.options.times import with_times
+from durablectl.cli.render.formatting import TimeFormat
 from durablectl.cli.terminal.output import WIDE, Output, OutputFormat, note, show, stdout_console
 from durablectl.cli.terminal.progress import Reading
 from durablectl.errors import UsageError
@@ -37,7 +38,7 @@ async def get(
     history: Annotated[bool, typer.Option("--history", help="Also the steps that retries have dropped.")] = False,
     full: Annotated[bool, typer.Option("--full", help="Shorten no value; the same as -o wide.")] = False,
     *,
-    times: Times,
+    times: TimeFormat,
     settings: Settings,
     output: Output,
 ) -> None:
@@ -108,7 +109,7 @@ async def list_(
         ),
     ] = None,
     *,
-    times: Times,
+    times: TimeFormat,
     filters: Filters,
     settings: Settings,
     output: Output,
@@ -194,7 +195,7 @@ async def stats(*, filters: Filters, settings: Settings, output: Output) -> None
 @with_connection
 @with_output
 @with_times
-async def processors(*, times: Times, settings: Settings, output: Output) -> None:
+async def processors(*, times: TimeFormat, settings: Settings, output: Output) -> None:
     """List the live processors with their handlers and load.
 
     Example: durablectl processors
@@ -207,7 +208,7 @@ async def processors(*, times: Times, settings: Settings, output: Output) -> Non
     if output.format is OutputFormat.JSON:
         output.print_json({"processors": [view.to_json() for view in views]})
         return
-    from durablectl.cli.render.list import processor_lines, processor_table
+    from durablectl.cli.render.processors import processor_lines, processor_table
 
     if output.format is OutputFormat.JSONL:
         for view in views:

@@ -11,7 +11,8 @@ from durablectl.cli.commands.start import note_if_nobody_runs
 from durablectl.cli.completion.scripts import complete_from, complete_handler, complete_schedule
 from durablectl.cli.options.json_input import read_input
 from durablectl.cli.options.shared import with_connection, with_output
-from durablectl.cli.options.times import Times, with_times
+from durablectl.cli.options.times import with_times
+from durablectl.cli.render.formatting import TimeFormat
 from durablectl.cli.terminal.output import WIDE, Output, OutputFormat, note, show, stdout_console
 from durablectl.errors import UsageError
 from durablectl.model.clock import SYSTEM_CLOCK
@@ -99,7 +100,7 @@ def _whole_seconds(text: str) -> int:
 @with_connection
 @with_output
 @with_times
-async def list_(*, times: Times, settings: Settings, output: Output) -> None:
+async def list_(*, times: TimeFormat, settings: Settings, output: Output) -> None:
     """List the schedules, by name.
 
     Example: durablectl schedule list -o wide
@@ -134,7 +135,7 @@ async def list_(*, times: Times, settings: Settings, output: Output) -> None:
 @with_connection
 @with_output(formats=_ONE)
 @with_times
-async def get(name: _Name, *, times: Times, settings: Settings, output: Output) -> None:
+async def get(name: _Name, *, times: TimeFormat, settings: Settings, output: Output) -> None:
     """Show one schedule: when it fires, and what came of it.
 
     Example: durablectl schedule get report

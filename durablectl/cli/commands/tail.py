@@ -109,10 +109,10 @@ def _printer(output: Output) -> Callable[[StateChange], None]:
         return lambda change: print_json(change.to_json(), one_line=True)
     if output.format is OutputFormat.NAME:
         return lambda change: typer.echo(change.view.invocation_id)
-    from durablectl.cli.render.tail import Lines, tail_line
+    from durablectl.cli.render.tail import TailLines, tail_line
 
     wide = output.format is OutputFormat.WIDE
     if not output.decorated:
         return lambda change: typer.echo(tail_line(change, wide=wide))
-    console, lines = stdout_console(), Lines()
+    console, lines = stdout_console(), TailLines()
     return lambda change: show(console, lines.line(change, SYSTEM_CLOCK.now(), console.width, wide=wide))

@@ -10,7 +10,7 @@ from typing import Any
 import typer
 
 from durablectl.cli.about import PROGRAM
-from durablectl.cli.terminal.output import printable
+from durablectl.cli.render.formatting import printable
 from durablectl.model.status import Status
 from durablectl.settings.contexts import known_contexts
 

@@ -1,19 +1,18 @@
-"""How moments are shown: the options ``--time`` and ``--tz``."""
+"""How times are shown: the options ``--time`` and ``--tz``."""
 
 from __future__ import annotations
 
 import difflib
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC
-from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
 from durablectl.cli.completion.scripts import complete_from
 from durablectl.cli.options.signatures import extend, option
+from durablectl.cli.render.formatting import TimeFormat, TimeStyle
 from durablectl.cli.terminal.output import is_decorated
 from durablectl.errors import UsageError
 
@@ -25,27 +24,8 @@ R = TypeVar("R")
 _PANEL = "Output"
 
 
-class Style(StrEnum):
-    """The values of ``--time``."""
-
-    RELATIVE = "relative"
-    ISO = "iso"
-    UNIX = "unix"
-
-
-@dataclass(frozen=True)
-class Times:
-    """``zone`` is that of RFC 3339 times; None for that of this machine."""
-
-    style: Style
-    zone: tzinfo | None = UTC
-
-
-RELATIVE, ISO = Times(Style.RELATIVE), Times(Style.ISO)
-
-
 def with_times(function: Callable[..., R]) -> Callable[..., R]:
-    """Add ``--time`` and ``--tz``; the command gets the keyword ``times: Times`` instead of them.
+    """Add ``--time`` and ``--tz``; the command gets the keyword ``times: TimeFormat`` instead of them.
 
     UsageError for a style or a time zone that is not known. JSON is for the command to leave alone.
     """
@@ -59,10 +39,10 @@ def with_times(function: Callable[..., R]) -> Callable[..., R]:
             str | None,
             None,
             typer.Option(
-                metavar="|".join(Style),
+                metavar="|".join(TimeStyle),
                 help="How times are shown (default relative on a terminal, else iso); JSON is always RFC 3339 in UTC.",
                 rich_help_panel=_PANEL,
-                autocompletion=complete_from([*Style]),
+                autocompletion=complete_from([*TimeStyle]),
             ),
         ),
         option(
@@ -80,15 +60,15 @@ def with_times(function: Callable[..., R]) -> Callable[..., R]:
     return extend(function, "times", added, provide)
 
 
-def chosen(style: str | None, zone: str | None, *, decorated: bool) -> Times:
+def chosen(style: str | None, zone: str | None, *, decorated: bool) -> TimeFormat:
     """What was asked for, None for what was not."""
     if style is None:
-        style = Style.RELATIVE if decorated and zone is None else Style.ISO
-    elif style not in frozenset(Style):
-        raise UsageError(f"There is no --time {style!r}.", hint=f"Choose one of {', '.join(Style)}.")
-    if zone is not None and style == Style.UNIX:
+        style = TimeStyle.RELATIVE if decorated and zone is None else TimeStyle.ISO
+    elif style not in frozenset(TimeStyle):
+        raise UsageError(f"There is no --time {style!r}.", hint=f"Choose one of {', '.join(TimeStyle)}.")
+    if zone is not None and style == TimeStyle.UNIX:
         raise UsageError("--time unix has no time zone, but --tz was given too.", hint="Give only one of them.")
-    return Times(Style(style), UTC if zone is None else _zone(zone))
+    return TimeFormat(TimeStyle(style), UTC if zone is None else _zone(zone))
 
 
 def _zone(name: str) -> tzinfo | None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from rich.text import Text
 
 from durablectl.cli.render.formatting import age, compact, count, iso, one_line
-from durablectl.cli.render.symbols import DONE, FAILED, status_sign
+from durablectl.cli.render.symbols import DONE, FAILED, status_symbol
 from durablectl.cli.render.table import Column, plain, separated, table
 
 if TYPE_CHECKING:
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from durablectl.query import Selected
 
 
-def item_line(invocation_id: str, result: OperationResult | DurableError, width: int) -> Text:
-    """For a terminal: a sign, the id in ``width`` columns, what happened."""
+def result_line(invocation_id: str, result: OperationResult | DurableError, width: int) -> Text:
+    """For a terminal: a symbol, the id in ``width`` columns, what happened."""
     error = _error(result)
     told = result.message if error is None else one_line(error.message)
     return Text.assemble(
@@ -29,13 +29,13 @@ def item_line(invocation_id: str, result: OperationResult | DurableError, width:
     )
 
 
-def item_text(invocation_id: str, result: OperationResult | DurableError) -> str:
+def result_text(invocation_id: str, result: OperationResult | DurableError) -> str:
     """For a pipe: id, ``ok`` or ``failed``, what happened."""
     state = "ok" if _error(result) is None else "failed"
     return "\t".join((one_line(invocation_id), state, one_line(result.message)))
 
 
-def item_json(invocation_id: str, result: OperationResult | DurableError) -> dict[str, Any]:
+def result_json(invocation_id: str, result: OperationResult | DurableError) -> dict[str, Any]:
     """As one id alone would give, with ``ok`` and ``error``; the same keys whatever happened."""
     error = _error(result)
     if error is None:
@@ -55,7 +55,7 @@ def _error(result: OperationResult | DurableError) -> DurableError | None:
     return result if isinstance(result, Exception) else None
 
 
-def account(total: int, changed: int, unchanged: int, failed: int) -> str:
+def bulk_summary(total: int, changed: int, unchanged: int, failed: int) -> str:
     """``12 workflows: 9 changed, 1 as it was, 2 failed``."""
     left = total - changed - unchanged - failed
     parts = [
@@ -69,13 +69,13 @@ def account(total: int, changed: int, unchanged: int, failed: int) -> str:
 
 def selection_table(selected: Sequence[Selected], total: int, now: int, width: int) -> Text:
     """For a terminal: a sample, and how many more there are."""
-    signs = [status_sign(each.status) for each in selected]
+    statuses = [(one_line(each.status), status_symbol(each.status)) for each in selected]
     rows = table(
         [
-            Column("", [Text(*sign) for sign in signs]),
+            Column("", [Text(*symbol) for _, symbol in statuses]),
             plain("ID", [one_line(each.invocation_id) for each in selected]),
             plain("HANDLER", [one_line(each.handler) for each in selected], drop=1),
-            Column("STATUS", [Text(one_line(e.status), s.style) for e, s in zip(selected, signs, strict=True)], drop=3),
+            Column("STATUS", [Text(status, symbol.style) for status, symbol in statuses], drop=3),
             plain("AGE", [compact(age(each.created_at, now)) for each in selected], drop=2, right=True),
         ],
         width,

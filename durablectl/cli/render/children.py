@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from durablectl.cli.render.formatting import one_line, shortened
-from durablectl.cli.render.status_sentence import failure, sign, situation
-from durablectl.cli.render.workflow_cells import progress
+from durablectl.cli.render.formatting import one_line
+from durablectl.cli.render.status_sentence import error_text, status_sentence, workflow_symbol
+from durablectl.cli.render.table import shortened
+from durablectl.cli.render.workflow_cells import step_dots
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,26 +24,26 @@ _LEAST = 20
 def children_below(
     view: WorkflowView, children: Sequence[WorkflowView], now: int, width: int | None
 ) -> Mapping[int, Text]:
-    """By the number of the step that started the child: sign, id, its steps as dots, and what it does or came to."""
+    """By the number of the step that started the child: symbol, id, its steps as dots, and what it does or came to."""
     found = {child.invocation_id: child for child in children}
     left = dict.fromkeys(view.children)
     below: dict[int, Text] = {}
     for step in view.journal or ():
-        child_id = started(step)
+        child_id = started_child(step)
         if child_id in left:
             del left[child_id]
             below[step.step_number] = _line(child_id, found.get(child_id), now, width)
     return below
 
 
-def started(step: StepView) -> str:
+def started_child(step: StepView) -> str:
     """The id of the child that the step started or waits for; empty for any other step."""
     if step.kind in {"spawn", "send"} and isinstance(step.response, str):
         return step.response
     return step.awaited_id if step.kind == "child" else ""
 
 
-def summary(view: WorkflowView, children: Sequence[WorkflowView]) -> str:
+def children_summary(view: WorkflowView, children: Sequence[WorkflowView]) -> str:
     """``3: 2 completed, 1 failed``; empty without children."""
     if not view.children:
         return ""
@@ -55,7 +56,7 @@ def _line(child_id: str, child: WorkflowView | None, now: int, width: int | None
     line = Text(_INDENT, style="dim")
     if child is None:
         return line.append(f"? {one_line(child_id)}  not there any more")
-    line = Text.assemble(line, sign(child), f" {one_line(child_id)}  ", progress(child))
-    told = f"  {failure(child) or situation(child, now)}"
+    line = Text.assemble(line, workflow_symbol(child), f" {one_line(child_id)}  ", step_dots(child))
+    told = f"  {error_text(child) or status_sentence(child, now)}"
     room = len(told) if width is None else max(_LEAST, width - line.cell_len)
-    return line.append(shortened(told, room), style=sign(child).style)
+    return line.append(shortened(told, room), style=workflow_symbol(child).style)

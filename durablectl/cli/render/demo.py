@@ -9,9 +9,11 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from durablectl.cli.render.stack import commands, demo_rows, pieces
-from durablectl.cli.render.status_sentence import has_current
-from durablectl.cli.render.workflow_cells import board, happening
+from durablectl.cli.render.formatting import one_line
+from durablectl.cli.render.stack import command_lines, component_table, demo_rows
+from durablectl.cli.render.status_sentence import has_current, workflow_symbol
+from durablectl.cli.render.table import Column, plain, table
+from durablectl.cli.render.workflow_cells import activity, duration_cell, status_cell, step_dots
 from durablectl.model.status import is_terminal
 
 if TYPE_CHECKING:
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from durablectl.cli.stack import StackView
+    from durablectl.cli.render.stack import StackView
     from durablectl.query import WorkflowView
 
 
@@ -41,12 +43,31 @@ def demo_screen(
     return Group(
         Text.assemble(("durablectl demo", "bold"), ("  durable workflows on NATS JetStream", "dim")),
         "",
-        pieces(demo_rows(stack)),
+        component_table(demo_rows(stack)),
         "",
-        board(workflows, now, width) if workflows else "",
+        workflow_board(workflows, now, width) if workflows else "",
         "",
         _progress(workflows, total, elapsed, width),
         Text.assemble((who, "cyan"), "  " if who else "", what),
+    )
+
+
+def workflow_board(views: Sequence[WorkflowView], now: int, width: int) -> Text:
+    """A table in the order given: symbol, id, handler, status, a dot for each step, and what goes on at ``now``.
+
+    ``now`` is in microseconds, ``width`` in columns. Views with and without a journal both do.
+    """
+    return table(
+        [
+            Column("", [Text(*workflow_symbol(view, now)) for view in views]),
+            plain("ID", [one_line(view.invocation_id) for view in views]),
+            plain("HANDLER", [one_line(view.handler) for view in views], drop=3),
+            Column("STATUS", [status_cell(view) for view in views], drop=4),
+            Column("STEPS", [step_dots(view) for view in views], drop=1),
+            plain("TIME", [duration_cell(view, now) for view in views], drop=2, right=True),
+            Column("NOW", [activity(view, now) for view in views], least=24),
+        ],
+        width,
     )
 
 
@@ -63,9 +84,9 @@ def next_steps() -> Text:
     return Text("\n").join(
         [
             Text("Next, the same stack staying up, with its data kept in ./.durablectl:"),
-            commands(["durablectl dev"]),
+            command_lines(["durablectl dev"]),
             Text("and in another terminal:"),
-            commands(["""durablectl wf start async_workflow --input '"user-001"' --wait""", "durablectl wf list"]),
+            command_lines(["""durablectl wf start async_workflow --input '"user-001"' --wait""", "durablectl wf list"]),
         ]
     )
 
@@ -73,5 +94,5 @@ def next_steps() -> Text:
 def change_line(workflow: WorkflowView, now: int) -> str:
     """A change off a terminal: id, handler, status, and the step, result or error, with tabs between."""
     retrying = workflow.waiting_for is not None
-    detail = workflow.current_step_type if has_current(workflow) and not retrying else happening(workflow, now).plain
+    detail = workflow.current_step_type if has_current(workflow) and not retrying else activity(workflow, now).plain
     return f"{workflow.invocation_id}\t{workflow.handler}\t{workflow.status}\t{detail}"

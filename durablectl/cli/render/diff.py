@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from durablectl.cli.render.formatting import compact, count, duration, one_line, shortened, value
-from durablectl.cli.render.status_sentence import ended, failure, progressing, sign
-from durablectl.cli.render.symbols import DONE, FAILED, STATUS, Sign
-from durablectl.cli.render.table import Column, plain, table
+from durablectl.cli.render.formatting import compact, count, duration, one_line, value
+from durablectl.cli.render.status_sentence import end_sentence, error_text, progress_sentence, workflow_symbol
+from durablectl.cli.render.symbols import DONE, FAILED, STATUS, Symbol
+from durablectl.cli.render.table import UNLIMITED, Column, plain, shortened, table
 from durablectl.model.status import Status, is_terminal
 from durablectl.query import ABSENT, Aspect
 
@@ -21,12 +21,11 @@ if TYPE_CHECKING:
 _MOST_CHANGES, _MOST_DURATIONS = 10, 20
 _INDENT = "  "
 _NAME = 14
-_UNLIMITED = 1_000_000
 
 
 def diff_page(comparison: Comparison, now: int, width: int, *, full: bool = False) -> Text:
     """For a terminal; ``full`` shows every step that differs, every duration, and shortens no value."""
-    limit = _UNLIMITED if full else width
+    limit = UNLIMITED if full else width
     parts = [_runs(comparison, now, width), *_header(comparison, limit, full=full)]
     parts += _steps(comparison, limit, full=full)
     if comparison.durations:
@@ -37,8 +36,8 @@ def diff_page(comparison: Comparison, now: int, width: int, *, full: bool = Fals
 def _runs(comparison: Comparison, now: int, width: int) -> Text:
     lines = []
     for name, view in (("A", comparison.a), ("B", comparison.b)):
-        told = ended(view) if is_terminal(view.status) else progressing(view, now)
-        lines.append(Text.assemble((f"{name}  ", "bold"), sign(view), f" {one_line(view.invocation_id)}"))
+        told = end_sentence(view) if is_terminal(view.status) else progress_sentence(view, now)
+        lines.append(Text.assemble((f"{name}  ", "bold"), workflow_symbol(view), f" {one_line(view.invocation_id)}"))
         lines.append(Text(shortened(f"     {one_line(view.handler)}, {told}", width), style="dim"))
     if comparison.a.handler != comparison.b.handler:
         lines.append(Text("Other handlers: their steps are compared by number.", "yellow"))
@@ -133,12 +132,12 @@ def _named(step: StepView) -> str:
     return name if not step.kind or name.partition(":")[0] == step.kind else f"{one_line(step.kind)} {name}"
 
 
-def _outcome(step: StepView | None) -> tuple[Sign, str]:
+def _outcome(step: StepView | None) -> tuple[Symbol, str]:
     if step is None:
-        return Sign("·", "dim"), "did not take this step"
+        return Symbol("·", "dim"), "did not take this step"
     tries = f" (attempt {step.attempts})" if step.attempts > 1 else ""
     if step.error:
-        return FAILED, f"{failure(step)}{tries}"
+        return FAILED, f"{error_text(step)}{tries}"
     if step.started_at and not step.finished_at:
         return STATUS[Status.SUSPENDED], "is still waiting"
     return DONE, f"{value(step.response)}{tries}"

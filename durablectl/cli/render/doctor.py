@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from durablectl.cli.render.formatting import count, one_line
-from durablectl.cli.render.symbols import DONE, FAILED, Sign
+from durablectl.cli.render.symbols import DONE, FAILED, Symbol
 from durablectl.cli.render.table import separated
 from durablectl.query import Severity
 
@@ -18,27 +18,27 @@ if TYPE_CHECKING:
     from durablectl.control import Repaired
     from durablectl.query import Check, Diagnosis
 
-_SIGNS = {Severity.OK: DONE, Severity.WARNING: Sign("!", "yellow"), Severity.ERROR: FAILED}
+_SYMBOLS = {Severity.OK: DONE, Severity.WARNING: Symbol("!", "yellow"), Severity.ERROR: FAILED}
 _INDENT = 2
 _ARROW = "→ "
 _NARROWEST = 20
 
 
 def diagnosis_table(diagnosis: Diagnosis, repaired: Repaired | None, width: int) -> Text:
-    """For a terminal: a sign, the name and the sentence of each finding, wrapped, with what to do below it."""
+    """For a terminal: a symbol, the name and the sentence of each finding, wrapped, with what to do below it."""
     lines: list[Text] = []
     if repaired is not None:
         lines += _paragraph(repair_sentence(repaired), "bold", width, 0)
         lines.append(Text())
     left = max(len(check.name) for check in diagnosis.checks) + _INDENT + _INDENT
     for check in diagnosis.checks:
-        sign = _SIGNS[check.severity]
+        symbol = _SYMBOLS[check.severity]
         body = _paragraph(one_line(check.message), "", width, left)
         for line in check.lines:
             body += _paragraph(one_line(line), "dim", width, left + _INDENT)
         if check.hint:
             body += _paragraph(f"{_ARROW}{one_line(check.hint)}", "cyan", width, left)
-        head = Text.assemble(sign, " ", f"{check.name:<{left - _INDENT}}")
+        head = Text.assemble(symbol, " ", f"{check.name:<{left - _INDENT}}")
         body[0] = head + body[0][left:]
         lines += body
     lines += [Text(), _summary(diagnosis.checks)]

@@ -3,19 +3,39 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from datetime import UTC
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from rich.cells import cell_len, set_cell_size
-
-from durablectl.cli.options.times import Style, Times
-from durablectl.cli.terminal.output import printable
 from durablectl.model.clock import MICROSECONDS, to_datetime, to_rfc3339
 
 if TYPE_CHECKING:
     from datetime import tzinfo
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
+
+_CONTROL = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"}
+_CONTROL |= {code: f"\\u{code:04x}" for code in (0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2066, 0x206A))}
+
+
+class TimeStyle(StrEnum):
+    """The values of ``--time``."""
+
+    RELATIVE = "relative"
+    ISO = "iso"
+    UNIX = "unix"
+
+
+@dataclass(frozen=True)
+class TimeFormat:
+    """``zone`` is that of RFC 3339 times; None for that of this machine."""
+
+    style: TimeStyle
+    zone: tzinfo | None = UTC
+
+
+RELATIVE, ISO = TimeFormat(TimeStyle.RELATIVE), TimeFormat(TimeStyle.ISO)
 
 
 def duration(microseconds: int) -> str:
@@ -45,7 +65,7 @@ def compact(words: str) -> str:
     return words.replace(" ", "").replace("min", "m")
 
 
-def clock(microseconds: int) -> str:
+def elapsed(microseconds: int) -> str:
     """How long something has been going on: a duration that does not flicker with milliseconds."""
     if microseconds < MICROSECONDS:
         return _with_tenths(max(0, microseconds), MICROSECONDS, "s")
@@ -82,19 +102,27 @@ def seconds(microseconds: int) -> str:
     return f"{microseconds // MICROSECONDS}.{microseconds // 1000 % 1000:03d}"
 
 
-def moment_in(times: Times, moment: int, now: int) -> str:
+def format_time(times: TimeFormat, moment: int, now: int) -> str:
     """``5 min ago``, ``in 5 min``, RFC 3339, or the seconds since 1970 with milliseconds; empty for 0."""
-    if not moment or times.style is Style.ISO:
+    if not moment or times.style is TimeStyle.ISO:
         return iso(moment, times.zone)
-    if times.style is Style.UNIX:
+    if times.style is TimeStyle.UNIX:
         return seconds(moment)
     return f"in {age(now, moment)}" if moment > now else f"{age(moment, now)} ago"
 
 
-def dated(times: Times, moment: int, now: int) -> str:
+def format_time_long(times: TimeFormat, moment: int, now: int) -> str:
     """The same where there is room: a relative time stands beside the absolute one."""
-    told = moment_in(times, moment, now)
-    return f"{iso(moment, times.zone)}  {told}" if told and times.style is Style.RELATIVE else told
+    told = format_time(times, moment, now)
+    return f"{iso(moment, times.zone)}  {told}" if told and times.style is TimeStyle.RELATIVE else told
+
+
+def printable(text: str) -> str:
+    """Control and direction characters as visible escapes, so that stored data cannot drive the terminal.
+
+    Newline and tab stay.
+    """
+    return text.translate(_CONTROL)
 
 
 def one_line(text: str) -> str:
@@ -105,11 +133,6 @@ def one_line(text: str) -> str:
 def value(data: Any) -> str:
     """A stored value as JSON on one line."""
     return one_line(json.dumps(data, ensure_ascii=False))
-
-
-def shortened(text: str, width: int) -> str:
-    """At most ``width`` columns, the last one an ellipsis where something is missing."""
-    return text if cell_len(text) <= width else set_cell_size(text, max(0, width - 1)) + "…"
 
 
 def count(number: int, noun: str) -> str:

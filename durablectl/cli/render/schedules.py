@@ -8,8 +8,21 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from durablectl.cli.options.times import ISO, RELATIVE, Style, Times
-from durablectl.cli.render.formatting import compact, count, countdown, dated, duration, iso, moment_in, one_line, value
+from durablectl.cli.render.formatting import (
+    ISO,
+    RELATIVE,
+    TimeFormat,
+    TimeStyle,
+    compact,
+    count,
+    countdown,
+    duration,
+    format_time,
+    format_time_long,
+    iso,
+    one_line,
+    value,
+)
 from durablectl.cli.render.symbols import STATUS
 from durablectl.cli.render.table import Column, plain, separated, table
 from durablectl.model.clock import MICROSECONDS
@@ -45,17 +58,17 @@ def next_start(view: ScheduleView, now: int, *, relative: bool) -> str:
     return f"{told}, in {countdown(view.next_at - now)}" if relative else told
 
 
-def schedule_table(views: Sequence[ScheduleView], now: int, width: int, times: Times = RELATIVE) -> Text:
+def schedule_table(views: Sequence[ScheduleView], now: int, width: int, times: TimeFormat = RELATIVE) -> Text:
     """For a terminal; ``now`` in microseconds."""
-    signs = [_PAUSED if view.schedule.paused else _ARMED for view in views]
+    symbols = [_PAUSED if view.schedule.paused else _ARMED for view in views]
     return table(
         [
-            Column("", [Text(*sign) for sign in signs]),
+            Column("", [Text(*symbol) for symbol in symbols]),
             plain("NAME", [one_line(view.schedule.name) for view in views]),
             plain("HANDLER", [one_line(view.schedule.handler) for view in views], drop=2),
             plain("WHEN", [timing(view) for view in views], drop=1),
             Column("NEXT", [_next(view, now, times) for view in views], drop=6),
-            plain("LAST", [moment_in(times, view.schedule.last_fired_at, now) for view in views], drop=5),
+            plain("LAST", [format_time(times, view.schedule.last_fired_at, now) for view in views], drop=5),
             plain("FIRED", [f"{view.schedule.fired:,}" for view in views], drop=4, right=True),
             plain("SKIPPED", [f"{view.schedule.skipped:,}" for view in views], drop=3, right=True),
         ],
@@ -63,11 +76,11 @@ def schedule_table(views: Sequence[ScheduleView], now: int, width: int, times: T
     )
 
 
-def _next(view: ScheduleView, now: int, times: Times) -> Text:
+def _next(view: ScheduleView, now: int, times: TimeFormat) -> Text:
     if view.schedule.paused:
         return Text("paused", _PAUSED.style)
-    if view.next_at and times.style is not Style.RELATIVE:
-        return Text(moment_in(times, view.next_at, now))
+    if view.next_at and times.style is not TimeStyle.RELATIVE:
+        return Text(format_time(times, view.next_at, now))
     return Text(f"in {compact(countdown(view.next_at - now))}" if view.next_at else "never")
 
 
@@ -88,35 +101,35 @@ _PLAIN: Sequence[tuple[str, Callable[[ScheduleView], object]]] = (
 )
 
 
-def schedule_lines(views: Sequence[ScheduleView], now: int = 0, times: Times = ISO) -> str:
+def schedule_lines(views: Sequence[ScheduleView], now: int = 0, times: TimeFormat = ISO) -> str:
     """For a pipe: tab-separated, nothing shortened; ``now`` is for relative times."""
 
     def told(cell: object) -> str:
-        return moment_in(times, cell, now) if isinstance(cell, _Moment) else one_line(str(cell))
+        return format_time(times, cell, now) if isinstance(cell, _Moment) else one_line(str(cell))
 
     return separated([(title, [told(cell(view)) for view in views]) for title, cell in _PLAIN])
 
 
-def schedule_page(view: ScheduleView, now: int, times: Times = RELATIVE) -> Text:
+def schedule_page(view: ScheduleView, now: int, times: TimeFormat = RELATIVE) -> Text:
     """For a terminal."""
-    tell = functools.partial(dated, times, now=now)
-    sign = _PAUSED if view.schedule.paused else _ARMED
+    tell = functools.partial(format_time_long, times, now=now)
+    symbol = _PAUSED if view.schedule.paused else _ARMED
     lines = [Text.assemble((f"{label:<{_LABEL}}", "dim"), text) for label, text in _facts(view, tell)]
-    return Text.assemble(Text("\n").join(lines), "\n\n", sign, " ", (_sentence(view, now, times), "bold"))
+    return Text.assemble(Text("\n").join(lines), "\n\n", symbol, " ", (_sentence(view, now, times), "bold"))
 
 
-def schedule_text(view: ScheduleView, now: int = 0, times: Times = ISO) -> str:
+def schedule_text(view: ScheduleView, now: int = 0, times: TimeFormat = ISO) -> str:
     """For a pipe: a label and a text on each line; ``now`` is for relative times."""
-    tell = functools.partial(moment_in, times, now=now)
+    tell = functools.partial(format_time, times, now=now)
     return "\n".join(f"{label}\t{text}" for label, text in [*_facts(view, tell), ("Next", tell(view.next_at))] if text)
 
 
-def _sentence(view: ScheduleView, now: int, times: Times) -> str:
+def _sentence(view: ScheduleView, now: int, times: TimeFormat) -> str:
     if view.schedule.paused:
         return "paused: it starts nothing until it is resumed"
     if not view.next_at:
         return "it never fires again"
-    at = iso(view.next_at, times.zone) if times.style is Style.RELATIVE else moment_in(times, view.next_at, now)
+    at = iso(view.next_at, times.zone) if times.style is TimeStyle.RELATIVE else format_time(times, view.next_at, now)
     return f"next start in {countdown(view.next_at - now)}, at {at}"
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 from rich.text import Text
@@ -10,9 +11,41 @@ from rich.text import Text
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from durablectl.cli.stack import StackView
 
 Rows = list[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class StackView:
+    """What a user wants to know of the pieces. ``app_source`` says from where the app was taken, "sample" for ours.
+
+    ``http_url`` is empty where no HTTP API is served.
+    """
+
+    nats_url: str
+    server_version: str
+    namespace: str
+    app: Sequence[str]
+    app_source: str
+    workflows: Sequence[str]
+    services: Sequence[str]
+    processor_id: str
+    slots: int
+    http_url: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "nats_url": self.nats_url,
+            "server_version": self.server_version,
+            "namespace": self.namespace or None,
+            "app": list(self.app),
+            "app_source": self.app_source,
+            "workflows": list(self.workflows),
+            "services": list(self.services),
+            "processor_id": self.processor_id,
+            "slots": self.slots,
+            "http_url": self.http_url or None,
+        }
 
 
 def demo_rows(view: StackView) -> Rows:
@@ -41,7 +74,7 @@ def dev_rows(view: StackView, data_dir: str) -> Rows:
     ]
 
 
-def pieces(rows: Rows) -> Table:
+def component_table(rows: Rows) -> Table:
     """For a terminal; long texts wrap below themselves."""
     table = Table.grid(padding=(0, 2, 0, 0))
     for label, text in rows:
@@ -49,6 +82,6 @@ def pieces(rows: Rows) -> Table:
     return table
 
 
-def commands(lines: Sequence[str]) -> Text:
+def command_lines(lines: Sequence[str]) -> Text:
     """Indented, one a line; print it with ``soft_wrap``, because it is there to be copied."""
     return Text("\n".join(f"  {line}" for line in lines), "cyan")

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from durablectl.cli.render.formatting import age, compact, count, one_line
-from durablectl.cli.render.list import detail
-from durablectl.cli.render.status_sentence import sign
-from durablectl.cli.render.symbols import status_sign
+from durablectl.cli.render.status_sentence import workflow_symbol
+from durablectl.cli.render.symbols import status_symbol
 from durablectl.cli.render.table import Column, fit, plain, table
-from durablectl.cli.render.workflow_cells import status
+from durablectl.cli.render.workflow_cells import detail, status_cell
 from durablectl.model.clock import MICROSECONDS
 from durablectl.model.status import Status
 
@@ -30,11 +29,14 @@ def stats_table(stats: StatsView, now: int, width: int) -> Text:
     """For a terminal: statuses and handlers with their shares, and what an operator looks at first."""
     if not stats.total:
         return Text("No workflows.\n").append(_set_aside(stats)) if stats.set_aside else Text("No workflows.")
-    signs = [status_sign(each) for each in stats.by_status]
+    symbols = [status_symbol(each) for each in stats.by_status]
     statuses = table(
         [
-            Column("", [Text(*sign) for sign in signs]),
-            Column("STATUS", [Text(one_line(s), sign.style) for s, sign in zip(stats.by_status, signs, strict=True)]),
+            Column("", [Text(*symbol) for symbol in symbols]),
+            Column(
+                "STATUS",
+                [Text(one_line(s), symbol.style) for s, symbol in zip(stats.by_status, symbols, strict=True)],
+            ),
             _numbers("COUNT", stats.by_status.values()),
             _shares(stats.by_status, stats.total),
         ],
@@ -49,7 +51,7 @@ def stats_table(stats: StatsView, now: int, width: int) -> Text:
 
 
 def _handlers(stats: StatsView, width: int) -> list[Column]:
-    """With a column for each status, headed by its word, or where there is no room for that by its sign."""
+    """With a column for each status, headed by its word, or where there is no room for that by its symbol."""
     columns = [
         Column("", [Text(" ") for _ in stats.by_handler]),
         plain("HANDLER", [one_line(handler) for handler in stats.by_handler]),
@@ -58,8 +60,8 @@ def _handlers(stats: StatsView, width: int) -> list[Column]:
     shares = _shares(stats.by_handler, stats.total)
     if len(stats.by_status) > 1:
         words = _matrix(stats, [one_line(each) for each in stats.by_status])
-        signs = _matrix(stats, [status_sign(each).glyph for each in stats.by_status])
-        for more in ([*words, shares], words, [*signs, shares], signs):
+        symbols = _matrix(stats, [status_symbol(each).glyph for each in stats.by_status])
+        for more in ([*words, shares], words, [*symbols, shares], symbols):
             if len(fit([*columns, *more], width)) == len(columns) + len(more):
                 return [*columns, *more]
     return [*columns, shares]
@@ -68,7 +70,7 @@ def _handlers(stats: StatsView, width: int) -> list[Column]:
 def _matrix(stats: StatsView, titles: Sequence[str]) -> list[Column]:
     rows = [stats.statuses_of.get(handler, {}) for handler in stats.by_handler]
     return [
-        Column(title, [_cell(row.get(each, 0), status_sign(each).style) for row in rows], right=True, drop=1)
+        Column(title, [_cell(row.get(each, 0), status_symbol(each).style) for row in rows], right=True, drop=1)
         for each, title in zip(stats.by_status, titles, strict=True)
     ]
 
@@ -96,10 +98,10 @@ def _oldest(view: WorkflowView, now: int, width: int) -> Text:
     """The one that has been in its status for longest."""
     return table(
         [
-            Column("", [Text(*sign(view))]),
+            Column("", [Text(*workflow_symbol(view))]),
             plain("OLDEST ACTIVE", [one_line(view.invocation_id)]),
             plain("HANDLER", [one_line(view.handler)], drop=1),
-            Column("STATUS", [status(view)], drop=3),
+            Column("STATUS", [status_cell(view)], drop=3),
             plain("AGE", [compact(age(view.created_at, now))], drop=2, right=True),
             Column("DETAIL", [detail(view, now)], drop=4, least=24),
         ],

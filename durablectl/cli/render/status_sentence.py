@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from durablectl.cli.render.formatting import clock, count, countdown, duration, one_line
-from durablectl.cli.render.symbols import RETRYING, Sign, spinner, status_sign
+from durablectl.cli.render.formatting import count, countdown, duration, elapsed, one_line
+from durablectl.cli.render.symbols import RETRYING, Symbol, spinner, status_symbol
 from durablectl.model.status import Status, is_terminal
 
 if TYPE_CHECKING:
     from durablectl.query import StepView, WaitingView, WorkflowView
 
 
-def situation(view: WorkflowView, now: int) -> str:
+def status_sentence(view: WorkflowView, now: int) -> str:
     """For example ``retrying HelloService.SayHello, attempt 7, next in 12 s: no service answers``."""
     if view.status in _ENDED:
-        told = failure(view) or one_line(view.reason)
-        return f"{ended(view)}: {told}" if told else ended(view)
+        told = error_text(view) or one_line(view.reason)
+        return f"{end_sentence(view)}: {told}" if told else end_sentence(view)
     if view.waiting_for is not None and view.status != Status.PAUSED and not is_cancelling(view):
-        return waiting(view.waiting_for, now)
+        return wait_sentence(view.waiting_for, now)
     if view.status == Status.PENDING:
         return "waiting for a processor to pick it up"
     if view.status == Status.RUNNING:
@@ -26,7 +26,7 @@ def situation(view: WorkflowView, now: int) -> str:
     return _standing(view)
 
 
-def waiting(reason: WaitingView, now: int) -> str:
+def wait_sentence(reason: WaitingView, now: int) -> str:
     name = one_line(reason.name)
     match reason.kind:
         case "retry":
@@ -49,7 +49,7 @@ def waiting(reason: WaitingView, now: int) -> str:
 _KINDS = {"awakeable": "the awakeable", "signal": "the signal", "child": "the child workflow"}
 
 
-def answering(view: WorkflowView) -> str:
+def answer_command(view: WorkflowView) -> str:
     """The command that ends the wait, or shows more of it; empty where there is none."""
     reason = view.waiting_for
     if reason is None or is_terminal(view.status):
@@ -83,18 +83,18 @@ def is_orphaned(view: WorkflowView) -> bool:
     return view.waiting_for is not None and view.waiting_for.kind == "takeover"
 
 
-def sign(view: WorkflowView, now: int | None = None) -> Sign:
+def workflow_symbol(view: WorkflowView, now: int | None = None) -> Symbol:
     """Of its status, or of a retry; with ``now`` (microseconds) a running one moves."""
     if view.status in {Status.RUNNING, Status.SUSPENDED} and is_retrying(view):
         return RETRYING
     if is_orphaned(view):
-        return status_sign(Status.PENDING)
+        return status_symbol(Status.PENDING)
     if view.status == Status.RUNNING and now is not None:
         return spinner(now)
-    return status_sign(view.status)
+    return status_symbol(view.status)
 
 
-def failure(of: WorkflowView | StepView) -> str:
+def error_text(of: WorkflowView | StepView) -> str:
     """The error with its type, on one line; a StepError says by itself what it is."""
     typed = of.error and of.error_type and of.error_type != "StepError"
     return one_line(f"{of.error_type}: {of.error}" if typed else of.error)
@@ -122,19 +122,19 @@ def has_current(view: WorkflowView) -> bool:
 _ENDED = {Status.COMPLETED: "in", Status.FAILED: "after", Status.CANCELLED: "after"}
 
 
-def ended(view: WorkflowView) -> str:
+def end_sentence(view: WorkflowView) -> str:
     """``completed in 3.2 s, 3 steps``."""
     known = view.started_at and view.finished_at
     took = f" {_ENDED[Status(view.status)]} {duration(view.finished_at - view.started_at)}" if known else ""
     return f"{view.status}{took}, {count(view.total_steps, 'step')}"
 
 
-def progressing(view: WorkflowView, now: int) -> str:
+def progress_sentence(view: WorkflowView, now: int) -> str:
     """``running for 2.3 s, 2 steps done``: the whole of it, where the step under way is told elsewhere."""
     waits = view.waiting_for is not None and not is_retrying(view)
     if view.status != Status.RUNNING or waits or is_cancelling(view):
-        return situation(view, now)
-    lasted = f" for {clock(now - view.started_at)}" if view.started_at else ""
+        return status_sentence(view, now)
+    lasted = f" for {elapsed(now - view.started_at)}" if view.started_at else ""
     return f"{'retrying' if is_retrying(view) else 'running'}{lasted}, {count(steps_done(view), 'step')} done"
 
 
@@ -150,7 +150,7 @@ def _cancelling(view: WorkflowView, now: int) -> str:
     if not view.owner:
         return f"{told}, once a processor picks it up"
     if is_orphaned(view) and view.waiting_for is not None:
-        return f"{told}, {waiting(view.waiting_for, now)}"
+        return f"{told}, {wait_sentence(view.waiting_for, now)}"
     if has_current(view):
         return f"{told}, running step {view.current_step} {one_line(view.current_step_type)}"
     return told
@@ -158,7 +158,7 @@ def _cancelling(view: WorkflowView, now: int) -> str:
 
 def _running(view: WorkflowView, now: int) -> str:
     if has_current(view):
-        lasted = clock(now - view.updated_at)
+        lasted = elapsed(now - view.updated_at)
         return f"running step {view.current_step} {one_line(view.current_step_type)} for {lasted}"
     done = steps_done(view)
     return f"running, {count(done, 'step')} done" if done else "running"

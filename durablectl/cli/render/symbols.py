@@ -8,27 +8,27 @@ from typing import NamedTuple
 from durablectl.model.status import Status
 
 
-class Sign(NamedTuple):
+class Symbol(NamedTuple):
     """A character, and the rich style of what it stands for."""
 
     glyph: str
     style: str
 
 
-DONE = Sign("✓", "green")
-FAILED = Sign("✗", "red")
-RETRYING = Sign("↻", "yellow")
-RUNNING = Sign("▶", "cyan")
-UNKNOWN = Sign("?", "")
+DONE = Symbol("✓", "green")
+FAILED = Symbol("✗", "red")
+RETRYING = Symbol("↻", "yellow")
+RUNNING = Symbol("▶", "cyan")
+UNKNOWN = Symbol("?", "")
 
 STATUS = {
-    Status.PENDING: Sign("…", "blue"),
+    Status.PENDING: Symbol("…", "blue"),
     Status.RUNNING: RUNNING,
-    Status.SUSPENDED: Sign("☾", "magenta"),
-    Status.PAUSED: Sign("‖", "yellow"),
+    Status.SUSPENDED: Symbol("☾", "magenta"),
+    Status.PAUSED: Symbol("‖", "yellow"),
     Status.COMPLETED: DONE,
     Status.FAILED: FAILED,
-    Status.CANCELLED: Sign("⊘", "bright_black"),
+    Status.CANCELLED: Symbol("⊘", "bright_black"),
 }
 
 _SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
@@ -57,18 +57,18 @@ _ASCII = {
 }
 
 
-def status_sign(status: str) -> Sign:
-    """Other writers may store statuses of their own; those have the sign ``?``."""
+def status_symbol(status: str) -> Symbol:
+    """Other writers may store statuses of their own; those have the symbol ``?``."""
     return STATUS.get(status, UNKNOWN)  # type: ignore[call-overload, no-any-return]
 
 
-def spinner(now: int) -> Sign:
-    """The running sign in motion; ``now`` is in microseconds."""
-    return Sign(_SPINNER[now // _FRAME_MICROSECONDS % len(_SPINNER)], RUNNING.style)
+def spinner(now: int) -> Symbol:
+    """The running symbol in motion; ``now`` is in microseconds."""
+    return Symbol(_SPINNER[now // _FRAME_MICROSECONDS % len(_SPINNER)], RUNNING.style)
 
 
 def to_ascii(error: UnicodeError) -> tuple[str, int]:
-    """An error handler for codecs: signs become ASCII of the same width, everything else an escape."""
+    """An error handler for codecs: symbols become ASCII of the same width, everything else an escape."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     cut = error.object[error.start : error.end]
@@ -77,5 +77,5 @@ def to_ascii(error: UnicodeError) -> tuple[str, int]:
     ), error.end
 
 
-ERROR_HANDLER = "durablectl.signs"
+ERROR_HANDLER = "durablectl.symbols"
 codecs.register_error(ERROR_HANDLER, to_ascii)

@@ -5,17 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+UNLIMITED = 1_000_000
+"""Columns of a table that is neither wrapped nor cut."""
 
 _GUTTER = 2
 
 
 @dataclass(frozen=True)
 class Column:
-    """Cells below a title; a column of signs has no title.
+    """Cells below a title; a column of symbols has no title.
 
     ``drop`` 0 is never left out, else the column with the highest number goes first. ``least`` is how narrow it may be
     cut before that, 0 for never.
@@ -66,6 +70,11 @@ def fit(columns: Sequence[Column], width: int) -> list[tuple[Column, int]]:
 def plain(title: str, cells: Sequence[str], style: str = "", **options: int) -> Column:
     """A column of one style; ``options`` are the fields of Column."""
     return replace(Column(title, [Text(cell, style=style) for cell in cells]), **options)  # type: ignore[arg-type]
+
+
+def shortened(text: str, width: int) -> str:
+    """At most ``width`` columns, the last one an ellipsis where something is missing."""
+    return text if cell_len(text) <= width else set_cell_size(text, max(0, width - 1)) + "…"
 
 
 def _gutter(column: Column) -> int:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from durablectl.cli.render.formatting import iso, one_line
-from durablectl.cli.render.status_sentence import failure, is_retrying, sign
-from durablectl.cli.render.symbols import RETRYING, Sign, status_sign
-from durablectl.cli.render.table import Column, plain, table
+from durablectl.cli.render.status_sentence import error_text, is_retrying, workflow_symbol
+from durablectl.cli.render.symbols import RETRYING, Symbol, status_symbol
+from durablectl.cli.render.table import UNLIMITED, Column, plain, table
 from durablectl.model.clock import to_datetime
 from durablectl.model.status import Status
 from durablectl.query import DELETED, Failure
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
     from durablectl.query import StateChange, WorkflowView
 
-_GONE = Sign("⊘", "bright_black")
+_GONE = Symbol("⊘", "bright_black")
 _USUAL_ID = 23
 _ROOMY = 100
 _LONGEST_STATUS = max(map(len, Status))
 
 
-class Lines:
+class TailLines:
     """For a terminal. Columns are as wide as what has been shown so far needs, so that lines stay below each other.
 
     ``zone`` None is that of this machine.
@@ -59,7 +59,7 @@ class Lines:
             plain("HANDLER", [f"{handler:<{self._handler_width}}"], drop=3),
             Column("DETAIL", [_detail(view)], drop=4, least=0 if wide else 12),
         ]
-        return table(columns, 1_000_000 if wide else width, header=False)
+        return table(columns, UNLIMITED if wide else width, header=False)
 
     def _time(self, moment: int, now: int, *, fine: bool) -> str:
         """With the date where that is not today's, and with milliseconds where there is room for them."""
@@ -82,16 +82,16 @@ def tail_line(change: StateChange, *, wide: bool = False) -> str:
     return "\t".join(map(one_line, cells))
 
 
-def _sign(view: WorkflowView) -> Sign:
-    return _GONE if view.status == DELETED else sign(view)
+def _sign(view: WorkflowView) -> Symbol:
+    return _GONE if view.status == DELETED else workflow_symbol(view)
 
 
 def _detail(view: WorkflowView) -> Text:
     """The current step as ``2 HelloService.SayHello``, or that in which it failed, and what went wrong."""
-    failure = Failure.of(view)
-    step = f"{failure.step_number} {one_line(failure.step_type)}" if failure.step_number >= 0 else ""
-    trouble = one_line(_trouble(replace(view, error=failure.message)))
-    style = RETRYING.style if is_retrying(view) else status_sign(view.status).style
+    error_text = Failure.of(view)
+    step = f"{error_text.step_number} {one_line(error_text.step_type)}" if error_text.step_number >= 0 else ""
+    trouble = one_line(_trouble(replace(view, error=error_text.message)))
+    style = RETRYING.style if is_retrying(view) else status_symbol(view.status).style
     return Text.assemble(step, "  " if step and trouble else "", (trouble, style))
 
 
@@ -99,4 +99,4 @@ def _trouble(view: WorkflowView) -> str:
     reason = view.waiting_for
     if reason is not None and reason.kind == "retry":
         return f"attempt {reason.attempt}: {reason.error}"
-    return failure(view) or view.reason
+    return error_text(view) or view.reason

@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rich.text import Text
 
-from durablectl.cli.render.formatting import clock, compact, count, duration, iso, one_line, shortened
+from durablectl.cli.render.formatting import compact, count, duration, elapsed, iso, one_line
 from durablectl.cli.render.journal import journal_part
 from durablectl.cli.render.status_sentence import (
     has_current,
     is_open,
     is_orphaned,
     is_retrying,
-    progressing,
-    sign,
-    situation,
+    progress_sentence,
+    status_sentence,
+    workflow_symbol,
 )
-from durablectl.cli.render.symbols import DONE, FAILED, RETRYING, RUNNING, STATUS, Sign
-from durablectl.cli.render.table import Column, plain, separated, table
+from durablectl.cli.render.symbols import DONE, FAILED, RETRYING, RUNNING, STATUS, Symbol
+from durablectl.cli.render.table import Column, plain, separated, shortened, table
 from durablectl.model.clock import MICROSECONDS, to_rfc3339
 from durablectl.model.status import Status, is_terminal
 from durablectl.model.terminal import WAITS
@@ -53,10 +53,10 @@ class Phase(StrEnum):
 
 
 _SHADES = {
-    Phase.WORK: Sign("█", "cyan"),
-    Phase.RETRIED: Sign("▓", "yellow"),
-    Phase.BACKOFF: Sign("▒", "yellow"),
-    Phase.WAIT: Sign("░", "magenta"),
+    Phase.WORK: Symbol("█", "cyan"),
+    Phase.RETRIED: Symbol("▓", "yellow"),
+    Phase.BACKOFF: Symbol("▒", "yellow"),
+    Phase.WAIT: Symbol("░", "magenta"),
 }
 _LEGEND = {
     Phase.WORK: "work",
@@ -190,9 +190,11 @@ def timeline_page(view: WorkflowView, now: int, width: int) -> Text:
     if found:
         lines += _chart(view, found, now, width)
     told = Text.assemble(
-        sign(view), " ", shortened(situation(view, now) if is_retrying(view) else progressing(view, now), width - 2)
+        workflow_symbol(view),
+        " ",
+        shortened(status_sentence(view, now) if is_retrying(view) else progress_sentence(view, now), width - 2),
     )
-    told.stylize(sign(view).style)
+    told.stylize(workflow_symbol(view).style)
     return Text("\n").join([*lines, told])
 
 
@@ -284,7 +286,7 @@ def _notes(view: WorkflowView, found: Sequence[Row], scale: _Scale) -> list[Text
     return lines
 
 
-def _mark(row: Row) -> Sign:
+def _mark(row: Row) -> Symbol:
     match row.state:
         case "failed":
             return FAILED
@@ -303,4 +305,4 @@ def _mark(row: Row) -> Sign:
 def _time(row: Row) -> str:
     if not row.spans:
         return ""
-    return compact(duration(row.lasted) if row.end else clock(row.lasted))
+    return compact(duration(row.lasted) if row.end else elapsed(row.lasted))

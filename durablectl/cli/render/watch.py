@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from durablectl.cli.render.children import children_below, started
-from durablectl.cli.render.formatting import count, one_line, shortened, value
+from durablectl.cli.render.children import children_below, started_child
+from durablectl.cli.render.formatting import count, one_line, value
 from durablectl.cli.render.journal import journal_table
 from durablectl.cli.render.list import workflow_table
-from durablectl.cli.render.status_sentence import progressing, sign
-from durablectl.cli.render.symbols import status_sign
+from durablectl.cli.render.status_sentence import progress_sentence, workflow_symbol
+from durablectl.cli.render.symbols import status_symbol
+from durablectl.cli.render.table import shortened
 from durablectl.model.status import Status
 
 if TYPE_CHECKING:
@@ -96,15 +97,15 @@ def board_frame(board: Board, now: int, width: int, height: int) -> Text:
 
 
 def _counts(board: Board, width: int) -> Text:
-    """``34 workflows: 30 running, 4 failed``, with the signs of the statuses, between which lines may break."""
+    """``34 workflows: 30 running, 4 failed``, with the symbols of the statuses, between which lines may break."""
     total = sum(board.by_status.values())
     if not total:
         return Text("No workflows.", style="bold")
     words = [f"{count(total, 'workflow')}", *(f"{number:,} {name}" for name, number in board.by_status.items())]
-    styles = ["bold", *(status_sign(name).style for name in board.by_status)]
-    signs = ["", *(f"{status_sign(name).glyph} " for name in board.by_status)]
+    styles = ["bold", *(status_symbol(name).style for name in board.by_status)]
+    symbols = ["", *(f"{status_symbol(name).glyph} " for name in board.by_status)]
     lines = [Text()]
-    for told, style, mark in zip(words, styles, signs, strict=True):
+    for told, style, mark in zip(words, styles, symbols, strict=True):
         part = Text(f"{mark}{one_line(told)}", style=style)
         if lines[-1].plain and lines[-1].cell_len + 3 + part.cell_len > width:
             lines.append(Text())
@@ -126,8 +127,10 @@ def _watched(
     steps = journal_table(
         view, now, width, newest=newest, live=live, explain=True, failed_before=failed_before, below=below
     )
-    told = Text.assemble(sign(view, now if live else None), " ", shortened(progressing(view, now), width - 2))
-    told.stylize(sign(view).style)
+    told = Text.assemble(
+        workflow_symbol(view, now if live else None), " ", shortened(progress_sentence(view, now), width - 2)
+    )
+    told.stylize(workflow_symbol(view).style)
     return Text("\n").join(part for part in (title, steps, told) if part.plain)
 
 
@@ -147,7 +150,7 @@ def _below(
     known = [child for child in map(children.get, heard) if child is not None]
     below = dict(children_below(replace(view, children=heard), known, now, width))
     for step in (view.journal or ()) if expanded else ():
-        child = children.get(started(step))
+        child = children.get(started_child(step))
         if step.step_number in below and child is not None and child.journal is not None:
             steps = journal_table(child, now, width - _INDENT, live=live, explain=True).split("\n")[1:]
             lines = [Text(" " * _INDENT).append_text(line) for line in steps]

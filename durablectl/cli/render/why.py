@@ -7,8 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from durablectl.cli.render.formatting import age, clock, count, countdown, duration, iso, one_line
-from durablectl.cli.render.status_sentence import ended, failure, has_current, sign, situation, waiting
+from durablectl.cli.render.formatting import age, count, countdown, duration, elapsed, iso, one_line
+from durablectl.cli.render.status_sentence import (
+    end_sentence,
+    error_text,
+    has_current,
+    status_sentence,
+    wait_sentence,
+    workflow_symbol,
+)
 from durablectl.cli.render.why_evidence import evidence, remedies, step_name
 from durablectl.model.clock import MICROSECONDS, to_datetime
 from durablectl.model.status import Status
@@ -38,7 +45,7 @@ def why_page(reason: Reason, now: int, width: int, connection: Sequence[str] = (
     """For a terminal; commands are never cut."""
     view = reason.view
     title = Text.assemble((one_line(view.handler), "bold"), "  ", (one_line(view.invocation_id), "dim"))
-    mark = sign(view)
+    mark = workflow_symbol(view)
     told = Text.assemble(mark, " ", (_wrapped(verdict(reason, now), width, "  "), "bold"))
     return Text("\n\n").join(
         [Text("\n").join([title, told]), *_facts(reason, now, width), *_commands(reason, width, connection)]
@@ -112,7 +119,7 @@ def _verdict(reason: Reason, now: int) -> str:
     match reason.cause:
         case Cause.COMPLETED:
             took = "" if step is None else f"; the slowest was {step_name(step)} with {_lasted(step)}"
-            told = f"nothing is wrong: {ended(view)}{took}"
+            told = f"nothing is wrong: {end_sentence(view)}{took}"
         case Cause.STEP_FAILED | Cause.CODE_FAILED | Cause.TIMED_OUT:
             told = f"it failed {_failure(reason)}"
         case Cause.CANCELLED | Cause.CANCELLED_WITH_PARENT | Cause.CANCELLING:
@@ -134,18 +141,18 @@ def _failure(reason: Reason) -> str:
         waits = "" if step is None else f", while {step_name(step)} was still waiting"
         return f"by its own time limit{waits}: {one_line(view.error)}"
     if step is None:
-        return f"in its own code, not in a step: {failure(view)}"
+        return f"in its own code, not in a step: {error_text(view)}"
     if step.kind == "child":
         known = reason.live.child is not None  # and has a sentence of its own
         return f"because its child {one_line(step.awaited_id)} did{'' if known else f': {one_line(step.error)}'}"
     tries = {0: "", 1: " at its first attempt"}.get(step.attempts, f" after {step.attempts} attempts")
-    return f"because {step_name(step)} failed{tries}: {failure(step)}"
+    return f"because {step_name(step)} failed{tries}: {error_text(step)}"
 
 
 def _cancelled(reason: Reason, now: int) -> str:
     view = reason.view
     if reason.cause is Cause.CANCELLING:
-        return f"it is {situation(view, now)}"
+        return f"it is {status_sentence(view, now)}"
     undone = f"; a compensation failed: {one_line(view.error)}" if view.error else ""
     if reason.cause is Cause.CANCELLED_WITH_PARENT:
         return (
@@ -170,7 +177,7 @@ def _paused(reason: Reason) -> str:
 
 def _unclaimed(reason: Reason, now: int) -> str:
     view, able = reason.view, reason.serving
-    waited = f"it has been waiting for {clock(now - reason.due_since)}"
+    waited = f"it has been waiting for {elapsed(now - reason.due_since)}"
     match reason.cause:
         case Cause.DELAYED if view.waiting_for is not None:
             until = view.waiting_for.until
@@ -203,9 +210,9 @@ def _moving(reason: Reason, now: int) -> str:
         told = f"{told}{_unheard(reason)}: {one_line(waits.error)}"
     elif waits is not None:
         fine = "nothing is wrong: " if waits.kind == "sleep" and reason.serving else ""
-        told = f"{fine}it is {waiting(waits, now)}{_unheard(reason)}"
+        told = f"{fine}it is {wait_sentence(waits, now)}{_unheard(reason)}"
     else:
-        told = f"it is at work: {situation(view, now)}"
+        told = f"it is at work: {status_sentence(view, now)}"
     return told
 
 

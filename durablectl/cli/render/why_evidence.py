@@ -7,7 +7,7 @@ import shlex
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from durablectl.cli.render.formatting import count, one_line
-from durablectl.cli.render.status_sentence import answering, failure, has_current
+from durablectl.cli.render.status_sentence import answer_command, error_text, has_current
 from durablectl.model.clock import to_rfc3339
 from durablectl.model.status import Status, is_terminal
 from durablectl.query import Cause
@@ -107,7 +107,7 @@ def _of_steps(reason: Reason) -> Iterator[Fact]:
         yield Fact(step.finished_at or step.started_at, f"step {step.step_number} was recorded as {name}")
     elif done := [each for each in steps if each.finished_at]:
         last = max(done, key=lambda each: each.finished_at)
-        yield Fact(last.finished_at, f"{step_name(last)} {f'failed: {failure(last)}' if last.error else 'ended'}")
+        yield Fact(last.finished_at, f"{step_name(last)} {f'failed: {error_text(last)}' if last.error else 'ended'}")
 
 
 def _of_cancelling(steps: Sequence[StepView]) -> Iterator[Fact]:
@@ -234,7 +234,9 @@ def _moving(reason: Reason, get: str, resume: str) -> list[tuple[str, str]]:
         case Cause.RETRYING if view.waiting_for is not None and view.waiting_for.error == "no service answers":
             service = f"a service that answers {one_line(view.waiting_for.name)}"
             found = [(_line("run", "service", "APP"), service), watch]
-        case Cause.WAITING if (answer := answering(view)) and view.waiting_for and view.waiting_for.kind != "child":
+        case Cause.WAITING if (
+            (answer := answer_command(view)) and view.waiting_for and view.waiting_for.kind != "child"
+        ):
             found = [(answer, "end the wait"), (get, "step by step")]
         case Cause.WAITING:
             found = [(get, "step by step")]

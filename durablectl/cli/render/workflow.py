@@ -9,22 +9,35 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from durablectl.cli.options.times import ISO, RELATIVE
-from durablectl.cli.render.children import children_below, summary
-from durablectl.cli.render.formatting import count, dated, moment_in, one_line, shortened, value
-from durablectl.cli.render.history import dropped_lines, dropped_tables
-from durablectl.cli.render.journal import journal_lines, journal_part, journal_table
+from durablectl.cli.render.children import children_below, children_summary
+from durablectl.cli.render.formatting import (
+    ISO,
+    RELATIVE,
+    count,
+    format_time,
+    format_time_long,
+    one_line,
+    printable,
+    value,
+)
+from durablectl.cli.render.journal import dropped_lines, dropped_tables, journal_lines, journal_part, journal_table
 from durablectl.cli.render.list import Look, workflow_lines
-from durablectl.cli.render.progress_bar import progress_bar
-from durablectl.cli.render.status_sentence import answering, ended, failure, sign, situation
-from durablectl.cli.render.symbols import FAILED, status_sign
-from durablectl.cli.terminal.output import printable
+from durablectl.cli.render.status_sentence import (
+    answer_command,
+    end_sentence,
+    error_text,
+    status_sentence,
+    workflow_symbol,
+)
+from durablectl.cli.render.symbols import FAILED, status_symbol
+from durablectl.cli.render.table import shortened
+from durablectl.cli.render.workflow_cells import progress_bar
 from durablectl.model.status import Status, is_terminal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from durablectl.cli.options.times import Times
+    from durablectl.cli.render.formatting import TimeFormat
     from durablectl.query import WorkflowView
 
 _LABEL = 11
@@ -41,7 +54,7 @@ def workflow_page(
     usual: int = 0,
     full: bool = False,
     history: bool = False,
-    times: Times = RELATIVE,
+    times: TimeFormat = RELATIVE,
 ) -> Text:
     """For a terminal.
 
@@ -49,8 +62,8 @@ def workflow_page(
     ``history`` adds what retries have dropped from the journal.
     """
     limit = None if full else width
-    tell = functools.partial(dated, times, now=now)
-    facts = _facts(view, tell, summary(view, children), hint="" if history else ", see --history")
+    tell = functools.partial(format_time_long, times, now=now)
+    facts = _facts(view, tell, children_summary(view, children), hint="" if history else ", see --history")
     parts = [Text("\n").join(_header(view, facts, usual, limit)), _sentence(view, now, width)]
     if view.total_steps:
         below = children_below(view, children, now, limit)
@@ -74,17 +87,17 @@ def workflow_text(
     *,
     children: Sequence[WorkflowView] = (),
     history: bool = False,
-    times: Times = ISO,
+    times: TimeFormat = ISO,
 ) -> str:
     """For a pipe: the same, tab-separated and whole; the children stand in a table of their own."""
-    tell = functools.partial(moment_in, times, now=now)
+    tell = functools.partial(format_time, times, now=now)
     facts = (*_facts(view, tell, " ".join(map(one_line, view.children))), *_more_in_pipe(view))
-    parts = ["\n".join(f"{label}\t{text}" for label, text in (*facts, ("Now", situation(view, now))))]
+    parts = ["\n".join(f"{label}\t{text}" for label, text in (*facts, ("Now", status_sentence(view, now))))]
     if view.status == Status.COMPLETED:
         parts[0] += f"\nOutput\t{value(view.output)}"
     if view.error:
-        parts[0] += f"\nError\t{failure(view)}"
-    if command := answering(view):
+        parts[0] += f"\nError\t{error_text(view)}"
+    if command := answer_command(view):
         parts[0] += f"\nAnswer\t{command}"
     if view.journal:
         parts.append(journal_lines(view, tell))
@@ -137,7 +150,7 @@ def _header(view: WorkflowView, facts: Sequence[tuple[str, str]], usual: int, wi
         shown = text if whole else shortened(text, max(1, (width or 0) - _LABEL))
         line = Text.assemble((f"{label:<{_LABEL}}", "dim"), shown)
         if label == "Status":
-            line.stylize(status_sign(view.status).style, _LABEL)
+            line.stylize(status_symbol(view.status).style, _LABEL)
             line.append("  ").append_text(progress_bar(view, usual)).rstrip()
         yield line
 
@@ -148,9 +161,9 @@ def _error(view: WorkflowView) -> str:
 
 def _sentence(view: WorkflowView, now: int, width: int) -> Text:
     """An error stands in a section of its own."""
-    told = ended(view) if is_terminal(view.status) and view.error else situation(view, now)
-    sentence = Text.assemble(sign(view), " ", (_wrapped(told, width - 2).replace("\n", "\n  "), "bold"))
-    if command := answering(view) or _mending(view):
+    told = end_sentence(view) if is_terminal(view.status) and view.error else status_sentence(view, now)
+    sentence = Text.assemble(workflow_symbol(view), " ", (_wrapped(told, width - 2).replace("\n", "\n  "), "bold"))
+    if command := answer_command(view) or _mending(view):
         sentence.append(f"\n  {command}", "cyan")
     return sentence
 

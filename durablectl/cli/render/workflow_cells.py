@@ -1,4 +1,4 @@
-"""Several workflows at once, each on a line with its progress: what ``durablectl demo`` shows live."""
+"""Cells of a table of workflows: status, steps, how long it has taken, what it does."""
 
 from __future__ import annotations
 
@@ -6,88 +6,88 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from durablectl.cli.render.formatting import clock, compact, duration, one_line, value
+from durablectl.cli.render.formatting import compact, duration, elapsed, one_line, value
 from durablectl.cli.render.status_sentence import (
-    failure,
+    error_text,
     has_current,
     is_open,
     is_retrying,
     next_attempt,
-    sign,
+    status_sentence,
     steps_done,
-    waiting,
+    wait_sentence,
 )
-from durablectl.cli.render.symbols import FAILED, RETRYING, Sign, status_sign
-from durablectl.cli.render.table import Column, plain, table
-from durablectl.model.status import Status
+from durablectl.cli.render.symbols import FAILED, RETRYING, Symbol, status_symbol
+from durablectl.model.status import Status, is_terminal
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from durablectl.query import WorkflowView
 
 _MOST_DOTS = 10
+_BAR_CELLS = 6
 
 
-def board(views: Sequence[WorkflowView], now: int, width: int) -> Text:
-    """A table in the order given: sign, id, handler, status, a dot for each step, and what goes on at ``now``.
-
-    ``now`` is in microseconds, ``width`` in columns. Views with and without a journal both do.
-    """
-    return table(
-        [
-            Column("", [Text(*sign(view, now)) for view in views]),
-            plain("ID", [one_line(view.invocation_id) for view in views]),
-            plain("HANDLER", [one_line(view.handler) for view in views], drop=3),
-            Column("STATUS", [status(view) for view in views], drop=4),
-            Column("STEPS", [progress(view) for view in views], drop=1),
-            plain("TIME", [time(view, now) for view in views], drop=2, right=True),
-            Column("NOW", [happening(view, now) for view in views], least=24),
-        ],
-        width,
-    )
-
-
-def progress(view: WorkflowView) -> Text:
+def step_dots(view: WorkflowView) -> Text:
     """``●●◐``: steps done, and the one under way; past ten of them also the count."""
     done = steps_done(view)
     failed = [bool(step.error) for step in view.journal or () if not is_open(step)] or [False] * done
     dots = Text()
     for was_failure in failed[:_MOST_DOTS]:
-        dots.append(*(FAILED if was_failure else Sign("●", "green")))
+        dots.append(*(FAILED if was_failure else Symbol("●", "green")))
     if done > _MOST_DOTS:
         dots.append(f" {done:,}", style="green")
     if has_current(view):
-        sign = RETRYING if is_retrying(view) else Sign("◐", status_sign(view.status).style)
-        dots.append(*sign)
+        symbol = RETRYING if is_retrying(view) else Symbol("◐", status_symbol(view.status).style)
+        dots.append(*symbol)
     elif view.status == Status.FAILED and view.journal is not None and not any(failed):
         dots.append(*FAILED)
     return dots
 
 
-def happening(view: WorkflowView, now: int) -> Text:
+def activity(view: WorkflowView, now: int) -> Text:
     """The step under way and how long it has run, what the workflow waits for, or what came of it."""
     reason = view.waiting_for
     if view.status == Status.COMPLETED:
         return Text(f"→ {value(view.output)}", style="dim")
     if view.error or view.reason:
-        return Text(failure(view) or one_line(view.reason), style=status_sign(view.status).style)
+        return Text(error_text(view) or one_line(view.reason), style=status_symbol(view.status).style)
     if reason is not None and reason.kind == "retry":
         told = f"{one_line(reason.name)}  {next_attempt(reason, now)}: {one_line(reason.error)}"
         return Text(told, style=RETRYING.style)
     if reason is not None and view.status != Status.PAUSED:
-        return Text(waiting(reason, now), style="yellow")
+        return Text(wait_sentence(reason, now), style="yellow")
     if has_current(view) and (view.status != Status.PAUSED or view.owner):
-        return Text.assemble(one_line(view.current_step_type), (f"  {clock(now - view.updated_at)}", "dim"))
+        return Text.assemble(one_line(view.current_step_type), (f"  {elapsed(now - view.updated_at)}", "dim"))
     return Text("")
 
 
-def status(view: WorkflowView) -> Text:
-    return Text(one_line(view.status), style=status_sign(view.status).style)
+def status_cell(view: WorkflowView) -> Text:
+    return Text(one_line(view.status), style=status_symbol(view.status).style)
 
 
-def time(view: WorkflowView, now: int) -> str:
+def duration_cell(view: WorkflowView, now: int) -> str:
     """How long it took from its start to its end, or has taken until now."""
     if not view.started_at:
         return ""
-    return compact(duration(view.finished_at - view.started_at) if view.finished_at else clock(now - view.started_at))
+    return compact(duration(view.finished_at - view.started_at) if view.finished_at else elapsed(now - view.started_at))
+
+
+def detail(view: WorkflowView, now: int) -> Text:
+    """The current step as ``2 HelloService.SayHello  1.2 s``; otherwise as on the board."""
+    told = activity(view, now)
+    if view.status == Status.PENDING and not told.plain:
+        return Text(status_sentence(view, now), style="dim")
+    waits = view.waiting_for is not None and not is_retrying(view)
+    if not has_current(view) or not told.plain or view.reason or waits:
+        return told
+    return Text.assemble(f"{view.current_step} ", told)
+
+
+def progress_bar(view: WorkflowView, usual: int) -> Text:
+    """``████░░ 4/6``; empty where ``usual`` is 0, and for one not started, ended, or with more steps done than that."""
+    done = steps_done(view)
+    if not (usual and view.started_at) or done > usual or is_terminal(view.status):
+        return Text("")
+    full = _BAR_CELLS * done // usual
+    style = status_symbol(view.status).style
+    return Text.assemble(("█" * full, style), ("░" * (_BAR_CELLS - full), "dim"), f" {done:,}/{usual:,}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 
-from durablectl.cli.terminal.output import printable
+from durablectl.cli.render.formatting import printable
 
 
 def can_ask() -> bool:

@@ -14,7 +14,7 @@ from durablectl.query import WorkflowPage
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
-    from durablectl.cli.options.times import Times
+    from durablectl.cli.render.formatting import TimeFormat
     from durablectl.cli.render.list import Look
     from durablectl.cli.terminal.progress import Reading
     from durablectl.query import WorkflowView
@@ -28,7 +28,7 @@ class Layout:
     """
 
     output: Output
-    times: Times
+    times: TimeFormat
     columns: Sequence[str]
     usual: Callable[[Sequence[WorkflowView]], Awaitable[Mapping[str, int]]]
     close: Callable[[], Awaitable[None]]

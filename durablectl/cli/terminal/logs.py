@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from durablectl.cli.completion.scripts import complete_from
-from durablectl.cli.terminal.output import Verbosity, is_coloured, is_decorated, note, printable, verbosity
+from durablectl.cli.render.formatting import printable
+from durablectl.cli.terminal.output import Verbosity, is_coloured, is_decorated, note, verbosity
 from durablectl.errors import UsageError
 from durablectl.model.clock import MICROSECONDS, to_rfc3339
 

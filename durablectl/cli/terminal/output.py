@@ -13,6 +13,8 @@ from enum import IntEnum, StrEnum
 from itertools import pairwise
 from typing import IO, TYPE_CHECKING, Any
 
+from durablectl.cli.render.formatting import printable
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -35,9 +37,6 @@ class Verbosity(IntEnum):
 
 verbosity: ContextVar[Verbosity] = ContextVar("verbosity", default=Verbosity.NORMAL)
 """By -q and -v; set for the time of a command."""
-
-_CONTROL = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"}
-_CONTROL |= {code: f"\\u{code:04x}" for code in (0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2066, 0x206A))}
 
 
 class OutputFormat(StrEnum):
@@ -104,14 +103,6 @@ def is_coloured(stream: IO[str]) -> bool:
         return False
     forced = os.environ.get("FORCE_COLOR")
     return forced != "0" if forced else is_decorated(stream)
-
-
-def printable(text: str) -> str:
-    """Control and direction characters as visible escapes, so that stored data cannot drive the terminal.
-
-    Newline and tab stay.
-    """
-    return text.translate(_CONTROL)
 
 
 def stdout_console(width: int | None = None) -> Console:

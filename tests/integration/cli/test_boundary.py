@@ -15,7 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 from boundary_app import app
-from durablectl.cli.terminal.output import printable
+from durablectl.cli.render.formatting import printable
 from helpers.paths import APPS
 
 SCRIPT = [sys.executable, str(APPS / "boundary_app.py")]

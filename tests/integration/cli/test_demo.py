@@ -18,9 +18,8 @@ from typer.testing import CliRunner
 from durablectl import embedded
 from durablectl.cli.commands import demo
 from durablectl.cli.main import app
-from durablectl.cli.render.demo import change_line, demo_screen
-from durablectl.cli.render.workflow_cells import board
-from durablectl.cli.stack import StackView
+from durablectl.cli.render.demo import change_line, demo_screen, workflow_board
+from durablectl.cli.render.stack import StackView
 from durablectl.model.status import Status
 from durablectl.query import WaitingView
 from helpers.processes import mentioning, until_gone
@@ -214,7 +213,7 @@ def test_the_screen():
     console = Console(width=80, file=io.StringIO())
     console.print(demo_screen(STACK, workflows, 3, caption, now=NOW, elapsed=1.5, width=80))
     lines = [line.rstrip() for line in console.file.getvalue().splitlines()]
-    assert "\n".join(lines) == SCREEN.format(board=board(workflows, NOW, 80).plain)
+    assert "\n".join(lines) == SCREEN.format(board=workflow_board(workflows, NOW, 80).plain)
 
 
 @pytest.mark.parametrize(

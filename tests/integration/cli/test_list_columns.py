@@ -7,7 +7,7 @@ import json
 import pytest
 
 from durablectl.cli.options.columns import COLUMNS, complete_columns, read_columns
-from durablectl.cli.options.times import ISO, RELATIVE
+from durablectl.cli.render.formatting import ISO, RELATIVE
 from durablectl.cli.render.list import Look, workflow_lines, workflow_table
 from durablectl.cli.terminal.output import OutputFormat
 from helpers import views

@@ -10,7 +10,7 @@ import pytest
 from durablectl import Client
 from durablectl.cli.render.journal import journal_part, journal_table
 from durablectl.cli.render.stats import stats_lines, stats_table
-from durablectl.cli.render.status_sentence import situation
+from durablectl.cli.render.status_sentence import status_sentence
 from durablectl.errors import NotFoundError, UsageError
 from durablectl.query import StatsView
 from helpers import views
@@ -116,7 +116,7 @@ def test_a_part_of_a_journal_says_so_and_counts_the_rest():
     assert lines[0] == "  steps 6 to 8 of 9, see --steps"
     assert [line.split()[1] for line in lines[2:]] == ["6", "7", "8", "9"]
     first = views.workflow("running", journal=steps, journal_start=0, journal_length=9, total_steps=9)
-    assert situation(first, NOW) == "running, 9 steps done"
+    assert status_sentence(first, NOW) == "running, 9 steps done"
     middle = views.workflow("running", journal=steps, journal_length=20, total_steps=21, current_step=20)
     assert len(journal_table(middle, NOW, 80).plain.splitlines()) == 2 + 3, "the current step is not next to these"
     assert journal_part(views.COMPLETED) == ""

@@ -7,9 +7,9 @@ import re
 
 import pytest
 
-from durablectl.cli.options.times import ISO, RELATIVE, Style, Times, chosen
-from durablectl.cli.render.formatting import dated, iso, moment_in
-from durablectl.cli.render.list import processor_lines, processor_table
+from durablectl.cli.options.times import chosen
+from durablectl.cli.render.formatting import ISO, RELATIVE, TimeFormat, TimeStyle, format_time, format_time_long, iso
+from durablectl.cli.render.processors import processor_lines, processor_table
 from durablectl.cli.render.schedules import schedule_lines, schedule_page, schedule_table, schedule_text
 from durablectl.control import ScheduleView
 from durablectl.errors import UsageError
@@ -17,7 +17,7 @@ from durablectl.model.schedules import Schedule
 from helpers.sample_stack import SampleStack
 from helpers.views import NOW, PROCESSORS, S
 
-UNIX = Times(Style.UNIX)
+UNIX = TimeFormat(TimeStyle.UNIX)
 BERLIN = chosen(None, "Europe/Berlin", decorated=True)
 AT = NOW - 125 * S + 678_999
 SCHEDULE = ScheduleView(Schedule("beat", "report", created_at=NOW - 90 * S, every=300, last_fired_at=AT), NOW + 60 * S)
@@ -33,18 +33,18 @@ SCHEDULE = ScheduleView(Schedule("beat", "report", created_at=NOW - 90 * S, ever
     ],
 )
 def test_a_moment(times, told):
-    assert moment_in(times, AT, NOW) == told
-    assert moment_in(times, 0, NOW) == ""
+    assert format_time(times, AT, NOW) == told
+    assert format_time(times, 0, NOW) == ""
 
 
 def test_a_moment_to_come():
-    assert moment_in(RELATIVE, NOW + 7200 * S, NOW) == "in 2 h"
+    assert format_time(RELATIVE, NOW + 7200 * S, NOW) == "in 2 h"
 
 
 def test_where_there_is_room_a_relative_time_has_the_absolute_one_beside_it():
-    assert dated(RELATIVE, AT, NOW) == "2026-11-22T21:57:55.678Z  2 min ago"
-    assert dated(UNIX, AT, NOW) == "1795384675.678"
-    assert dated(RELATIVE, 0, NOW) == ""
+    assert format_time_long(RELATIVE, AT, NOW) == "2026-11-22T21:57:55.678Z  2 min ago"
+    assert format_time_long(UNIX, AT, NOW) == "1795384675.678"
+    assert format_time_long(RELATIVE, 0, NOW) == ""
 
 
 def test_the_zone_of_this_machine_is_that_of_the_moment(monkeypatch):
@@ -54,7 +54,7 @@ def test_the_zone_of_this_machine_is_that_of_the_moment(monkeypatch):
     time.tzset()
     try:
         local = chosen(None, "local", decorated=False)
-        assert moment_in(local, AT, NOW) == "2026-11-22T16:57:55.678-05:00"
+        assert format_time(local, AT, NOW) == "2026-11-22T16:57:55.678-05:00"
         assert iso(AT - 120 * 86_400 * S, None) == "2026-07-25T17:57:55.678-04:00"
     finally:
         monkeypatch.undo()
@@ -68,9 +68,9 @@ def test_the_zone_of_this_machine_is_that_of_the_moment(monkeypatch):
         (None, None, False, ISO),
         (None, "UTC", True, ISO),
         ("relative", None, False, RELATIVE),
-        ("relative", "Europe/Berlin", True, Times(Style.RELATIVE, BERLIN.zone)),
+        ("relative", "Europe/Berlin", True, TimeFormat(TimeStyle.RELATIVE, BERLIN.zone)),
         ("unix", None, True, UNIX),
-        ("iso", "local", True, Times(Style.ISO, None)),
+        ("iso", "local", True, TimeFormat(TimeStyle.ISO, None)),
     ],
 )
 def test_what_is_shown_by_default(style, zone, decorated, expected):

@@ -8,11 +8,11 @@ from dataclasses import replace
 import pytest
 
 from durablectl.cli.options.json_input import read_input
-from durablectl.cli.render.formatting import age, clock, compact, countdown, duration, one_line, shortened, value
+from durablectl.cli.render.formatting import age, compact, countdown, duration, elapsed, one_line, value
 from durablectl.cli.render.journal import exchange, journal_table
-from durablectl.cli.render.status_sentence import situation
+from durablectl.cli.render.status_sentence import status_sentence
 from durablectl.cli.render.symbols import ERROR_HANDLER, STATUS, spinner
-from durablectl.cli.render.table import fit, plain, table
+from durablectl.cli.render.table import fit, plain, shortened, table
 from durablectl.cli.render.watch import watch_frame
 from durablectl.errors import InvalidValueError
 from durablectl.model.status import Status
@@ -46,7 +46,7 @@ def test_duration(microseconds, words):
 
 
 def test_clocks_do_not_flicker_and_countdowns_end_at_one():
-    assert [clock(ms * 1000) for ms in (-1, 20, 99, 100, 1_250)] == ["0.0 s", "0.0 s", "0.0 s", "0.1 s", "1.2 s"]
+    assert [elapsed(ms * 1000) for ms in (-1, 20, 99, 100, 1_250)] == ["0.0 s", "0.0 s", "0.0 s", "0.1 s", "1.2 s"]
     assert [countdown(us) for us in (-1, 0, 1, S, S + 1, 61 * S)] == ["0 s", "0 s", "1 s", "1 s", "2 s", "1 min 01 s"]
     assert compact(duration(125 * S)) == "2m05s"
     assert [age(NOW - s * S, NOW) for s in (-3, 59, 60, 7199, 90_000)] == ["0 s", "59 s", "1 min", "1 h", "1 d"]
@@ -113,7 +113,7 @@ def test_the_spinner_turns():
     ],
 )
 def test_the_sentence(view, sentence):
-    assert situation(view, NOW) == sentence
+    assert status_sentence(view, NOW) == sentence
 
 
 def test_columns_are_cut_before_they_are_dropped_and_the_rest_never():

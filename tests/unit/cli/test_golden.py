@@ -17,17 +17,19 @@ from rich.text import Text
 
 from durablectl import query
 from durablectl.cli.options.columns import COLUMNS
-from durablectl.cli.options.times import ISO, RELATIVE, chosen
+from durablectl.cli.options.times import chosen
+from durablectl.cli.render.demo import workflow_board
 from durablectl.cli.render.diff import diff_page
+from durablectl.cli.render.formatting import ISO, RELATIVE
 from durablectl.cli.render.journal import journal_lines
-from durablectl.cli.render.list import Look, processor_lines, processor_table, workflow_lines, workflow_table
+from durablectl.cli.render.list import Look, workflow_lines, workflow_table
+from durablectl.cli.render.processors import processor_lines, processor_table
 from durablectl.cli.render.stats import stats_lines, stats_table
-from durablectl.cli.render.tail import Lines
+from durablectl.cli.render.tail import TailLines
 from durablectl.cli.render.timeline import timeline_page
 from durablectl.cli.render.watch import watch_end, watch_frame
 from durablectl.cli.render.why import why_page
 from durablectl.cli.render.workflow import workflow_page, workflow_text
-from durablectl.cli.render.workflow_cells import board
 from durablectl.cli.terminal.output import show
 from durablectl.query import Live, StateChange, StatsView
 from durablectl.query.why import reason
@@ -72,7 +74,7 @@ def joined(render: Callable[[views.WorkflowView], Text]) -> Text:
 
 
 def tail(width: int) -> Text:
-    lines = Lines(UTC)
+    lines = TailLines(UTC)
     return Text("\n").join(lines.line(StateChange(view, view.updated_at), NOW, width) for view in STATES.values())
 
 
@@ -98,7 +100,7 @@ SCREENS: dict[str, Callable[[int], Text]] = {
     "watch": lambda width: joined(lambda view: watch_frame(view, NOW, width, 24, None)),
     "watch-end": lambda width: joined(lambda view: watch_end(view, NOW, width)),
     "list": lambda width: workflow_table([*STATES.values()], NOW, width, LOOK),
-    "board": lambda width: board([*STATES.values()], NOW, width),
+    "board": lambda width: workflow_board([*STATES.values()], NOW, width),
     "processors": lambda width: processor_table(PROCESSORS, NOW, width),
     "stats": lambda width: stats_table(STATS, NOW, width),
     "why": lambda width: joined(lambda view: why_page(reason(view, Live(PROCESSORS), NOW), NOW, width)),

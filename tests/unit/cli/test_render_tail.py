@@ -7,14 +7,14 @@ from datetime import UTC
 
 import pytest
 
-from durablectl.cli.render.tail import Lines, tail_line
+from durablectl.cli.render.tail import TailLines, tail_line
 from durablectl.query import StateChange
 from helpers import views
 from helpers.views import NOW
 
 
-def shown(view, width: int = 100, lines: Lines | None = None, now: int = NOW, *, wide: bool = False) -> str:
-    return (lines or Lines(UTC)).line(StateChange(view, view.updated_at), now, width, wide=wide).plain
+def shown(view, width: int = 100, lines: TailLines | None = None, now: int = NOW, *, wide: bool = False) -> str:
+    return (lines or TailLines(UTC)).line(StateChange(view, view.updated_at), now, width, wide=wide).plain
 
 
 def test_a_line_tells_status_step_and_error():
@@ -31,7 +31,7 @@ def test_a_line_tells_status_step_and_error():
 
 
 def test_lines_stay_below_each_other():
-    picture = Lines(UTC)
+    picture = TailLines(UTC)
     long = replace(views.RUNNING, invocation_id="a-very-long-id-of-somebody-else")
     first, second, third = (shown(view, lines=picture) for view in (views.RUNNING, long, views.RUNNING))
     assert first.index("async_workflow") < second.index("async_workflow") == third.index("async_workflow")

@@ -1,4 +1,4 @@
-"""What a terminal shows of changed workflows and of schedules, with a fixed clock."""
+"""What a terminal shows of steered workflows and of schedules, with a fixed clock."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from durablectl.cli.render.bulk import account, item_line, selection_table
+from durablectl.cli.render.bulk import bulk_summary, result_line, selection_table
 from durablectl.cli.render.list import workflow_table
 from durablectl.cli.render.schedules import next_start, schedule_page, schedule_table, timing
-from durablectl.cli.render.status_sentence import progressing, situation
+from durablectl.cli.render.status_sentence import progress_sentence, status_sentence
 from durablectl.cli.render.workflow import workflow_page
-from durablectl.cli.render.workflow_cells import happening
+from durablectl.cli.render.workflow_cells import activity
 from durablectl.control import OperationResult, ScheduleView
 from durablectl.errors import NotFoundError
 from durablectl.model.schedules import Schedule
@@ -98,15 +98,15 @@ CHILD = WaitingView("child", "invoke:ship", 1, awaited_id="0a1b2-c3d4e")
         (replace(views.SLEEPING, waiting_for=CHILD), "waiting for the child workflow ship 0a1b2-c3d4e"),
     ],
 )
-def test_what_an_operated_workflow_does(view, sentence):
-    assert situation(view, NOW) == sentence
-    assert progressing(view, NOW) == sentence
+def test_what_a_steered_workflow_does(view, sentence):
+    assert status_sentence(view, NOW) == sentence
+    assert progress_sentence(view, NOW) == sentence
 
 
 def test_a_list_tells_why_it_is_paused_or_cancelling():
-    assert happening(IN_FLIGHT, NOW).plain == "lunch"
-    assert happening(CANCELLING, NOW).plain == "cancelling: wrong date"
-    assert happening(replace(views.SLEEPING, status="paused", owner=""), NOW).plain == ""
+    assert activity(IN_FLIGHT, NOW).plain == "lunch"
+    assert activity(CANCELLING, NOW).plain == "cancelling: wrong date"
+    assert activity(replace(views.SLEEPING, status="paused", owner=""), NOW).plain == ""
     assert workflow_table([IN_FLIGHT], NOW, 120).plain.endswith("  lunch")
 
 
@@ -174,10 +174,10 @@ def test_history_is_shown_on_request():
 
 def test_what_came_of_many():
     done = OperationResult("order-1", "paused", changed=True, message="Paused.")
-    assert item_line("order-1", done, 10).plain == "✓ order-1     Paused."
-    assert item_line("order-1000", NotFoundError("It is\ngone."), 10).plain == "✗ order-1000  It is\\ngone."
-    assert account(1, 1, 0, 0) == "1 workflow: 1 changed."
-    assert account(1200, 1000, 1, 9) == "1,200 workflows: 1,000 changed, 1 as it was, 9 failed, 190 not tried."
+    assert result_line("order-1", done, 10).plain == "✓ order-1     Paused."
+    assert result_line("order-1000", NotFoundError("It is\ngone."), 10).plain == "✗ order-1000  It is\\ngone."
+    assert bulk_summary(1, 1, 0, 0) == "1 workflow: 1 changed."
+    assert bulk_summary(1200, 1000, 1, 9) == "1,200 workflows: 1,000 changed, 1 as it was, 9 failed, 190 not tried."
 
 
 def test_a_selection_is_a_sample():
