@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench._harness import table
 from bench.soak.audit import ACK_WAIT_SECONDS, RETENTION_SECONDS, SCHEDULED, Auditor
-from bench.soak.faults import Scene
+from bench.soak.faults import Scene, reader_consumers
 from bench.soak.load import Load
 from bench.soak.processes import Processes, Samples
 from durablectl import control, query
@@ -74,6 +74,7 @@ class Soak:
         self.auditor = Auditor(store, self.load, self._directory / "effects.jsonl")
         self.scene = Scene(store, server, processes, self._directory)
         self.scene.kills_server = not self._options.no_server_kills
+        await self.scene.start()
         await control.create_schedule(store, SCHEDULED, "scheduled", input=1, every=1, overlap="allow")
         self.samples = Samples(self.seconds)
         end = time.monotonic() + self.seconds
@@ -95,7 +96,7 @@ class Soak:
             await self.load.patiently(lambda: control.delete_schedule(store, SCHEDULED))
             await asyncio.sleep(2)  # of what it has started last
             self.auditor.stopping.set()
-            done, _ = await asyncio.wait([auditing], timeout=30)
+            done, _ = await asyncio.wait([auditing], timeout=120)
             if not done:
                 auditing.cancel()
                 await self._tell_open(store)
@@ -121,7 +122,7 @@ class Soak:
 
     async def _finish(self, store: Store, processes: Processes) -> None:
         with contextlib.suppress(AssertionError):
-            await until(lambda: _none_left(store), 3 * ACK_WAIT_SECONDS, 0.2)
+            await until(lambda: _none_left(store), max(120, 3 * ACK_WAIT_SECONDS), 0.2)
         left = await commands_left(store)
         if left:
             self.violations.append(f"{left} commands or timers are left over")
@@ -130,7 +131,7 @@ class Soak:
         if self.seconds >= _CONSUMERS_FROM_SECONDS:
             with contextlib.suppress(AssertionError):
                 await until(lambda: _no_consumer(store), 60, 0.5)
-            self.violations += [f"a consumer is left over: {name}" for name in await _consumers(store)]
+            self.violations += [f"a consumer is left over: {name}" for name in await reader_consumers(store)]
         await self.auditor.finish()
         self.violations += [
             *self.load.violations,
@@ -207,18 +208,8 @@ async def _none_left(store: Store) -> bool:
     return not await commands_left(store)
 
 
-async def _consumers(store: Store) -> list[str]:
-    """Those of readers; the handlers' own stay for ever."""
-    subjects = store.subjects
-    found = []
-    for stream in (subjects.state_stream, subjects.index_stream, subjects.processors_stream):
-        answer = await store.requests.call(f"{store.api}.CONSUMER.LIST.{stream}")
-        found += [f"{stream}: {each['name']}" for each in answer.get("consumers") or ()]
-    return found
-
-
 async def _no_consumer(store: Store) -> bool:
-    return not await _consumers(store)
+    return not await reader_consumers(store)
 
 
 def main() -> None:

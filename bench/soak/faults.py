@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json
 import re
 import signal
@@ -18,7 +19,8 @@ from bench.soak.audit import ACK_WAIT_SECONDS, RETENTION_SECONDS
 from bench.soak.processes import Samples, descriptors, resident
 from bench.soak.workflows import TASKS
 from chaos_app import EFFECTS
-from durablectl.errors import DurableError
+from durablectl.errors import ConnectionFailedError, DurableError
+from helpers.processing import until
 
 if TYPE_CHECKING:
     import random
@@ -31,9 +33,22 @@ if TYPE_CHECKING:
 _APP = str(Path(__file__).with_name("workflows.py"))
 _READERS = (["wf", "list", "--json"], ["wf", "stats", "--json"], ["wf", "errors", "--json"])
 _FOLLOWERS = (["wf", "tail", "--json"], ["wf", "watch", "--json"])
-_STARTED = 15.0
-"""Seconds after which a processor handles signals, however busy the machine is."""
+_LEAST_TROUBLE = 2
+_STOP_SECONDS = 120
+"""A limit that only a process that hangs reaches."""
+_TAKES_COMMANDS = "takes commands for"
+"""What a processor logs once it has started."""
 _SERVER_UNTIL, _SERVER_AGAIN = 0.2, 0.95
+
+
+async def reader_consumers(store: Store) -> list[str]:
+    """Those of readers; the handlers' own stay for ever."""
+    subjects = store.subjects
+    found = []
+    for stream in (subjects.state_stream, subjects.index_stream, subjects.processors_stream):
+        answer = await store.requests.call(f"{store.api}.CONSUMER.LIST.{stream}")
+        found += [f"{stream}: {each['name']}" for each in answer.get("consumers") or ()]
+    return found
 
 
 class Scene:
@@ -46,12 +61,24 @@ class Scene:
         self._directory = directory
         self.did: Counter[str] = Counter()
         self.reads: Counter[str] = Counter()
-        self.steady = self._processor({TASKS: str(directory / "tasks")})
-        self.victims = [self._processor(), self._processor()]
-        self.api = processes.start("serve-api", "--http-port", "0")
-        self.followers = [processes.start(*command) for command in _FOLLOWERS]
+        self.victims: list[Process] = []
+        self.followers: list[Process] = []
         self.violations: list[str] = []
         self.kills_server = True
+
+    async def start(self) -> None:
+        """Until those that stay are connected: a process whose server is lost while it starts ends with an error."""
+        self.steady = self._processor({TASKS: str(self._directory / "tasks")})
+        self.api = self._processes.start("serve-api", "--http-port", "0")
+        await until(lambda: _TAKES_COMMANDS in self.steady.err() and "listens on" in self.api.err(), 120, 0.1)
+        before = len(await reader_consumers(self._store))
+        self.followers = [self._processes.start(*command) for command in _FOLLOWERS]
+
+        async def are_following() -> bool:
+            return len(await reader_consumers(self._store)) >= before + len(_FOLLOWERS)
+
+        await until(are_following, 120, 0.1)
+        self.victims = [self._processor(), self._processor()]
 
     def _processor(self, env: dict[str, str] | None = None) -> Process:
         retention = f"{RETENTION_SECONDS}s"
@@ -62,8 +89,6 @@ class Scene:
             retention,
             "--ack-wait",
             f"{ACK_WAIT_SECONDS}",
-            "--log-level",
-            "warning",
             "--http-port",
             "0",
         )
@@ -71,8 +96,10 @@ class Scene:
         return self._processes.start("run", "processor", _APP, *options, env={EFFECTS: effects, **(env or {})})
 
     async def trouble(self, choices: random.Random, auditor: Auditor, until: float) -> None:
-        """Kill, freeze and stop the two processors, one at a time."""
-        while time.monotonic() < until:
+        """Kill, freeze and stop the two processors, one at a time; twice at least, however slow the machine is."""
+        for number in itertools.count():
+            if number >= _LEAST_TROUBLE and time.monotonic() >= until:
+                return
             await asyncio.sleep(choices.uniform(1.0, 4.0))
             which = choices.randrange(2)
             victim = self.victims[which]
@@ -85,20 +112,39 @@ class Scene:
                 victim.signal_group(signal.SIGCONT)
                 auditor.thaw(victim.pid)
                 continue
-            victim.signal_group(signal.SIGKILL if how == "kill -9" else signal.SIGTERM)
-            code = await asyncio.to_thread(victim.wait)
-            # Before it has come to handle signals, SIGTERM ends it as it ends any process.
-            if how == "stop" and code and (code != -signal.SIGTERM or time.monotonic() - victim.started_at > _STARTED):
-                self.violations.append(f"a processor that was stopped ended with {code}: {victim.log.name}")
+            if victim.poll() is not None:
+                self._judge_end(victim)
+            elif how == "stop":
+                victim.signal_group(signal.SIGTERM)
+                self._judge_stop(victim, await asyncio.to_thread(victim.wait))
+            else:
+                victim.signal_group(signal.SIGKILL)
+                await asyncio.to_thread(victim.wait)
             await asyncio.sleep(choices.uniform(0.0, 1.0))
             self.victims[which] = self._processor()
 
+    def _judge_end(self, victim: Process) -> None:
+        """It ended by itself, which is right only where it lost the server before it took commands."""
+        is_failed_start = victim.returncode == ConnectionFailedError.exit_code and _TAKES_COMMANDS not in victim.err()
+        if victim in self.victims and is_failed_start:
+            self.did["start without a server"] += 1
+        else:
+            self.violations.append(f"it ended by itself with {victim.returncode}: {victim.log.name}")
+
+    def _judge_stop(self, victim: Process, code: int) -> None:
+        # Before a process handles signals, SIGTERM ends it. It handles them when it takes commands, and before that.
+        is_too_early = code == -signal.SIGTERM and _TAKES_COMMANDS not in victim.err()
+        if code == ConnectionFailedError.exit_code:
+            self._judge_end(victim)
+        elif code and not is_too_early:
+            self.violations.append(f"a processor that was stopped ended with {code}: {victim.log.name}")
+
     async def restart_server(self, samples: Samples, seconds: float, until: float) -> None:
-        """At the beginning and at the end; in between it is measured."""
+        """At the beginning, once at least, and at the end; in between it is measured."""
         number = 0
         while time.monotonic() < until:
             await asyncio.sleep(max(2.0, seconds * 0.04))
-            if _SERVER_UNTIL < samples.part < _SERVER_AGAIN:
+            if number and _SERVER_UNTIL < samples.part < _SERVER_AGAIN:
                 continue
             if number % 2 or not self.kills_server:
                 self.did["server restart"] += 1
@@ -167,10 +213,10 @@ class Scene:
         """Gracefully, all of them."""
         for process in (*self.followers, self.api, self.steady, *self.victims):
             if process.poll() is not None:
-                self.violations.append(f"it ended by itself with {process.returncode}: {process.log.name}")
+                self._judge_end(process)
                 continue
             process.signal_group(signal.SIGTERM)
             try:
-                await asyncio.to_thread(process.wait, 20)
+                await asyncio.to_thread(process.wait, _STOP_SECONDS)
             except subprocess.TimeoutExpired:
                 self.violations.append(f"it did not stop: {process.log.name}")

@@ -79,8 +79,8 @@ class Intake:
         self._is_short = False
         if self._filling is not None:
             await asyncio.wait([self._filling])
-        for pulls in [*self._pulls, *([self._unrouted] if self._unrouted else [])]:
-            await pulls.stop()
+        # Together: a server that does not answer is waited for once, not once per handler.
+        await asyncio.gather(*(pulls.stop() for pulls in [*self._pulls, *([self._unrouted] if self._unrouted else [])]))
 
     def fill(self) -> None:
         """Ask for as many more commands as there are free slots; several calls in one turn of the loop ask once."""

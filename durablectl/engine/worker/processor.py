@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
 import re
@@ -20,7 +19,7 @@ from durablectl.engine.worker.command_pump import Intake
 from durablectl.engine.worker.metrics import Metrics
 from durablectl.engine.worker.resources import Resources
 from durablectl.engine.worker.slots import InFlight
-from durablectl.errors import DurableError
+from durablectl.errors import ConnectionFailedError, DurableError
 from durablectl.model.clock import MICROSECONDS
 from durablectl.storage.commands.notifications import poked
 from durablectl.storage.index import known_handlers
@@ -132,12 +131,30 @@ class Processor:
         self._inflight.stop_at_next_step()
         if not await self._inflight.drain(self._options.grace):
             self._inflight.halt_all(HandedBack())
-            if not await self._inflight.drain(self._store.settings.timeout + 1):
+            answers_within = self._store.settings.timeout if self._store.is_connected else 0
+            if not await self._inflight.drain(answers_within + 1):
                 await self._inflight.abandon()
-        with contextlib.suppress(DurableError, TimeoutError):
+        if not await self._leave() and busy:
+            _log.warning(
+                "The NATS server is out of reach: %d workflows may not have been handed back. Other processors take "
+                "them over once the lease of this one has expired, at the latest after the --ack-wait of %g s.",
+                busy,
+                self._options.ack_wait,
+            )
+        _log.info("Processor %s stopped.", self.id)
+
+    async def _leave(self) -> bool:
+        """Release the lease; False when the server is out of reach. Then the lease expires by itself."""
+        if not self._store.is_connected:
+            return False
+        try:
             await leases.release(self._store, self.id)
             await self._store.flush()
-        _log.info("Processor %s stopped.", self.id)
+        except (ConnectionFailedError, TimeoutError):
+            return False
+        except DurableError as error:
+            _log.warning("The lease of %s could not be released: %s", self.id, error)
+        return True
 
     async def _renew_lease(self, failover: Failover) -> None:
         """Stay alive, and hear from the server what time it is and whether its store was put back meanwhile."""
