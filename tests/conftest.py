@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from durablectl.embedded import EmbeddedServer
 from durablectl.settings import Settings
-from helpers.processing import provisioned
+from helpers.in_process import provisioned_store
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -72,7 +72,7 @@ def settings(nats_server: EmbeddedServer, namespace: str) -> Settings:
 
 @pytest.fixture
 async def store(settings: Settings) -> AsyncIterator[Store]:
-    async with provisioned(settings) as opened:
+    async with provisioned_store(settings) as opened:
         yield opened
 
 

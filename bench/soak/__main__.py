@@ -34,7 +34,8 @@ from durablectl.settings import Settings
 from durablectl.storage.connection.store import open_store
 from durablectl.storage.streams.provision import provision
 from helpers import chaos_judge as judging
-from helpers.processing import commands_left, until
+from helpers.stored_commands import count_commands
+from helpers.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -122,15 +123,15 @@ class Soak:
 
     async def _finish(self, store: Store, processes: Processes) -> None:
         with contextlib.suppress(AssertionError):
-            await until(lambda: _none_left(store), max(120, 3 * ACK_WAIT_SECONDS), 0.2)
-        left = await commands_left(store)
+            await wait_until(lambda: _none_left(store), max(120, 3 * ACK_WAIT_SECONDS), 0.2)
+        left = await count_commands(store)
         if left:
             self.violations.append(f"{left} commands or timers are left over")
         await self._examine(processes)
         await self.scene.stop()
         if self.seconds >= _CONSUMERS_FROM_SECONDS:
             with contextlib.suppress(AssertionError):
-                await until(lambda: _no_consumer(store), 60, 0.5)
+                await wait_until(lambda: _no_consumer(store), 60, 0.5)
             self.violations += [f"a consumer is left over: {name}" for name in await reader_consumers(store)]
         await self.auditor.finish()
         self.violations += [
@@ -205,7 +206,7 @@ def _tolerance(name: str) -> float:
 
 
 async def _none_left(store: Store) -> bool:
-    return not await commands_left(store)
+    return not await count_commands(store)
 
 
 async def _no_consumer(store: Store) -> bool:

@@ -20,7 +20,7 @@ from bench.soak.processes import Samples, descriptors, resident
 from bench.soak.workflows import TASKS
 from chaos_app import EFFECTS
 from durablectl.errors import ConnectionFailedError, DurableError
-from helpers.processing import until
+from helpers.waiting import wait_until
 
 if TYPE_CHECKING:
     import random
@@ -70,14 +70,14 @@ class Scene:
         """Until those that stay are connected: a process whose server is lost while it starts ends with an error."""
         self.steady = self._processor({TASKS: str(self._directory / "tasks")})
         self.api = self._processes.start("serve-api", "--http-port", "0")
-        await until(lambda: _TAKES_COMMANDS in self.steady.err() and "listens on" in self.api.err(), 120, 0.1)
+        await wait_until(lambda: _TAKES_COMMANDS in self.steady.err() and "listens on" in self.api.err(), 120, 0.1)
         before = len(await reader_consumers(self._store))
         self.followers = [self._processes.start(*command) for command in _FOLLOWERS]
 
         async def are_following() -> bool:
             return len(await reader_consumers(self._store)) >= before + len(_FOLLOWERS)
 
-        await until(are_following, 120, 0.1)
+        await wait_until(are_following, 120, 0.1)
         self.victims = [self._processor(), self._processor()]
 
     def _processor(self, env: dict[str, str] | None = None) -> Process:

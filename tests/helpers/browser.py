@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from helpers.processing import until
+from helpers.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -146,13 +146,13 @@ class Page:
             return words in await self.text(selector)
 
         try:
-            await until(there, timeout)
+            await wait_until(there, timeout)
         except AssertionError:
             raise AssertionError(f"{words!r} is not in {await self.text(selector)!r}; {self.problems}") from None
 
     async def press(self, selector: str) -> None:
         """Click in the middle of the first that is seen, once it stands still, as a mouse does."""
-        x, y = await until(functools.partial(self.value, _MIDDLE % json.dumps(selector)))
+        x, y = await wait_until(functools.partial(self.value, _MIDDLE % json.dumps(selector)))
         for kind in ("mousePressed", "mouseReleased"):
             await self.send("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
 

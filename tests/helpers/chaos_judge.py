@@ -12,7 +12,7 @@ from durablectl import query
 from durablectl.model.clock import to_rfc3339
 from durablectl.model.codec import decode_entry
 from durablectl.model.status import TERMINAL
-from helpers.processing import index_entries
+from helpers.index_listing import list_index_entries
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -180,7 +180,7 @@ async def disagreements(store: Store, views: dict[str, WorkflowView]) -> list[st
     An entry too many is allowed: dying between the writes of state and index leaves one, which readers skip.
     """
     groups: dict[str, list[str]] = defaultdict(list)
-    for entry in await index_entries(store):
+    for entry in await list_index_entries(store):
         groups[entry.invocation_id].append(entry.group)
     found = [
         f"{invocation_id} is {view.status}, the index says {groups.get(invocation_id)}"

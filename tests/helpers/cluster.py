@@ -16,7 +16,7 @@ from durablectl.settings import Settings
 from durablectl.storage.connection.store import open_store
 from durablectl.storage.streams.provision import provision
 from helpers.link_proxy import Link
-from helpers.processing import until
+from helpers.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -82,7 +82,7 @@ class Cluster:
                 await self._ask(f"STREAM.LEADER.STEPDOWN.{stream}", {"placement": {"preferred": name}})
                 return False
 
-            await until(leads, 60, 0.5)
+            await wait_until(leads, 60, 0.5)
 
     async def healthy(self) -> bool:
         """Whether all three say that they are, and current in every stream and consumer."""
@@ -106,10 +106,10 @@ async def cluster(directory: Path, namespace: str = "", *, replicas: int = 3) ->
         for server in made.servers.values():
             stack.callback(server.kill)
         await asyncio.gather(*(asyncio.to_thread(server.start) for server in made.servers.values()))
-        await until(lambda: made._ask("INFO"), 30)
+        await wait_until(lambda: made._ask("INFO"), 30)
         async with open_store(made.settings) as store:
             await provision(store, replicas=replicas)
-        await until(made.healthy, 30)
+        await wait_until(made.healthy, 30)
         yield made
 
 

@@ -15,8 +15,9 @@ from durablectl.storage.connection.store import open_store
 from durablectl.storage.records import states
 from helpers import chaos_judge as judging
 from helpers.cluster import cluster
-from helpers.processing import reaches, until
 from helpers.processor_processes import Fleet, alive, every_workflow
+from helpers.waiting import wait_until
+from helpers.workflow_runs import wait_for_status
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
@@ -88,7 +89,7 @@ class Side:
     async def steering(self) -> AsyncIterator[None]:
         """Pause and resume, again and again."""
         await control.start(self.store, control.StartRequest("nap_chain", [0, 3600], self.parked))
-        await reaches(self.store, self.parked, "suspended")
+        await wait_for_status(self.store, self.parked, "suspended")
         stopping = asyncio.Event()
         async with asyncio.TaskGroup() as group:
             group.create_task(self._steer(stopping))
@@ -135,7 +136,7 @@ class Load:
 
     async def completed(self, least: int) -> None:
         """Until so many are, as far as the far side can see."""
-        await until(lambda: patiently(self._is_completed(least)), 180, 0.1)
+        await wait_until(lambda: patiently(self._is_completed(least)), 180, 0.1)
 
     async def _is_completed(self, least: int) -> bool:
         return (await query.get_stats(self.far.store)).by_status.get("completed", 0) >= least
@@ -157,7 +158,7 @@ class Load:
         """
         for side in self.sides:
             await control.cancel(side.store, side.parked)
-            await reaches(self.far.store, side.parked, "cancelled", 30)
+            await wait_for_status(self.far.store, side.parked, "cancelled", 30)
         views = await every_workflow(self.far.store)
         repeated = list(judging.repeated(views.values(), self.effects))
         assert not repeated, repeated
@@ -183,7 +184,7 @@ async def load(
         fleets = [Fleet(spawn, tmp_path / "fleet", url=each.url) for each in settings]
         processors = [fleet.start() for fleet in fleets]
         await asyncio.gather(*(alive(stores[1], processor) for processor in processors))
-        await until(lambda: all("takes commands" in processor.err() for processor in processors), 30)
+        await wait_until(lambda: all("takes commands" in processor.err() for processor in processors), 30)
         yield Load(made, fleets[0], Side(stores[0], "near"), Side(stores[1], "far"))
 
 

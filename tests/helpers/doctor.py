@@ -14,7 +14,7 @@ from durablectl.query.full_scan import scan
 from durablectl.storage.connection.requests import Request
 from durablectl.storage.connection.store import purge_request
 from durablectl.storage.index import index_entries
-from helpers.processing import subjects_of
+from helpers.stored_records import list_subjects
 
 MINUTE = 60_000_000
 NOW = 1_795_000_000_000_000
@@ -65,7 +65,7 @@ def entry(store, execution: Execution) -> str:
 
 
 async def entries(store) -> list[str]:
-    return await subjects_of(store, store.subjects.index_stream, ">")
+    return await list_subjects(store, store.subjects.index_stream, ">")
 
 
 async def check(store, name: str) -> query.Check:

@@ -12,7 +12,7 @@ from durablectl.model.records import Execution, JournalEntry, Payload
 from durablectl.settings import Settings
 from durablectl.storage.connection.requests import Request
 from durablectl.storage.index import index_entries
-from helpers.processing import provisioned
+from helpers.in_process import provisioned_store
 from helpers.sample_stack import SampleStack
 from helpers.views import S
 
@@ -70,7 +70,7 @@ def _encoded(execution: Execution) -> bytes:
 
 
 async def _fill(settings: Settings) -> None:
-    async with provisioned(settings) as store:
+    async with provisioned_store(settings) as store:
         found = _records(SYSTEM_CLOCK.now())
         steps = [JournalEntry(n, f"s{n}", "step", response=Payload(b"1")) for n in range(LONG)]
         writes = [

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from durablectl import query
 from durablectl.model.codec import decode_execution
 from durablectl.storage.records import states
-from helpers.processing import subjects_of
 from helpers.random_index import HANDLERS, HOUR, MINUTE
+from helpers.stored_records import list_subjects
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -49,7 +49,7 @@ class Record:
 async def every_record(store: Store, entered: Mapping[str, int] | None = None) -> list[Record]:
     """``entered`` says it of those records that do not say it themselves."""
     stream, records = store.subjects.state_stream, []
-    for subject in await subjects_of(store, stream, store.subjects.all_states):
+    for subject in await list_subjects(store, stream, store.subjects.all_states):
         raw = await states.get_last(store, stream, subject)
         if raw is not None:
             execution = decode_execution(raw.data, store.subjects.state_key(subject))

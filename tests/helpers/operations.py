@@ -12,7 +12,9 @@ from typer.testing import CliRunner
 from durablectl import TerminalError, control, workflow
 from durablectl.cli.main import app
 from durablectl.storage.connection.store import open_store
-from helpers.processing import processing, reaches, start, until
+from helpers.in_process import running_processor
+from helpers.waiting import wait_until
+from helpers.workflow_runs import start_workflow, wait_for_status
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -134,7 +136,7 @@ class Desk:
     async def begun(self, status: str) -> str:
         """The id of a workflow that stands in this status, and stays there."""
         if status == "pending":
-            return await start(self.store, NOBODYS, "key")
+            return await start_workflow(self.store, NOBODYS, "key")
         if status == "running":
             return await self.in_flight(busy)
         if status in {"completed", "failed"}:
@@ -149,8 +151,8 @@ class Desk:
     async def reached(self, handler: Any, status: str) -> str:
         """The id of a workflow whose input is its id."""
         invocation_id = new_key()
-        await start(self.store, handler, invocation_id, id=invocation_id)
-        await reaches(self.store, invocation_id, status)
+        await start_workflow(self.store, handler, invocation_id, id=invocation_id)
+        await wait_for_status(self.store, invocation_id, status)
         return invocation_id
 
     async def in_flight(self, handler: Any) -> str:
@@ -158,10 +160,10 @@ class Desk:
         invocation_id = await self.reached(handler, "running")
 
         async def standing() -> WorkflowView | None:
-            view = await reaches(self.store, invocation_id, "running")
+            view = await wait_for_status(self.store, invocation_id, "running")
             return view if view.current_step == 0 else None
 
-        await until(standing)
+        await wait_until(standing)
         return invocation_id
 
 
@@ -176,5 +178,5 @@ new_key.count = 0
 @contextlib.asynccontextmanager
 async def desk(settings: Settings) -> AsyncIterator[Desk]:
     """With a processor; what it holds is released at the end."""
-    async with processing(settings, *ALL), open_store(settings) as store:
+    async with running_processor(settings, *ALL), open_store(settings) as store:
         yield Desk(store, settings)

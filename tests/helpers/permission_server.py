@@ -18,9 +18,12 @@ from durablectl.settings import Settings
 from durablectl.storage.connection.store import open_store
 from durablectl.storage.streams.provision import stream_config
 from durablectl.storage.subjects import RECURRENCE
+from helpers.in_process import hosted_services, running_processor
 from helpers.operations import ALL, NOBODYS, asking, busy, paying, quick, release
 from helpers.paths import ROOT
-from helpers.processing import ended, outcome, processing, reaches, serving, start, subjects_of, until
+from helpers.stored_records import list_subjects
+from helpers.waiting import wait_until
+from helpers.workflow_runs import run_to_end, start_workflow, wait_for_outcome, wait_for_status
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -85,7 +88,7 @@ class Site:
 
         async def look() -> dict[str, tuple[int, int]]:
             async with open_store(self.settings("admin")) as store:
-                await until(lambda: self._is_still(store))
+                await wait_until(lambda: self._is_still(store))
                 listed = await store.requests.call(f"{store.api}.STREAM.LIST")
             return {
                 stream["config"]["name"]: (stream["state"]["last_seq"], stream["state"]["consumer_count"])
@@ -98,7 +101,7 @@ class Site:
         """Whether no timer is set that may still fire."""
         if await stream_config(store, store.subjects.commands_stream) is None:
             return True
-        timers = await subjects_of(store, store.subjects.commands_stream, store.subjects.timer("*", "*"))
+        timers = await list_subjects(store, store.subjects.commands_stream, store.subjects.timer("*", "*"))
         return not [timer for timer in timers if f".{RECURRENCE}." not in timer]
 
 
@@ -112,21 +115,21 @@ async def prepare(site: Site) -> None:
     """A workflow in each status, by users of the document's; then no processor is there any more."""
     settings = site.settings("processor")
     async with (
-        serving(site.settings("service"), HelloService),
-        processing(settings, *ALL, travelling, retention=3600.0),
+        hosted_services(site.settings("service"), HelloService),
+        running_processor(settings, *ALL, travelling, retention=3600.0),
         open_store(site.settings("client")) as store,
     ):
-        await start(store, travelling, "Ada", id="travelled")
-        await ended(store, quick, "k", id="done")
-        await ended(store, paying, "k", id="failed")
-        await start(store, NOBODYS, id="alone")
-        await start(store, busy, site.namespace, id="paused")
-        await reaches(store, "paused", "running")
+        await start_workflow(store, travelling, "Ada", id="travelled")
+        await run_to_end(store, quick, "k", id="done")
+        await run_to_end(store, paying, "k", id="failed")
+        await start_workflow(store, NOBODYS, id="alone")
+        await start_workflow(store, busy, site.namespace, id="paused")
+        await wait_for_status(store, "paused", "running")
         await control.pause(store, "paused")
         release(site.namespace)
-        await start(store, asking, "k", id="waiting")
-        waiting = await reaches(store, "waiting", "suspended")
+        await start_workflow(store, asking, "k", id="waiting")
+        waiting = await wait_for_status(store, "waiting", "suspended")
         site.awakeable = waiting.waiting_for.awaited_id
-        assert (await outcome(store, "travelled")).output().startswith("Hello, Ada!")
+        assert (await wait_for_outcome(store, "travelled")).output().startswith("Hello, Ada!")
     result = await asyncio.to_thread(site.cli, "client", "schedule create yearly quick --every 365d")
     assert result.exit_code == 0, result.stderr

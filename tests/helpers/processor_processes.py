@@ -15,8 +15,9 @@ from durablectl import control, query
 from durablectl.errors import AlreadyExistsError, ConnectionFailedError, NotFoundError
 from durablectl.storage.records import leases
 from durablectl.storage.streams.feed import NEW, follow
+from helpers.index_listing import list_index_entries
 from helpers.paths import APPS
-from helpers.processing import index_entries, until
+from helpers.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable
@@ -60,7 +61,7 @@ async def alive(store: Store, process: Spawned, timeout: float = 15) -> str:
         live = await leases.live_processors(store)
         return next((lease.processor_id for lease in live if lease.process_id == process.pid), "")
 
-    return await until(lease, timeout)
+    return await wait_until(lease, timeout)
 
 
 async def start_many(store: Store, handler: str, plan: Any, count: int, stem: str, every: float = 0.0) -> list[str]:
@@ -96,7 +97,7 @@ def failover_gaps(effects: Iterable[Effect], dead: int) -> list[float]:
 async def every_workflow(store: Store) -> dict[str, WorkflowView]:
     """All of them, children too, with their journals. A start writes the index entry before the state."""
     found = {}
-    for invocation_id in dict.fromkeys(entry.invocation_id for entry in await index_entries(store)):
+    for invocation_id in dict.fromkeys(entry.invocation_id for entry in await list_index_entries(store)):
         with contextlib.suppress(NotFoundError):
             found[invocation_id] = await query.get_workflow(store, invocation_id)
     return found

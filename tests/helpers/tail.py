@@ -7,7 +7,8 @@ import re
 
 from durablectl import query
 from helpers.operations import NOBODYS
-from helpers.processing import start, until
+from helpers.waiting import wait_until
+from helpers.workflow_runs import start_workflow
 
 CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 MOMENT = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
@@ -28,7 +29,7 @@ def follower(spawn):
 
     async def begin(desk, *args):
         process = spawn("wf", "tail", *args, env={"NATS_URL": desk.settings.url})
-        await until(lambda: consumers(desk.store))
+        await wait_until(lambda: consumers(desk.store))
         return process
 
     return begin
@@ -36,14 +37,14 @@ def follower(spawn):
 
 async def lines(process, count: int) -> list[str]:
     """So many whole lines, while the process goes on."""
-    await until(lambda: process.out().count("\n") >= count)
+    await wait_until(lambda: process.out().count("\n") >= count)
     assert process.out().count("\n") == count
     return process.out().splitlines()
 
 
 async def live(desk, *names: str, handler: str = NOBODYS) -> None:
     for name in names:
-        await start(desk.store, handler, id=name)
+        await start_workflow(desk.store, handler, id=name)
 
 
 async def revision(desk, name: str) -> int:

@@ -12,10 +12,12 @@ from hypothesis import strategies as st
 
 from durablectl.storage.index import index_entries
 from durablectl.storage.records import states
-from helpers.processing import entered, index_of, provisioned, start
+from helpers.in_process import provisioned_store
+from helpers.index_listing import index_groups, wait_for_index_group
 from helpers.protocol.explorer import Scenario, System
 from helpers.protocol.schedules import chosen, covering, steered
 from helpers.protocol.stage import staged
+from helpers.workflow_runs import start_workflow
 
 STEPS, WAITS, FAILS = ("step", "step"), ("step", "wait"), ("step", "fail")
 FAILS_THEN_WAITS = ("step", "fail", "wait")
@@ -135,14 +137,14 @@ async def test_a_pause_that_is_seen_when_a_result_is_recorded_lets_no_other_step
 
 async def test_who_is_late_leaves_the_index_entry_that_was_there_before(settings):
     """The one that ended it may have died before it entered that: by the entry that is there others find it."""
-    async with provisioned(settings) as store:
-        invocation_id = await start(store, "h")
+    async with provisioned_store(settings) as store:
+        invocation_id = await start_workflow(store, "h")
         seen = await states.load(store, invocation_id)
         ended = await states.load(store, invocation_id)
         ended.execution.enter("completed", ended.execution.created_at + 1)
         assert await states.replace(store, ended.execution, ended.revision)
         await index_entries.settle(store, seen.execution)
-        assert await index_of(store, invocation_id) == ["pending"]
+        assert await index_groups(store, invocation_id) == ["pending"]
         await index_entries.settle(store, ended.execution)
         await index_entries.settle(store, seen.execution)
-        await entered(store, invocation_id, "completed")
+        await wait_for_index_group(store, invocation_id, "completed")

@@ -17,8 +17,9 @@ from durablectl.errors import InvalidStateError
 from durablectl.model.status import TERMINAL
 from helpers import chaos_judge as judging
 from helpers.chaos_operator import Operator, voyage_plan
-from helpers.processing import provisioned, until
+from helpers.in_process import provisioned_store
 from helpers.processor_processes import Fleet, alive, every_workflow, journal_watch, kill
+from helpers.waiting import wait_until
 
 if TYPE_CHECKING:
     from durablectl.storage.connection.store import Store
@@ -104,7 +105,7 @@ async def settle(store: Store, fleet: Fleet, timeout: float) -> None:
         return not going
 
     try:
-        await until(all_ended, timeout, every=0.3)
+        await wait_until(all_ended, timeout, every=0.3)
     except AssertionError:
         hanging = list(judging.not_ended((await every_workflow(store)).values()))
         pytest.fail("\n".join([f"not ended after {timeout} s:", *hanging]))
@@ -113,7 +114,7 @@ async def settle(store: Store, fleet: Fleet, timeout: float) -> None:
 async def chaos(settings: Any, spawn: Any, directory: Any, *, count: int, seconds: float, patience: float) -> None:
     number = seed()
     fleet = Fleet(spawn, directory)
-    async with provisioned(settings) as store, journal_watch(store) as seen:
+    async with provisioned_store(settings) as store, journal_watch(store) as seen:
         run = Chaos(store, fleet, number, count=count, seconds=seconds)
         await run.run()
         await settle(store, fleet, patience)
@@ -132,7 +133,7 @@ async def chaos(settings: Any, spawn: Any, directory: Any, *, count: int, second
             return not disagreeing
 
         try:
-            await until(agrees, 5, every=0.5)
+            await wait_until(agrees, 5, every=0.5)
         except AssertionError:
             wrong += disagreeing
     statuses = Counter(view.status for view in views.values())

@@ -17,9 +17,11 @@ from durablectl.model.clock import MICROSECONDS, SteadyClock
 from durablectl.query import Filters
 from durablectl.storage.commands.wake import wake
 from durablectl.storage.records import states
+from helpers.in_process import provisioned_store, running_processor
 from helpers.paths import APPS
-from helpers.processing import outcome, processing, provisioned, reaches, result, start, until
 from helpers.processor_processes import alive, start_at
+from helpers.waiting import wait_until
+from helpers.workflow_runs import start_workflow, wait_for_outcome, wait_for_output, wait_for_status
 
 HOUR = 3600
 JUMPS = pytest.mark.parametrize("jump", [HOUR, -HOUR], ids=["ahead", "behind"])
@@ -84,7 +86,7 @@ def machine(monkeypatch):
 
 async def lasts_two_seconds(store, invocation_id: str, since: float) -> None:
     """By a clock that nobody sets; and it was not begun again and again meanwhile."""
-    await outcome(store, invocation_id)
+    await wait_for_outcome(store, invocation_id)
     assert 2 - EARLY_MICROSECONDS / MICROSECONDS < time.monotonic() - since < 10
     assert begun.count(invocation_id) <= 3
 
@@ -103,12 +105,16 @@ async def test_a_processor_on_a_machine_that_is_wrong_goes_by_the_time_of_the_se
     settings, store, machine, jump, caplog
 ):
     machine(jump)
-    async with processing(settings, nap, asks, late):
+    async with running_processor(settings, nap, asks, late):
         machine(0)
         since = time.monotonic()
-        ids = [await start(store, nap, 2), await start(store, asks), await start(store, late)]
+        ids = [
+            await start_workflow(store, nap, 2),
+            await start_workflow(store, asks),
+            await start_workflow(store, late),
+        ]
         for each in ids:
-            await reaches(store, each, "suspended")
+            await wait_for_status(store, each, "suspended")
         for each in ids:
             await lasts_two_seconds(store, each, since)
         views = [await query.get_workflow(store, each) for each in ids]
@@ -124,24 +130,24 @@ async def test_the_machine_of_a_processor_is_set_during_waits_and_between_the_tr
     settings, store, machine, jump
 ):
     tries.clear()
-    async with processing(settings, nap, tries_again):
+    async with running_processor(settings, nap, tries_again):
         since = time.monotonic()
-        sleeping, trying = await start(store, nap, 2), await start(store, tries_again)
-        await reaches(store, sleeping, "suspended")
-        await until(lambda: len(tries) == 1)
+        sleeping, trying = await start_workflow(store, nap, 2), await start_workflow(store, tries_again)
+        await wait_for_status(store, sleeping, "suspended")
+        await wait_until(lambda: len(tries) == 1)
         machine(jump)
         await lasts_two_seconds(store, sleeping, since)
-        await outcome(store, trying)
+        await wait_for_outcome(store, trying)
         assert 1.4 < tries[1] - tries[0] < 8
 
 
 @JUMPS
 async def test_a_timer_that_fires_while_the_processor_is_wrong_about_the_time_is_not_lost(settings, store, jump):
     """Between two looks at the server, as on a machine that has slept."""
-    async with processing(settings, nap) as running:
+    async with running_processor(settings, nap) as running:
         since = time.monotonic()
-        suspended, delayed = await start(store, nap, 2), await start_at(store, nap, 2, 0)
-        await reaches(store, suspended, "suspended")
+        suspended, delayed = await start_workflow(store, nap, 2), await start_at(store, nap, 2, 0)
+        await wait_for_status(store, suspended, "suspended")
         now = running.store.clock.now()
         running.store.clock.agree(now + jump * MICROSECONDS, now, now)
         for each in (suspended, delayed):
@@ -164,33 +170,33 @@ async def test_two_processes_whose_machines_disagree_by_an_hour_take_over_from_e
     for each in process:
         await alive(store, each)
     since = time.monotonic()
-    ids = [await start(store, "nap", 2) for _ in range(8)]
+    ids = [await start_workflow(store, "nap", 2) for _ in range(8)]
     for each in ids:
-        await reaches(store, each, "suspended")
+        await wait_for_status(store, each, "suspended")
     behind.write_text(str(-HOUR))
     process[0].kill()
     for each in ids:
-        assert await result(store, each) == "rested"
+        assert await wait_for_output(store, each) == "rested"
     assert 1.9 < time.monotonic() - since < 15
 
 
 @JUMPS
 async def test_who_starts_and_steers_on_a_machine_that_is_wrong_leaves_whole_records(settings, machine, jump, runner):
     names = [f"w{n}" for n in range(4)]
-    async with processing(settings, nap), provisioned(settings) as right:
+    async with running_processor(settings, nap), provisioned_store(settings) as right:
         for each in ("before", "ended"):
             await control.start(right, control.StartRequest("nap", 60 if each == "before" else 0, each))
-        await reaches(right, "before", "suspended")
+        await wait_for_status(right, "before", "suspended")
         machine(jump)
-        async with provisioned(settings) as wrong:
+        async with provisioned_store(settings) as wrong:
             for each in names:
                 await control.start(wrong, control.StartRequest("nap", 60, each))
-                await reaches(wrong, each, "suspended")
+                await wait_for_status(wrong, each, "suspended")
             await control.pause(wrong, "w0")
             await control.pause(wrong, "w1")
             await control.resume(wrong, "w1")
             await control.cancel(wrong, "before")
-            await reaches(wrong, "before", "cancelled")
+            await wait_for_status(wrong, "before", "cancelled")
             for command in (["wf", "get", "before"], ["wf", "timeline", "before"], ["wf", "list"], ["wf", "stats"]):
                 for output in ([], ["--json"]):
                     shown = await asyncio.to_thread(runner.invoke, app, [*command, *output])
@@ -199,7 +205,7 @@ async def test_who_starts_and_steers_on_a_machine_that_is_wrong_leaves_whole_rec
                         shown.output
                     )
         machine(0)
-        await reaches(right, "w1", "suspended")
+        await wait_for_status(right, "w1", "suspended")
         for each in ("before", "ended"):
             view = await query.get_workflow(right, each)
             assert view.finished_at >= view.started_at

@@ -18,7 +18,10 @@ from durablectl.storage.connection.store import open_store
 from durablectl.storage.records import journal, server_clock, states
 from durablectl.storage.streams.provision import provision
 from helpers.cluster import cluster
-from helpers.processing import journal_subjects, processing, reaches, result, start, subjects_of, until, write
+from helpers.in_process import running_processor
+from helpers.stored_records import list_journal_subjects, list_subjects, write_state
+from helpers.waiting import wait_until
+from helpers.workflow_runs import start_workflow, wait_for_output, wait_for_status
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -83,12 +86,12 @@ async def test_of_concurrent_changes_of_one_subject_none_is_lost(store, conflict
         found = await states.get_last(store, store.subjects.state_stream, subject)
         return found.data == b"200"
 
-    await until(counted)
+    await wait_until(counted)
     assert conflicts.total() > 0
 
 
 async def test_concurrent_appends_under_one_ownership_are_all_stored(store, conflicts):
-    revision = await write(store, "crowded")
+    revision = await write_state(store, "crowded")
     entries = [JournalEntry(number, "s", "step", response=Payload(str(number).encode())) for number in range(100)]
     stored = await asyncio.gather(*(journal.append(store, "crowded", entry, revision) for entry in entries))
     assert stored == [True] * 100
@@ -113,7 +116,7 @@ async def test_workflows_with_steps_and_answers_at_the_same_moment(settings, sto
         return steps, await ctx.gather(*(ctx.awakeable(f"a{n}") for n in numbers))
 
     async def answer(invocation_id: str) -> None:
-        await reaches(store, invocation_id, "suspended")
+        await wait_for_status(store, invocation_id, "suspended")
         view = await query.get_workflow(store, invocation_id)
         awakeables = [step.awaited_id for step in view.journal if step.kind == "awakeable"]
         await asyncio.gather(
@@ -122,11 +125,11 @@ async def test_workflows_with_steps_and_answers_at_the_same_moment(settings, sto
         )
         await control.resume(store, invocation_id)
 
-    async with processing(settings, crowd), processing(settings, crowd):
-        ids = [await start(store, crowd) for _ in range(10)]
+    async with running_processor(settings, crowd), running_processor(settings, crowd):
+        ids = [await start_workflow(store, crowd) for _ in range(10)]
         await asyncio.gather(*map(answer, ids))
         for invocation_id in ids:
-            steps, answers = await result(store, invocation_id, 60)
+            steps, answers = await wait_for_output(store, invocation_id, 60)
             assert steps == [f"{invocation_id}-{n}" for n in range(10)]
             assert answers == list(range(10))
             view = await query.get_workflow(store, invocation_id)
@@ -144,9 +147,9 @@ async def test_a_timer_that_met_a_lagging_replica_is_not_lost(settings, store, m
         await ctx.sleep(1.5)
         return "awake"
 
-    async with processing(settings, napping) as running:
-        invocation_id = await start(store, napping)
-        await reaches(store, invocation_id, "suspended")
+    async with running_processor(settings, napping) as running:
+        invocation_id = await start_workflow(store, napping)
+        await wait_for_status(store, invocation_id, "suspended")
         execution, revision = await states.load(store, invocation_id)
         late = [(states.Stored(replace(execution, status="running", owner=running.id), revision - 1), "")]
         load = states.load_or_trace
@@ -155,7 +158,7 @@ async def test_a_timer_that_met_a_lagging_replica_is_not_lost(settings, store, m
             return late.pop() if late else await load(store, invocation_id)
 
         monkeypatch.setattr(states, "load_or_trace", lagging)
-        assert await result(store, invocation_id) == "awake"
+        assert await wait_for_output(store, invocation_id) == "awake"
         assert not late
 
 
@@ -181,14 +184,14 @@ async def test_the_end_of_a_child_that_a_lagging_replica_does_not_know_is_not_lo
                 return answer._replace(messages=[], up_to_sequence=1)
         return answer
 
-    async with processing(settings, parent, child):
-        invocation_id = await start(store, parent)
-        await reaches(store, invocation_id, "suspended")
+    async with running_processor(settings, parent, child):
+        invocation_id = await start_workflow(store, parent)
+        await wait_for_status(store, invocation_id, "suspended")
         (entry,) = (await query.get_workflow(store, invocation_id)).journal
-        await reaches(store, entry.awaited_id, "suspended")
+        await wait_for_status(store, entry.awaited_id, "suspended")
         monkeypatch.setattr(server_clock, "get_many_last", lagging)
         await control.signal(store, entry.awaited_id, "go", "gone")
-        assert await result(store, invocation_id) == "gone"
+        assert await wait_for_output(store, invocation_id) == "gone"
         assert len(asked) > 3
 
 
@@ -213,12 +216,12 @@ async def test_a_command_is_handed_back_until_the_cluster_hears_it(settings, sto
         else:
             await publish(subject, payload, **options)
 
-    async with processing(settings, plain) as running:
+    async with running_processor(settings, plain) as running:
         publish = running.store.nats.publish
         monkeypatch.setattr(running.store.nats, "publish", losing)
         monkeypatch.setattr(states, "load_or_trace", failing)
-        invocation_id = await start(store, plain)
-        assert await result(store, invocation_id, 15) == invocation_id
+        invocation_id = await start_workflow(store, plain)
+        assert await wait_for_output(store, invocation_id, 15) == invocation_id
         assert (len(lost), failures) == (1, [])
 
 
@@ -232,14 +235,14 @@ async def test_a_long_journal_goes_away_with_its_workflow(settings, store, confl
     async def long(ctx):
         await ctx.gather(*(ctx.step(big) for _ in range(10)))
 
-    async with processing(settings, long, retention=3):
-        invocation_id = await start(store, long)
-        await result(store, invocation_id)
-        assert len(await journal_subjects(store, invocation_id)) == 10
+    async with running_processor(settings, long, retention=3):
+        invocation_id = await start_workflow(store, long)
+        await wait_for_output(store, invocation_id)
+        assert len(await list_journal_subjects(store, invocation_id)) == 10
         everything = (store.subjects.state(invocation_id), store.subjects.journal(invocation_id, "*"))
 
         async def gone() -> bool:
-            return not [each for s in everything for each in await subjects_of(store, store.subjects.state_stream, s)]
+            return not [each for s in everything for each in await list_subjects(store, store.subjects.state_stream, s)]
 
-        await until(gone, 30, 0.2)
+        await wait_until(gone, 30, 0.2)
     assert conflicts.total() > 0

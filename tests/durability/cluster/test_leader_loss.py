@@ -10,7 +10,7 @@ import time
 import pytest
 
 from helpers.cluster_load import Load, load, longest_gap
-from helpers.processing import until
+from helpers.waiting import wait_until
 
 MOST_SECONDS_WITHOUT_PROGRESS = 10
 
@@ -23,7 +23,7 @@ def loaded(tmp_path, spawn, namespace):
 async def lose_the_leader(loaded: Load, how: str) -> tuple[float, float]:
     """From when to when it was gone: until steps, starts and commands have gone on without it."""
     made, stream = loaded.cluster, loaded.near.store.subjects.state_stream
-    server = made.servers[await until(lambda: made.leader(stream), 30, 0.1)]
+    server = made.servers[await wait_until(lambda: made.leader(stream), 30, 0.1)]
     lost = time.time()
     if how == "killed":
         server.kill()
@@ -33,13 +33,13 @@ async def lose_the_leader(loaded: Load, how: str) -> tuple[float, float]:
     def has_gone_on() -> bool:
         return all(any(moment > lost + 1 for moment in moments) for moments in progress(loaded).values())
 
-    await until(has_gone_on, 60, 0.1)
+    await wait_until(has_gone_on, 60, 0.1)
     found = time.time()
     if how == "killed":
         await asyncio.to_thread(server.start)
     else:
         os.kill(server.pid, signal.SIGCONT)
-    await until(made.healthy, 60, 0.2)
+    await wait_until(made.healthy, 60, 0.2)
     return lost, found
 
 
@@ -94,7 +94,7 @@ async def test_all_three_are_restarted_one_by_one_under_a_thousand(loaded):
             for number, server in enumerate(load.cluster.servers.values()):
                 await load.completed(1000 * (number + 1) // 8)
                 await asyncio.to_thread(server.restart)
-                await until(load.cluster.healthy, 60, 0.2)
+                await wait_until(load.cluster.healthy, 60, 0.2)
 
         began = time.time()
         await load.run(1000, trouble, every=0.02)

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from helpers.cluster_load import Load, load
-from helpers.processing import until
+from helpers.waiting import wait_until
 
 NOTICED_SECONDS = 12
 """A leader without the others notices it after 10 s: before, it takes what it cannot store; after, it refuses."""
@@ -26,10 +26,10 @@ async def test_a_server_is_cut_off_under_a_thousand(tmp_path, spawn, namespace, 
             await loaded.completed(250)
             loaded.cluster.cut_off("n0")
             cut.append(time.time())
-            await until(lambda: has_gone_on(loaded, cut[0]), 120, 0.2)
+            await wait_until(lambda: has_gone_on(loaded, cut[0]), 120, 0.2)
             loaded.cluster.heal()
             cut.append(time.time())
-            await until(loaded.cluster.healthy, 60, 0.2)
+            await wait_until(loaded.cluster.healthy, 60, 0.2)
 
         await loaded.run(1000, trouble, every=0.05)
         during = [

@@ -14,17 +14,12 @@ from durablectl import query, workflow
 from durablectl.engine.sdk.app_loader import App
 from durablectl.engine.worker.processor import Processor, ProcessorOptions
 from durablectl.storage.connection.store import open_store
-from helpers.processing import (
-    drained,
-    index_of,
-    journal_subjects,
-    outcome,
-    processing,
-    provisioned,
-    standing_still,
-    start,
-    until,
-)
+from helpers.in_process import provisioned_store, running_processor
+from helpers.index_listing import index_groups
+from helpers.stored_commands import no_commands_left
+from helpers.stored_records import list_journal_subjects, wait_for_quiet_state_stream
+from helpers.waiting import wait_until
+from helpers.workflow_runs import start_workflow, wait_for_outcome
 
 MESSAGES = 24
 """More than three steps take: lease, pulls, claim, appends, position, end, index, purges, acknowledgement."""
@@ -107,13 +102,13 @@ async def live_and_die(settings, store, this: Life, after: int, received: bool) 
         task = asyncio.create_task(processor.run(stop, ready))
         await ready.wait()
         mortal = Mortal(own.nats, after, received)
-        this.invocation_id = await start(store, this.handler)
+        this.invocation_id = await start_workflow(store, this.handler)
 
         async def over() -> bool:
-            ended = await index_of(store, this.invocation_id) in (["completed"], ["failed"])
+            ended = await index_groups(store, this.invocation_id) in (["completed"], ["failed"])
             return mortal.died.is_set() or (ended and not mortal.is_dying)
 
-        await until(over, 20, 0.03)
+        await wait_until(over, 20, 0.03)
         this.died = mortal.died.is_set()
         mortal.bury()
         for running in [task, *processor._inflight._tasks]:
@@ -125,26 +120,26 @@ async def live_and_die(settings, store, this: Life, after: int, received: bool) 
 @pytest.mark.parametrize("kind", ["completes", "fails"])
 async def test_dying_at_any_message(settings, kind, received):
     lives = [life(number, kind) for number in range(1, MESSAGES + 1)]
-    async with provisioned(settings) as store:
+    async with provisioned_store(settings) as store:
         await asyncio.gather(
             *(live_and_die(settings, store, this, after, received) for after, this in enumerate(lives, 1))
         )
-        await standing_still(store)
+        await wait_for_quiet_state_stream(store)
         assert sum(this.died for this in lives) >= (6 if kind == "fails" else 8)
         for this in lives:
             view = await query.get_workflow(store, this.invocation_id)
             this.recorded = [step.step_number for step in view.journal]
             this.runs.subtract(before := Counter(this.runs))
             assert set(before.values()) <= {1}
-        async with processing(settings, *(this.handler for this in lives), ack_wait=1):
+        async with running_processor(settings, *(this.handler for this in lives), ack_wait=1):
             for this in lives:
                 await all_is_well(store, this, kind)
-            await until(lambda: drained(store))
+            await wait_until(lambda: no_commands_left(store))
         assert len((await query.list_workflows(store, limit=100)).workflows) == MESSAGES
 
 
 async def all_is_well(store, this: Life, kind: str) -> None:
-    ended = (await outcome(store, this.invocation_id, 20)).execution
+    ended = (await wait_for_outcome(store, this.invocation_id, 20)).execution
     numbers = [0] if kind == "fails" else [0, 1, 2]
     assert [entry.step_number for entry in ended.journal] == numbers
     view = await query.get_workflow(store, this.invocation_id)
@@ -154,8 +149,11 @@ async def all_is_well(store, this: Life, kind: str) -> None:
         assert (view.status, view.output) == ("completed", [0, 10, 20])
     assert view.workflow_state == {"seen": "yes"}
     assert not {number for number in this.recorded if this.runs[number]}, "a recorded step ran again"
-    await until(lambda: clean(store, this.invocation_id, view.status))
+    await wait_until(lambda: clean(store, this.invocation_id, view.status))
 
 
 async def clean(store, invocation_id: str, status: str) -> bool:
-    return (await index_of(store, invocation_id), await journal_subjects(store, invocation_id)) == ([status], [])
+    return (await index_groups(store, invocation_id), await list_journal_subjects(store, invocation_id)) == (
+        [status],
+        [],
+    )

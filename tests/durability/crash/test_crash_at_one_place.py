@@ -11,8 +11,9 @@ import pytest
 from durablectl import control, query
 from helpers import chaos_judge as judging
 from helpers.paths import APPS
-from helpers.processing import reaches, result, start, until
 from helpers.processor_processes import Fleet, alive, every_workflow
+from helpers.waiting import wait_until
+from helpers.workflow_runs import start_workflow, wait_for_output, wait_for_status
 from lifecycle_app import DIE
 
 APP = str(APPS / "lifecycle_app.py")
@@ -45,10 +46,10 @@ async def kept_alive(store, fleet):
 async def test_children_started_by_a_processor_that_died_right_after_are_not_started_twice(store, fleet):
     """By send, spawn and invoke: their ids follow from the parent's step, so the replay finds them."""
     async with kept_alive(store, fleet) as processes:
-        ids = {how: await start(store, "bearing", how) for how in ("send", "spawn", "invoke")}
-        outputs = {how: await result(store, ids[how]) for how in ids}
-        await until(lambda: len(judging.read_effects(fleet.effects)) >= 3)
-        await until(lambda: all_completed(store, 6))
+        ids = {how: await start_workflow(store, "bearing", how) for how in ("send", "spawn", "invoke")}
+        outputs = {how: await wait_for_output(store, ids[how]) for how in ids}
+        await wait_until(lambda: len(judging.read_effects(fleet.effects)) >= 3)
+        await wait_until(lambda: all_completed(store, 6))
     assert [p.returncode for p in processes][:1] == [DIE]
     views = await every_workflow(store)
     below = {view.parent_id: view for view in views.values() if view.parent_id}
@@ -68,10 +69,10 @@ async def all_completed(store, count) -> bool:
 
 async def test_compensations_go_on_where_the_processor_died_in_the_middle_of_them(store, fleet):
     async with kept_alive(store, fleet) as processes:
-        invocation_id = await start(store, "compensating")
-        await until(lambda: has_run(fleet, "do-u3"))
+        invocation_id = await start_workflow(store, "compensating")
+        await wait_until(lambda: has_run(fleet, "do-u3"))
         await control.cancel(store, invocation_id, "stop it")
-        view = await reaches(store, invocation_id, "cancelled", 20)
+        view = await wait_for_status(store, invocation_id, "cancelled", 20)
     assert [p.returncode for p in processes][:1] == [DIE]
     undone = [s.step_type for s in view.journal if s.kind == "compensation"]
     assert undone == ["u3", "u2", "u1"]
@@ -90,9 +91,9 @@ async def has_run(fleet, step: str) -> bool:
 
 async def test_what_crashes_its_processor_again_and_again_is_paused_and_the_others_go_on(store, fleet):
     async with kept_alive(store, fleet) as processes:
-        deadly = await start(store, "poisonous", "cured")
-        harmless = [await start(store, "small", n) for n in range(5)]
-        view = await reaches(store, deadly, "paused", 60)
+        deadly = await start_workflow(store, "poisonous", "cured")
+        harmless = [await start_workflow(store, "small", n) for n in range(5)]
+        view = await wait_for_status(store, deadly, "paused", 60)
         assert view.reason == "crashed its processor 5 times"
         assert [p.returncode for p in processes].count(DIE) == 5
         ran = Counter(e.step for e in judging.read_effects(fleet.effects) if e.invocation_id == deadly)
@@ -101,6 +102,6 @@ async def test_what_crashes_its_processor_again_and_again_is_paused_and_the_othe
             assert (await query.get_workflow(store, invocation_id)).status == "completed"
         fleet.effects.with_name("cured").touch()
         await control.resume(store, deadly)
-        await result(store, deadly)
+        await wait_for_output(store, deadly)
     view = await query.get_workflow(store, deadly)
     assert (view.reason, [s.step_type for s in view.journal]) == ("", ["before", "poison"])

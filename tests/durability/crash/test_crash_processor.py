@@ -12,8 +12,12 @@ import pytest
 
 from durablectl import query
 from durablectl.storage.records import states
+from helpers.index_listing import list_index_entries
 from helpers.paths import APPS
-from helpers.processing import commands_left, index_entries, journal_subjects, outcome, standing_still, start, until
+from helpers.stored_commands import count_commands
+from helpers.stored_records import list_journal_subjects, wait_for_quiet_state_stream
+from helpers.waiting import wait_until
+from helpers.workflow_runs import start_workflow, wait_for_outcome
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,9 +52,9 @@ def processor(spawn, effects):
 
 async def recorded_steps(store, ids) -> set[tuple[str, int]]:
     """Every step that the store holds as done, once nothing moves any more."""
-    await standing_still(store)
+    await wait_for_quiet_state_stream(store)
     steps = set()
-    for subject in await journal_subjects(store):
+    for subject in await list_journal_subjects(store):
         _, invocation_id, number = subject.rsplit(".", 2)
         steps.add((invocation_id, int(number)))
     for invocation_id, stored in (await states.load_many(store, ids)).items():
@@ -61,13 +65,13 @@ async def recorded_steps(store, ids) -> set[tuple[str, int]]:
 async def all_well(store, ids, steps: int) -> None:
     """Completed, with every step recorded once; listed once; the index agrees; nothing left over."""
     for one in ids:
-        ended = (await outcome(store, one, 40)).execution
+        ended = (await wait_for_outcome(store, one, 40)).execution
         assert (ended.status, [e.step_number for e in ended.journal]) == ("completed", list(range(steps))), one
-    await until(lambda: nothing_left(store))
+    await wait_until(lambda: nothing_left(store))
     page = await query.list_workflows(store, limit=1000)
     assert sorted(view.invocation_id for view in page.workflows) == sorted(ids)
     assert (page.total, {view.status for view in page.workflows}) == (len(ids), {"completed"})
-    entries = await index_entries(store)
+    entries = await list_index_entries(store)
     assert sorted(entry.invocation_id for entry in entries) == sorted(ids)
     assert {entry.group for entry in entries} == {"completed"}
     stats = await query.get_stats(store)
@@ -75,7 +79,7 @@ async def all_well(store, ids, steps: int) -> None:
 
 
 async def nothing_left(store) -> bool:
-    return (await commands_left(store), await journal_subjects(store)) == (0, [])
+    return (await count_commands(store), await list_journal_subjects(store)) == (0, [])
 
 
 def gone_wrong(effects: Effects, recorded_by_kill) -> list[tuple[str, int]]:
@@ -91,12 +95,12 @@ def gone_wrong(effects: Effects, recorded_by_kill) -> list[tuple[str, int]]:
 async def kill_over_and_over(store, processor, effects, *, runs: int, steps: int, kills: int, handlers) -> list[str]:
     """Start the runs, kill the processor ``kills`` times on the way, and prove that nothing recorded ran again."""
     order = {"steps": steps, "seconds": 0.05}
-    ids = await asyncio.gather(*(start(store, handlers[n % len(handlers)], order) for n in range(runs)))
+    ids = await asyncio.gather(*(start_workflow(store, handlers[n % len(handlers)], order) for n in range(runs)))
     total, dead, recorded_by_kill = runs * steps, set(), []
     for kill in range(1, kills + 1):
         victim = processor("--ack-wait", "2")
         share = total * kill // (kills + 1) - runs // 4
-        await until(lambda share=share: len(effects.lines("end")) >= share, 60)
+        await wait_until(lambda share=share: len(effects.lines("end")) >= share, 60)
         victim.kill()
         victim.wait()
         dead |= {victim.pid}
@@ -136,9 +140,9 @@ async def test_killed_again_and_again(store, processor, effects):
 
 async def test_another_processor_takes_over_what_the_killed_one_held(store, processor, effects):
     """Both alive and sharing; one is killed, the other goes on with everything."""
-    ids = await asyncio.gather(*(start(store, "chain", {"steps": 3, "seconds": 0.1}) for _ in range(40)))
+    ids = await asyncio.gather(*(start_workflow(store, "chain", {"steps": 3, "seconds": 0.1}) for _ in range(40)))
     first, _second = (processor("--ack-wait", "2", "--max-concurrent", "10") for _ in range(2))
-    await until(lambda: len({process for *_, process in effects.lines("end")}) == 2, 20)
+    await wait_until(lambda: len({process for *_, process in effects.lines("end")}) == 2, 20)
     first.kill()
     first.wait()
     # The other one writes on, so this is what the journals hold at the least.
@@ -150,9 +154,9 @@ async def test_another_processor_takes_over_what_the_killed_one_held(store, proc
 
 
 async def test_sigterm_hands_back_and_nothing_runs_twice(store, processor, effects):
-    ids = await asyncio.gather(*(start(store, "chain", {"steps": 3, "seconds": 0.2}) for _ in range(30)))
+    ids = await asyncio.gather(*(start_workflow(store, "chain", {"steps": 3, "seconds": 0.2}) for _ in range(30)))
     first = processor("--ack-wait", "60", "--max-concurrent", "20")
-    await until(lambda: len(effects.lines("begin")) >= 20, 20)
+    await wait_until(lambda: len(effects.lines("begin")) >= 20, 20)
     first.terminate()
     assert await asyncio.to_thread(first.wait, 5) == 0, first.err()
     executions = [stored.execution for stored in (await states.load_many(store, ids)).values()]
@@ -165,9 +169,9 @@ async def test_sigterm_hands_back_and_nothing_runs_twice(store, processor, effec
 
 
 async def test_sigterm_does_not_wait_for_a_thread_that_will_not_end(store, processor, effects):
-    invocation_id = await start(store, "holds_a_thread", 60)
+    invocation_id = await start_workflow(store, "holds_a_thread", 60)
     first = processor("--grace", "0.5", "--ack-wait", "60")
-    await until(lambda: effects.lines("begin"), 20)
+    await wait_until(lambda: effects.lines("begin"), 20)
     first.send_signal(signal.SIGTERM)
     assert await asyncio.to_thread(first.wait, 6) == 0, first.err()
     assert (await query.get_workflow(store, invocation_id)).status == "pending"
@@ -176,18 +180,18 @@ async def test_sigterm_does_not_wait_for_a_thread_that_will_not_end(store, proce
 @pytest.mark.parametrize("where", ["handler", "step"])
 async def test_a_workflow_that_calls_exit_fails_and_takes_nobody_with_it(store, processor, where):
     running = processor()
-    invocation_id = await start(store, "exits", where)
-    ended = (await outcome(store, invocation_id, 20)).execution
+    invocation_id = await start_workflow(store, "exits", where)
+    ended = (await wait_for_outcome(store, invocation_id, 20)).execution
     assert (ended.status, f"from {'the' if where == 'handler' else 'a'} {where}" in ended.error) == ("failed", True)
-    alive = await start(store, "says", "still here")
-    assert (await outcome(store, alive)).output() == "still here"
+    alive = await start_workflow(store, "says", "still here")
+    assert (await wait_for_outcome(store, alive)).output() == "still here"
     assert running.poll() is None
 
 
 async def test_the_log_is_json_on_stderr_and_stdout_stays_empty(store, processor):
     running = processor("--log-format", "json")
-    invocation_id = await start(store, "says", "hello\nworld")
-    assert (await outcome(store, invocation_id, 20)).output() == "hello\nworld"
+    invocation_id = await start_workflow(store, "says", "hello\nworld")
+    assert (await wait_for_outcome(store, invocation_id, 20)).output() == "hello\nworld"
     running.terminate()
     await asyncio.to_thread(running.wait, 10)
     records = [json.loads(line) for line in running.err().splitlines()]

@@ -12,7 +12,10 @@ from durablectl.engine.worker import execute
 from durablectl.model.status import Status
 from durablectl.storage.index import index_entries
 from durablectl.storage.records import journal, leases, states
-from helpers.processing import index_of, processing, reaches, start, until
+from helpers.in_process import running_processor
+from helpers.index_listing import index_groups
+from helpers.waiting import wait_until
+from helpers.workflow_runs import start_workflow, wait_for_status
 
 
 @workflow
@@ -23,7 +26,7 @@ async def unclaimed(ctx):
 @pytest.mark.parametrize("status", [Status.COMPLETED, Status.SUSPENDED, Status.PAUSED])
 async def test_the_index_entry_that_a_dead_processor_did_not_write_is_there_once_it_is_missed(settings, store, status):
     """It died between the write of a state that let go of the invocation and that of the index."""
-    invocation_id = await start(store, unclaimed)
+    invocation_id = await start_workflow(store, unclaimed)
     execution, revision = await states.load(store, invocation_id)
     execution.begin(execution.created_at + 1)
     execution.owner, execution.attempt = "dead", 1
@@ -32,19 +35,19 @@ async def test_the_index_entry_that_a_dead_processor_did_not_write_is_there_once
     await index_entries.settle(store, execution)
     execution.enter(status, execution.created_at + 3)
     await states.replace(store, execution, revision)
-    assert await index_of(store, invocation_id) == ["running"]
+    assert await index_groups(store, invocation_id) == ["running"]
 
     @workflow
     async def other(_):
         pass
 
-    async with processing(settings, other):
+    async with running_processor(settings, other):
         await leases.renew(store, leases.Lease("dead"))
-        await until(lambda: is_entered(store, invocation_id, status))
+        await wait_until(lambda: is_entered(store, invocation_id, status))
 
 
 async def is_entered(store, invocation_id, status) -> bool:
-    return await index_of(store, invocation_id) == [status]
+    return await index_groups(store, invocation_id) == [status]
 
 
 async def test_a_journal_that_is_gone_because_it_was_cancelled_meanwhile_is_not_taken_for_an_empty_one(
@@ -57,9 +60,9 @@ async def test_a_journal_that_is_gone_because_it_was_cancelled_meanwhile_is_not_
         await ctx.step(ran.append, 1)
         await ctx.awakeable("go")
 
-    async with processing(settings, counted):
-        invocation_id = await start(store, counted)
-        await reaches(store, invocation_id, "suspended")
+    async with running_processor(settings, counted):
+        invocation_id = await start_workflow(store, counted)
+        await wait_for_status(store, invocation_id, "suspended")
 
         async def read_late(*args):
             """An operator's cancellation comes between the claim and the reading."""

@@ -18,7 +18,7 @@ from durablectl.query.view_builder import workflow_view
 from durablectl.storage.records.journal import Part
 from helpers.damage import DAMAGED, UNREADABLE, UNUSABLE, full, put_damaged
 from helpers.http_api import http_api
-from helpers.processing import provisioned
+from helpers.in_process import provisioned_store
 
 READING = ["get", "why", "timeline", "diff ID sound-1"]
 CHANGING = [
@@ -50,7 +50,7 @@ OF_ALL = [
 
 @pytest.fixture
 async def store(settings):
-    async with provisioned(settings) as opened:
+    async with provisioned_store(settings) as opened:
         await put_damaged(opened)
         yield opened
 

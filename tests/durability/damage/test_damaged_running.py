@@ -14,18 +14,12 @@ from durablectl.storage.connection.store import purge_request
 from durablectl.storage.diagnosis import inspection
 from durablectl.storage.records import states
 from helpers.damage import DAMAGED, HANDLER, put_damaged, sound, wake_command
-from helpers.processing import (
-    drained,
-    ended,
-    entered,
-    index_of,
-    journal_subjects,
-    processing,
-    reaches,
-    run,
-    start,
-    until,
-)
+from helpers.in_process import running_processor
+from helpers.index_listing import index_groups, wait_for_index_group
+from helpers.stored_commands import no_commands_left
+from helpers.stored_records import list_journal_subjects
+from helpers.waiting import wait_until
+from helpers.workflow_runs import run_to_end, run_workflow, start_workflow, wait_for_status
 
 runs = itertools.count()
 
@@ -53,9 +47,9 @@ async def test_commands_for_damaged_records_are_set_aside_with_the_reason_and_th
     await put_damaged(store)
     for name in DAMAGED:
         await store.requests.publish(store.subjects.command(HANDLER, ""), wake_command(name))
-    async with processing(settings, mended, max_concurrent=3) as running:
-        assert await run(store, mended, 2) == [0, 1]
-        await until(lambda: drained(store))
+    async with running_processor(settings, mended, max_concurrent=3) as running:
+        assert await run_workflow(store, mended, 2) == [0, 1]
+        await wait_until(lambda: no_commands_left(store))
         assert running.store.nats.stats["reconnects"] == 0
     aside = await inspection.newest_set_aside(store, 100)
     assert len(aside) == len(DAMAGED)
@@ -74,20 +68,20 @@ async def test_a_damaged_record_does_not_keep_the_workflows_of_a_dead_processor_
     await store.requests.publish(store.subjects.state("orphan"), encode_execution(orphan))
     await store.requests.publish(store.subjects.index("pending", orphan.indexed_at, HANDLER, "", "orphan"), b"")
     # Something in work, as a processor that died leaves it, makes the next one look.
-    async with processing(settings, mended) as dead:
+    async with running_processor(settings, mended) as dead:
         holding = await store.nats.jetstream().pull_subscribe_bind(f"handler-{HANDLER}", store.subjects.commands_stream)
         await dead.stop()
         await store.requests.publish(store.subjects.command(HANDLER, ""), wake_command("absent"))
         await holding.fetch(1)
-    async with processing(settings, mended):
-        assert (await reaches(store, "orphan", "completed")).output == [0, 1]
+    async with running_processor(settings, mended):
+        assert (await wait_for_status(store, "orphan", "completed")).output == [0, 1]
 
 
 async def stopped(store, settings) -> str:
     """Three steps recorded, waiting for a signal; no processor is there any more."""
-    async with processing(settings, waiting):
-        invocation_id = await start(store, waiting, id="w-1")
-        await reaches(store, invocation_id, "suspended")
+    async with running_processor(settings, waiting):
+        invocation_id = await start_workflow(store, waiting, id="w-1")
+        await wait_for_status(store, invocation_id, "suspended")
     return invocation_id
 
 
@@ -110,16 +104,16 @@ async def test_a_workflow_whose_journal_is_damaged_is_paused_and_goes_on_once_it
     await store.requests.publish(subject, BAD_ENTRIES[damage])
     before = next(runs)
     await control.signal(store, name, "go")
-    async with processing(settings, waiting):
-        await until(lambda: paused(store, name))
-        await until(lambda: drained(store))
+    async with running_processor(settings, waiting):
+        await wait_until(lambda: paused(store, name))
+        await wait_until(lambda: no_commands_left(store))
         stored = (await states.load(store, name)).execution
         assert stored.reason.startswith(f"The message on {subject} cannot be read: ")
-        assert await index_of(store, name) == ["paused"]
+        assert await index_groups(store, name) == ["paused"]
         revision = stored.attempt
         await store.requests.publish(subject, good.data)
         await control.resume(store, name)
-        assert (await reaches(store, name, "completed")).output == [0, 1, 2, 3]
+        assert (await wait_for_status(store, name, "completed")).output == [0, 1, 2, 3]
     assert next(runs) == before + 2, "only the last step ran"
     assert revision == 2, "it was claimed once, not again and again"
 
@@ -132,17 +126,17 @@ async def test_a_workflow_whose_journal_is_damaged_can_be_cancelled_and_deleted(
     name = await stopped(store, settings)
     await store.requests.publish(store.subjects.journal(name, 1), b"\xff")
     await control.signal(store, name, "go")
-    async with processing(settings, waiting):
-        await until(lambda: paused(store, name))
+    async with running_processor(settings, waiting):
+        await wait_until(lambda: paused(store, name))
         result = await control.cancel(store, name)
         assert result.message == "Cancelling."
         done = await control.wait_until_cancelled(store, result, 10)
         assert "No compensation was run: The message on" in done.message
-        await until(lambda: drained(store))
-    await entered(store, name, "cancelled")
+        await wait_until(lambda: no_commands_left(store))
+    await wait_for_index_group(store, name, "cancelled")
     await control.delete(store, name)
-    assert await journal_subjects(store, name) == []
-    assert await index_of(store, name) == []
+    assert await list_journal_subjects(store, name) == []
+    assert await index_groups(store, name) == []
 
 
 async def test_with_now_it_ends_without_a_processor(store, settings):
@@ -150,10 +144,10 @@ async def test_with_now_it_ends_without_a_processor(store, settings):
     await store.requests.publish(store.subjects.journal(name, 1), b"\xff")
     await control.cancel(store, name, now=True)
     assert (await states.load(store, name)).execution.status == "cancelled"
-    await entered(store, name, "cancelled")
-    assert len(await journal_subjects(store, name)) == 4, "what cannot be read is not thrown away"
-    async with processing(settings, waiting):  # the timer that the cancellation left finds nothing to do
-        await until(lambda: drained(store))
+    await wait_for_index_group(store, name, "cancelled")
+    assert len(await list_journal_subjects(store, name)) == 4, "what cannot be read is not thrown away"
+    async with running_processor(settings, waiting):  # the timer that the cancellation left finds nothing to do
+        await wait_until(lambda: no_commands_left(store))
 
 
 async def test_a_step_that_is_missing_in_the_journal_runs_again_and_no_other_does(store, settings):
@@ -162,8 +156,8 @@ async def test_a_step_that_is_missing_in_the_journal_runs_again_and_no_other_doe
     await store.requests.exchange([purge_request(store, store.subjects.state_stream, store.subjects.journal(name, 1))])
     before = next(runs)
     await control.signal(store, name, "go")
-    async with processing(settings, waiting):
-        view = await reaches(store, name, "completed")
+    async with running_processor(settings, waiting):
+        view = await wait_for_status(store, name, "completed")
     assert view.output == [0, 1, 2, 3]
     assert [step.step_number for step in view.journal] == [0, 1, 2, 3, 4]
     assert next(runs) == before + 3
@@ -173,8 +167,8 @@ async def test_an_entry_of_another_type_pauses_and_names_both(store, settings):
     name = await stopped(store, settings)
     await store.requests.publish(store.subjects.journal(name, 1), foreign_entry(step_type="charge", kind="step"))
     await control.signal(store, name, "go")
-    async with processing(settings, waiting):
-        view = await reaches(store, name, "paused")
+    async with running_processor(settings, waiting):
+        view = await wait_for_status(store, name, "paused")
     assert "step 1 is recorded as the step 'charge', but the code now asks for the step 'count'" in view.reason
 
 
@@ -186,17 +180,17 @@ async def test_foreign_subjects_in_a_journal_are_left_out(store, settings):
             await store.requests.publish(store.subjects.journal(name, token), data)
     assert len((await query.get_workflow(store, name)).journal) == 4
     await control.signal(store, name, "go")
-    async with processing(settings, waiting):
-        view = await reaches(store, name, "completed")
-        await until(lambda: drained(store))
+    async with running_processor(settings, waiting):
+        view = await wait_for_status(store, name, "completed")
+        await wait_until(lambda: no_commands_left(store))
     assert (view.output, len(view.journal)) == ([0, 1, 2, 3], 5)
     assert next(runs) == before + 2
 
 
 async def test_a_journal_in_which_a_thousand_entries_are_gone_runs_nothing_again(store, settings):
     """Read in blocks, it would end before the gap."""
-    async with processing(settings, mended):
-        view = await ended(store, mended, 2)
+    async with running_processor(settings, mended):
+        view = await run_to_end(store, mended, 2)
     entries = (JournalEntry(n, "count_up", "step", response=Payload(b"%d" % n)) for n in range(1000, 2100))
     writes = [store.requests.publish(store.subjects.journal("w-1", e.step_number), encode_entry(e)) for e in entries]
     await asyncio.gather(*writes)
@@ -204,21 +198,21 @@ async def test_a_journal_in_which_a_thousand_entries_are_gone_runs_nothing_again
     await store.requests.publish(store.subjects.state("w-1"), encode_execution(damaged))
     before = next(runs)
     await store.requests.publish(store.subjects.command(HANDLER, ""), wake_command("w-1"))
-    async with processing(settings, mended):
-        await until(lambda: paused(store, "w-1"))
+    async with running_processor(settings, mended):
+        await wait_until(lambda: paused(store, "w-1"))
     assert "entries and more are missing" in (await states.load(store, "w-1")).execution.reason
     assert next(runs) == before + 1
     assert view.status == "completed"
 
 
 async def test_once_a_record_is_mended_a_repair_calls_its_workflow_again(store, settings):
-    name = await start(store, mended, 2)
+    name = await start_workflow(store, mended, 2)
     subject = store.subjects.state(name)
     good = await states.get_last(store, store.subjects.state_stream, subject)
     await store.requests.publish(subject, good.data[:-3])
-    async with processing(settings, mended):
-        await until(lambda: drained(store))
+    async with running_processor(settings, mended):
+        await wait_until(lambda: no_commands_left(store))
         assert len(await inspection.newest_set_aside(store, 5)) == 1
         await store.requests.publish(subject, good.data)
         assert (await control.repair(store)).called == 1
-        assert (await reaches(store, name, "completed")).output == [0, 1]
+        assert (await wait_for_status(store, name, "completed")).output == [0, 1]

@@ -17,7 +17,10 @@ from durablectl.storage.index import index_entries
 from durablectl.storage.records import leases, schedules
 from durablectl.storage.records.leases import Lease
 from helpers.http_api import http_api
-from helpers.processing import commands_left, ended, processing, run, until
+from helpers.in_process import running_processor
+from helpers.stored_commands import count_commands
+from helpers.waiting import wait_until
+from helpers.workflow_runs import run_to_end, run_workflow
 
 GARBAGE = [b"", b"\xff\xff", b"null", b"[" * 2_000, b'{"name": 7}', b'"text"', b"\x00" * 100]
 INDEX = ["x", "running", "a.b.c", "running.h.20261122.12.00.00.~.*", "running.h.20261122.12.00.00.~.000001~*"]
@@ -49,8 +52,8 @@ async def publish(store, subject: str, *more: bytes) -> None:
 
 async def test_in_the_index(store, settings, cli_json):
     prefix = store.subjects.index_stream_subjects[0].removesuffix(">")
-    async with processing(settings, echo):
-        ids = {(await ended(store, echo, number)).invocation_id for number in range(3)}
+    async with running_processor(settings, echo):
+        ids = {(await run_to_end(store, echo, number)).invocation_id for number in range(3)}
         for rest in INDEX:
             await store.requests.publish(prefix + rest, b"junk")
         assert [name async for name in index_entries.members(store, ["running"])] == ["w"]
@@ -66,14 +69,14 @@ async def test_in_the_index(store, settings, cli_json):
             assert {each["invocation_id"] for each in listed["workflows"]} == ids, options
         for command in ("wf stats", "wf stats --since 1h", "wf errors", "wf list --count"):
             await cli_json(command)
-        assert await run(store, echo, "on") == "on"
+        assert await run_workflow(store, echo, "on") == "on"
     assert (await control.repair(store)).removed == len(INDEX)
     assert (await query.get_stats(store)).by_status == {"completed": 4}
 
 
 async def test_in_the_bucket_of_processors(store, settings, cli_json):
     newer = {**asdict(Lease("newer", ["echo"])), "zone": "eu"}
-    async with processing(settings, echo) as running:
+    async with running_processor(settings, echo) as running:
         for key in ("odd", "stranger", "a.b", "x=y"):
             await publish(store, store.subjects.processor(key), b'{"processor_id": "odd", "handlers": 7, "slots": "x"}')
         await store.requests.publish(store.subjects.processor("newer"), json.dumps(newer).encode())
@@ -81,7 +84,7 @@ async def test_in_the_bucket_of_processors(store, settings, cli_json):
         assert await leases.is_alive(store, "newer")
         assert not await leases.is_alive(store, "*")
         assert len((await cli_json("processors"))["processors"]) == 3
-        assert await run(store, echo, 1) == 1
+        assert await run_workflow(store, echo, 1) == 1
         await control.start(store, control.StartRequest("nobodys"))
         await cli_json("wf list")
         await query.diagnose(store)
@@ -108,9 +111,9 @@ async def test_among_the_schedules(store, settings, cli_json):
             await control.pause_schedule(store, name)
         fire = pb.Command(invocation_id=name, handler="echo", kind="fire", schedule=name).SerializeToString()
         await store.requests.publish(store.subjects.fires("echo", name), fire)
-    async with processing(settings, echo):
-        assert await run(store, echo, 1) == 1
-        await until(lambda: all_but_the_timer(store))
+    async with running_processor(settings, echo):
+        assert await run_workflow(store, echo, 1) == 1
+        await wait_until(lambda: all_but_the_timer(store))
     assert (await query.get_stats(store)).set_aside == len(broken) + 1
     for name in (*broken, "garbage"):
         await control.delete_schedule(store, name)
@@ -118,12 +121,12 @@ async def test_among_the_schedules(store, settings, cli_json):
 
 
 async def all_but_the_timer(store) -> bool:
-    return await commands_left(store) == 1
+    return await count_commands(store) == 1
 
 
 async def test_among_handlers_types_and_what_was_set_aside(store, settings, cli_json):
-    async with processing(settings, echo):
-        await ended(store, echo, {"n": 1})
+    async with running_processor(settings, echo):
+        await run_to_end(store, echo, {"n": 1})
         for subject in (
             store.subjects.handler("*"),
             store.subjects.handler("a b".replace(" ", "\u00e9")),
@@ -142,7 +145,7 @@ async def test_among_handlers_types_and_what_was_set_aside(store, settings, cli_
         assert (await cli_json("wf get t-1"))["output"] == {"1": "x"}
         assert (await cli_json("wf stats"))["by_handler"]["echo"] == 2
         await query.diagnose(store)
-        assert await run(store, echo, 2) == 2
+        assert await run_workflow(store, echo, 2) == 2
 
 
 COMMANDS = {
@@ -171,9 +174,9 @@ async def test_among_the_commands(store, settings, caplog):
         commands[1].replace(">", "y"),
     ):
         await publish(store, subject)
-    async with processing(settings, echo, max_concurrent=2) as running:
-        assert await run(store, echo, "on") == "on"
-        await until(lambda: set_aside(store, len(ASIDE)))
+    async with running_processor(settings, echo, max_concurrent=2) as running:
+        assert await run_workflow(store, echo, "on") == "on"
+        await wait_until(lambda: set_aside(store, len(ASIDE)))
         assert running.store.nats.stats["reconnects"] == 0
     assert (await query.list_workflows(store)).total == 1
     assert "Traceback" not in caplog.text
@@ -186,13 +189,13 @@ async def set_aside(store, number: int) -> bool:
 
 async def test_in_the_feed_of_states(store, settings):
     """Streams of events and watches that are open while they come."""
-    async with http_api(settings) as http, processing(settings, echo):
+    async with http_api(settings) as http, running_processor(settings, echo):
         connection = http.connection()
         connection.request("GET", "/api/events")
         events = await asyncio.to_thread(connection.getresponse)
         for key in ("broken", "a.b", "*"):
             await publish(store, store.subjects.state(key))
-        view = await ended(store, echo, 1)
+        view = await run_to_end(store, echo, 1)
         seen = b""
         while view.invocation_id.encode() not in seen or b'"completed"' not in seen:
             seen += await asyncio.to_thread(events.readline)

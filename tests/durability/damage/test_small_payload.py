@@ -15,7 +15,11 @@ from durablectl.settings import Settings
 from durablectl.storage.connection.requests import Request
 from durablectl.storage.index import index_entries
 from durablectl.storage.records import journal, states
-from helpers.processing import drained, entered, outcome, processing, reaches, start, until
+from helpers.in_process import running_processor
+from helpers.index_listing import wait_for_index_group
+from helpers.stored_commands import no_commands_left
+from helpers.waiting import wait_until
+from helpers.workflow_runs import start_workflow, wait_for_outcome, wait_for_status
 
 LIMIT = 65_536
 LONG = "i" * 123
@@ -64,47 +68,47 @@ async def asking(ctx, size):
 
 
 async def test_a_journal_that_does_not_fit_into_the_record_stays_beside_it(store, settings):
-    async with processing(settings, many_steps):
-        invocation_id = await start(store, many_steps, 40)
-        assert (await outcome(store, invocation_id)).output() == 40
-        await until(lambda: drained(store))
+    async with running_processor(settings, many_steps):
+        invocation_id = await start_workflow(store, many_steps, 40)
+        assert (await wait_for_outcome(store, invocation_id)).output() == 40
+        await wait_until(lambda: no_commands_left(store))
     view = await query.get_workflow(store, invocation_id)
     assert len(view.journal) == 40
-    await entered(store, invocation_id, "completed")
+    await wait_for_index_group(store, invocation_id, "completed")
     await control.delete(store, invocation_id)
 
 
 async def test_an_error_of_any_size_ends_the_workflow(store, settings):
-    async with processing(settings, failing):
+    async with running_processor(settings, failing):
         for size in (5_000, 60_000, 200_000):
-            invocation_id = await start(store, failing, size)
+            invocation_id = await start_workflow(store, failing, size)
             with pytest.raises(WorkflowFailedError, match="eee"):
-                (await outcome(store, invocation_id)).output()
-        await until(lambda: drained(store))
+                (await wait_for_outcome(store, invocation_id)).output()
+        await wait_until(lambda: no_commands_left(store))
 
 
 async def test_signals_that_do_not_fit_are_refused_to_the_sender_and_the_workflow_goes_on(store, settings):
-    async with processing(settings, receiving):
-        name = await start(store, receiving, 3)
-        await reaches(store, name, "suspended")
+    async with running_processor(settings, receiving):
+        name = await start_workflow(store, receiving, 3)
+        await wait_for_status(store, name, "suspended")
         for _ in range(3):
             await control.signal(store, name, "data", "d" * 9_000)
         with pytest.raises(PayloadTooLargeError, match="maximum payload"):
             await control.signal(store, name, "data", "d" * 9_000)
         await control.signal(store, name, "begin")
-        assert (await outcome(store, name)).output() == [9_000] * 3
-        await until(lambda: drained(store))
+        assert (await wait_for_outcome(store, name)).output() == [9_000] * 3
+        await wait_until(lambda: no_commands_left(store))
 
 
 async def test_an_answer_that_does_not_fit_is_refused_and_another_is_taken(store, settings):
-    async with processing(settings, asking):
-        name = await start(store, asking, 30_000)
-        await reaches(store, name, "suspended")
+    async with running_processor(settings, asking):
+        name = await start_workflow(store, asking, 30_000)
+        await wait_for_status(store, name, "suspended")
         with pytest.raises(PayloadTooLargeError, match="maximum payload"):
             await control.resolve(store, f"{name}.approval", "a" * 60_000)
         await control.resolve(store, f"{name}.approval", "a" * 18_000)
-        assert (await outcome(store, name)).output() == 18_000
-        await until(lambda: drained(store))
+        assert (await wait_for_outcome(store, name)).output() == 18_000
+        await wait_until(lambda: no_commands_left(store))
 
 
 @workflow
@@ -122,14 +126,14 @@ async def slow_hoarding(ctx, _input=None):
 
 @pytest.mark.parametrize("handler", [hoarding, slow_hoarding])
 async def test_a_record_that_state_and_signals_make_too_big_fails_the_workflow(store, settings, handler):
-    name = await start(store, handler)
+    name = await start_workflow(store, handler)
     for _ in range(3):
         await control.signal(store, name, "data", "d" * 12_000)
-    async with processing(settings, hoarding, slow_hoarding):
+    async with running_processor(settings, hoarding, slow_hoarding):
         with pytest.raises(WorkflowFailedError, match="over the server's maximum payload"):
-            (await outcome(store, name)).output()
-        await until(lambda: drained(store))
-    await entered(store, name, "failed")
+            (await wait_for_outcome(store, name)).output()
+        await wait_until(lambda: no_commands_left(store))
+    await wait_for_index_group(store, name, "failed")
 
 
 async def test_what_names_a_thousand_long_ids_is_asked_in_parts(store):

@@ -17,7 +17,9 @@ from durablectl.embedded import EmbeddedServer
 from durablectl.errors import DurableError
 from durablectl.settings import Settings
 from durablectl.storage.connection.rejections import StorageFullError
-from helpers.processing import outcome, processing, provisioned, until
+from helpers.in_process import provisioned_store, running_processor
+from helpers.waiting import wait_until
+from helpers.workflow_runs import wait_for_outcome
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -94,7 +96,7 @@ async def start_until_full(store) -> tuple[list[str], DurableError]:
 
 async def all_have_ended(store, started, effects) -> None:
     for each in started:
-        await outcome(store, each, 30)
+        await wait_for_outcome(store, each, 30)
         view = await query.get_workflow(store, each)
         assert (view.status, view.output) == ("completed", "done")
         assert [step.step_number for step in view.journal] == [*range(STEPS)]
@@ -104,7 +106,10 @@ async def all_have_ended(store, started, effects) -> None:
 async def test_a_stream_that_is_full_keeps_results_waiting_until_there_is_room(limited):
     effects, gate = Counter(), asyncio.Event()
     work = working(effects, gate)
-    async with provisioned(limited.settings) as store, processing(limited.settings, work, max_concurrent=10):
+    async with (
+        provisioned_store(limited.settings) as store,
+        running_processor(limited.settings, work, max_concurrent=10),
+    ):
         await limit_stream(store, 200_000)
         started, error = await start_until_full(store)
         assert isinstance(error, StorageFullError)
@@ -127,16 +132,16 @@ async def test_a_stream_that_is_full_keeps_results_waiting_until_there_is_room(l
         await limit_stream(store, -1)
         await all_have_ended(store, started, effects)
         # Its command was stored: it starts after all, as the error has said.
-        await outcome(store, f"w{len(started)}", 30)
+        await wait_for_outcome(store, f"w{len(started)}", 30)
 
 
 async def test_a_server_that_is_full_forgets_nothing_and_goes_on_with_more_room(limited):
     effects, gate = Counter(), asyncio.Event()
     gate.set()
     work = working(effects, gate)
-    async with provisioned(limited.settings) as store, processing(limited.settings, work):
+    async with provisioned_store(limited.settings) as store, running_processor(limited.settings, work):
         await limited.restart(", max_file_store: 600KB")
-        await until(lambda: store.is_connected)
+        await wait_until(lambda: store.is_connected)
         started, error = await start_until_full(store)
         assert isinstance(error, StorageFullError)
         assert "insufficient resources" in error.message
@@ -149,7 +154,7 @@ async def test_a_disk_that_takes_no_more_is_told_and_survived(limited):
     effects, gate = Counter(), asyncio.Event()
     gate.set()
     work = working(effects, gate)
-    async with provisioned(limited.settings) as store, processing(limited.settings, work):
+    async with provisioned_store(limited.settings) as store, running_processor(limited.settings, work):
         most = 300_000
         resource.prlimit(limited.server.pid, resource.RLIMIT_FSIZE, (most, most))
         started, error = await start_until_full(store)
@@ -157,20 +162,20 @@ async def test_a_disk_that_takes_no_more_is_told_and_survived(limited):
         view = await query.get_workflow(store, started[0])
         assert view.status == "completed"
         await limited.restart()
-        await until(lambda: store.is_connected)
+        await wait_until(lambda: store.is_connected)
         await all_have_ended(store, started, effects)
 
 
 async def test_a_processor_that_waits_for_room_stops_when_it_is_told_to(limited):
     effects, gate = Counter(), asyncio.Event()
     work = working(effects, gate)
-    async with provisioned(limited.settings) as store:
-        async with processing(limited.settings, work, max_concurrent=5, grace=0.2):
+    async with provisioned_store(limited.settings) as store:
+        async with running_processor(limited.settings, work, max_concurrent=5, grace=0.2):
             await limit_stream(store, 100_000)
             started, _ = await start_until_full(store)
             gate.set()
-            await until(lambda: any(name.endswith("-1") for name in effects))
+            await wait_until(lambda: any(name.endswith("-1") for name in effects))
         await limit_stream(store, -1)
-        async with processing(limited.settings, work):
+        async with running_processor(limited.settings, work):
             for each in started:
-                assert (await outcome(store, each, 30)).output() == "done"
+                assert (await wait_for_outcome(store, each, 30)).output() == "done"

@@ -16,8 +16,10 @@ from durablectl.embedded import EmbeddedServer
 from durablectl.model.codec import decode_entry
 from durablectl.storage.records import states
 from helpers import chaos_judge as judging
-from helpers.processing import provisioned, result, start, until
+from helpers.in_process import provisioned_store
 from helpers.processor_processes import Fleet, alive, every_workflow, failover_gaps, journal_watch, kill, start_many
+from helpers.waiting import wait_until
+from helpers.workflow_runs import start_workflow, wait_for_output
 
 
 @pytest.fixture
@@ -35,19 +37,19 @@ async def test_a_stopped_processor_that_comes_back_writes_nothing_and_goes_on_wi
     first = fleet.start()
     first_id = await alive(store, first)
     ids = await start_many(store, "chain", [12, 0.5], 5, "c")
-    await until(lambda: all_owned_by(store, ids, first_id))
+    await wait_until(lambda: all_owned_by(store, ids, first_id))
     second = fleet.start()
     second_id = await alive(store, second)
     async with journal_watch(store) as written:
-        await until(lambda: all(len(written.get(i, ())) >= 1 for i in ids))
+        await wait_until(lambda: all(len(written.get(i, ())) >= 1 for i in ids))
         os.killpg(first.pid, signal.SIGSTOP)
         stopped = time.time() * 1e6
-        await until(lambda: all_owned_by(store, ids, second_id), 10)
+        await wait_until(lambda: all_owned_by(store, ids, second_id), 10)
         claims = {i: (await states.load(store, i)).revision for i in ids}
         before = Counter({i: len(entries) for i, entries in written.items()})
-        await until(lambda: all(len(written.get(i, ())) >= before[i] + 2 for i in ids))
+        await wait_until(lambda: all(len(written.get(i, ())) >= before[i] + 2 for i in ids))
         os.killpg(first.pid, signal.SIGCONT)
-        await until(lambda: first.err().count("Fenced out") == len(ids))
+        await wait_until(lambda: first.err().count("Fenced out") == len(ids))
         views = [await query.get_workflow(store, i) for i in await all_end(store, ids)]
     effects = judging.read_effects(fleet.effects)
     pid_of = {effect.token: effect.pid for effect in effects}
@@ -63,8 +65,8 @@ async def test_a_stopped_processor_that_comes_back_writes_nothing_and_goes_on_wi
         assert view.revision > claims[view.invocation_id]
     assert not list(judging.repeated(views, [e for e in effects if e.pid == second.pid or e.at < stopped]))
     kill(second)
-    other = await start(store, "chain", [2, 0.0])
-    await result(store, other)
+    other = await start_workflow(store, "chain", [2, 0.0])
+    await wait_for_output(store, other)
     assert {e.pid for e in judging.read_effects(fleet.effects) if e.invocation_id == other} == {first.pid}
     assert first.poll() is None
 
@@ -82,7 +84,7 @@ async def all_end(store, ids, timeout: float = 30):
         found = await states.load_many(store, ids)
         return all(found[i].execution.status == "completed" for i in ids)
 
-    await until(ended, timeout, every=0.1)
+    await wait_until(ended, timeout, every=0.1)
     return ids
 
 
@@ -92,7 +94,7 @@ async def test_what_was_delivered_to_a_processor_that_died_is_not_lost_with_it(s
     await asyncio.gather(alive(store, first), alive(store, second))
     os.killpg(first.pid, signal.SIGSTOP)
     ids = await start_many(store, "chain", [1, 0.0], 40, "p")
-    await until(lambda: some_ended(store, ids, 15))
+    await wait_until(lambda: some_ended(store, ids, 15))
     kill(first)
     began = time.monotonic()
     await all_end(store, ids, 10)
@@ -108,7 +110,7 @@ async def test_kill_9_of_one_of_two_under_load_its_workflows_move_again_within_f
     processes = [fleet.start(), fleet.start()]
     await asyncio.gather(*(alive(store, process) for process in processes))
     ids = await start_many(store, "chain", [80, 0.1], 60, "k")
-    await until(lambda: len({e.invocation_id for e in judging.read_effects(fleet.effects)}) == len(ids))
+    await wait_until(lambda: len({e.invocation_id for e in judging.read_effects(fleet.effects)}) == len(ids))
     # The busier one: a lease does not say that commands are taken yet.
     busy = Counter(effect.pid for effect in judging.read_effects(fleet.effects))
     victim = max(processes, key=lambda process: busy[process.pid])
@@ -134,11 +136,11 @@ async def test_a_restart_of_the_server_in_the_middle_of_five_hundred(settings, s
 async def outage(settings, spawn, tmp_path, *, how: str, count: int) -> None:
     with EmbeddedServer(tmp_path / "own") as server:
         settings = replace(settings, url=server.url)
-        async with provisioned(settings) as store:
+        async with provisioned_store(settings) as store:
             fleet = Fleet(spawn, tmp_path / "fleet", url=server.url)
             await asyncio.gather(*(alive(store, process) for process in [fleet.start(), fleet.start()]))
             starting = asyncio.create_task(start_many(store, "nap_chain", [5, 1.5], count, "r", every=3 / count))
-            await until(lambda: some_ended(store, [f"r{n}" for n in range(count)], count // 10), every=0.1)
+            await wait_until(lambda: some_ended(store, [f"r{n}" for n in range(count)], count // 10), every=0.1)
             if how == "restart":
                 await asyncio.to_thread(server.restart)
             else:

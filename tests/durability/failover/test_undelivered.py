@@ -22,8 +22,11 @@ from durablectl.storage.records.schedules import FIRE
 from durablectl.storage.streams.delivery_metadata import PREFIX
 from durablectl.storage.streams.direct_get import messages
 from helpers.cluster import free_ports
+from helpers.in_process import running_processor
 from helpers.link_proxy import Link
-from helpers.processing import processing, publish_command, reaches, result, start, until
+from helpers.stored_commands import publish_command
+from helpers.waiting import wait_until
+from helpers.workflow_runs import start_workflow, wait_for_output, wait_for_status
 
 ACK_WAIT = 300
 
@@ -70,19 +73,19 @@ async def lose(store, handler, count=1) -> None:
 
 
 async def suspended(settings, store) -> str:
-    async with processing(settings, asks, ack_wait=ACK_WAIT):
-        invocation_id = await start(store, asks)
-        await reaches(store, invocation_id, "suspended")
+    async with running_processor(settings, asks, ack_wait=ACK_WAIT):
+        invocation_id = await start_workflow(store, asks)
+        await wait_for_status(store, invocation_id, "suspended")
     return invocation_id
 
 
 async def test_a_start_is_taken_up_with_its_state_or_without(settings, store):
-    await start(store, small, 1, id="with")
+    await start_workflow(store, small, 1, id="with")
     await publish_command(store, Command("without", "small"))
     await lose(store, small, 2)
-    async with processing(settings, small, ack_wait=ACK_WAIT):
-        assert await result(store, "with", 8) == 1
-        await until(lambda: ends(store, "without"))
+    async with running_processor(settings, small, ack_wait=ACK_WAIT):
+        assert await wait_for_output(store, "with", 8) == 1
+        await wait_until(lambda: ends(store, "without"))
         assert (await query.get_workflow(store, "without")).attempt == 1
 
 
@@ -95,16 +98,16 @@ async def test_a_signal_to_what_is_suspended(settings, store):
     waiting = await suspended(settings, store)
     await control.signal(store, waiting, "go", "on")
     await lose(store, asks)
-    async with processing(settings, asks, ack_wait=ACK_WAIT):
-        assert await result(store, waiting, 8) == "on"
+    async with running_processor(settings, asks, ack_wait=ACK_WAIT):
+        assert await wait_for_output(store, waiting, 8) == "on"
 
 
 async def test_the_cancellation_of_a_child(settings, store):
     waiting = await suspended(settings, store)
     await publish_command(store, Command(waiting, "asks", kind="cancel"))
     await lose(store, asks)
-    async with processing(settings, asks, ack_wait=ACK_WAIT):
-        await reaches(store, waiting, "cancelled")
+    async with running_processor(settings, asks, ack_wait=ACK_WAIT):
+        await wait_for_status(store, waiting, "cancelled")
 
 
 async def test_a_schedule_that_has_fired(settings, store):
@@ -115,8 +118,8 @@ async def test_a_schedule_that_has_fired(settings, store):
     (stored_one,) = [each async for each in messages(store, store.subjects.commands_stream, commands_of_small(store))]
     await lose(store, small)
     stamp = to_datetime(stored_one.moment).strftime("%Y%m%dT%H%M%S")
-    async with processing(settings, small, ack_wait=ACK_WAIT):
-        await until(lambda: ends(store, f"seldom-{stamp}"))
+    async with running_processor(settings, small, ack_wait=ACK_WAIT):
+        await wait_until(lambda: ends(store, f"seldom-{stamp}"))
 
 
 def commands_of_small(store) -> str:
@@ -134,15 +137,15 @@ async def test_what_is_delivered_into_a_connection_that_breaks(settings, store):
     (port,) = free_ports(1)
     async with Link(port, target) as link:
         near = replace(settings, url=f"nats://127.0.0.1:{port}")
-        async with processing(near, asks, ack_wait=ACK_WAIT) as running:
-            waiting = await start(store, asks)
-            await reaches(store, waiting, "suspended")
+        async with running_processor(near, asks, ack_wait=ACK_WAIT) as running:
+            waiting = await start_workflow(store, asks)
+            await wait_for_status(store, waiting, "suspended")
             link.cut()
             await control.signal(store, waiting, "go", "on")
-            await until(lambda: is_delivered(store))
+            await wait_until(lambda: is_delivered(store))
             link.sever()
             link.heal()
-            assert await result(store, waiting, 20) == "on"
+            assert await wait_for_output(store, waiting, 20) == "on"
             assert running.store.reconnects
 
 
@@ -181,17 +184,17 @@ async def looking(store, *handlers, slots=100) -> Looking:
 
 
 async def test_what_is_in_work_or_waits_for_a_slot_is_left_alone(settings, store):
-    async with processing(settings, holds, max_concurrent=1, ack_wait=ACK_WAIT):
-        running = await start(store, holds)
-        await reaches(store, running, "running")
-        await start(store, holds)
+    async with running_processor(settings, holds, max_concurrent=1, ack_wait=ACK_WAIT):
+        running = await start_workflow(store, holds)
+        await wait_for_status(store, running, "running")
+        await start_workflow(store, holds)
         made = await looking(store, holds)
         await made.look(4)
         assert made.taken == []
 
 
 async def test_nothing_is_taken_before_the_second_look_nor_twice(store):
-    await start(store, small, 1, id="w")
+    await start_workflow(store, small, 1, id="w")
     await lose(store, small)
     made = await looking(store, small)
     await made.look(1)
@@ -204,7 +207,7 @@ async def test_nothing_is_taken_before_the_second_look_nor_twice(store):
 
 
 async def test_what_runs_is_taken_only_where_it_was_dropped(store):
-    await start(store, small, 1, id="w")
+    await start_workflow(store, small, 1, id="w")
     await lose(store, small)
     execution, revision = await states.load(store, "w")
     execution.begin(store.clock.now())
@@ -219,7 +222,7 @@ async def test_what_runs_is_taken_only_where_it_was_dropped(store):
 
 
 async def test_without_a_slot_it_calls_another_once(store):
-    await start(store, small, 1, id="w")
+    await start_workflow(store, small, 1, id="w")
     await lose(store, small)
     both = [await looking(store, small, slots=0) for _ in range(2)]
     for each in itertools.chain(both, both):
@@ -238,11 +241,11 @@ async def test_what_a_processor_claimed_without_hearing_so_it_takes_up_again(set
             raise ConnectionFailedError("Lost before it answered.")
         return revision
 
-    await start(store, small, 1, id="w")
+    await start_workflow(store, small, 1, id="w")
     await lose(store, small)
     monkeypatch.setattr(states, "replace", lossy)
-    async with processing(settings, small, ack_wait=ACK_WAIT):
-        assert await result(store, "w", 10) == 1
+    async with running_processor(settings, small, ack_wait=ACK_WAIT):
+        assert await wait_for_output(store, "w", 10) == 1
     assert (await query.get_workflow(store, "w")).attempt == 2
 
 
@@ -262,8 +265,8 @@ async def test_handing_back_what_was_taken_waits_for_the_server(store, monkeypat
 
 
 async def test_a_processor_that_is_told_of_what_it_dropped_runs_it(settings, store):
-    async with processing(settings, small, ack_wait=ACK_WAIT) as running:
-        await start(store, "elsewhere", 1, id="w")
+    async with running_processor(settings, small, ack_wait=ACK_WAIT) as running:
+        await start_workflow(store, "elsewhere", 1, id="w")
         execution, revision = await states.load(store, "w")
         execution.handler = "small"
         execution.begin(store.clock.now())
@@ -272,7 +275,7 @@ async def test_a_processor_that_is_told_of_what_it_dropped_runs_it(settings, sto
         for invalid in ("no such", "", "a.b c"):
             await poke(store, running.id, invalid)
         await poke(store, running.id, "w")
-        assert await result(store, "w") == 1
+        assert await wait_for_output(store, "w") == 1
 
 
 async def test_commands_that_cannot_be_read_are_left_to_their_own_delivery(store):

@@ -19,8 +19,10 @@ from durablectl.settings import Settings
 from durablectl.storage.connection.store import open_store
 from durablectl.storage.records import states
 from durablectl.storage.streams.feed import PutBackError
-from helpers.processing import journal_subjects, outcome, processing, provisioned, reaches, result, start, until
-from helpers.processing import write as write_state
+from helpers.in_process import provisioned_store, running_processor
+from helpers.stored_records import list_journal_subjects, write_state
+from helpers.waiting import wait_until
+from helpers.workflow_runs import start_workflow, wait_for_outcome, wait_for_output, wait_for_status
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -69,7 +71,7 @@ class Gates:
 
     async def step(self, name: str) -> str:
         self.begun.append(name)
-        await until(lambda: name in self.open, 60)
+        await wait_until(lambda: name in self.open, 60)
         return name
 
 
@@ -87,49 +89,49 @@ def defined(gates: Gates):
 
 
 async def awakeable_of(store, invocation_id: str) -> str:
-    return (await reaches(store, invocation_id, "suspended")).waiting_for.awaited_id
+    return (await wait_for_status(store, invocation_id, "suspended")).waiting_for.awaited_id
 
 
 async def test_a_processor_goes_on_from_what_was_put_back_and_from_nothing_else(backed, caplog):
     gates = Gates()
     two, approved = defined(gates)
-    async with provisioned(backed.settings) as store, processing(backed.settings, two, approved):
+    async with provisioned_store(backed.settings) as store, running_processor(backed.settings, two, approved):
         for name in ("before", "ran", "asleep", "deleted"):
-            await start(store, approved if name == "asleep" else two, id=name)
+            await start_workflow(store, approved if name == "asleep" else two, id=name)
         gates.open |= {"before-0", "before-1", "deleted-0", "deleted-1", "ran-0"}
         for name in ("before", "deleted"):
-            await outcome(store, name)
-        await until(lambda: "ran-1" in gates.begun)
+            await wait_for_outcome(store, name)
+        await wait_until(lambda: "ran-1" in gates.begun)
         await awakeable_of(store, "asleep")
-        await reaches(store, "ran", "running")
+        await wait_for_status(store, "ran", "running")
         await backed.back_up()
 
         await control.resolve(store, await awakeable_of(store, "asleep"), "yes")
         gates.open.add("ran-1")
-        assert await result(store, "asleep") == "yes"
-        assert await result(store, "ran") == ["ran-0", "ran-1"]
+        assert await wait_for_output(store, "asleep") == "yes"
+        assert await wait_for_output(store, "ran") == ["ran-0", "ran-1"]
         await control.delete(store, "deleted")
         for number in range(5):
             gates.open |= {f"later{number}-0", f"later{number}-1"}
-            await start(store, two, id=f"later{number}")
-            await outcome(store, f"later{number}")
-        await start(store, two, id="lost")
-        await until(lambda: "lost-0" in gates.begun)
+            await start_workflow(store, two, id=f"later{number}")
+            await wait_for_outcome(store, f"later{number}")
+        await start_workflow(store, two, id="lost")
+        await wait_until(lambda: "lost-0" in gates.begun)
         gates.begun.clear()
         await backed.put_back()
 
-        assert await result(store, "ran") == ["ran-0", "ran-1"]
+        assert await wait_for_output(store, "ran") == ["ran-0", "ran-1"]
         assert (await query.get_workflow(store, "asleep")).status == "suspended"
         await control.resolve(store, await awakeable_of(store, "asleep"), "again")
-        assert await result(store, "asleep") == "again"
+        assert await wait_for_output(store, "asleep") == "again"
         gates.open |= {"lost-0", "lost-1"}
         for name in ("lost", "later0"):
             with pytest.raises(NotFoundError):
                 await query.get_workflow(store, name)
         assert (await query.get_workflow(store, "deleted")).status == "completed"
         assert set(gates.begun) <= {"ran-1"}
-        await start(store, two, id="lost")
-        assert await result(store, "lost") == ["lost-0", "lost-1"]
+        await start_workflow(store, two, id="lost")
+        assert await wait_for_output(store, "lost") == ["lost-0", "lost-1"]
         assert "was put back to an older state" in caplog.text
         await control.repair(store)
         assert (await query.diagnose(store)).is_healthy
@@ -139,19 +141,19 @@ async def test_what_was_in_work_is_taken_up_at_its_place_of_then(backed):
     """Pending, or at an earlier step, in the copy; further, or ended, in the processor's memory."""
     gates = Gates()
     two, _ = defined(gates)
-    async with provisioned(backed.settings) as store:
-        await start(store, two, id="waited")
-        async with processing(backed.settings, two):
+    async with provisioned_store(backed.settings) as store:
+        await start_workflow(store, two, id="waited")
+        async with running_processor(backed.settings, two):
             pass
-        await start(store, two, id="pending")
+        await start_workflow(store, two, id="pending")
         await backed.back_up()
-        async with processing(backed.settings, two):
+        async with running_processor(backed.settings, two):
             gates.open |= {"pending-0", "waited-0"}
-            await until(lambda: {"pending-1", "waited-1"} <= set(gates.begun))
+            await wait_until(lambda: {"pending-1", "waited-1"} <= set(gates.begun))
             await backed.put_back()
             gates.open |= {"pending-1", "waited-1"}
             for name in ("pending", "waited"):
-                assert await result(store, name, 30) == [f"{name}-0", f"{name}-1"]
+                assert await wait_for_output(store, name, 30) == [f"{name}-0", f"{name}-1"]
                 view = await query.get_workflow(store, name)
                 assert [step.step_number for step in view.journal] == [0, 1]
 
@@ -163,16 +165,16 @@ async def write(store, number: int) -> None:
 
 async def test_a_revision_that_comes_again_is_no_ownership(backed):
     """The sequence of a lost claim is given to that of another processor: the first must not write under it."""
-    async with provisioned(backed.settings) as store, provisioned(backed.settings) as other:
+    async with provisioned_store(backed.settings) as store, provisioned_store(backed.settings) as other:
         await write_state(store, "w", status="pending")
         await backed.back_up()
-        await until(lambda: store.is_connected and other.is_connected)
+        await wait_until(lambda: store.is_connected and other.is_connected)
         execution, revision = await states.load(store, "w")
         execution.owner, execution.attempt, execution.status = "first", 1, "running"
         mine = Ownership(store, execution, await states.replace(store, execution, revision))
         assert await query.get_workflow(store, "w")
         await backed.put_back()
-        await until(lambda: store.is_connected and other.is_connected)
+        await wait_until(lambda: store.is_connected and other.is_connected)
         execution, revision = await states.load(other, "w")
         assert execution.status == "pending"
         number = 0
@@ -183,7 +185,7 @@ async def test_a_revision_that_comes_again_is_no_ownership(backed):
         assert await states.replace(other, execution, revision) == mine.revision
         with pytest.raises(FencedOut):
             await mine.append(JournalEntry(0, "stale"))
-        assert await journal_subjects(store, "w") == []
+        assert await list_journal_subjects(store, "w") == []
 
 
 async def states_info(store) -> dict[str, int]:
@@ -194,13 +196,13 @@ async def states_info(store) -> dict[str, int]:
 async def test_who_watches_is_told_that_it_was_put_back(backed):
     gates = Gates()
     two, approved = defined(gates)
-    async with provisioned(backed.settings) as store:
-        async with processing(backed.settings, two, approved):
-            await start(store, approved, id="early")
+    async with provisioned_store(backed.settings) as store:
+        async with running_processor(backed.settings, two, approved):
+            await start_workflow(store, approved, id="early")
             await awakeable_of(store, "early")
         await backed.back_up()
-        async with processing(backed.settings, two, approved):
-            await start(store, approved, id="late")
+        async with running_processor(backed.settings, two, approved):
+            await start_workflow(store, approved, id="late")
             await awakeable_of(store, "late")
             page = await query.list_workflows(store, Filters(), 1)
             assert [view.invocation_id for view in page.workflows] == ["late"]
@@ -218,7 +220,7 @@ async def test_who_watches_is_told_that_it_was_put_back(backed):
                 watching = [
                     asyncio.create_task(watch()),
                     asyncio.create_task(read()),
-                    asyncio.create_task(outcome(store, "late", 30)),
+                    asyncio.create_task(wait_for_outcome(store, "late", 30)),
                 ]
                 await seen.wait()
                 await control.signal(store, "late", "more", 1)
@@ -255,33 +257,33 @@ async def test_what_only_some_streams_have_lost_is_found_and_mended(backed, stre
 
     app = (two, approved, naps)
     gates.open |= {f"{stem}{number}-{step}" for stem in ("early", "late") for number in range(3) for step in (0, 1)}
-    async with provisioned(backed.settings) as store:
-        async with processing(backed.settings, *app):
-            await start(store, approved, id="early-approved")
+    async with provisioned_store(backed.settings) as store:
+        async with running_processor(backed.settings, *app):
+            await start_workflow(store, approved, id="early-approved")
             await awakeable_of(store, "early-approved")
-            await start(store, two, id="early0")
-            await outcome(store, "early0")
-        await start(store, two, id="early1")
+            await start_workflow(store, two, id="early0")
+            await wait_for_outcome(store, "early0")
+        await start_workflow(store, two, id="early1")
         await backed.back_up()
-        async with processing(backed.settings, *app):
-            await outcome(store, "early1")
-            await start(store, approved, id="late-approved")
-            await start(store, naps, id="late-naps")
+        async with running_processor(backed.settings, *app):
+            await wait_for_outcome(store, "early1")
+            await start_workflow(store, approved, id="late-approved")
+            await start_workflow(store, naps, id="late-naps")
             await awakeable_of(store, "late-approved")
-            await reaches(store, "late-naps", "suspended")
+            await wait_for_status(store, "late-naps", "suspended")
             await control.delete(store, "early0")
-        await start(store, two, id="late0")
+        await start_workflow(store, two, id="late0")
         await backed.put_back(*streams)
-        await until(lambda: store.is_connected)
+        await wait_until(lambda: store.is_connected)
         before = await query.diagnose(store)
         assert any(check.severity != "ok" and check.name in {"index", "calls"} for check in before.checks)
         await control.repair(store)
         views = await query.list_workflows(store, Filters(), 50)
-        async with processing(backed.settings, *app):
+        async with running_processor(backed.settings, *app):
             for view in views.workflows:
                 if view.handler == "approved":
                     await control.resolve(store, await awakeable_of(store, view.invocation_id), "yes")
-                await outcome(store, view.invocation_id)
+                await wait_for_outcome(store, view.invocation_id)
             assert {view.invocation_id for view in views.workflows} >= {"early-approved", "early1"}
             if STATES not in streams:
                 assert {view.invocation_id for view in views.workflows} == {
@@ -291,7 +293,7 @@ async def test_what_only_some_streams_have_lost_is_found_and_mended(backed, stre
                     "late-naps",
                     "late0",
                 }
-            await until(lambda: healthy(store))
+            await wait_until(lambda: healthy(store))
 
 
 async def healthy(store) -> bool:

@@ -19,7 +19,10 @@ from durablectl.query.doctor_checks import Severity
 from durablectl.query.full_scan import scan
 from durablectl.storage.records import states
 from helpers.crash.zygote import operate
-from helpers.processing import commands_left, index_entries, journal_subjects, journaled, subjects_of, until
+from helpers.index_listing import list_index_entries
+from helpers.stored_commands import count_commands
+from helpers.stored_records import list_journal_subjects, list_subjects, read_journal
+from helpers.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -117,7 +120,7 @@ class Case:
                 return None
             return found
 
-        return await until(there, SECONDS, 0.05)
+        return await wait_until(there, SECONDS, 0.05)
 
     async def do(self, name: str, *args: Any, **options: Any) -> Any:
         """As a person would, who is told that it was done before."""
@@ -138,7 +141,7 @@ class Case:
     async def journaled(self, invocation_id: str) -> list[JournalEntry]:
         """Nothing where a scenario has damaged it."""
         try:
-            return await journaled(self.store, invocation_id)
+            return await read_journal(self.store, invocation_id)
         except UnreadableError:
             return []
 
@@ -181,16 +184,16 @@ class Case:
 
     async def _left(self) -> list[str]:
         found = []
-        if await commands_left(self.store):
-            subjects = await subjects_of(self.store, self.store.subjects.commands_stream, ">")
+        if await count_commands(self.store):
+            subjects = await list_subjects(self.store, self.store.subjects.commands_stream, ">")
             found.append(f"commands or timers are left: {subjects}")
-        subjects = await journal_subjects(self.store)
+        subjects = await list_journal_subjects(self.store)
         if len(subjects) not in self.scenario.left and not self.may_leave_its_journal:
             found.append(f"journal messages are left: {subjects}")
         return found
 
     async def _index(self, executions: list[Execution]) -> list[str]:
-        entered = sorted((entry.invocation_id, entry.group) for entry in await index_entries(self.store))
+        entered = sorted((entry.invocation_id, entry.group) for entry in await list_index_entries(self.store))
         stored = sorted((each.invocation_id, each.status) for each in executions)
         return [] if entered == stored else [f"the index says {entered}, the states {stored}"]
 

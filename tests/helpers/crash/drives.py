@@ -16,7 +16,8 @@ from durablectl.storage.index import index_entries
 from durablectl.storage.records import states
 from durablectl.storage.streams.provision import is_provisioned
 from helpers.crash.points import points, sources
-from helpers.processing import publish_command, until
+from helpers.stored_commands import publish_command
+from helpers.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -51,7 +52,7 @@ async def family(case: Case) -> None:
 
 
 async def bare(case: Case) -> None:
-    await until(lambda: is_provisioned(case.store), 20)
+    await wait_until(lambda: is_provisioned(case.store), 20)
     await case.start("small", 0.0)
 
 
@@ -67,7 +68,7 @@ async def compensated_in_work(case: Case) -> None:
     async def both() -> bool:
         return sum(each.status == "running" and each.current_step >= 0 for each in await case.executions()) == 2
 
-    await until(both, 30, 0.05)
+    await wait_until(both, 30, 0.05)
     await case.do("cancel", W)
 
 
@@ -92,7 +93,7 @@ async def resumed(case: Case) -> None:
             await case.do("resume", W)
         return found.status == "completed"
 
-    await until(over, 30, 0.05)
+    await wait_until(over, 30, 0.05)
 
 
 def command(handler: str = "small", **fields: Any) -> Command:
@@ -160,7 +161,7 @@ async def died_on(case: Case) -> None:
 
 async def fired(case: Case) -> None:
     await case.do("create_schedule", "s", "takes", input=1, every=1)
-    await until(case.executions, 30, 0.1)
+    await wait_until(case.executions, 30, 0.1)
     await case.do("delete_schedule", "s")
 
 
@@ -208,7 +209,7 @@ async def a_family(case: Case) -> None:
 
 async def in_a_step(case: Case) -> None:
     await case.start("held")
-    await until(lambda: is_in_step(case), 30, 0.05)
+    await wait_until(lambda: is_in_step(case), 30, 0.05)
 
 
 async def let_go(case: Case) -> None:

@@ -21,7 +21,7 @@ from durablectl.errors import DurableError
 from durablectl.model.codec import decode_command, decode_execution
 from durablectl.storage.commands.pulls import Delivery
 from durablectl.storage.records import leases
-from helpers.processing import index_entries
+from helpers.index_listing import list_index_entries
 from helpers.protocol.world import EVERY
 
 if TYPE_CHECKING:
@@ -128,7 +128,9 @@ class ProcessorActor(Actor):
 
         async def look() -> None:
             await self.gate(("members",))
-            members = {e.invocation_id for e in await index_entries(self.store) if e.group in {"pending", "running"}}
+            members = {
+                e.invocation_id for e in await list_index_entries(self.store) if e.group in {"pending", "running"}
+            }
             if self.invocation_id in members:
                 await failover._call_for([self.invocation_id], dead)
 

@@ -18,9 +18,9 @@ from durablectl.storage.connection.store import open_store, purge_request
 from durablectl.storage.records.states import get_last, get_many_last
 from durablectl.storage.streams.delivery_metadata import delivery_fields
 from durablectl.storage.streams.provision import provision
-from helpers.processing import subjects_of
 from helpers.protocol.comparison import expected, label, recorded
 from helpers.protocol.replay import ACTOR, Actor, GatedRequests, OperatorActor, ProcessorActor, lease
+from helpers.stored_records import list_subjects
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
@@ -225,7 +225,7 @@ class Performance:
         assert answer is not None
         found = {raw.subject: raw.data for raw in answer.messages}
         data = found.pop(state_subject, None)
-        left = [subjects.index_entry(each) for each in await subjects_of(store, subjects.index_stream, ">")]
+        left = [subjects.index_entry(each) for each in await list_subjects(store, subjects.index_stream, ">")]
         info = await store.requests.call(
             f"{store.api}.STREAM.INFO.{subjects.commands_stream}", {"subjects_filter": ">"}
         )

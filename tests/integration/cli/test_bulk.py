@@ -10,7 +10,8 @@ import pytest_asyncio
 
 from durablectl import query
 from helpers import operations
-from helpers.processing import start, until
+from helpers.waiting import wait_until
+from helpers.workflow_runs import start_workflow
 
 
 @pytest_asyncio.fixture
@@ -24,7 +25,7 @@ async def statuses(desk) -> dict[str, int]:
 
 
 async def pending(desk, count: int) -> list[str]:
-    return [await start(desk.store, operations.NOBODYS, id=f"p{number:02d}") for number in range(count)]
+    return [await start_workflow(desk.store, operations.NOBODYS, id=f"p{number:02d}") for number in range(count)]
 
 
 async def test_several_ids_are_accounted_for_one_by_one(desk):
@@ -66,7 +67,7 @@ async def test_ids_come_from_a_pipe(desk):
     operations.healed.update(ids.split())
     result = await desk.cli("wf", "retry", "-", "-o", "name", input=f"{ids}\n\n{ids}")
     assert (result.exit_code, result.stdout.splitlines()) == (0, ids.split())
-    await until(lambda: has_only(desk, "completed"))
+    await wait_until(lambda: has_only(desk, "completed"))
     nothing = await desk.cli("wf", "retry", "-", input="")
     assert (nothing.exit_code, nothing.stdout, nothing.stderr) == (0, "", "Nothing to retry: no ids came.\n")
 

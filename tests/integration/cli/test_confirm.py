@@ -15,7 +15,9 @@ import pytest
 
 from durablectl import query
 from durablectl.storage.connection.store import open_store
-from helpers.processing import provisioned, start, until
+from helpers.in_process import provisioned_store
+from helpers.waiting import wait_until
+from helpers.workflow_runs import start_workflow
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,8 +28,8 @@ QUESTION = r"Cancel these 12 workflows\? \[y/N\] "
 @pytest.fixture
 def ids(settings) -> list[str]:
     async def begin() -> list[str]:
-        async with provisioned(settings) as store:
-            return [await start(store, "nobodys", id=f"p{number:02d}") for number in range(12)]
+        async with provisioned_store(settings) as store:
+            return [await start_workflow(store, "nobodys", id=f"p{number:02d}") for number in range(12)]
 
     return asyncio.run(begin())
 
@@ -96,8 +98,8 @@ def test_everything_but_yes_changes_nothing(terminal, ids, statuses, key, code):
 
 def test_one_is_asked_about_in_the_singular(terminal, settings):
     async def begin() -> None:
-        async with provisioned(settings) as store:
-            await start(store, "nobodys", id="only")
+        async with provisioned_store(settings) as store:
+            await start_workflow(store, "nobodys", id="only")
 
     asyncio.run(begin())
     child = terminal("wf", "pause", "--handler", "nobodys")
@@ -117,7 +119,7 @@ def test_ids_are_not_asked_about(terminal, ids):
 
 def test_an_interruption_leaves_an_account(spawn, ids, statuses):
     process = spawn("wf", "cancel", "--status", "pending", "--yes", "--rate", "5")
-    asyncio.run(until(lambda: process.out().count("\n") >= 2))
+    asyncio.run(wait_until(lambda: process.out().count("\n") >= 2))
     process.send_signal(signal.SIGINT)
     assert process.wait(10) == 130
     done = process.out().count("\tok\tCancelled.")

@@ -19,9 +19,10 @@ from durablectl.cli.render.diff import diff_lines, diff_page
 from durablectl.query import ABSENT, Aspect, compare
 from durablectl.query.diff import changes
 from helpers import views
-from helpers.processing import ended, processing, provisioned
+from helpers.in_process import provisioned_store, running_processor
 from helpers.sample_stack import PROGRAM
 from helpers.views import NOW, S, step
+from helpers.workflow_runs import run_to_end
 
 CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 JSON = st.recursive(
@@ -223,9 +224,9 @@ async def order(ctx: Context, cart: dict) -> dict:
 
 
 async def test_real_runs_and_exit_codes(settings, cli, environment):
-    async with provisioned(settings) as store, processing(settings, order):
+    async with provisioned_store(settings) as store, running_processor(settings, order):
         for name, amount in (("a", 1), ("b", 2), ("c", 1000)):
-            await ended(store, order, {"amount": amount}, id=name)
+            await run_to_end(store, order, {"amount": amount}, id=name)
         a, b = [await query.get_workflow(store, name) for name in ("a", "b")]
         first = compare(a, b).divergence
         assert first is not None

@@ -18,8 +18,11 @@ from durablectl.storage.records import leases
 from durablectl.storage.records.leases import Lease
 from durablectl.storage.streams.provision import stream_configurations
 from helpers.doctor import FOREIGN, check, put, put_foreign, record
-from helpers.processing import ended, processing, publish_command, start, until
+from helpers.in_process import running_processor
+from helpers.stored_commands import publish_command
 from helpers.tail import no_consumers
+from helpers.waiting import wait_until
+from helpers.workflow_runs import run_to_end, start_workflow
 
 
 async def test_all_is_well_with_a_namespace_that_works(store, settings):
@@ -27,8 +30,8 @@ async def test_all_is_well_with_a_namespace_that_works(store, settings):
     async def echo(_ctx, value=None):
         return value
 
-    async with processing(settings, echo):
-        await ended(store, echo, 1)
+    async with running_processor(settings, echo):
+        await run_to_end(store, echo, 1)
         diagnosis = await query.diagnose(store)
     assert diagnosis.is_healthy
     assert {check.severity for check in diagnosis.checks} == {Severity.OK}
@@ -57,7 +60,7 @@ async def test_all_is_well_with_a_namespace_that_works(store, settings):
 
 async def test_pending_commands_without_a_processor_are_told_by_handler(store, settings):
     for number in range(3):
-        await start(store, "nobody", number)
+        await start_workflow(store, "nobody", number)
     await publish_command(store, Command("f-1", "any"), subject=store.subjects.unrouted_commands.replace("*", "p0"))
     found = await check(store, "handlers")
     assert (found.severity, found.details["handlers"]) == (Severity.WARNING, {"nobody": 3, "unrouted": 1})
@@ -69,7 +72,7 @@ async def test_pending_commands_without_a_processor_are_told_by_handler(store, s
     async def other(_ctx):
         return 1
 
-    async with processing(settings, other):
+    async with running_processor(settings, other):
         found = await check(store, "handlers")
         assert found.details["handlers"] == {"nobody": 3}
         found = await check(store, "processors")
@@ -136,7 +139,7 @@ async def test_no_consumer_is_left_behind(store):
     await query.diagnose(store)
     await control.repair(store)
     for stream in (store.subjects.state_stream, store.subjects.index_stream):
-        await until(lambda stream=stream: no_consumers(store, stream))
+        await wait_until(lambda stream=stream: no_consumers(store, stream))
 
 
 async def test_a_server_that_holds_nothing_is_said_in_a_sentence(tmp_path):

@@ -17,8 +17,9 @@ from durablectl.query import Check, Diagnosis, Severity
 from durablectl.settings import Settings
 from durablectl.storage.index import known_handlers
 from helpers.doctor import NOW, add, agrees_with_a_scan, entries, entry, put, record, remove
-from helpers.processing import provisioned, until
+from helpers.in_process import provisioned_store
 from helpers.tail import no_consumers
+from helpers.waiting import wait_until
 
 READ_ONLY = """
 accounts { A {
@@ -119,7 +120,7 @@ def test_a_dry_run_without_a_repair_is_a_mistake(runner):
 
 async def test_who_may_only_read_gets_the_diagnosis_and_no_repair(tmp_path, cli, namespace):
     with EmbeddedServer(tmp_path, config=READ_ONLY) as server:
-        async with provisioned(
+        async with provisioned_store(
             Settings(url=f"nats://admin:admin@127.0.0.1:{server.port}", namespace=namespace)
         ) as store:
             await put(store, *(record(n) for n in range(1200)), entered=False)
@@ -136,7 +137,7 @@ async def test_who_may_only_read_gets_the_diagnosis_and_no_repair(tmp_path, cli,
             assert second.startswith(f"These credentials may not publish to durable-{namespace}.index.")
             assert await entries(store) == []
             for stream in (store.subjects.state_stream, store.subjects.index_stream):
-                await until(lambda stream=stream: no_consumers(store, stream))
+                await wait_until(lambda stream=stream: no_consumers(store, stream))
 
 
 async def test_killed_in_the_middle_another_run_mends_the_rest(store, spawn, cli):
@@ -150,7 +151,7 @@ async def test_killed_in_the_middle_another_run_mends_the_rest(store, spawn, cli
     async def is_under_way() -> bool:
         return process.poll() is not None or before + 500 < await number_of_entries(store)
 
-    await until(is_under_way, timeout=30, every=0.001)
+    await wait_until(is_under_way, timeout=30, every=0.001)
     process.kill()
     process.wait()
     assert process.returncode == -9

@@ -14,7 +14,9 @@ from durablectl.storage.diagnosis.index_audit import audit, confirm
 from durablectl.storage.index import index_entries, known_handlers
 from durablectl.storage.records import states
 from helpers.doctor import MINUTE, NOW, add, agrees_with_a_scan, disagreements, entries, entry, put, record
-from helpers.processing import processing, start, until
+from helpers.in_process import running_processor
+from helpers.waiting import wait_until
+from helpers.workflow_runs import start_workflow
 
 
 async def test_records_too_big_to_come_in_one_answer_are_not_taken_for_gone(store):
@@ -139,17 +141,17 @@ async def test_repairs_beside_a_processor_leave_no_disagreement(store, settings)
                 await control.repair(other)
                 runs += 1
 
-    async with processing(settings, busy, max_concurrent=50):
+    async with running_processor(settings, busy, max_concurrent=50):
         mending = asyncio.create_task(repairing())
         ids = []
         for number in range(200):
-            ids.append(await start(store, busy, number))
+            ids.append(await start_workflow(store, busy, number))
             if number % 20 == 0:
                 await asyncio.sleep(0.05)
         await asyncio.gather(*(control.wait_for_outcome(store, each, 60) for each in ids))
         gate.set()
         await mending
-        await until(lambda: is_agreed(store), timeout=5)
+        await wait_until(lambda: is_agreed(store), timeout=5)
     assert runs > 1
     assert len(await entries(store)) == 500
     await agrees_with_a_scan(store)
@@ -166,8 +168,8 @@ async def test_a_workflow_that_is_changing_is_no_disagreement(store, settings):
         for number in range(60):
             await ctx.step(asyncio.sleep, 0.025, name=f"s{number}")
 
-    async with processing(settings, hot):
-        ids = [await start(store, hot) for _ in range(20)]
+    async with running_processor(settings, hot):
+        ids = [await start_workflow(store, hot) for _ in range(20)]
         while not all([(await states.load(store, each)).execution.status == "completed" for each in ids]):
             assert await disagreements(store) == {}
         assert await disagreements(store) == {}

@@ -11,7 +11,8 @@ from durablectl import control, query
 from durablectl.storage.records import states
 from helpers import operations
 from helpers.operations import new_key
-from helpers.processing import reaches, start, until
+from helpers.waiting import wait_until
+from helpers.workflow_runs import start_workflow, wait_for_status
 
 
 @pytest_asyncio.fixture
@@ -26,7 +27,7 @@ async def test_one_id_is_answered_with_a_sentence(desk):
     assert await desk.ok("wf", "pause", one) == "It was paused already.\n"
     assert await desk.ok("wf", "pause", one, "-o", "name") == f"{one}\n"
     assert await desk.ok("wf", "resume", one) == "Resumed.\n"
-    await reaches(desk.store, one, "suspended")
+    await wait_for_status(desk.store, one, "suspended")
     assert await desk.ok("wf", "cancel", one, "--reason", "no more") == "Cancelled.\n"
     refused = await desk.cli("wf", "resume", one)
     assert (refused.exit_code, refused.stdout) == (7, "")
@@ -47,7 +48,7 @@ async def test_a_step_in_flight_is_named_and_shown(desk):
     assert "Now\tpaused: a look (step 0 hold is in flight and ends first)\n" in told
     assert f"{one}\tbusy\tpaused\t0\thold" in await desk.ok("wf", "list")
     operations.release(one)
-    await until(lambda: is_idle(desk, one))
+    await wait_until(lambda: is_idle(desk, one))
     assert "Now\tpaused: a look\n" in await desk.ok("wf", "get", one)
 
 
@@ -84,7 +85,7 @@ async def test_now_skips_the_compensations(desk):
     one = await desk.in_flight(operations.booking)
     assert await desk.ok("wf", "cancel", one, "--now", "--wait") == "Cancelled.\n"
     assert (await query.get_workflow(desk.store, one)).status == "cancelled"
-    await until(lambda: is_not_running(desk))
+    await wait_until(lambda: is_not_running(desk))
     assert f"undone {one}" not in operations.effects
 
 
@@ -95,10 +96,10 @@ async def is_not_running(desk) -> bool:
 async def test_retry_goes_on_and_keeps_what_it_drops(desk):
     one = await desk.begun("failed")
     assert await desk.ok("wf", "retry", one) == "Retrying from step 1.\n"
-    await until(lambda: has_tried(desk, one, 2))
+    await wait_until(lambda: has_tried(desk, one, 2))
     operations.healed.add(one)
     assert await desk.ok("wf", "retry", one, "--from-step", "0") == "Retrying from step 0.\n"
-    await reaches(desk.store, one, "completed")
+    await wait_for_status(desk.store, one, "completed")
     assert operations.effects.count(f"noted {one}") == 2
     plain = await desk.ok("wf", "get", one)
     assert "Retried\t2 times\n" in plain
@@ -133,7 +134,7 @@ async def test_a_restart_is_linked_both_ways(desk):
     told = json.loads(await desk.ok("wf", "retry", old, "--restart", "--json"))
     assert (told["restarted_from"], told["status"]) == (old, "pending")
     new = told["invocation_id"]
-    await reaches(desk.store, new, "completed")
+    await wait_for_status(desk.store, new, "completed")
     assert f"Restarted\tas {new}\n" in await desk.ok("wf", "get", old)
     assert f"Restart of\t{old}\n" in await desk.ok("wf", "get", new)
     line = json.loads((await desk.ok("wf", "retry", old, new, "--restart", "--json")).splitlines()[0])
@@ -157,16 +158,16 @@ async def late(ctx, what):
 
 async def test_what_was_deleted_before_it_ran_never_runs(desk, settings):
     """Its start command may lie there until a processor comes."""
-    await start(desk.store, "late", "deleted", id="one")
+    await start_workflow(desk.store, "late", "deleted", id="one")
     await desk.ok("wf", "cancel", "one")
     await desk.ok("wf", "delete", "one")
-    await start(desk.store, "late", "deleted too", id="two")
+    await start_workflow(desk.store, "late", "deleted too", id="two")
     await desk.ok("wf", "cancel", "two")
     await desk.ok("wf", "delete", "two")
     assert await desk.ok("wf", "start", "late", "--input", '"anew"', "--id", "two") == "two\n"
     async with operations.processing(settings, late):
         assert await desk.ok("wf", "result", "two", "--timeout", "10s") == '"anew"\n'
-        await until(lambda: is_not_running(desk))
+        await wait_until(lambda: is_not_running(desk))
     assert [effect for effect in operations.effects if effect in LATE] == LATE[-1:]
     assert (await desk.cli("wf", "get", "one")).exit_code == 3
 
@@ -179,18 +180,18 @@ async def test_children_that_were_cancelled_with_their_parent_are_started_anew(d
     assert f"Answer\tdurablectl wf get {first}\n" in shown
     assert f"Parent\t{parent}\n" in await desk.ok("wf", "get", first)
     await desk.ok("wf", "cancel", parent)
-    await reaches(desk.store, first, "cancelled")
+    await wait_for_status(desk.store, first, "cancelled")
     assert await desk.ok("wf", "retry", parent) == "Retrying from step 0.\n"
-    await reaches(desk.store, parent, "suspended")
+    await wait_for_status(desk.store, parent, "suspended")
     (second,) = (await query.get_workflow(desk.store, parent)).children
     assert second != first
-    await reaches(desk.store, second, "suspended")
+    await wait_for_status(desk.store, second, "suspended")
     await desk.ok("wf", "resolve", f"{second}.approval", "--data", "7")
     assert await desk.ok("wf", "result", parent, "--timeout", "10s") == "7\n"
 
 
 async def test_an_operation_needs_no_processor(desk):
-    one = await start(desk.store, operations.NOBODYS)
+    one = await start_workflow(desk.store, operations.NOBODYS)
     assert (await control.pause(desk.store, one)).status == "paused"
     assert await desk.ok("wf", "resume", one) == "Resumed.\n"
     assert (await query.get_workflow(desk.store, one)).waiting_for.kind == "processor"
@@ -203,16 +204,16 @@ async def test_what_died_with_its_processor_is_not_shown_in_flight(desk):
     await states.replace(desk.store, execution, revision)
     assert "Now\tpaused\n" in await desk.ok("wf", "get", one)
     assert await desk.ok("wf", "resume", one) == "Resumed.\n"
-    await reaches(desk.store, one, "suspended")
+    await wait_for_status(desk.store, one, "suspended")
 
 
 async def test_a_journal_too_big_for_the_record_can_be_retried(desk):
     one = new_key()
-    await start(desk.store, operations.hoarding, one, id=one)
-    await reaches(desk.store, one, "failed")
+    await start_workflow(desk.store, operations.hoarding, one, id=one)
+    await wait_for_status(desk.store, one, "failed")
     operations.healed.add(one)
     assert await desk.ok("wf", "retry", one, "--from-step", "2") == "Retrying from step 2.\n"
-    view = await reaches(desk.store, one, "completed")
+    view = await wait_for_status(desk.store, one, "completed")
     assert [step.step_number for step in view.journal] == list(range(13))
     (dropped,) = view.history
     assert [step.step_number for step in dropped.steps] == list(range(2, 13))

@@ -13,7 +13,9 @@ from durablectl import Client, DurableError, query
 from durablectl.errors import NotFoundError
 from durablectl.settings import Settings
 from helpers import operations
-from helpers.processing import index_of, reaches, until
+from helpers.index_listing import index_groups
+from helpers.waiting import wait_until
+from helpers.workflow_runs import wait_for_status
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -127,19 +129,19 @@ async def test_operation(desk: Desk, operation: str, status: str, face: Any):
         assert (answer.status, answer.changed) == ("deleted", True)
         with pytest.raises(NotFoundError):
             await query.get_workflow(desk.store, invocation_id)
-        assert await index_of(desk.store, invocation_id) == []
+        assert await index_groups(desk.store, invocation_id) == []
         return
     elif expected == "new":
         assert answer.changed
         assert answer.invocation_id != invocation_id
-        await reaches(desk.store, answer.invocation_id, RESTARTED[status])
+        await wait_for_status(desk.store, answer.invocation_id, RESTARTED[status])
         links = await query.get_workflow(desk.store, answer.invocation_id)
         assert links.restarted_from == invocation_id
         after = await query.get_workflow(desk.store, invocation_id)
         assert (after.status, after.restarted_as) == (status, answer.invocation_id)
     else:
         assert (answer.changed, answer.invocation_id) == (True, invocation_id)
-        await reaches(desk.store, invocation_id, expected)
+        await wait_for_status(desk.store, invocation_id, expected)
     operations.release(invocation_id)
     await settled(desk, await query.get_workflow(desk.store, invocation_id))
 
@@ -148,9 +150,9 @@ async def settled(desk: Desk, view: WorkflowView) -> None:
     """A step in flight ends, and leads nowhere that the operation forbids; one index entry says where it stands."""
     if view.handler == "busy":
         end = {"running": "completed"}.get(view.status, view.status)
-        view = await reaches(desk.store, view.invocation_id, end)
+        view = await wait_for_status(desk.store, view.invocation_id, end)
         if end == "paused":
-            await until(lambda: is_let_go(desk, view.invocation_id))
+            await wait_until(lambda: is_let_go(desk, view.invocation_id))
         if end == "cancelled":
             assert all(step.error_type == "Cancelled" for step in view.journal)
         else:
@@ -158,9 +160,9 @@ async def settled(desk: Desk, view: WorkflowView) -> None:
 
     async def is_entered() -> bool:
         now = await query.get_workflow(desk.store, view.invocation_id)
-        return await index_of(desk.store, view.invocation_id) == [now.status]
+        return await index_groups(desk.store, view.invocation_id) == [now.status]
 
-    await until(is_entered)
+    await wait_until(is_entered)
 
 
 async def is_let_go(desk: Desk, invocation_id: str) -> bool:

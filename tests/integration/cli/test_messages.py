@@ -9,8 +9,8 @@ import pytest_asyncio
 
 from durablectl import query
 from helpers import operations
-from helpers.processing import reaches, start
 from helpers.views import S
+from helpers.workflow_runs import start_workflow, wait_for_status
 
 
 @pytest_asyncio.fixture
@@ -37,7 +37,7 @@ async def test_an_awakeable_is_answered_once(desk):
     again = await desk.cli("wf", "resolve", f"{one}.approval")
     assert (again.exit_code, again.stderr) == (7, f"Error: The awakeable {one}.approval was answered before.\n")
     await desk.ok("wf", "resume", one)
-    await reaches(desk.store, one, "failed")
+    await wait_for_status(desk.store, one, "failed")
     result = await desk.cli("wf", "result", one)
     assert (result.exit_code, "too dear" in result.stderr) == (10, True)
 
@@ -55,8 +55,8 @@ async def test_what_is_no_awakeable_id_is_refused(desk, awakeable):
 
 
 async def test_signals_come_in_order_from_anywhere(desk, tmp_path):
-    one = await start(desk.store, operations.listening)
-    await reaches(desk.store, one, "suspended")
+    one = await start_workflow(desk.store, operations.listening)
+    await wait_for_status(desk.store, one, "suspended")
     assert f"Answer\tdurablectl wf signal {one} item --data JSON\n" in await desk.ok("wf", "get", one)
     file = tmp_path / "item.json"
     file.write_text('{"sku": "A-7"}')

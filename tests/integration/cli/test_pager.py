@@ -12,8 +12,9 @@ import pytest
 from typer.testing import CliRunner
 
 from durablectl.cli.main import app
-from helpers.processing import provisioned, start
+from helpers.in_process import provisioned_store
 from helpers.sample_stack import PROGRAM
+from helpers.workflow_runs import start_workflow
 
 COUNT = 60
 CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b[=>]")
@@ -23,8 +24,8 @@ LIST = ("wf", "list", "--limit", str(COUNT))
 @pytest.fixture
 def ids(settings) -> list[str]:
     async def begin() -> list[str]:
-        async with provisioned(settings) as store:
-            return [await start(store, "nobodys", id=f"p{number:02d}") for number in range(COUNT)]
+        async with provisioned_store(settings) as store:
+            return [await start_workflow(store, "nobodys", id=f"p{number:02d}") for number in range(COUNT)]
 
     return asyncio.run(begin())
 

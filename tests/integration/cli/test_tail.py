@@ -12,15 +12,16 @@ import pytest
 from durablectl import control, query
 from durablectl.model.codec import encode_execution
 from durablectl.model.records import Execution
+from helpers.in_process import provisioned_store
 from helpers.operations import NOBODYS, Desk
-from helpers.processing import provisioned, until
 from helpers.tail import MOMENT, follower, lines, live, no_consumers, revision, told
+from helpers.waiting import wait_until
 
 
 @pytest.fixture
 async def desk(settings):
     """Without a processor: nothing changes but by the test."""
-    async with provisioned(settings) as store:
+    async with provisioned_store(settings) as store:
         yield Desk(store, settings)
 
 
@@ -44,7 +45,7 @@ async def test_every_change_is_a_json_line_at_once(desk, tail):
     process.interrupt()
     assert await asyncio.to_thread(process.wait, 5) == 130
     assert json.loads(process.err())["error"]["code"] == "interrupted"
-    await until(lambda: no_consumers(desk.store))
+    await wait_until(lambda: no_consumers(desk.store))
 
 
 async def test_off_a_terminal_the_columns_are_tabs(desk, tail):
@@ -108,7 +109,7 @@ async def test_a_partition_key_is_a_filter_for_the_deleted_too(desk, tail):
         await control.cancel(desk.store, name)
         await control.delete(desk.store, name)
     await control.start(desk.store, control.StartRequest(NOBODYS, None, "c", partition_key="p"))
-    await until(lambda: '"c"' in process.out())
+    await wait_until(lambda: '"c"' in process.out())
     found = told(process.out())
     assert {name for name, _ in found} == {"a", "c"}
     assert ("a", "deleted") in found
@@ -135,7 +136,7 @@ async def test_since_begins_with_the_oldest_change_and_goes_on_live(desk, tail):
     await live(desk, "old", "a", "b")
     await control.pause(desk.store, "a")
     since = (await query.get_workflow(desk.store, "old")).updated_at
-    await until(lambda: time.time_ns() // 1000 > since + 1000)
+    await wait_until(lambda: time.time_ns() // 1000 > since + 1000)
     process = await tail(desk, "--json", "--since", "10m")
     await live(desk, "c")
     assert told("\n".join(await lines(process, 4))) == [
@@ -149,7 +150,7 @@ async def test_since_begins_with_the_oldest_change_and_goes_on_live(desk, tail):
 async def test_since_leaves_out_what_changed_before(desk):
     await live(desk, "old")
     changed = (await query.get_workflow(desk.store, "old")).updated_at
-    await until(lambda: time.time_ns() // 1000 > changed + 100_000)
+    await wait_until(lambda: time.time_ns() // 1000 > changed + 100_000)
     await live(desk, "new")
     moment = (await query.get_workflow(desk.store, "new")).to_json()["created_at"]
     assert await desk.ok("wf", "tail", "--since", moment, "--limit", "1", "-o", "name") == "new\n"
@@ -158,7 +159,7 @@ async def test_since_leaves_out_what_changed_before(desk):
 async def test_since_a_moment_after_all_changes_is_live(desk, tail):
     await live(desk, "old")
     changed = (await query.get_workflow(desk.store, "old")).updated_at
-    await until(lambda: time.time_ns() // 1000 > changed + 100_000)
+    await wait_until(lambda: time.time_ns() // 1000 > changed + 100_000)
     process = await tail(desk, "-o", "name", "--since", "1ms")
     await live(desk, "new")
     assert await lines(process, 1) == ["new"]
@@ -167,7 +168,7 @@ async def test_since_a_moment_after_all_changes_is_live(desk, tail):
 async def test_the_limit_ends_it_in_the_middle_of_a_past(desk):
     await live(desk, "a", "b", "c")
     assert await desk.ok("wf", "tail", "--since", "1h", "--limit", "2", "-o", "name") == "a\nb\n"
-    await until(lambda: no_consumers(desk.store))
+    await wait_until(lambda: no_consumers(desk.store))
 
 
 async def test_a_record_that_cannot_be_read_is_left_out_with_a_warning(desk):

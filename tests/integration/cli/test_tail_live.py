@@ -17,16 +17,17 @@ from durablectl import control
 from durablectl.embedded import EmbeddedServer
 from durablectl.settings import Settings
 from durablectl.storage.connection.store import open_store
+from helpers.in_process import provisioned_store
 from helpers.operations import Desk
-from helpers.processing import provisioned, until
 from helpers.sample_stack import PROGRAM
 from helpers.tail import CONTROL, consumers, follower, lines, live, no_consumers
+from helpers.waiting import wait_until
 
 
 @pytest.fixture
 async def desk(settings):
     """Without a processor: nothing changes but by the test."""
-    async with provisioned(settings) as store:
+    async with provisioned_store(settings) as store:
         yield Desk(store, settings)
 
 
@@ -45,7 +46,7 @@ async def test_an_idle_tail_sends_no_request(desk, tail, nats_server):
     process = await tail(desk, "-o", "name")
     before = connection(nats_server, "durablectl")
     # Heartbeats of the server are what it hears meanwhile.
-    await until(lambda: connection(nats_server, "durablectl")["out_msgs"] >= before["out_msgs"] + 3, timeout=20)
+    await wait_until(lambda: connection(nats_server, "durablectl")["out_msgs"] >= before["out_msgs"] + 3, timeout=20)
     after = connection(nats_server, "durablectl")
     assert (after["cid"], after["in_msgs"]) == (before["cid"], before["in_msgs"])
     assert process.poll() is None
@@ -56,22 +57,22 @@ async def test_an_outage_is_told_and_loses_nothing(tmp_path, spawn):
     server.start()
     settings = Settings(url=server.url, timeout=1)
     try:
-        async with provisioned(settings) as store, open_store(settings) as writer:
+        async with provisioned_store(settings) as store, open_store(settings) as writer:
             process = spawn("wf", "tail", "-o", "name", env={"NATS_URL": server.url, "DURABLECTL_NAMESPACE": ""})
-            await until(lambda: consumers(store))
+            await wait_until(lambda: consumers(store))
             await live(Desk(writer, settings), "a")
             await lines(process, 1)
             await asyncio.to_thread(server.kill)
-            await until(lambda: "The connection to the NATS server was lost; reconnecting." in process.err())
+            await wait_until(lambda: "The connection to the NATS server was lost; reconnecting." in process.err())
             await asyncio.to_thread(server.start)
-            await until(lambda: writer.is_connected)
+            await wait_until(lambda: writer.is_connected)
             # Most likely before the tail has its new consumer.
             await live(Desk(writer, settings), "b", "c")
-            await until(lambda: "Reconnected to the NATS server." in process.err())
+            await wait_until(lambda: "Reconnected to the NATS server." in process.err())
             await live(Desk(writer, settings), "d")
             assert await lines(process, 4) == ["a", "b", "c", "d"]
             await asyncio.to_thread(server.kill)
-            await until(lambda: process.err().count("was lost") == 2)
+            await wait_until(lambda: process.err().count("was lost") == 2)
             process.interrupt()
             assert await asyncio.to_thread(process.wait, 5) == 130
             assert all(line.startswith("Warning: ") for line in process.err().splitlines())
@@ -89,7 +90,7 @@ async def test_a_closed_pipe_ends_it_quietly(desk, idle):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
-    await until(lambda: consumers(desk.store))
+    await wait_until(lambda: consumers(desk.store))
     await live(desk, "a")
     assert await asyncio.to_thread(process.stdout.readline) == b"a\n"
     process.stdout.close()
@@ -98,7 +99,7 @@ async def test_a_closed_pipe_ends_it_quietly(desk, idle):
     assert await asyncio.to_thread(process.wait, 5) == 141
     assert process.stderr.read() == b""
     process.stderr.close()
-    await until(lambda: no_consumers(desk.store))
+    await wait_until(lambda: no_consumers(desk.store))
 
 
 async def test_on_a_terminal(desk, environment):

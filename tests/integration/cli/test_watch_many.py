@@ -16,17 +16,18 @@ from durablectl import control
 from durablectl.embedded import EmbeddedServer
 from durablectl.settings import Settings
 from durablectl.storage.connection.store import open_store
+from helpers.in_process import provisioned_store
 from helpers.operations import Desk
-from helpers.processing import provisioned, until
 from helpers.sample_stack import PROGRAM
 from helpers.tail import CONTROL, consumers, lines, live, no_consumers, told
+from helpers.waiting import wait_until
 from integration.cli.test_tail_live import connection
 
 
 @pytest.fixture
 async def desk(settings):
     """Without a processor: nothing changes but by the test."""
-    async with provisioned(settings) as store:
+    async with provisioned_store(settings) as store:
         yield Desk(store, settings)
 
 
@@ -85,7 +86,7 @@ def settled(server, child) -> None:
 async def idle(server) -> None:
     before = connection(server, "durablectl")
     # Heartbeats of the server are what it hears meanwhile.
-    await until(lambda: connection(server, "durablectl")["out_msgs"] >= before["out_msgs"] + 3, timeout=20)
+    await wait_until(lambda: connection(server, "durablectl")["out_msgs"] >= before["out_msgs"] + 3, timeout=20)
     after = connection(server, "durablectl")
     assert (after["cid"], after["in_msgs"]) == (before["cid"], before["in_msgs"])
 
@@ -115,7 +116,7 @@ async def test_an_outage_is_told_and_loses_nothing(tmp_path, spawn):
     server.start()
     settings = Settings(url=server.url, timeout=1)
     try:
-        async with provisioned(settings), open_store(settings) as writer:
+        async with provisioned_store(settings), open_store(settings) as writer:
             await live(Desk(writer, settings), "a")
             environment = {"NATS_URL": server.url, "DURABLECTL_NAMESPACE": ""}
             many, one = (spawn("wf", "watch", *args, env=environment) for args in ((), ("a",)))
@@ -123,9 +124,9 @@ async def test_an_outage_is_told_and_loses_nothing(tmp_path, spawn):
                 await lines(process, 1)
             await asyncio.to_thread(server.kill)
             for process in (many, one):
-                await until(lambda process=process: "The connection to the NATS server was lost" in process.err())
+                await wait_until(lambda process=process: "The connection to the NATS server was lost" in process.err())
             await asyncio.to_thread(server.start)
-            await until(lambda: writer.is_connected)
+            await wait_until(lambda: writer.is_connected)
             await control.pause(writer, "a")
             await live(Desk(writer, settings), "b")
             assert told("\n".join(await lines(many, 3))) == [("a", "pending"), ("a", "paused"), ("b", "pending")]
@@ -139,8 +140,8 @@ async def test_an_outage_is_told_and_loses_nothing(tmp_path, spawn):
 
 async def test_it_waits_for_what_is_not_there_yet(desk, spawn):
     process = spawn("wf", "watch", "later", "--wait")
-    await until(lambda: consumers(desk.store))
-    await until(lambda: process.err() == "There is no workflow later yet; waiting for it.\n")
+    await wait_until(lambda: consumers(desk.store))
+    await wait_until(lambda: process.err() == "There is no workflow later yet; waiting for it.\n")
     await live(desk, "later")
     assert told("\n".join(await lines(process, 1))) == [("later", "pending")]
     await control.cancel(desk.store, "later")
@@ -172,7 +173,7 @@ async def test_a_closed_pipe_ends_it_quietly(desk, environment, args):
     assert await asyncio.to_thread(process.wait, 5) == 141
     assert process.stderr.read() == b""
     process.stderr.close()
-    await until(lambda: no_consumers(desk.store))
+    await wait_until(lambda: no_consumers(desk.store))
 
 
 async def test_the_board_follows_changes_and_the_size_of_the_terminal(desk, terminal):

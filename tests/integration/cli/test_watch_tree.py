@@ -17,11 +17,13 @@ from durablectl.query import Board
 from durablectl.settings import Settings
 from durablectl.storage.connection.store import open_store
 from helpers import views
+from helpers.in_process import provisioned_store
 from helpers.operations import Desk, delegating, desk
-from helpers.processing import provisioned, start, until
 from helpers.sample_stack import PROGRAM
 from helpers.tail import CONTROL, live
 from helpers.views import NOW
+from helpers.waiting import wait_until
+from helpers.workflow_runs import start_workflow
 
 CHILDREN = {child.invocation_id: child for child in views.CHILDREN}
 
@@ -35,7 +37,7 @@ def on_terminal(env: dict[str, str], *args: str) -> pexpect.spawn:
 
 async def test_children_are_told_as_they_change(settings, spawn, environment):
     async with desk(settings) as place:
-        parent = await start(place.store, delegating, "key")
+        parent = await start_workflow(place.store, delegating, "key")
         process = spawn("wf", "watch", parent, "--expand")
         screen = on_terminal(environment, "wf", "watch", parent, "--expand")
 
@@ -46,7 +48,7 @@ async def test_children_are_told_as_they_change(settings, spawn, environment):
             children = last().get("child_workflows") or [{}]
             return children[0]["invocation_id"] if children[0].get("status") == "suspended" else ""
 
-        child = await until(waiting)
+        child = await wait_until(waiting)
         assert [step["step_type"] for step in last()["child_workflows"][0]["journal"]] == ["note", "awakeable:approval"]
         await asyncio.to_thread(screen.expect, "note")
         await control.cancel(place.store, child)
@@ -56,7 +58,7 @@ async def test_children_are_told_as_they_change(settings, spawn, environment):
         assert [each["status"] for each in last()["child_workflows"]] == ["cancelled"]
         left = CONTROL.sub("", screen.before.rpartition("\x1b[?1049l")[2])
         assert f"└ ⊘ {child}" in left
-        await until(lambda: folded(place, parent))
+        await wait_until(lambda: folded(place, parent))
         told = json.loads((await place.ok("wf", "watch", parent)).splitlines()[-1])
         assert told == json.loads(await place.ok("wf", "get", parent, "--json"))
 
@@ -70,7 +72,7 @@ async def test_an_outage_is_told_on_the_screen(tmp_path):
     server.start()
     settings = Settings(url=server.url, timeout=1)
     try:
-        async with provisioned(settings), open_store(settings) as writer:
+        async with provisioned_store(settings), open_store(settings) as writer:
             await live(Desk(writer, settings), "a")
             screen = on_terminal({"NATS_URL": server.url}, "wf", "watch", "a")
             await asyncio.to_thread(screen.expect, "waiting")
@@ -78,7 +80,7 @@ async def test_an_outage_is_told_on_the_screen(tmp_path):
             await asyncio.to_thread(screen.expect, "The connection to the NATS server was lost; reconnecting")
             await asyncio.to_thread(server.start)
             await asyncio.to_thread(screen.expect, "Reconnected to the NATS server")
-            await until(lambda: writer.is_connected)
+            await wait_until(lambda: writer.is_connected)
             await control.cancel(writer, "a")
             await asyncio.to_thread(screen.expect, pexpect.EOF)
             left = CONTROL.sub("", screen.before.rpartition("\x1b[?1049l")[2])

@@ -20,10 +20,11 @@ from durablectl.cli.render.error_clusters import errors_table, rest_note
 from durablectl.query import ErrorCluster, ErrorsView, FailedStep
 from durablectl.query.error_clusters import LONGEST_LITERAL
 from durablectl.storage.connection.store import open_store
+from helpers.in_process import running_processor
 from helpers.operations import Desk
-from helpers.processing import processing, reaches, start
 from helpers.sample_stack import PROGRAM
 from helpers.views import NOW, S
+from helpers.workflow_runs import start_workflow, wait_for_status
 
 CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
@@ -44,7 +45,7 @@ def crash(message):
 
 @pytest_asyncio.fixture
 async def desk(settings):
-    async with processing(settings, refusing, crashing), open_store(settings) as store:
+    async with running_processor(settings, refusing, crashing), open_store(settings) as store:
         yield Desk(store, settings)
 
 
@@ -52,8 +53,8 @@ async def failed(desk, handler, *messages: str) -> list[str]:
     """Their ids, the first failure first."""
     ids = []
     for message in messages:
-        ids.append(await start(desk.store, handler, message))
-        await reaches(desk.store, ids[-1], "failed")
+        ids.append(await start_workflow(desk.store, handler, message))
+        await wait_for_status(desk.store, ids[-1], "failed")
     return ids
 
 
@@ -118,8 +119,8 @@ async def test_the_same_message_of_another_handler_is_another_error(desk):
 
 async def test_the_id_of_the_workflow_itself_does_not_part_them(desk):
     for name in ("tom", "dick"):
-        await start(desk.store, refusing, f"{name} is stuck", id=name)
-        await reaches(desk.store, name, "failed")
+        await start_workflow(desk.store, refusing, f"{name} is stuck", id=name)
+        await wait_for_status(desk.store, name, "failed")
     [cluster] = await errors(desk)
     assert (cluster["message"], cluster["samples"]) == ("<*> is stuck", ["dick", "tom"])
     assert await chosen(desk, cluster["command"]) == {"tom", "dick"}
@@ -149,7 +150,7 @@ async def test_the_filters_choose_and_are_part_of_the_command(desk):
     changed = (await query.get_workflow(desk.store, early)).updated_at
     request = control.StartRequest("refusing", "no way 2", partition_key="p")
     late = await control.start(desk.store, request)
-    view = await reaches(desk.store, late, "failed")
+    view = await wait_for_status(desk.store, late, "failed")
     assert view.updated_at > changed
     since = datetime.fromtimestamp((changed + 1) / S, UTC).isoformat()
     [cluster] = await errors(desk, "--since", since, "--until", "2100-01-01", "--created-since", "1h")

@@ -12,7 +12,9 @@ from durablectl.cli.render.why_evidence import evidence, remedies
 from durablectl.query import Cause
 from durablectl.storage.records import leases
 from durablectl.storage.records.leases import Lease
-from helpers.processing import ended, outcome, processing, provisioned, reaches, start, until
+from helpers.in_process import provisioned_store, running_processor
+from helpers.waiting import wait_until
+from helpers.workflow_runs import run_to_end, start_workflow, wait_for_outcome, wait_for_status
 
 
 @workflow(name="pay")
@@ -67,48 +69,48 @@ async def trying(ctx: Context, amount: int) -> None:
 
 async def test_why_of_real_workflows(settings):
     async with (
-        provisioned(settings) as store,
-        processing(settings, pay, refused, limited, asking, above, troubled, trying),
+        provisioned_store(settings) as store,
+        running_processor(settings, pay, refused, limited, asking, above, troubled, trying),
     ):
 
         async def say(invocation_id):
             found = await query.explain(store, invocation_id)
             return found.cause, verdict(found, found.view.updated_at), [each.command for each in remedies(found)]
 
-        view = await ended(store, pay, 3, id="p")
+        view = await run_to_end(store, pay, 3, id="p")
         assert view.status == "failed"
         cause, sentence, then = await say("p")
         assert cause is Cause.STEP_FAILED
         assert sentence == "It failed because step 1 charge failed after 2 attempts: ValueError: no money for 3."
         assert then[0] == "durablectl wf retry p"
 
-        await ended(store, refused, 3, id="r")
+        await run_to_end(store, refused, 3, id="r")
         found = await query.explain(store, "r")
         assert found.is_final
 
-        await ended(store, limited, id="l")
+        await run_to_end(store, limited, id="l")
         cause, sentence, _ = await say("l")
         assert cause is Cause.TIMED_OUT
         assert sentence.startswith("It failed by its own time limit, while step 0 awakeable:approval was still waiting")
 
-        await start(store, above, id="a")
-        child = (await reaches(store, "a", "suspended")).waiting_for.awaited_id
-        await reaches(store, child, "suspended")
+        await start_workflow(store, above, id="a")
+        child = (await wait_for_status(store, "a", "suspended")).waiting_for.awaited_id
+        await wait_for_status(store, child, "suspended")
         cause, sentence, then = await say("a")
         assert sentence.endswith("Of that child: It is waiting for the awakeable approval.")
         assert then[0] == f"durablectl wf resolve {child}.approval --data JSON"
         await control.cancel(store, "a", "no longer wanted")
-        await reaches(store, child, "cancelled")
-        await reaches(store, "a", "cancelled")
+        await wait_for_status(store, child, "cancelled")
+        await wait_for_status(store, "a", "cancelled")
         assert (await say("a"))[:2] == (Cause.CANCELLED, "It was cancelled by an operator: no longer wanted.")
         assert (await say(child))[:2] == (Cause.CANCELLED_WITH_PARENT, "It was cancelled because its parent a was.")
 
-        await ended(store, troubled, 3, id="t")
+        await run_to_end(store, troubled, 3, id="t")
         cause, sentence, _ = await say("t")
         assert " did. Of that child: It failed because step 1 charge failed after 2 attempts" in sentence
 
-        await start(store, trying, 3, id="y")
-        await reaches(store, "y", "suspended")
+        await start_workflow(store, trying, 3, id="y")
+        await wait_for_status(store, "y", "suspended")
         cause, sentence, _ = await say("y")
         assert cause is Cause.RETRYING
         assert re.fullmatch(r"Step 0 fail has failed 1 time, the next attempt is in .*: database is locked\.", sentence)
@@ -118,9 +120,9 @@ async def test_why_of_real_workflows(settings):
 
 
 async def test_why_of_what_no_processor_can_take(settings):
-    async with provisioned(settings) as store:
+    async with provisioned_store(settings) as store:
         for number in range(3):
-            await start(store, "slow", id=f"s{number}")
+            await start_workflow(store, "slow", id=f"s{number}")
         found = await query.explain(store, "s2")
         assert (found.cause, found.live.ahead) == (Cause.NO_PROCESSOR, 2)
         await leases.renew(store, Lease("full-1", ["slow"], slots=2, busy=2))
@@ -128,13 +130,13 @@ async def test_why_of_what_no_processor_can_take(settings):
         assert (found.cause, found.live.ahead) == (Cause.BUSY, 2)
         await leases.renew(store, Lease("free-1", ["slow"], slots=2, busy=1))
         assert (await query.explain(store, "s2")).cause is Cause.STARTING
-        async with processing(settings, slow, max_concurrent=1):
-            await reaches(store, "s0", "running")
+        async with running_processor(settings, slow, max_concurrent=1):
+            await wait_for_status(store, "s0", "running")
 
             async def under_way():
                 return (await query.get_workflow(store, "s0")).current_step == 0
 
-            await until(under_way)
+            await wait_until(under_way)
             found = await query.explain(store, "s0")
             assert found.cause is Cause.RUNNING
             assert any("step 0 work was under way on" in fact.text for fact in evidence(found, found.view.updated_at))
@@ -151,17 +153,17 @@ async def test_why_of_a_long_journal_finds_the_step_that_failed_early(settings):
         once = Retry(max_attempts=1)
         await ctx.gather(*(ctx.step(fail, number, retry=once) for number in range(80)))
 
-    async with provisioned(settings) as store, processing(settings, wide):
-        await start(store, wide, id="w")
-        await outcome(store, "w")
+    async with provisioned_store(settings) as store, running_processor(settings, wide):
+        await start_workflow(store, wide, id="w")
+        await wait_for_outcome(store, "w")
         found = await query.explain(store, "w")
         assert found.step is not None
         assert (found.step.step_number, found.step.error) == (3, "the third is broken")
 
 
 async def test_the_command_in_json_and_its_exit_codes(settings, cli):
-    async with provisioned(settings) as store, processing(settings, pay):
-        await ended(store, pay, 3, id="p")
+    async with provisioned_store(settings) as store, running_processor(settings, pay):
+        await run_to_end(store, pay, 3, id="p")
     found = await asyncio.to_thread(cli, "wf", "why", "p", "--json")
     assert found.returncode == 0
     answer = json.loads(found.stdout)

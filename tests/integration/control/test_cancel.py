@@ -11,7 +11,10 @@ import pytest
 
 from durablectl import StepError, TerminalError, control, query, workflow
 from durablectl.errors import InvalidStateError
-from helpers.processing import ended, journal_subjects, processing, reaches, result, run, start, until
+from helpers.in_process import running_processor
+from helpers.stored_records import list_journal_subjects
+from helpers.waiting import wait_until
+from helpers.workflow_runs import run_to_end, run_workflow, start_workflow, wait_for_output, wait_for_status
 
 did: defaultdict[str, list[str]] = defaultdict(list)
 moments: dict[str, float] = {}
@@ -56,31 +59,31 @@ async def worker(ctx, plan):
 
 async def test_a_step_is_interrupted_within_200_ms_at_the_median(settings, store):
     delays = []
-    async with processing(settings, worker):
+    async with running_processor(settings, worker):
         for _ in range(9):
-            invocation_id = await start(store, worker, "step")
-            await until(lambda i=invocation_id: "began" in did[i])
+            invocation_id = await start_workflow(store, worker, "step")
+            await wait_until(lambda i=invocation_id: "began" in did[i])
             began = time.monotonic()
             result = await control.cancel(store, invocation_id)
             assert (result.status, result.changed) == ("running", True)
-            await until(lambda i=invocation_id: i in moments)
+            await wait_until(lambda i=invocation_id: i in moments)
             delays.append(moments[invocation_id] - began)
-            await reaches(store, invocation_id, "cancelled")
+            await wait_for_status(store, invocation_id, "cancelled")
             assert did[invocation_id][:3] == ["one", "began", "finally"]
     assert statistics.median(delays) < 0.2, delays
 
 
 @pytest.mark.parametrize("plan", ["step", "gather", "race", "sleep", "awakeables"])
 async def test_compensations_run_in_reverse_wherever_it_is(settings, store, plan):
-    async with processing(settings, worker):
-        invocation_id = await start(store, worker, plan)
+    async with running_processor(settings, worker):
+        invocation_id = await start_workflow(store, worker, plan)
         if plan in {"sleep", "awakeables"}:
-            await reaches(store, invocation_id, "suspended")
+            await wait_for_status(store, invocation_id, "suspended")
         else:
-            await until(lambda: "began" in did[invocation_id])
+            await wait_until(lambda: "began" in did[invocation_id])
         await control.cancel(store, invocation_id, "no more")
-        view = await reaches(store, invocation_id, "cancelled")
-        assert await until(lambda: nothing_left(store, invocation_id))
+        view = await wait_for_status(store, invocation_id, "cancelled")
+        assert await wait_until(lambda: nothing_left(store, invocation_id))
     assert did[invocation_id][-3:] == ["handler finally", "undo 2", "undo 1"]
     assert did[invocation_id].count("finally") == did[invocation_id].count("began")
     steps = [(s.step_type, s.kind) for s in view.journal]
@@ -90,7 +93,7 @@ async def test_compensations_run_in_reverse_wherever_it_is(settings, store, plan
 
 
 async def nothing_left(store, invocation_id) -> bool:
-    return not await journal_subjects(store, invocation_id)
+    return not await list_journal_subjects(store, invocation_id)
 
 
 async def test_until_the_compensations_have_run_it_shows_as_running_and_cancelling(settings, store):
@@ -101,20 +104,20 @@ async def test_until_the_compensations_have_run_it_shows_as_running_and_cancelli
         ctx.defer(gate.wait, name="undo")
         await ctx.sleep(60)
 
-    async with processing(settings, slow_to_undo):
-        invocation_id = await start(store, slow_to_undo)
-        await reaches(store, invocation_id, "suspended")
+    async with running_processor(settings, slow_to_undo):
+        invocation_id = await start_workflow(store, slow_to_undo)
+        await wait_for_status(store, invocation_id, "suspended")
         await control.cancel(store, invocation_id, "late")
-        view = await reaches(store, invocation_id, "running")
+        view = await wait_for_status(store, invocation_id, "running")
         assert view.reason == "cancelling: late"
-        view = await until(lambda: at_step(store, invocation_id, "undo"))
+        view = await wait_until(lambda: at_step(store, invocation_id, "undo"))
         assert (view.status, view.reason) == ("running", "cancelling: late")
         again = await control.cancel(store, invocation_id)
         assert (again.changed, again.status) == (False, "running")
         with pytest.raises(InvalidStateError, match="being cancelled"):
             await control.pause(store, invocation_id)
         gate.set()
-        assert (await reaches(store, invocation_id, "cancelled")).reason == "late"
+        assert (await wait_for_status(store, invocation_id, "cancelled")).reason == "late"
 
 
 async def at_step(store, invocation_id, step):
@@ -123,12 +126,12 @@ async def at_step(store, invocation_id, step):
 
 
 async def test_now_skips_the_compensations(settings, store):
-    async with processing(settings, worker):
-        invocation_id = await start(store, worker, "step")
-        await until(lambda: "began" in did[invocation_id])
+    async with running_processor(settings, worker):
+        invocation_id = await start_workflow(store, worker, "step")
+        await wait_until(lambda: "began" in did[invocation_id])
         result = await control.cancel(store, invocation_id, "at once", now=True)
         assert (result.status, result.changed) == ("cancelled", True)
-        await until(lambda: "handler finally" in did[invocation_id], 3)
+        await wait_until(lambda: "handler finally" in did[invocation_id], 3)
         view = await query.get_workflow(store, invocation_id)
     assert (view.status, view.reason, [s.step_type for s in view.journal]) == ("cancelled", "at once", ["one"])
     assert did[invocation_id] == ["one", "began", "finally", "handler finally"]
@@ -146,11 +149,11 @@ async def test_a_handler_cannot_swallow_its_cancellation(settings, store):
         await ctx.step(note, me, "went on")
         return "survived"
 
-    async with processing(settings, stubborn):
-        invocation_id = await start(store, stubborn)
-        await until(lambda: "began" in did[invocation_id])
+    async with running_processor(settings, stubborn):
+        invocation_id = await start_workflow(store, stubborn)
+        await wait_until(lambda: "began" in did[invocation_id])
         await control.cancel(store, invocation_id)
-        view = await reaches(store, invocation_id, "cancelled")
+        view = await wait_for_status(store, invocation_id, "cancelled")
     assert "went on" not in did[invocation_id]
     assert did[invocation_id].count("began") == 1
     assert view.output is None
@@ -170,11 +173,11 @@ async def test_a_compensation_that_fails_is_told_and_the_others_run(settings, st
         ctx.defer(give_up)
         await ctx.sleep(60)
 
-    async with processing(settings, unlucky):
-        invocation_id = await start(store, unlucky)
-        await reaches(store, invocation_id, "suspended")
+    async with running_processor(settings, unlucky):
+        invocation_id = await start_workflow(store, unlucky)
+        await wait_for_status(store, invocation_id, "suspended")
         await control.cancel(store, invocation_id)
-        view = await reaches(store, invocation_id, "cancelled", 5)
+        view = await wait_for_status(store, invocation_id, "cancelled", 5)
     assert did[invocation_id] == ["undone"]
     assert "cannot undo" in view.error
     assert view.error_type == "CompensationFailed"
@@ -195,9 +198,9 @@ async def test_cancelled_in_the_moment_a_step_ends_no_compensation_is_interrupte
         await asyncio.sleep(0.02)
         did[me].append("undone")
 
-    async with processing(settings, brisk):
-        ids = [await start(store, brisk) for _ in range(40)]
-        await until(lambda: all("began" in did[i] for i in ids))
+    async with running_processor(settings, brisk):
+        ids = [await start_workflow(store, brisk) for _ in range(40)]
+        await wait_until(lambda: all("began" in did[i] for i in ids))
 
         async def cancel(number: int) -> None:
             await asyncio.sleep(number % 10 * 0.004)
@@ -205,7 +208,7 @@ async def test_cancelled_in_the_moment_a_step_ends_no_compensation_is_interrupte
 
         await asyncio.gather(*(cancel(n) for n in range(40)), return_exceptions=True)
         for invocation_id in ids:
-            view = await until(lambda i=invocation_id: terminal(store, i))
+            view = await wait_until(lambda i=invocation_id: terminal(store, i))
             assert view.status in {"cancelled", "completed"}
             assert did[invocation_id].count("undone") == (view.status == "cancelled")
             assert view.attempt == 1
@@ -222,25 +225,25 @@ async def test_what_completed_or_failed_cannot_be_cancelled_and_twice_is_no_erro
         if fails:
             raise ValueError("over")
 
-    async with processing(settings, over, worker):
+    async with running_processor(settings, over, worker):
         for fails, status in ((False, "completed"), (True, "failed")):
-            invocation_id = (await ended(store, over, fails)).invocation_id
+            invocation_id = (await run_to_end(store, over, fails)).invocation_id
             with pytest.raises(InvalidStateError, match=status):
                 await control.cancel(store, invocation_id)
-        invocation_id = await start(store, worker, "sleep")
-        await reaches(store, invocation_id, "suspended")
+        invocation_id = await start_workflow(store, worker, "sleep")
+        await wait_for_status(store, invocation_id, "suspended")
         await control.cancel(store, invocation_id)
-        await reaches(store, invocation_id, "cancelled")
+        await wait_for_status(store, invocation_id, "cancelled")
         again = await control.cancel(store, invocation_id)
         assert (again.changed, again.status) == (False, "cancelled")
 
 
 async def test_completed_without_a_cancellation_no_compensation_runs(settings, store):
-    async with processing(settings, worker):
-        invocation_id = await start(store, worker, "")
-        await result(store, invocation_id)
+    async with running_processor(settings, worker):
+        invocation_id = await start_workflow(store, worker, "")
+        await wait_for_output(store, invocation_id)
         assert did[invocation_id] == ["one", "handler finally", "two"]
-        assert await run(store, worker, "") is None
+        assert await run_workflow(store, worker, "") is None
 
 
 async def test_a_retry_that_is_cancelled_before_it_begins_still_compensates(settings, store):
@@ -250,11 +253,11 @@ async def test_a_retry_that_is_cancelled_before_it_begins_still_compensates(sett
         await ctx.step(note, ctx.invocation_id, "one")
         raise ValueError("broken")
 
-    async with processing(settings, broken):
-        invocation_id = (await ended(store, broken)).invocation_id
+    async with running_processor(settings, broken):
+        invocation_id = (await run_to_end(store, broken)).invocation_id
     await control.retry(store, invocation_id)
     await control.cancel(store, invocation_id)
-    async with processing(settings, broken):
-        view = await reaches(store, invocation_id, "cancelled")
+    async with running_processor(settings, broken):
+        view = await wait_for_status(store, invocation_id, "cancelled")
     assert did[invocation_id] == ["one", "undone"]
     assert [s.step_type for s in view.journal] == ["note", "note"]

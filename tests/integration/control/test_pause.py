@@ -10,8 +10,12 @@ import pytest
 
 from durablectl import Retry, control, query, workflow
 from durablectl.errors import InvalidStateError
-from helpers.processing import ended, index_of, journaled, processing, reaches, result, start, until
+from helpers.in_process import running_processor
+from helpers.index_listing import index_groups
 from helpers.processor_processes import cross, start_at
+from helpers.stored_records import read_journal
+from helpers.waiting import wait_until
+from helpers.workflow_runs import run_to_end, start_workflow, wait_for_output, wait_for_status
 
 
 class Gates:
@@ -42,19 +46,19 @@ def two_steps(gates):
 
 
 async def test_paused_in_a_step_the_step_ends_and_no_other_begins(settings, store, gates, two_steps):
-    async with processing(settings, two_steps):
-        invocation_id = await start(store, two_steps)
-        await until(lambda: at_step(store, invocation_id, "one"))
+    async with running_processor(settings, two_steps):
+        invocation_id = await start_workflow(store, two_steps)
+        await wait_until(lambda: at_step(store, invocation_id, "one"))
         result = await control.pause(store, invocation_id, "lunch")
         assert (result.status, result.changed) == ("paused", True)
         view = await query.get_workflow(store, invocation_id)
         assert (view.status, view.reason, view.current_step_type) == ("paused", "lunch", "one")
         assert view.owner
-        assert await index_of(store, invocation_id) == ["paused"]
+        assert await index_groups(store, invocation_id) == ["paused"]
         gates.open.set()
-        view = await until(lambda: let_go(store, invocation_id))
+        view = await wait_until(lambda: let_go(store, invocation_id))
         assert (view.status, view.reason, view.current_step) == ("paused", "lunch", -1)
-        assert [entry.step_type for entry in await journaled(store, invocation_id)] == ["one"]
+        assert [entry.step_type for entry in await read_journal(store, invocation_id)] == ["one"]
         await control.resume(store, invocation_id)
         assert await result(store, invocation_id) == ["one", "two"]
     assert gates.ran == {"one": 1, "two": 1}
@@ -71,9 +75,9 @@ async def let_go(store, invocation_id):
 
 
 async def test_resumed_in_the_same_step_nothing_is_interrupted_and_the_attempt_stays(settings, store, gates, two_steps):
-    async with processing(settings, two_steps):
-        invocation_id = await start(store, two_steps)
-        await until(lambda: gates.ran["one"])
+    async with running_processor(settings, two_steps):
+        invocation_id = await start_workflow(store, two_steps)
+        await wait_until(lambda: gates.ran["one"])
         await control.pause(store, invocation_id)
         result = await control.resume(store, invocation_id)
         assert (result.status, result.changed) == ("running", True)
@@ -88,16 +92,16 @@ async def test_paused_in_the_last_step_it_is_let_go_and_ends_after_the_resume(se
     async def one_step(ctx):
         return await ctx.step(gates.step, "only")
 
-    async with processing(settings, one_step) as running:
-        invocation_id = await start(store, one_step)
-        await until(lambda: gates.ran["only"])
+    async with running_processor(settings, one_step) as running:
+        invocation_id = await start_workflow(store, one_step)
+        await wait_until(lambda: gates.ran["only"])
         await control.pause(store, invocation_id)
         gates.open.set()
-        await until(lambda: let_go(store, invocation_id))
-        await until(lambda: running.processor._inflight.busy == 0)
+        await wait_until(lambda: let_go(store, invocation_id))
+        await wait_until(lambda: running.processor._inflight.busy == 0)
         assert (await query.get_workflow(store, invocation_id)).status == "paused"
         await control.resume(store, invocation_id)
-        assert await result(store, invocation_id) == "only"
+        assert await wait_for_output(store, invocation_id) == "only"
     assert gates.ran["only"] == 1
 
 
@@ -111,16 +115,16 @@ async def test_paused_between_two_attempts_the_next_waits_for_the_resume(setting
 
         return await ctx.step(fails_once, retry=Retry(initial=1.0, jitter=0))
 
-    async with processing(settings, backing):
-        invocation_id = await start(store, backing)
-        await until(lambda: waits_for(store, invocation_id, "retry"))
+    async with running_processor(settings, backing):
+        invocation_id = await start_workflow(store, backing)
+        await wait_until(lambda: waits_for(store, invocation_id, "retry"))
         due = (await query.get_workflow(store, invocation_id)).waiting_for.until
         await control.pause(store, invocation_id)
-        await until(lambda: let_go(store, invocation_id))
-        await until(lambda: time.time() * 1e6 > due + 200_000)
+        await wait_until(lambda: let_go(store, invocation_id))
+        await wait_until(lambda: time.time() * 1e6 > due + 200_000)
         assert (await query.get_workflow(store, invocation_id)).status == "paused"
         await control.resume(store, invocation_id)
-        assert await result(store, invocation_id) == 3
+        assert await wait_for_output(store, invocation_id) == 3
 
 
 async def waits_for(store, invocation_id, kind) -> bool:
@@ -134,68 +138,68 @@ async def test_paused_asleep_the_timer_wakes_nobody(settings, store):
         await ctx.sleep(1.2)
         return await ctx.awakeable("answer")
 
-    async with processing(settings, sleeper):
-        invocation_id = await start(store, sleeper)
-        view = await reaches(store, invocation_id, "suspended")
+    async with running_processor(settings, sleeper):
+        invocation_id = await start_workflow(store, sleeper)
+        view = await wait_for_status(store, invocation_id, "suspended")
         due = view.waiting_for.until
         await control.pause(store, invocation_id, "hold")
         await control.resolve(store, f"{invocation_id}.answer", 7)
-        await until(lambda: time.time() * 1e6 > due + 300_000)
+        await wait_until(lambda: time.time() * 1e6 > due + 300_000)
         view = await query.get_workflow(store, invocation_id)
         assert (view.status, view.reason, view.attempt) == ("paused", "hold", 1)
         await control.resume(store, invocation_id)
-        assert await result(store, invocation_id) == 7
+        assert await wait_for_output(store, invocation_id) == 7
 
 
 @pytest.mark.parametrize("delayed", [False, True], ids=["pending", "delayed"])
 async def test_paused_before_it_began_it_begins_after_the_resume(settings, store, gates, two_steps, delayed):
     gates.open.set()
-    invocation_id = await start_at(store, two_steps, 0.6) if delayed else await start(store, two_steps)
+    invocation_id = await start_at(store, two_steps, 0.6) if delayed else await start_workflow(store, two_steps)
     await control.pause(store, invocation_id)
-    async with processing(settings, two_steps):
+    async with running_processor(settings, two_steps):
         due = (await query.get_workflow(store, invocation_id)).created_at + 900_000
-        await until(lambda: time.time() * 1e6 > due)
+        await wait_until(lambda: time.time() * 1e6 > due)
         view = await query.get_workflow(store, invocation_id)
         assert (view.status, view.attempt, gates.ran.total()) == ("paused", 0, 0)
         await control.resume(store, invocation_id)
-        assert await result(store, invocation_id) == ["one", "two"]
+        assert await wait_for_output(store, invocation_id) == ["one", "two"]
 
 
 async def test_resumed_before_its_time_a_delayed_start_still_waits(settings, store, gates, two_steps):
     gates.open.set()
-    async with processing(settings, two_steps):
+    async with running_processor(settings, two_steps):
         invocation_id = await start_at(store, two_steps, 1.5)
         await control.pause(store, invocation_id)
         await control.resume(store, invocation_id)
-        await result(store, invocation_id)
+        await wait_for_output(store, invocation_id)
     view = await query.get_workflow(store, invocation_id)
     assert view.started_at - view.created_at > 900_000
 
 
 async def test_a_pause_outlives_the_processor_of_the_step_in_flight(settings, store, gates, two_steps):
-    async with processing(settings, two_steps, grace=0.05):
-        invocation_id = await start(store, two_steps)
-        await until(lambda: gates.ran["one"])
+    async with running_processor(settings, two_steps, grace=0.05):
+        invocation_id = await start_workflow(store, two_steps)
+        await wait_until(lambda: gates.ran["one"])
         await control.pause(store, invocation_id)
     view = await query.get_workflow(store, invocation_id)
     assert (view.status, view.owner) == ("paused", "")
     gates.open.set()
-    async with processing(settings, two_steps):
+    async with running_processor(settings, two_steps):
         await control.resume(store, invocation_id)
-        assert await result(store, invocation_id) == ["one", "two"]
+        assert await wait_for_output(store, invocation_id) == ["one", "two"]
     assert gates.ran == {"one": 2, "two": 1}
 
 
 async def test_asking_twice_changes_nothing_and_what_has_ended_is_refused(settings, store, gates, two_steps):
     gates.open.set()
-    invocation_id = await start(store, two_steps)
+    invocation_id = await start_workflow(store, two_steps)
     assert (await control.resume(store, invocation_id)).changed is False
     await control.pause(store, invocation_id, "first")
     again = await control.pause(store, invocation_id, "second")
     assert (again.changed, again.status) == (False, "paused")
-    async with processing(settings, two_steps):
+    async with running_processor(settings, two_steps):
         await control.resume(store, invocation_id)
-        await result(store, invocation_id)
+        await wait_for_output(store, invocation_id)
     for operation in (control.pause, control.resume):
         with pytest.raises(InvalidStateError, match="completed"):
             await operation(store, invocation_id)
@@ -228,21 +232,21 @@ def versions():
 
 async def test_code_that_no_longer_fits_the_journal_pauses_and_goes_on_once_it_is_mended(settings, store):
     first, wrong, mended = versions()
-    async with processing(settings, first):
-        invocation_id = await start(store, first)
-        await reaches(store, invocation_id, "suspended")
+    async with running_processor(settings, first):
+        invocation_id = await start_workflow(store, first)
+        await wait_for_status(store, invocation_id, "suspended")
     await control.resolve(store, f"{invocation_id}.go", 2)
-    async with processing(settings, wrong):
-        view = await reaches(store, invocation_id, "paused")
+    async with running_processor(settings, wrong):
+        view = await wait_for_status(store, invocation_id, "paused")
         assert view.reason == (
             "NonDeterminismError: step 0 is recorded as the step 'one', but the code now asks for the step 'another'"
         )
         await control.resume(store, invocation_id)
-        await until(lambda: attempts(store, invocation_id, view.attempt + 1))
-        assert (await reaches(store, invocation_id, "paused")).reason == view.reason
-    async with processing(settings, mended):
+        await wait_until(lambda: attempts(store, invocation_id, view.attempt + 1))
+        assert (await wait_for_status(store, invocation_id, "paused")).reason == view.reason
+    async with running_processor(settings, mended):
         await control.resume(store, invocation_id)
-        assert await result(store, invocation_id) == [1, 2, 3]
+        assert await wait_for_output(store, invocation_id) == [1, 2, 3]
     view = await query.get_workflow(store, invocation_id)
     assert [s.step_type for s in view.journal] == ["one", "awakeable:go", "three"]
 
@@ -258,12 +262,12 @@ async def test_code_that_ends_earlier_than_its_journal_pauses_too(settings, stor
     async def shorter(ctx):
         return await ctx.step(same, 1, name="one")
 
-    async with processing(settings, first):
-        invocation_id = await start(store, first)
-        await reaches(store, invocation_id, "suspended")
+    async with running_processor(settings, first):
+        invocation_id = await start_workflow(store, first)
+        await wait_for_status(store, invocation_id, "suspended")
     await control.resolve(store, f"{invocation_id}.go", 2)
-    async with processing(settings, shorter):
-        view = await reaches(store, invocation_id, "paused")
+    async with running_processor(settings, shorter):
+        view = await wait_for_status(store, invocation_id, "paused")
     assert view.reason.endswith("step 1 is recorded as 'awakeable:go', but the code now ends after 1 steps")
 
 
@@ -272,13 +276,13 @@ async def test_many_pauses_and_resumes_of_one_that_runs_lose_nothing(settings, s
     async def counting(ctx):
         return [await ctx.step(same, n) for n in range(60)]
 
-    async with processing(settings, counting):
-        invocation_id = await start(store, counting)
+    async with running_processor(settings, counting):
+        invocation_id = await start_workflow(store, counting)
         while True:
             try:
                 await control.pause(store, invocation_id)
                 await control.resume(store, invocation_id)
             except InvalidStateError:
                 break
-        assert await result(store, invocation_id) == list(range(60))
-        assert (await ended(store, counting)).attempt == 1
+        assert await wait_for_output(store, invocation_id) == list(range(60))
+        assert (await run_to_end(store, counting)).attempt == 1

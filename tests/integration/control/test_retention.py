@@ -9,7 +9,11 @@ from durablectl.errors import NotFoundError
 from durablectl.model.clock import MICROSECONDS, SYSTEM_CLOCK
 from durablectl.storage.commands.wake import wake
 from durablectl.storage.records import states
-from helpers.processing import ended, entered, index_of, journal_subjects, processing, reaches, result, start, until
+from helpers.in_process import running_processor
+from helpers.index_listing import index_groups, wait_for_index_group
+from helpers.stored_records import list_journal_subjects
+from helpers.waiting import wait_until
+from helpers.workflow_runs import run_to_end, start_workflow, wait_for_output, wait_for_status
 
 
 async def big(number: int) -> str:
@@ -47,46 +51,46 @@ async def is_gone(store, invocation_id: str) -> bool:
     try:
         await query.get_workflow(store, invocation_id)
     except NotFoundError:
-        return not await index_of(store, invocation_id) and not await journal_subjects(store, invocation_id)
+        return not await index_groups(store, invocation_id) and not await list_journal_subjects(store, invocation_id)
     return False
 
 
 async def test_without_it_nothing_expires(settings, store):
-    async with processing(settings, quick):
-        assert (await ended(store, quick)).expires_at == 0
+    async with running_processor(settings, quick):
+        assert (await run_to_end(store, quick)).expires_at == 0
 
 
 async def test_what_completed_is_removed_with_its_index_entry(settings, store):
-    async with processing(settings, quick, retention=2):
-        view = await ended(store, quick)
+    async with running_processor(settings, quick, retention=2):
+        view = await run_to_end(store, quick)
         assert view.expires_at == view.finished_at + 2 * MICROSECONDS
         assert view.to_json()["expires_at"]
-        await until(lambda: is_gone(store, view.invocation_id))
+        await wait_until(lambda: is_gone(store, view.invocation_id))
     assert (await query.get_stats(store)).total == 0
 
 
 async def test_a_journal_too_big_to_fold_goes_along(settings, store):
-    async with processing(settings, heavy, retention=3):
-        invocation_id = (await ended(store, heavy)).invocation_id
-        assert len(await journal_subjects(store, invocation_id)) == 5
-        await until(lambda: is_gone(store, invocation_id))
+    async with running_processor(settings, heavy, retention=3):
+        invocation_id = (await run_to_end(store, heavy)).invocation_id
+        assert len(await list_journal_subjects(store, invocation_id)) == 5
+        await wait_until(lambda: is_gone(store, invocation_id))
 
 
 async def test_a_retry_undoes_the_expiry_of_record_and_journal(settings, store):
-    async with processing(settings, heavy, sleeper, retention=3):
-        invocation_id = (await ended(store, heavy)).invocation_id
+    async with running_processor(settings, heavy, sleeper, retention=3):
+        invocation_id = (await run_to_end(store, heavy)).invocation_id
     await control.retry(store, invocation_id)
     healed.add(invocation_id)
-    async with processing(settings, heavy):
-        assert await result(store, invocation_id) == "mended"
+    async with running_processor(settings, heavy):
+        assert await wait_for_output(store, invocation_id) == "mended"
         view = await query.get_workflow(store, invocation_id)
         assert view.expires_at == 0
         first = view.finished_at
         # Longer than what was left of the first retention.
-        await until(lambda: passed(first + 4 * MICROSECONDS), 6)
+        await wait_until(lambda: passed(first + 4 * MICROSECONDS), 6)
         view = await query.get_workflow(store, invocation_id)
     assert [len(step.response or "") for step in view.journal[:4]] == [100_000] * 4
-    await entered(store, invocation_id, "completed")
+    await wait_for_index_group(store, invocation_id, "completed")
 
 
 def passed(moment: int) -> bool:
@@ -96,36 +100,36 @@ def passed(moment: int) -> bool:
 @pytest.mark.parametrize("how", ["asked", "now", "before it began"])
 async def test_what_an_operator_cancelled_expires_too(settings, store, how):
     if how == "before it began":
-        invocation_id = await start(store, sleeper)
+        invocation_id = await start_workflow(store, sleeper)
         await control.cancel(store, invocation_id)
-    async with processing(settings, sleeper, retention=2):
+    async with running_processor(settings, sleeper, retention=2):
         if how != "before it began":
-            invocation_id = await start(store, sleeper)
-            await reaches(store, invocation_id, "suspended")
+            invocation_id = await start_workflow(store, sleeper)
+            await wait_for_status(store, invocation_id, "suspended")
             await control.cancel(store, invocation_id, now=how == "now")
-        await until(lambda: is_gone(store, invocation_id))
+        await wait_until(lambda: is_gone(store, invocation_id))
 
 
 async def test_an_index_entry_that_was_not_given_its_time_gets_it_when_someone_looks(settings, store):
     """A processor dies after the write of the record that will expire, before that of its index entry."""
-    invocation_id = await start(store, sleeper)
+    invocation_id = await start_workflow(store, sleeper)
     await control.cancel(store, invocation_id)
     execution, revision = await states.load(store, invocation_id)
     execution.expires_at = SYSTEM_CLOCK.now() + 2 * MICROSECONDS
     await states.replace(store, execution, revision)
     await store.requests.exchange([wake(store, execution)])
-    async with processing(settings, sleeper, retention=2):
-        await until(lambda: is_gone(store, invocation_id))
+    async with running_processor(settings, sleeper, retention=2):
+        await wait_until(lambda: is_gone(store, invocation_id))
 
 
 async def test_what_a_restart_marks_keeps_its_time(settings, store):
-    async with processing(settings, quick, retention=2):
-        view = await ended(store, quick)
+    async with running_processor(settings, quick, retention=2):
+        view = await run_to_end(store, quick)
         await control.restart(store, view.invocation_id)
         again = await query.get_workflow(store, view.invocation_id)
         assert again.restarted_as
         assert again.expires_at == view.expires_at
-        await until(lambda: is_gone(store, view.invocation_id))
+        await wait_until(lambda: is_gone(store, view.invocation_id))
 
 
 @pytest.mark.parametrize("given", ["0", "soon", "500ms", "200000d"])

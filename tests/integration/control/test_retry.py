@@ -9,7 +9,11 @@ import pytest
 
 from durablectl import TerminalError, control, query, workflow
 from durablectl.errors import InvalidStateError, NotFoundError, UsageError
-from helpers.processing import ended, index_of, journal_subjects, processing, reaches, result, start, until
+from helpers.in_process import running_processor
+from helpers.index_listing import index_groups
+from helpers.stored_records import list_journal_subjects
+from helpers.waiting import wait_until
+from helpers.workflow_runs import run_to_end, start_workflow, wait_for_output, wait_for_status
 
 ran: defaultdict[str, Counter[str]] = defaultdict(Counter)
 healed: set[str] = set()
@@ -37,21 +41,21 @@ async def fragile(ctx, value):
 
 
 async def fail_once(store) -> str:
-    view = await ended(store, fragile, {"n": 1})
+    view = await run_to_end(store, fragile, {"n": 1})
     assert (view.status, view.error) == ("failed", "Step 3 'breaks' failed at its first attempt: not today")
     healed.add(view.invocation_id)
     return view.invocation_id
 
 
 async def test_retry_goes_on_from_the_step_that_failed(settings, store):
-    async with processing(settings, fragile):
+    async with running_processor(settings, fragile):
         invocation_id = await fail_once(store)
         result = await control.retry(store, invocation_id)
         assert (result.invocation_id, result.status, result.changed) == (invocation_id, "pending", True)
         assert "step 3" in result.message
         assert await result(store, invocation_id) == ["a 1", "b 1", "mended", "c 1"]
         view = await query.get_workflow(store, invocation_id)
-        await until(lambda: is_tidy(store, invocation_id))
+        await wait_until(lambda: is_tidy(store, invocation_id))
     assert ran[invocation_id] == {"a": 1, "b": 1, "breaks": 2, "c": 1}
     assert (view.error, view.error_type, view.traceback) == ("", "", "")
     assert [s.step_number for s in view.journal] == list(range(5))
@@ -61,14 +65,16 @@ async def test_retry_goes_on_from_the_step_that_failed(settings, store):
 
 
 async def is_tidy(store, invocation_id) -> bool:
-    return await index_of(store, invocation_id) == ["completed"] and not await journal_subjects(store, invocation_id)
+    return await index_groups(store, invocation_id) == ["completed"] and not await list_journal_subjects(
+        store, invocation_id
+    )
 
 
 async def test_from_a_step_on_everything_runs_again_and_what_was_is_kept_as_history(settings, store):
-    async with processing(settings, fragile):
+    async with running_processor(settings, fragile):
         invocation_id = await fail_once(store)
         await control.retry(store, invocation_id, from_step=1)
-        assert await result(store, invocation_id) == ["a 1", "b 2", "mended", "c 1"]
+        assert await wait_for_output(store, invocation_id) == ["a 1", "b 2", "mended", "c 1"]
         view = await query.get_workflow(store, invocation_id)
     assert [s.step_type for s in view.history[0].steps] == ["b", "sleep", "breaks"]
     assert [s.response for s in view.history[0].steps] == ["b 1", None, None]
@@ -76,7 +82,7 @@ async def test_from_a_step_on_everything_runs_again_and_what_was_is_kept_as_hist
 
 @pytest.mark.parametrize("from_step", [-1, 5, 99])
 async def test_a_step_that_was_never_reached_is_refused_and_nothing_changes(settings, store, from_step):
-    async with processing(settings, fragile):
+    async with running_processor(settings, fragile):
         invocation_id = await fail_once(store)
         before = await query.get_workflow(store, invocation_id)
         with pytest.raises(UsageError, match=f"no step {from_step}"):
@@ -85,16 +91,16 @@ async def test_a_step_that_was_never_reached_is_refused_and_nothing_changes(sett
 
 
 async def test_retried_again_and_again_the_history_grows_and_the_journal_stays_whole(settings, store):
-    async with processing(settings, fragile):
+    async with running_processor(settings, fragile):
         invocation_id = await fail_once(store)
         healed.discard(invocation_id)
         for number in range(3):
             await control.retry(store, invocation_id, from_step=number)
-            await until(lambda n=number: has_history(store, invocation_id, n + 1))
-            await reaches(store, invocation_id, "failed")
+            await wait_until(lambda n=number: has_history(store, invocation_id, n + 1))
+            await wait_for_status(store, invocation_id, "failed")
         healed.add(invocation_id)
         await control.retry(store, invocation_id)
-        assert await result(store, invocation_id) == ["a 2", "b 3", "mended", "c 1"]
+        assert await wait_for_output(store, invocation_id) == ["a 2", "b 3", "mended", "c 1"]
         view = await query.get_workflow(store, invocation_id)
     assert [[s.step_number for s in d.steps] for d in view.history] == [[0, 1, 2, 3], [1, 2, 3], [2, 3], [3]]
 
@@ -114,18 +120,18 @@ async def test_retry_after_a_cancellation_drops_what_it_interrupted_and_compensa
         both = await ctx.gather(ctx.step(gate.wait, name="gate"), ctx.step(step, me, "beside", name="beside"))
         return [first, *both, await ctx.step(step, me, "last", name="last")]
 
-    async with processing(settings, held):
-        invocation_id = await start(store, held)
-        await until(lambda: ran[invocation_id]["beside"])
-        await until(lambda: at_step(store, invocation_id, "gate"))
+    async with running_processor(settings, held):
+        invocation_id = await start_workflow(store, held)
+        await wait_until(lambda: ran[invocation_id]["beside"])
+        await wait_until(lambda: at_step(store, invocation_id, "gate"))
         await control.cancel(store, invocation_id)
-        view = await reaches(store, invocation_id, "cancelled")
+        view = await wait_for_status(store, invocation_id, "cancelled")
         kinds = {s.step_type: (s.kind, s.error_type) for s in view.journal}
         assert kinds["gate"] == ("step", "Cancelled")
         assert kinds["undo"] == ("compensation", "")
         gate.set()
         await control.retry(store, invocation_id)
-        assert await result(store, invocation_id) == ["first 1", True, "beside 1", "last 1"]
+        assert await wait_for_output(store, invocation_id) == ["first 1", True, "beside 1", "last 1"]
         view = await query.get_workflow(store, invocation_id)
     assert ran[invocation_id] == {"first": 1, "beside": 1, "undo": 1, "last": 1}
     assert {s.step_type for s in view.history[0].steps} == {"gate", "undo"}
@@ -148,15 +154,15 @@ async def test_from_any_step_of_a_cancelled_one_it_runs_to_its_end(settings, sto
         )
         return "through"
 
-    async with processing(settings, held):
-        invocation_id = await start(store, held)
-        await until(lambda: ran[invocation_id]["x"])
-        await until(lambda: at_step(store, invocation_id, "gate"))
+    async with running_processor(settings, held):
+        invocation_id = await start_workflow(store, held)
+        await wait_until(lambda: ran[invocation_id]["x"])
+        await wait_until(lambda: at_step(store, invocation_id, "gate"))
         await control.cancel(store, invocation_id)
-        await reaches(store, invocation_id, "cancelled")
+        await wait_for_status(store, invocation_id, "cancelled")
         gate.set()
         await control.retry(store, invocation_id, from_step=from_step)
-        assert await result(store, invocation_id) == "through"
+        assert await wait_for_output(store, invocation_id) == "through"
 
 
 async def test_a_result_that_comes_with_the_cancellation_is_kept(settings, store):
@@ -169,15 +175,15 @@ async def test_a_result_that_comes_with_the_cancellation_is_kept(settings, store
         await ctx.sleep(0.2)
         return ran[me].total()
 
-    async with processing(settings, wide):
+    async with running_processor(settings, wide):
         for _ in range(5):
-            invocation_id = await start(store, wide)
-            await until(lambda i=invocation_id: ran[i].total())
+            invocation_id = await start_workflow(store, wide)
+            await wait_until(lambda i=invocation_id: ran[i].total())
             await control.cancel(store, invocation_id, now=True)
             kept = {s.step_type: s.response for s in (await query.get_workflow(store, invocation_id)).journal}
             before = dict(ran[invocation_id])
             await control.retry(store, invocation_id)
-            await result(store, invocation_id)
+            await wait_for_output(store, invocation_id)
             again = {name for name, times in ran[invocation_id].items() if times > before.get(name, 0)}
             assert not again & set(kept)
             view = await query.get_workflow(store, invocation_id)
@@ -185,12 +191,12 @@ async def test_a_result_that_comes_with_the_cancellation_is_kept(settings, store
 
 
 async def test_a_restart_is_another_invocation_linked_with_the_old(settings, store):
-    async with processing(settings, fragile):
+    async with running_processor(settings, fragile):
         invocation_id = await fail_once(store)
         result = await control.restart(store, invocation_id)
         assert result.invocation_id != invocation_id
         healed.add(result.invocation_id)
-        await until(lambda: ended_at(store, result.invocation_id))
+        await wait_until(lambda: ended_at(store, result.invocation_id))
         old, new = [await query.get_workflow(store, i) for i in (invocation_id, result.invocation_id)]
     assert (old.status, old.restarted_as, new.restarted_from) == ("failed", new.invocation_id, invocation_id)
     assert (new.input, new.handler) == (old.input, old.handler)
@@ -211,10 +217,10 @@ async def test_what_has_not_failed_cannot_be_retried_nor_what_has_not_ended_rest
     async def sleeping(ctx):
         await ctx.sleep(60)
 
-    async with processing(settings, quick, sleeping):
-        completed = (await ended(store, quick)).invocation_id
-        suspended = await start(store, sleeping)
-        await reaches(store, suspended, "suspended")
+    async with running_processor(settings, quick, sleeping):
+        completed = (await run_to_end(store, quick)).invocation_id
+        suspended = await start_workflow(store, sleeping)
+        await wait_for_status(store, suspended, "suspended")
         with pytest.raises(InvalidStateError, match="completed and cannot be retried"):
             await control.retry(store, completed)
         for operation in (control.retry, control.restart, control.delete):
@@ -223,7 +229,7 @@ async def test_what_has_not_failed_cannot_be_retried_nor_what_has_not_ended_rest
         await control.delete(store, completed)
         with pytest.raises(NotFoundError):
             await query.get_workflow(store, completed)
-        assert await index_of(store, completed) == []
+        assert await index_groups(store, completed) == []
 
 
 async def test_a_retry_that_died_in_the_middle_is_taken_up_by_the_next(settings, store, monkeypatch):
@@ -241,8 +247,8 @@ async def test_a_retry_that_died_in_the_middle_is_taken_up_by_the_next(settings,
             raise ValueError("broken")
         return [result[0] for result in results]
 
-    async with processing(settings, big):
-        invocation_id = (await ended(store, big)).invocation_id
+    async with running_processor(settings, big):
+        invocation_id = (await run_to_end(store, big)).invocation_id
     with monkeypatch.context() as patch:
         patch.setattr("durablectl.control.retry_and_delete._reopen", die)
         with pytest.raises(Died):
@@ -251,8 +257,8 @@ async def test_a_retry_that_died_in_the_middle_is_taken_up_by_the_next(settings,
     assert (view.status, [s.step_number for s in view.journal]) == ("failed", [0, 1])
     healed.add(invocation_id)
     await asyncio.gather(*(control.retry(store, invocation_id) for _ in range(3)), return_exceptions=True)
-    async with processing(settings, big):
-        assert await result(store, invocation_id) == ["0", "1", "2", "3"]
+    async with running_processor(settings, big):
+        assert await wait_for_output(store, invocation_id) == ["0", "1", "2", "3"]
     view = await query.get_workflow(store, invocation_id)
     assert ran[invocation_id] == {"heavy 0": 1, "heavy 1": 1, "heavy 2": 2, "heavy 3": 2}
     assert [[s.step_number for s in dropped.steps] for dropped in view.history] == [[2, 3]]

@@ -15,8 +15,10 @@ from durablectl.engine.worker import schedule_firing
 from durablectl.model.schedules import Schedule
 from durablectl.storage.connection.store import open_store, purge_request
 from helpers import operations
-from helpers.processing import processing, reaches, until
+from helpers.in_process import running_processor
 from helpers.views import S
+from helpers.waiting import wait_until
+from helpers.workflow_runs import wait_for_status
 
 seen: list[object] = []
 
@@ -52,11 +54,11 @@ async def until_started(store, handler: str, count: int, timeout: float = 15) ->
         found = await started(store, handler)
         return found if len(found) >= count else None
 
-    return await until(enough, timeout)
+    return await wait_until(enough, timeout)
 
 
 async def test_create_starts_again_and_again(store, desk, settings):
-    async with processing(settings, tick):
+    async with running_processor(settings, tick):
         told = await desk.ok("schedule", "create", "beat", "tick", "--every", "1s", "--input", '{"n": 1}')
         assert told.startswith("Created; it starts tick next at 20")
         views = await until_started(store, "tick", 3)
@@ -70,7 +72,7 @@ async def test_create_starts_again_and_again(store, desk, settings):
 
 
 async def test_paused_it_starts_nothing_until_it_is_resumed(store, desk, settings):
-    async with processing(settings, tick):
+    async with running_processor(settings, tick):
         await desk.ok("schedule", "create", "beat", "tick", "--every", "1", "--input", "1")
         await until_started(store, "tick", 1)
         assert await desk.ok("schedule", "pause", "beat") == "Paused.\n"
@@ -87,9 +89,9 @@ async def test_paused_it_starts_nothing_until_it_is_resumed(store, desk, setting
 
 async def test_skip_is_the_default_while_the_last_one_runs(store, desk, settings, caplog):
     caplog.set_level(logging.INFO, "durablectl.engine.worker.schedule_firing")
-    async with processing(settings, slow):
+    async with running_processor(settings, slow):
         await desk.ok("schedule", "create", "careful", "slow", "--every", "1s", "--input", '"careful"')
-        await until(lambda: has_skipped(store, "careful", 2))
+        await wait_until(lambda: has_skipped(store, "careful", 2))
         assert len(await started(store, "slow")) == 1
         operations.release("careful")
         await until_started(store, "slow", 2)
@@ -105,7 +107,7 @@ async def has_skipped(store, name: str, times: int) -> bool:
 
 
 async def test_allow_starts_whatever_runs(store, desk, settings):
-    async with processing(settings, slow):
+    async with running_processor(settings, slow):
         await desk.ok(
             "schedule", "create", "eager", "slow", "--every", "1s", "--input", '"eager"', "--overlap", "allow"
         )
@@ -125,7 +127,7 @@ async def test_one_catch_up_for_all_that_was_missed(store, desk, settings, monke
     # Nothing new may come in between: the last fire is then more than half a second old.
     await stop_firing(store, "beat")
     await asyncio.sleep(0.7)
-    async with processing(settings, tick):
+    async with running_processor(settings, tick):
         await until_started(store, "tick", 1)
         await asyncio.sleep(0.5)
         assert len(await started(store, "tick")) == 1
@@ -146,16 +148,16 @@ async def stop_firing(store, name: str) -> None:
 async def test_trigger_starts_it_now_even_while_it_is_paused(store, desk, settings):
     await desk.ok("schedule", "create", "daily", "tick", "--cron", "0 9 * * *", "--input", '"now"')
     await desk.ok("schedule", "pause", "daily")
-    async with processing(settings, tick):
+    async with running_processor(settings, tick):
         invocation_id = (await desk.ok("schedule", "trigger", "daily")).strip()
-        view = await reaches(store, invocation_id, "completed")
+        view = await wait_for_status(store, invocation_id, "completed")
         told = json.loads(await desk.ok("schedule", "trigger", "daily", "--json"))
-        await reaches(store, told["invocation_id"], "completed")
+        await wait_for_status(store, told["invocation_id"], "completed")
     assert (view.schedule, view.input, told["schedule"]) == ("daily", "now", "daily")
 
 
 async def test_deleted_it_starts_nothing_more_and_its_name_is_free(store, desk, settings):
-    async with processing(settings, tick):
+    async with running_processor(settings, tick):
         await desk.ok("schedule", "create", "beat", "tick", "--every", "1s", "--input", "1")
         await until_started(store, "tick", 1)
         assert await desk.ok("schedule", "delete", "beat") == "Deleted.\n"
@@ -257,7 +259,7 @@ def test_the_next_fire_follows_the_clock_of_the_time_zone():
 
 @pytest.mark.long
 async def test_cron_fires_by_the_minute(store, desk, settings):
-    async with processing(settings, tick):
+    async with running_processor(settings, tick):
         await desk.ok("schedule", "create", "minutely", "tick", "--cron", "* * * * *", "--input", "1")
         (view,) = await until_started(store, "tick", 1, timeout=65)
     assert datetime.fromtimestamp(view.created_at / S, UTC).second == 0

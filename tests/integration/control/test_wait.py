@@ -10,16 +10,17 @@ from durablectl import control
 from durablectl.control import wait
 from durablectl.storage.index import index_entries
 from durablectl.storage.records import states
-from helpers.processing import index_of, start
+from helpers.index_listing import index_groups
+from helpers.workflow_runs import start_workflow
 
 
 @pytest.fixture
 async def unlisted(store):
     """The state of a workflow that has no entry."""
-    await start(store, "w", id="w")
+    await start_workflow(store, "w", id="w")
     execution = (await states.load(store, "w")).execution
     await store.requests.exchange([index_entries.removal(store, index_entries.entry(store.subjects, execution))])
-    assert await index_of(store, "w") == []
+    assert await index_groups(store, "w") == []
     return execution
 
 
@@ -29,7 +30,7 @@ async def test_its_entry_is_waited_for(store, unlisted):
     assert not waiting.done()
     await store.requests.exchange(index_entries.addition(store, unlisted))
     await waiting
-    assert await index_of(store, "w") == ["pending"]
+    assert await index_groups(store, "w") == ["pending"]
 
 
 async def test_not_without_end(store, unlisted, monkeypatch):

@@ -18,8 +18,8 @@ from durablectl.cli.main import app
 from durablectl.demo import HelloService, async_workflow, flaky_workflow, greet_many, hello_workflow
 from durablectl.demo.query import API, tour
 from durablectl.storage.connection.store import open_store
+from helpers.in_process import hosted_services, running_processor
 from helpers.processes import until_gone
-from helpers.processing import processing, serving
 
 COMMAND = [sys.executable, "-m", "durablectl.demo.query"]
 STARTED = ["hello-ada", "hello-grace", "user-1", "team", "order", "later"]
@@ -112,7 +112,7 @@ def test_without_a_server_it_says_so():
 
 async def test_every_line_works(settings, runner, capsys):
     handlers = [hello_workflow, async_workflow, greet_many, flaky_workflow]
-    async with serving(settings, HelloService), processing(settings, *handlers):
+    async with hosted_services(settings, HelloService), running_processor(settings, *handlers):
         async with Client(url=settings.url, namespace=settings.namespace) as client:
             await tour(client)
         start, *others = parsed(capsys.readouterr().out)

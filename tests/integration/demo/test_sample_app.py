@@ -12,7 +12,9 @@ from durablectl import demo, query
 from durablectl.demo._proto.tickets_pb2 import ReleaseRequest, ReserveRequest
 from durablectl.engine.sdk.app_loader import SAMPLE_APP, load_app
 from durablectl.errors import WorkflowFailedError
-from helpers.processing import ended, processing, reaches, run, serving, start, until
+from helpers.in_process import hosted_services, running_processor
+from helpers.waiting import wait_until
+from helpers.workflow_runs import run_to_end, run_workflow, start_workflow, wait_for_status
 
 WORKFLOWS = (
     demo.hello_workflow,
@@ -26,7 +28,10 @@ WORKFLOWS = (
 
 @pytest.fixture
 async def store(settings):
-    async with serving(settings, demo.HelloService, demo.TicketService), processing(settings, *WORKFLOWS) as running:
+    async with (
+        hosted_services(settings, demo.HelloService, demo.TicketService),
+        running_processor(settings, *WORKFLOWS) as running,
+    ):
         yield running.store
 
 
@@ -40,18 +45,18 @@ def test_it_holds_what_the_documentation_names():
 
 
 async def test_hello_workflow_makes_one_call(store):
-    view = await ended(store, demo.hello_workflow, "Ada")
+    view = await run_to_end(store, demo.hello_workflow, "Ada")
     assert (view.status, view.output, view.total_steps) == ("completed", "Hello, Ada!", 1)
 
 
 async def test_greet_many_answers_in_the_order_of_the_names(store):
     names = ["Ada", "Grace", "Edsger"]
-    assert await run(store, demo.greet_many, names) == [f"Hello, {name}!" for name in names]
-    assert await run(store, demo.greet_many, []) == []
+    assert await run_workflow(store, demo.greet_many, names) == [f"Hello, {name}!" for name in names]
+    assert await run_workflow(store, demo.greet_many, []) == []
 
 
 async def test_async_workflow_journals_three_readable_calls(store):
-    view = await ended(store, demo.async_workflow, "user-001")
+    view = await run_to_end(store, demo.async_workflow, "user-001")
     assert view.output == ["Hello, User:user-001!", "Hello, Team:user-001!", "Hello, Account:user-001!"]
     assert [(step.step_number, step.step_type, step.kind) for step in view.journal] == [
         (number, "HelloService.SayHello", "call") for number in range(3)
@@ -61,7 +66,7 @@ async def test_async_workflow_journals_three_readable_calls(store):
 
 
 async def test_slow_workflow_takes_three_steps_of_about_a_second(store):
-    view = await ended(store, demo.slow_workflow, "report")
+    view = await run_to_end(store, demo.slow_workflow, "report")
     assert view.output == "report is published"
     assert [step.step_type for step in view.journal] == ["prepare", "process", "publish"]
     assert all(0.95e6 < step.finished_at - step.started_at < 2e6 for step in view.journal)
@@ -69,7 +74,7 @@ async def test_slow_workflow_takes_three_steps_of_about_a_second(store):
 
 @pytest.mark.parametrize("task", ["flaky", "a flaky one"])
 async def test_flaky_workflow_fails_after_three_attempts(store, task):
-    view = await ended(store, demo.flaky_workflow, task)
+    view = await run_to_end(store, demo.flaky_workflow, task)
     assert (view.status, view.error_type) == ("failed", "StepError")
     assert [(step.step_type, step.attempts, step.error) for step in view.journal] == [
         ("attempt", 3, f"{task!r} was dropped on the way")
@@ -78,17 +83,17 @@ async def test_flaky_workflow_fails_after_three_attempts(store, task):
 
 @pytest.mark.parametrize("task", ["solid", "flaky retry", "retry the flaky"])
 async def test_flaky_workflow_completes_otherwise(store, task):
-    assert await run(store, demo.flaky_workflow, task) == f"{task}: done"
+    assert await run_workflow(store, demo.flaky_workflow, task) == f"{task}: done"
 
 
 async def test_a_ticket_is_in_one_cart_only(store):
     """The input may be JSON or the message itself."""
-    mine = await ended(store, demo.add_ticket_to_cart, {"ticket_id": "A-7", "user_id": "ada"})
+    mine = await run_to_end(store, demo.add_ticket_to_cart, {"ticket_id": "A-7", "user_id": "ada"})
     assert mine.output == mine.workflow_state["cart"] == ["A-7:ada"]
     again = ReserveRequest(ticket_id="A-7", user_id="ada")
-    assert await run(store, demo.add_ticket_to_cart, again) == ["A-7:ada"]
+    assert await run_workflow(store, demo.add_ticket_to_cart, again) == ["A-7:ada"]
     with pytest.raises(WorkflowFailedError, match="The ticket A-7 is held by somebody else"):
-        await run(store, demo.add_ticket_to_cart, {"ticket_id": "A-7", "user_id": "grace"})
+        await run_workflow(store, demo.add_ticket_to_cart, {"ticket_id": "A-7", "user_id": "grace"})
 
 
 async def test_a_released_ticket_can_be_reserved_by_another():
@@ -102,12 +107,12 @@ async def test_a_released_ticket_can_be_reserved_by_another():
 
 async def test_it_survives_its_processor(settings):
     """As its docstring promises: what is journaled is not done again."""
-    async with processing(settings, demo.slow_workflow, grace=0) as first:
-        invocation_id = await start(first.store, demo.slow_workflow, "report")
-        await until(lambda: _is_at(first.store, invocation_id, 1))
+    async with running_processor(settings, demo.slow_workflow, grace=0) as first:
+        invocation_id = await start_workflow(first.store, demo.slow_workflow, "report")
+        await wait_until(lambda: _is_at(first.store, invocation_id, 1))
         before = (await query.get_workflow(first.store, invocation_id)).journal
-    async with processing(settings, demo.slow_workflow) as second:
-        view = await reaches(second.store, invocation_id, "completed", timeout=20)
+    async with running_processor(settings, demo.slow_workflow) as second:
+        view = await wait_for_status(second.store, invocation_id, "completed", timeout=20)
     assert (view.status, view.output) == ("completed", "report is published")
     assert view.attempt > 1
     assert view.journal[0] == before[0]

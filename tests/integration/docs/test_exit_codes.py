@@ -12,9 +12,11 @@ import pytest
 from durablectl import control
 from durablectl.settings import Settings
 from durablectl.storage.connection.store import open_store
+from helpers.in_process import running_processor
 from helpers.operations import NOBODYS, asking, paying, quick
 from helpers.paths import ROOT
-from helpers.processing import ended, outcome, processing, start, until
+from helpers.waiting import wait_until
+from helpers.workflow_runs import run_to_end, start_workflow, wait_for_outcome
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -65,16 +67,16 @@ def world(nats_server):
 
 
 async def _prepare(settings):
-    async with processing(settings, quick, paying, asking), open_store(settings) as store:
+    async with running_processor(settings, quick, paying, asking), open_store(settings) as store:
         for invocation_id in ("done", "done-too"):
-            await ended(store, quick, "k", id=invocation_id)
-        await ended(store, paying, "k", id="failed")
-        await start(store, asking, "k", id="cancelled")
+            await run_to_end(store, quick, "k", id=invocation_id)
+        await run_to_end(store, paying, "k", id="failed")
+        await start_workflow(store, asking, "k", id="cancelled")
         await control.cancel(store, "cancelled")
-        await outcome(store, "cancelled")
-        await start(store, NOBODYS, id="waiting")
-        await start(store, NOBODYS, id="alone")
-        await start(store, NOBODYS, id="paused")
+        await wait_for_outcome(store, "cancelled")
+        await start_workflow(store, NOBODYS, id="waiting")
+        await start_workflow(store, NOBODYS, id="alone")
+        await start_workflow(store, NOBODYS, id="paused")
         await control.pause(store, "paused")
         await control.create_schedule(store, "yearly", quick.name, every=365 * 86_400)
 
@@ -110,7 +112,7 @@ def test_with_json_it_is_the_same_and_the_error_has_a_code(cli, world, code, lin
 async def test_interrupted(spawn, world, line):
     """The debug lines of -v tell when it waits."""
     process = spawn(*line.split(), "-v", env=world)
-    await until(lambda: process.err().count("CONSUMER.CREATE"))
+    await wait_until(lambda: process.err().count("CONSUMER.CREATE"))
     process.interrupt()
     assert process.wait(10) == 130
     assert "Traceback" not in process.err()

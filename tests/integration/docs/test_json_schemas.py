@@ -10,8 +10,8 @@ from jsonschema import Draft202012Validator
 
 from durablectl.cli.main import app
 from helpers.json_schemas import DOCUMENT, SCHEMAS, STATES, check, every_state, parsed
-from helpers.processing import until
 from helpers.sample_stack import sample_stack
+from helpers.waiting import wait_until
 
 SHARED = {"common", "stderr"}
 FORMATS = ["json", "jsonl"]
@@ -148,7 +148,7 @@ def test_a_workflow_that_is_watched_while_it_runs(nats_server):
 async def test_many_workflows_that_are_watched(stack, spawn):
     process = spawn("wf", "watch", "--status", "active", "--json", env=stack.environment)
     active = {name for name, (*_, status) in STATES.items() if status in {"suspended", "running"}} - {"cancelled"}
-    await until(lambda: {value["invocation_id"] for value in parsed(whole_lines(process.out()))} >= active)
+    await wait_until(lambda: {value["invocation_id"] for value in parsed(whole_lines(process.out()))} >= active)
     check("wf-watch", whole_lines(process.out()), "jsonl")
 
 
@@ -165,7 +165,7 @@ def test_the_demo(cli):
 
 async def test_a_stack_that_stays_up(spawn, tmp_path):
     process = spawn("dev", "--data-dir", str(tmp_path / "data"), "--nats-port", "0", "--json")
-    await until(lambda: process.out().endswith("}\n"))
+    await wait_until(lambda: process.out().endswith("}\n"))
     check("dev", process.out())
 
 

@@ -12,7 +12,9 @@ from durablectl.errors import UsageError
 from durablectl.storage.connection.rejections import NoAnswerError
 from durablectl.storage.records import states
 from durablectl.storage.transitions.start_writes import start_child
-from helpers.processing import ended, outcome, processing, reaches, result, start, until
+from helpers.in_process import running_processor
+from helpers.waiting import wait_until
+from helpers.workflow_runs import run_to_end, start_workflow, wait_for_outcome, wait_for_output, wait_for_status
 
 
 async def fail(message: str):
@@ -40,7 +42,7 @@ async def child_of(store, parent_id: str, number: int = 0) -> str:
     async def ids():
         return (await query.get_workflow(store, parent_id)).children
 
-    return (await until(lambda: more_than(ids, number)))[number]
+    return (await wait_until(lambda: more_than(ids, number)))[number]
 
 
 async def more_than(ids, number):
@@ -50,15 +52,15 @@ async def more_than(ids, number):
 
 async def test_invoke_waits_without_a_slot_and_gives_the_output(settings, store):
     """One slot is enough for parents and children."""
-    async with processing(settings, parent, child, max_concurrent=1):
-        ids = [await start(store, parent, {"sleep": 1.2, "n": n}) for n in range(6)]
+    async with running_processor(settings, parent, child, max_concurrent=1):
+        ids = [await start_workflow(store, parent, {"sleep": 1.2, "n": n}) for n in range(6)]
         for n, invocation_id in enumerate(ids):
-            assert await result(store, invocation_id) == {"child": {"sleep": 1.2, "n": n}}
+            assert await wait_for_output(store, invocation_id) == {"child": {"sleep": 1.2, "n": n}}
 
 
 async def test_parent_and_child_are_linked_both_ways(settings, store):
-    async with processing(settings, parent, child):
-        view = await ended(store, parent, {})
+    async with running_processor(settings, parent, child):
+        view = await run_to_end(store, parent, {})
         [child_id] = view.children
         [step] = view.journal
         assert (step.step_type, step.kind, step.awaited_id, step.request) == ("invoke:child", "child", child_id, {})
@@ -67,14 +69,14 @@ async def test_parent_and_child_are_linked_both_ways(settings, store):
 
 
 async def test_while_it_waits_the_parent_shows_for_whom(settings, store):
-    async with processing(settings, parent, child):
-        invocation_id = await start(store, parent, {"wait": True})
-        view = await reaches(store, invocation_id, "suspended")
+    async with running_processor(settings, parent, child):
+        invocation_id = await start_workflow(store, parent, {"wait": True})
+        view = await wait_for_status(store, invocation_id, "suspended")
         child_id = await child_of(store, invocation_id)
         assert (view.waiting_for.kind, view.waiting_for.awaited_id) == ("child", child_id)
-        await reaches(store, child_id, "suspended")
+        await wait_for_status(store, child_id, "suspended")
         await control.resolve(store, f"{child_id}.go", "went")
-        assert await result(store, invocation_id) == "went"
+        assert await wait_for_output(store, invocation_id) == "went"
 
 
 @pytest.mark.parametrize("how", ["fails", "is cancelled"])
@@ -86,18 +88,18 @@ async def test_a_child_without_a_result_is_a_step_error(settings, store, how):
         except StepError as error:
             return [error.step_type, error.error, error.error_type]
 
-    async with processing(settings, careful, child):
+    async with running_processor(settings, careful, child):
         if how == "fails":
-            output = (await ended(store, careful, {"fail": "no stock"})).output
+            output = (await run_to_end(store, careful, {"fail": "no stock"})).output
             assert output[0] == "invoke:child"
             assert output[1].endswith("no stock")
             assert output[2] == "StepError"
         else:
-            invocation_id = await start(store, careful, {"wait": True})
+            invocation_id = await start_workflow(store, careful, {"wait": True})
             child_id = await child_of(store, invocation_id)
-            await reaches(store, child_id, "suspended")
+            await wait_for_status(store, child_id, "suspended")
             await control.cancel(store, child_id, "not needed")
-            output = await result(store, invocation_id)
+            output = await wait_for_output(store, invocation_id)
             assert output[1:] == [f"the workflow {child_id} was cancelled: not needed", "Cancelled child"]
 
 
@@ -109,12 +111,12 @@ async def test_spawn_goes_on_and_its_handle_gives_the_result(settings, store):
         await ctx.sleep(0.05)
         return [handle.id, await handle.result()]
 
-    async with processing(settings, spawner, child):
-        invocation_id = await start(store, spawner)
+    async with running_processor(settings, spawner, child):
+        invocation_id = await start_workflow(store, spawner)
         child_id = await child_of(store, invocation_id)
-        await reaches(store, invocation_id, "suspended")
+        await wait_for_status(store, invocation_id, "suspended")
         await control.resolve(store, f"{child_id}.go", 5)
-        assert await result(store, invocation_id) == [child_id, 5]
+        assert await wait_for_output(store, invocation_id) == [child_id, 5]
     view = await query.get_workflow(store, invocation_id)
     kinds = [(s.step_type, s.kind) for s in view.journal]
     assert kinds == [("spawn:child", "spawn"), ("sleep", "sleep"), ("invoke:child", "child")]
@@ -127,14 +129,14 @@ async def test_send_with_a_delay_forgets_and_names_what_it_sent(settings, store)
     async def sender(ctx):
         return [await ctx.send(child, {}, delay=1.2), await ctx.send("child", {}, id="given")]
 
-    async with processing(settings, sender, child):
-        view = await ended(store, sender)
+    async with running_processor(settings, sender, child):
+        view = await run_to_end(store, sender)
         later, given = view.output
         assert given == "given"
         delayed = await query.get_workflow(store, later)
         assert (delayed.status, delayed.waiting_for.kind) == ("pending", "start")
-        assert (await outcome(store, "given")).execution.status == "completed"
-        assert (await outcome(store, later)).execution.parent_id == view.invocation_id
+        assert (await wait_for_outcome(store, "given")).execution.status == "completed"
+        assert (await wait_for_outcome(store, later)).execution.parent_id == view.invocation_id
     delayed = await query.get_workflow(store, later)
     assert 0.7e6 < delayed.started_at - delayed.created_at < 2.2e6
 
@@ -145,15 +147,15 @@ async def test_cancelling_a_parent_cancels_its_children_and_theirs(settings, sto
         await ctx.spawn(child, {"wait": True})
         await ctx.invoke(parent, {"wait": True})
 
-    async with processing(settings, grandparent, parent, child):
-        invocation_id = await start(store, grandparent)
+    async with running_processor(settings, grandparent, parent, child):
+        invocation_id = await start_workflow(store, grandparent)
         spawned, middle = await child_of(store, invocation_id), await child_of(store, invocation_id, 1)
         grandchild = await child_of(store, middle)
         for each in (spawned, grandchild, invocation_id):
-            await reaches(store, each, "suspended")
+            await wait_for_status(store, each, "suspended")
         await control.cancel(store, invocation_id, "enough")
         for each in (invocation_id, spawned, middle, grandchild):
-            assert (await reaches(store, each, "cancelled")).waiting_for is None
+            assert (await wait_for_status(store, each, "cancelled")).waiting_for is None
     assert (await query.get_workflow(store, grandchild)).reason == "its parent was cancelled"
 
 
@@ -188,32 +190,32 @@ class Below:
 @pytest.mark.parametrize("busy", ["step", "paused in a step", "paused"])
 async def test_cancelled_with_its_parent_in_whatever_state_the_child_is(settings, store, busy):
     family = Below(busy)
-    async with processing(settings, family.parent, family.child):
-        invocation_id = await start(store, family.parent)
+    async with running_processor(settings, family.parent, family.child):
+        invocation_id = await start_workflow(store, family.parent)
         child_id = await child_of(store, invocation_id)
-        await reaches(store, invocation_id, "suspended")
+        await wait_for_status(store, invocation_id, "suspended")
         if busy == "paused":
-            await reaches(store, child_id, "suspended")
+            await wait_for_status(store, child_id, "suspended")
         else:
             await family.began.wait()
         if busy.startswith("paused"):
             await control.pause(store, child_id)
         await control.cancel(store, invocation_id)
-        await reaches(store, invocation_id, "cancelled")
-        await reaches(store, child_id, "cancelled", 5)
+        await wait_for_status(store, invocation_id, "cancelled")
+        await wait_for_status(store, child_id, "cancelled", 5)
     assert family.undone == ["undone"]
 
 
 async def test_cancelled_with_its_parent_before_any_processor_had_the_child(settings, store):
     family = Below("step")
-    async with processing(settings, family.parent):
-        invocation_id = await start(store, family.parent)
+    async with running_processor(settings, family.parent):
+        invocation_id = await start_workflow(store, family.parent)
         child_id = await child_of(store, invocation_id)
-        await reaches(store, invocation_id, "suspended")
+        await wait_for_status(store, invocation_id, "suspended")
         await control.cancel(store, invocation_id)
-        await reaches(store, invocation_id, "cancelled")
-    async with processing(settings, family.child):
-        await reaches(store, child_id, "cancelled", 5)
+        await wait_for_status(store, invocation_id, "cancelled")
+    async with running_processor(settings, family.child):
+        await wait_for_status(store, child_id, "cancelled", 5)
     assert family.undone == (["undone"] if family.began.is_set() else [])
 
 
@@ -223,15 +225,15 @@ async def test_a_child_that_is_abandoned_outlives_its_parent(settings, store):
         await ctx.spawn(child, {"wait": True}, parent_close="abandon")
         await ctx.sleep(60)
 
-    async with processing(settings, careless, child):
-        invocation_id = await start(store, careless)
+    async with running_processor(settings, careless, child):
+        invocation_id = await start_workflow(store, careless)
         child_id = await child_of(store, invocation_id)
-        await reaches(store, invocation_id, "suspended")
-        await reaches(store, child_id, "suspended")
+        await wait_for_status(store, invocation_id, "suspended")
+        await wait_for_status(store, child_id, "suspended")
         await control.cancel(store, invocation_id)
-        await reaches(store, invocation_id, "cancelled")
+        await wait_for_status(store, invocation_id, "cancelled")
         await control.resolve(store, f"{child_id}.go", "alone")
-        assert await result(store, child_id) == "alone"
+        assert await wait_for_output(store, child_id) == "alone"
 
 
 async def test_another_parent_close_is_refused(settings, store):
@@ -241,17 +243,17 @@ async def test_another_parent_close_is_refused(settings, store):
             await ctx.spawn(child, {}, parent_close="forget")
         return "refused"
 
-    async with processing(settings, wrong):
-        assert (await ended(store, wrong)).output == "refused"
+    async with running_processor(settings, wrong):
+        assert (await run_to_end(store, wrong)).output == "refused"
 
 
 async def test_a_retry_after_the_child_failed_starts_another_child(settings, store):
-    async with processing(settings, parent, child):
-        first = await ended(store, parent, {"fail": "no stock"})
+    async with running_processor(settings, parent, child):
+        first = await run_to_end(store, parent, {"fail": "no stock"})
         assert first.status == "failed"
         await control.retry(store, first.invocation_id)
-        await until(lambda: reached_attempt(store, first.invocation_id, first.attempt + 1))
-        again = await reaches(store, first.invocation_id, "failed")
+        await wait_until(lambda: reached_attempt(store, first.invocation_id, first.attempt + 1))
+        again = await wait_for_status(store, first.invocation_id, "failed")
     assert again.children[0] != first.children[0]
     assert [dropped.steps[0].awaited_id for dropped in again.history] == [first.children[0]]
 
@@ -270,8 +272,8 @@ async def test_a_connection_lost_as_a_child_is_started_does_not_fail_the_parent(
         await start_child(*args)
 
     monkeypatch.setattr(waits, "start_child", lost_at_first)
-    async with processing(settings, parent, child):
-        parent_id = await start(store, parent, {})
-        assert await result(store, parent_id) == {"child": {}}
+    async with running_processor(settings, parent, child):
+        parent_id = await start_workflow(store, parent, {})
+        assert await wait_for_output(store, parent_id) == {"child": {}}
     assert len(tries) == 2
     assert len((await query.get_workflow(store, parent_id)).children) == 1

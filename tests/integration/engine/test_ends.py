@@ -12,21 +12,12 @@ from durablectl.demo._proto.hello_pb2 import HelloRequest, HelloResponse
 from durablectl.embedded import EmbeddedServer
 from durablectl.errors import InvalidValueError, WorkflowFailedError
 from durablectl.settings import Settings
-from helpers.processing import (
-    drained,
-    ended,
-    index_entries,
-    index_of,
-    journal_subjects,
-    journaled,
-    outcome,
-    processing,
-    provisioned,
-    result,
-    run,
-    start,
-    until,
-)
+from helpers.in_process import provisioned_store, running_processor
+from helpers.index_listing import index_groups, list_index_entries
+from helpers.stored_commands import no_commands_left
+from helpers.stored_records import list_journal_subjects, read_journal
+from helpers.waiting import wait_until
+from helpers.workflow_runs import run_to_end, run_workflow, start_workflow, wait_for_outcome, wait_for_output
 
 
 async def same(value=None):
@@ -35,9 +26,9 @@ async def same(value=None):
 
 async def clean(store, invocation_id: str, status: str) -> None:
     """Its command is done with, its journal folded away, and the index has it once."""
-    await until(lambda: drained(store))
-    assert await index_of(store, invocation_id) == [status]
-    assert await journal_subjects(store, invocation_id) == []
+    await wait_until(lambda: no_commands_left(store))
+    assert await index_groups(store, invocation_id) == [status]
+    assert await list_journal_subjects(store, invocation_id) == []
 
 
 @pytest.mark.parametrize("output", [None, "text", 0, False, [1, {"a": "Grüße"}], {"b": 1.5}])
@@ -46,10 +37,10 @@ async def test_any_json_is_an_output(settings, store, output):
     async def handler(_ctx):
         return output
 
-    async with processing(settings, handler):
-        view = await ended(store, handler)
+    async with running_processor(settings, handler):
+        view = await run_to_end(store, handler)
         await clean(store, view.invocation_id, "completed")
-        assert await result(store, view.invocation_id) == output
+        assert await wait_for_output(store, view.invocation_id) == output
     assert (view.status, view.output, view.error, view.journal) == ("completed", output, "", [])
     assert view.created_at <= view.started_at <= view.finished_at
 
@@ -59,11 +50,11 @@ async def test_messages_as_input_and_output(settings, store):
     async def handler(_ctx, request: HelloRequest) -> HelloResponse:
         return HelloResponse(message=f"Hello, {request.name}!")
 
-    async with processing(settings, handler):
+    async with running_processor(settings, handler):
         for given, name in ((HelloRequest(name="Ada"), "Ada"), ({"name": "Bob"}, "Bob"), (None, "")):
-            view = await ended(store, handler, given)
+            view = await run_to_end(store, handler, given)
             assert view.output == {"message": f"Hello, {name}!"}
-            assert await result(store, view.invocation_id) == HelloResponse(message=f"Hello, {name}!")
+            assert await wait_for_output(store, view.invocation_id) == HelloResponse(message=f"Hello, {name}!")
 
 
 @pytest.mark.parametrize("steps", [1, 2, 8, 9, 30])
@@ -73,8 +64,8 @@ async def test_nothing_is_left_of_a_journal_that_is_folded(settings, store, step
         for number in range(steps):
             await ctx.step(same, number)
 
-    async with processing(settings, handler):
-        view = await ended(store, handler)
+    async with running_processor(settings, handler):
+        view = await run_to_end(store, handler)
         await clean(store, view.invocation_id, "completed")
     assert [step.response for step in view.journal] == list(range(steps))
 
@@ -85,11 +76,11 @@ async def test_a_big_journal_stays_where_it_is_and_stays_readable(settings, stor
         for letter in "abc":
             await ctx.step(same, letter * 200_000)
 
-    async with processing(settings, handler):
-        view = await ended(store, handler)
+    async with running_processor(settings, handler):
+        view = await run_to_end(store, handler)
     assert [step.response[:1] for step in view.journal] == ["a", "b", "c"]
     assert [len(step.response) for step in view.journal] == [200_000] * 3
-    assert len(await journaled(store, view.invocation_id)) == 3
+    assert len(await read_journal(store, view.invocation_id)) == 3
     page = await query.list_workflows(store)
     assert [(v.status, v.total_steps) for v in page.workflows] == [("completed", 3)]
 
@@ -106,11 +97,11 @@ async def test_an_uncaught_exception_fails_it_with_message_and_traceback(setting
         except LookupError as error:
             raise RuntimeError("gave up") from error
 
-    async with processing(settings, handler):
-        view = await ended(store, handler)
+    async with running_processor(settings, handler):
+        view = await run_to_end(store, handler)
         await clean(store, view.invocation_id, "failed")
         with pytest.raises(WorkflowFailedError, match=f"{view.invocation_id} failed: gave up") as caught:
-            await result(store, view.invocation_id)
+            await wait_for_output(store, view.invocation_id)
     assert caught.value.exit_code == 10
     assert (view.status, view.error, view.error_type, view.output) == ("failed", "gave up", "RuntimeError", None)
     assert [step.response for step in view.journal] == [1]
@@ -155,10 +146,10 @@ async def test_whatever_is_raised_ends_the_workflow_and_nothing_else(settings, s
     async def bystander(ctx):
         return await ctx.step(same, "fine")
 
-    async with processing(settings, handler, bystander):
-        view = await ended(store, handler)
+    async with running_processor(settings, handler, bystander):
+        view = await run_to_end(store, handler)
         await clean(store, view.invocation_id, "failed")
-        assert await run(store, bystander) == "fine"
+        assert await run_workflow(store, bystander) == "fine"
     assert view.error
     json.dumps(view.to_json(), ensure_ascii=False).encode()
 
@@ -174,8 +165,8 @@ async def test_a_swallowed_step_error_is_no_failure(settings, store):
         except Exception:  # noqa: BLE001 - what many handlers do
             return "went on"
 
-    async with processing(settings, handler):
-        assert await run(store, handler) == "went on"
+    async with running_processor(settings, handler):
+        assert await run_workflow(store, handler) == "went on"
 
 
 async def test_an_output_that_json_cannot_hold_is_a_sentence(settings, store):
@@ -183,8 +174,8 @@ async def test_an_output_that_json_cannot_hold_is_a_sentence(settings, store):
     async def handler(_ctx):
         return {1, 2}
 
-    async with processing(settings, handler):
-        view = await ended(store, handler)
+    async with running_processor(settings, handler):
+        view = await run_to_end(store, handler)
     assert (view.status, view.error_type) == ("failed", "InvalidValueError")
     assert view.error.startswith("The result of workflow 'handler' is a set that JSON cannot hold")
 
@@ -195,8 +186,8 @@ async def test_an_output_over_the_maximum_payload_is_a_sentence(settings, store)
         await ctx.step(same, "kept")
         return "x" * 1_100_000
 
-    async with processing(settings, handler):
-        view = await ended(store, handler)
+    async with running_processor(settings, handler):
+        view = await run_to_end(store, handler)
         await clean(store, view.invocation_id, "failed")
     assert view.error.startswith("The output of 1,100,002 bytes cannot be stored: ")
     assert "maximum payload of 1,048,576 bytes" in view.error
@@ -208,8 +199,8 @@ async def test_a_step_result_over_the_maximum_payload_is_a_step_error(settings, 
     async def handler(ctx):
         await ctx.step(str.ljust, "x", 1_100_000, name="huge")
 
-    async with processing(settings, handler):
-        view = await ended(store, handler)
+    async with running_processor(settings, handler):
+        view = await run_to_end(store, handler)
     assert view.status == "failed"
     assert view.error.startswith("Step 0 'huge' failed at its first attempt: its request and result cannot be stored")
     assert [(s.attempts, s.response) for s in view.journal] == [(1, None)]
@@ -228,14 +219,14 @@ async def test_sizes_around_the_limit_all_end(tmp_path):
 
     with EmbeddedServer(tmp_path, config="max_payload: 65536") as server:
         settings = Settings(url=server.url, timeout=2)
-        async with provisioned(settings) as store, processing(settings, output, step) as running:
+        async with provisioned_store(settings) as store, running_processor(settings, output, step) as running:
             for handler in (output, step):
-                ids = [await start(store, handler, size) for size in range(65_000, 65_560, 16)]
-                statuses = [(await outcome(store, one)).execution.status for one in ids]
+                ids = [await start_workflow(store, handler, size) for size in range(65_000, 65_560, 16)]
+                statuses = [(await wait_for_outcome(store, one)).execution.status for one in ids]
                 assert statuses == sorted(statuses)
                 assert set(statuses) == {"completed", "failed"}
-            await until(lambda: drained(store))
-            assert {e.group for e in await index_entries(store)} == {"completed", "failed"}
+            await wait_until(lambda: no_commands_left(store))
+            assert {e.group for e in await list_index_entries(store)} == {"completed", "failed"}
             assert running.store.nats.stats["reconnects"] == 0
 
 
@@ -251,8 +242,8 @@ async def test_state_that_cannot_be_kept_is_refused_where_it_is_set(settings, st
         await ctx.step(asyncio.sleep, 0.05)
         return refused
 
-    async with processing(settings, handler):
-        view = await ended(store, handler)
+    async with running_processor(settings, handler):
+        view = await run_to_end(store, handler)
         await clean(store, view.invocation_id, "completed")
     assert len(view.output) == 5
     assert view.workflow_state == {"k": "fine"}
@@ -269,7 +260,7 @@ async def test_many_keys_that_together_are_too_much_are_refused_too(settings, st
             ctx.set("k", "x" * 100_000)
         raise ValueError("and failing with it still works")
 
-    async with processing(settings, handler):
-        view = await ended(store, handler)
+    async with running_processor(settings, handler):
+        view = await run_to_end(store, handler)
         await clean(store, view.invocation_id, "failed")
     assert view.error == "and failing with it still works"

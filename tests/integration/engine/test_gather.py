@@ -8,7 +8,10 @@ import pytest
 
 from durablectl import Retry, StepError, query, workflow
 from durablectl.errors import UsageError
-from helpers.processing import ended, journal_subjects, journaled, processing, reaches, result, start, until
+from helpers.in_process import running_processor
+from helpers.stored_records import list_journal_subjects, read_journal
+from helpers.waiting import wait_until
+from helpers.workflow_runs import run_to_end, start_workflow, wait_for_output, wait_for_status
 
 ONCE = Retry(max_attempts=1)
 
@@ -27,8 +30,8 @@ async def test_steps_are_numbered_in_the_order_given_whichever_ends_first(settin
     async def handler(ctx):
         return await ctx.gather(*(ctx.step(step, number, name=f"s{number}") for number in range(4)))
 
-    async with processing(settings, handler):
-        view = await ended(store, handler)
+    async with running_processor(settings, handler):
+        view = await run_to_end(store, handler)
     assert view.output == [0, 1, 2, 3]
     assert [(s.step_number, s.step_type, s.request) for s in view.journal] == [(n, f"s{n}", n) for n in range(4)]
     assert view.journal[3].finished_at <= view.journal[0].finished_at
@@ -45,8 +48,8 @@ async def test_gathers_nest_and_may_be_empty(settings, store):
             await ctx.gather(ctx.step(same, 1), ctx.gather(ctx.step(same, 2), ctx.gather()), ctx.step(same, 3)),
         ]
 
-    async with processing(settings, handler):
-        view = await ended(store, handler)
+    async with running_processor(settings, handler):
+        view = await run_to_end(store, handler)
     assert view.output == [[], [1, [2, []], 3]]
     assert [s.request for s in view.journal] == [1, 2, 3]
 
@@ -71,8 +74,8 @@ async def test_all_end_before_the_first_error_in_order_is_raised(settings, store
         except StepError as error:
             return error.error
 
-    async with processing(settings, handler):
-        view = await ended(store, handler)
+    async with running_processor(settings, handler):
+        view = await run_to_end(store, handler)
     assert view.output == "late"
     assert [s.error for s in view.journal] == ["late", "early", ""]
 
@@ -84,8 +87,8 @@ async def test_only_steps_can_be_gathered(settings, store):
             ctx.gather(5)
         return "refused"
 
-    async with processing(settings, handler):
-        assert (await ended(store, handler)).output == "refused"
+    async with running_processor(settings, handler):
+        assert (await run_to_end(store, handler)).output == "refused"
 
 
 async def test_after_a_crash_only_the_unfinished_ones_run_again(settings, store):
@@ -107,19 +110,19 @@ async def test_after_a_crash_only_the_unfinished_ones_run_again(settings, store)
         gathered = await ctx.gather(ctx.step(quick, "a"), ctx.step(gated, "b"), ctx.step(quick, "c"))
         return [*gathered, await ctx.step(quick, "d")]
 
-    async with processing(settings, handler, grace=0.05):
-        invocation_id = await start(store, handler)
-        await until(lambda: two_recorded(store, invocation_id))
+    async with running_processor(settings, handler, grace=0.05):
+        invocation_id = await start_workflow(store, handler)
+        await wait_until(lambda: two_recorded(store, invocation_id))
     assert (await query.get_workflow(store, invocation_id)).status == "pending"
-    assert [entry.step_number for entry in await journaled(store, invocation_id)] == [0, 2]
+    assert [entry.step_number for entry in await read_journal(store, invocation_id)] == [0, 2]
     open_gate.set()
-    async with processing(settings, handler):
-        assert await result(store, invocation_id) == ["a", "b", "c", "d"]
+    async with running_processor(settings, handler):
+        assert await wait_for_output(store, invocation_id) == ["a", "b", "c", "d"]
     assert sorted(runs) == ["a", "b", "b", "c", "d"]
 
 
 async def two_recorded(store, invocation_id: str) -> bool:
-    return len(await journal_subjects(store, invocation_id)) == 2
+    return len(await list_journal_subjects(store, invocation_id)) == 2
 
 
 async def test_far_more_steps_than_a_read_holds(settings, store):
@@ -137,21 +140,21 @@ async def test_far_more_steps_than_a_read_holds(settings, store):
     async def handler(ctx):
         return sum(await ctx.gather(*(ctx.step(step, number) for number in range(1150))))
 
-    async with processing(settings, handler, grace=0.05):
-        invocation_id = await start(store, handler)
-        await reaches(store, invocation_id, "running")
-        await until(lambda: len(running) == 1000)
-        await until(lambda: recorded(store, invocation_id, 999))
+    async with running_processor(settings, handler, grace=0.05):
+        invocation_id = await start_workflow(store, handler)
+        await wait_for_status(store, invocation_id, "running")
+        await wait_until(lambda: len(running) == 1000)
+        await wait_until(lambda: recorded(store, invocation_id, 999))
         assert max(running) == 999
     gate.set()
     running.clear()
-    async with processing(settings, handler):
-        assert await result(store, invocation_id, 30) == sum(range(1150))
+    async with running_processor(settings, handler):
+        assert await wait_for_output(store, invocation_id, 30) == sum(range(1150))
     assert running == {0, *range(1000, 1150)}
 
 
 async def recorded(store, invocation_id: str, count: int) -> bool:
-    return len(await journal_subjects(store, invocation_id)) == count
+    return len(await list_journal_subjects(store, invocation_id)) == count
 
 
 async def test_asyncios_own_gather_and_tasks_work_too(settings, store):
@@ -171,10 +174,10 @@ async def test_asyncios_own_gather_and_tasks_work_too(settings, store):
         gathered = await asyncio.gather(ctx.step(step, 1), ctx.step(step, 2))
         return [await task, *gathered]
 
-    async with processing(settings, handler, grace=0.05):
-        invocation_id = await start(store, handler)
-        await until(lambda: two_recorded(store, invocation_id))
+    async with running_processor(settings, handler, grace=0.05):
+        invocation_id = await start_workflow(store, handler)
+        await wait_until(lambda: two_recorded(store, invocation_id))
     gate.set()
-    async with processing(settings, handler):
-        assert await result(store, invocation_id) == [0, 1, 2]
+    async with running_processor(settings, handler):
+        assert await wait_for_output(store, invocation_id) == [0, 1, 2]
     assert runs == [0, 1, 2, 2]

@@ -7,8 +7,10 @@ import asyncio
 import pytest
 
 from durablectl import StepError, TerminalError, control, query, workflow
-from helpers.processing import ended, processing, reaches, result, run, start, until
+from helpers.in_process import running_processor
 from helpers.processor_processes import cross
+from helpers.waiting import wait_until
+from helpers.workflow_runs import run_to_end, run_workflow, start_workflow, wait_for_output, wait_for_status
 
 
 @workflow
@@ -43,16 +45,16 @@ async def test_gather_over_everything_keeps_the_order_and_suspends_once_only_wai
             ctx.step(same, "quick"),
         )
 
-    async with processing(settings, everything, child):
-        invocation_id = await start(store, everything)
-        await until(lambda: children_of(store, invocation_id))
+    async with running_processor(settings, everything, child):
+        invocation_id = await start_workflow(store, everything)
+        await wait_until(lambda: children_of(store, invocation_id))
         assert (await query.get_workflow(store, invocation_id)).status == "running"
         gate.set()
-        await reaches(store, invocation_id, "suspended")
+        await wait_for_status(store, invocation_id, "suspended")
         await control.signal(store, invocation_id, "word", "signal")
         await control.resolve(store, f"{invocation_id}.answer", "answer")
         expected = ["answer", None, "step", "child", "signal", "quick"]
-        assert await result(store, invocation_id) == expected
+        assert await wait_for_output(store, invocation_id) == expected
     view = await query.get_workflow(store, invocation_id)
     assert [s.step_number for s in view.journal] == list(range(6))
     assert all(s.finished_at for s in view.journal)
@@ -70,8 +72,8 @@ async def test_an_error_in_a_gather_waits_for_the_others_even_asleep(settings, s
         except StepError as error:
             return error.error
 
-    async with processing(settings, mixed):
-        view = await ended(store, mixed)
+    async with running_processor(settings, mixed):
+        view = await run_to_end(store, mixed)
     assert (view.output, view.attempt) == ("broken", 2)
     assert view.journal[1].finished_at >= view.journal[1].until
 
@@ -112,12 +114,12 @@ async def test_the_first_to_end_wins_a_race(settings, store, contenders, winner)
         }
         return list(await ctx.race(*(made[name] for name in contenders)))
 
-    async with processing(settings, racing, child):
-        invocation_id = await start(store, racing)
+    async with running_processor(settings, racing, child):
+        invocation_id = await start_workflow(store, racing)
         if "answer" in contenders:
-            await until(lambda: steps_begun(store, invocation_id))
+            await wait_until(lambda: steps_begun(store, invocation_id))
             await control.resolve(store, f"{invocation_id}.answer", "given")
-        assert await result(store, invocation_id) == winner
+        assert await wait_for_output(store, invocation_id) == winner
     view = await query.get_workflow(store, invocation_id)
     assert (view.journal[0].step_type, view.journal[0].response) == ("race", winner[0])
     if "slow" in contenders:
@@ -136,8 +138,8 @@ async def test_the_error_of_the_first_to_end_is_raised(settings, store):
             await ctx.race(ctx.sleep(60), ctx.step(fails))
         return "raised"
 
-    async with processing(settings, racing):
-        assert await run(store, racing) == "raised"
+    async with running_processor(settings, racing):
+        assert await run_workflow(store, racing) == "raised"
 
 
 async def test_replay_sees_the_same_winner_whatever_has_ended_since(settings, store):
@@ -151,12 +153,12 @@ async def test_replay_sees_the_same_winner_whatever_has_ended_since(settings, st
         await ctx.sleep(1.1)
         return [list(first), list(second)]
 
-    async with processing(settings, racing):
-        invocation_id = await start(store, racing)
-        await reaches(store, invocation_id, "suspended")
+    async with running_processor(settings, racing):
+        invocation_id = await start_workflow(store, racing)
+        await wait_for_status(store, invocation_id, "suspended")
         await control.resolve(store, f"{invocation_id}.late", "too late")
-    async with processing(settings, racing):
-        assert await result(store, invocation_id) == [[1, None], [1, 2]]
+    async with running_processor(settings, racing):
+        assert await wait_for_output(store, invocation_id) == [[1, None], [1, 2]]
     assert (await query.get_workflow(store, invocation_id)).attempt >= 3
 
 
@@ -167,11 +169,11 @@ async def test_a_race_that_suspends_is_won_at_once_by_the_answer(settings, store
     async def racing(ctx):
         return list(await ctx.race(ctx.sleep(60), ctx.awakeable("answer"), ctx.sleep(90)))
 
-    async with processing(settings, racing):
-        ids = [await start(store, racing) for _ in range(60)]
+    async with running_processor(settings, racing):
+        ids = [await start_workflow(store, racing) for _ in range(60)]
         await asyncio.gather(*(control.resolve(store, f"{i}.answer", i) for i in ids))
         for invocation_id in ids:
-            assert await result(store, invocation_id, 5) == [1, invocation_id]
+            assert await wait_for_output(store, invocation_id, 5) == [1, invocation_id]
 
 
 async def test_after_a_race_the_numbers_go_on(settings, store):
@@ -180,8 +182,8 @@ async def test_after_a_race_the_numbers_go_on(settings, store):
         await ctx.race(ctx.step(same, 1, name="a"), ctx.sleep(60), ctx.step(slow, ctx.invocation_id))
         return await ctx.step(same, "after")
 
-    async with processing(settings, racing):
-        view = await ended(store, racing)
+    async with running_processor(settings, racing):
+        view = await run_to_end(store, racing)
     assert view.output == "after"
     assert {s.step_number: s.step_type for s in view.journal if s.finished_at} == {0: "race", 1: "a", 4: "same"}
     assert view.total_steps == 5

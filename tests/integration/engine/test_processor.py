@@ -9,7 +9,10 @@ import pytest
 
 from durablectl import query, workflow
 from durablectl.storage.commands import command_queue
-from helpers.processing import consumer, drained, outcome, processing, result, run, start, until
+from helpers.in_process import running_processor
+from helpers.stored_commands import handler_consumer, no_commands_left
+from helpers.waiting import wait_until
+from helpers.workflow_runs import run_workflow, start_workflow, wait_for_outcome, wait_for_output
 
 
 @workflow
@@ -23,14 +26,14 @@ async def other(_ctx, value=None):
 
 
 async def test_a_handler_that_nobody_has_waits_visibly_until_one_registers_it(settings, store):
-    async with processing(settings, other) as first:
-        invocation_id = await start(store, echo, 1)
-        assert await run(store, other, 2) == ["other", 2]
+    async with running_processor(settings, other) as first:
+        invocation_id = await start_workflow(store, echo, 1)
+        assert await run_workflow(store, other, 2) == ["other", 2]
         view = await query.get_workflow(store, invocation_id)
         assert (view.status, view.attempt) == ("pending", 0)
         assert (view.waiting_for.kind, view.waiting_for.name) == ("processor", "echo")
-        async with processing(settings, echo, other) as second:
-            assert await result(store, invocation_id) == 1
+        async with running_processor(settings, echo, other) as second:
+            assert await wait_for_output(store, invocation_id) == 1
             view = await query.get_workflow(store, invocation_id)
             assert (view.waiting_for, view.owner) == (None, second.id)
             live = {processor.processor_id: processor for processor in await query.live_processors(store)}
@@ -50,12 +53,15 @@ async def test_processors_share_the_work(settings, store):
     async def handler(ctx):
         await ctx.step(work)
 
-    async with processing(settings, handler, max_concurrent=4), processing(settings, handler, max_concurrent=4):
-        ids = await asyncio.gather(*(start(store, handler) for _ in range(60)))
+    async with (
+        running_processor(settings, handler, max_concurrent=4),
+        running_processor(settings, handler, max_concurrent=4),
+    ):
+        ids = await asyncio.gather(*(start_workflow(store, handler) for _ in range(60)))
         for one in ids:
-            await outcome(store, one)
+            await wait_for_outcome(store, one)
             busy[(await query.get_workflow(store, one)).owner] += 1
-        await until(lambda: drained(store))
+        await wait_until(lambda: no_commands_left(store))
     assert len(busy) == 2
     assert min(busy.values()) >= 10
 
@@ -68,7 +74,7 @@ async def test_no_more_run_or_are_taken_than_there_are_slots(settings, store, sl
         nonlocal running, most
         running += 1
         most = max(most, running)
-        taken.append((await consumer(store, handler))["num_ack_pending"])
+        taken.append((await handler_consumer(store, handler))["num_ack_pending"])
         await asyncio.sleep(0.01)
         running -= 1
 
@@ -76,10 +82,10 @@ async def test_no_more_run_or_are_taken_than_there_are_slots(settings, store, sl
     async def handler(ctx):
         await ctx.step(work)
 
-    ids = [await start(store, handler) for _ in range(20)]
-    async with processing(settings, handler, max_concurrent=slots):
+    ids = [await start_workflow(store, handler) for _ in range(20)]
+    async with running_processor(settings, handler, max_concurrent=slots):
         for one in ids:
-            await outcome(store, one)
+            await wait_for_outcome(store, one)
     assert most == slots
     assert max(taken) <= slots
 
@@ -95,11 +101,11 @@ async def test_slots_are_shared_by_all_handlers_and_none_starves(settings, store
         running -= 1
 
     handlers = [workflow(name=f"h{n}")(lambda_workflow(work)) for n in range(4)]
-    ids = [await start(store, handler) for _ in range(15) for handler in handlers]
-    async with processing(settings, *handlers, max_concurrent=2):
+    ids = [await start_workflow(store, handler) for _ in range(15) for handler in handlers]
+    async with running_processor(settings, *handlers, max_concurrent=2):
         for one in ids:
-            await outcome(store, one)
-        await until(lambda: drained(store))
+            await wait_for_outcome(store, one)
+        await wait_until(lambda: no_commands_left(store))
     assert most == 2
 
 
@@ -121,27 +127,27 @@ async def test_a_step_longer_than_ack_wait_is_not_given_to_another(settings, sto
     async def handler(ctx):
         await ctx.step(long)
 
-    async with processing(settings, handler, ack_wait=0.5), processing(settings, handler, ack_wait=0.5):
-        invocation_id = await start(store, handler)
-        assert await result(store, invocation_id) is None
-        assert (await consumer(store, handler))["num_redelivered"] == 0
+    async with running_processor(settings, handler, ack_wait=0.5), running_processor(settings, handler, ack_wait=0.5):
+        invocation_id = await start_workflow(store, handler)
+        assert await wait_for_output(store, invocation_id) is None
+        assert (await handler_consumer(store, handler))["num_redelivered"] == 0
     assert (len(runs), (await query.get_workflow(store, invocation_id)).attempt) == (1, 1)
 
 
 async def test_a_consumer_that_an_operator_deleted_is_made_again(settings, store):
-    async with processing(settings, echo):
-        assert await run(store, echo, 1) == 1
+    async with running_processor(settings, echo):
+        assert await run_workflow(store, echo, 1) == 1
         name = command_queue.consumer_name("echo")
         stream = store.subjects.commands_stream
         await store.requests.call(f"{store.api}.CONSUMER.DELETE.{stream}.{name}")
-        assert await run(store, echo, 2, timeout=10) == 2
+        assert await run_workflow(store, echo, 2, timeout=10) == 2
 
 
 async def test_ack_wait_that_differs_is_changed_and_said(settings, store, caplog):
-    async with processing(settings, echo, ack_wait=30):
-        assert (await consumer(store, echo))["config"]["ack_wait"] == 30e9
-    async with processing(settings, echo, ack_wait=5):
-        assert (await consumer(store, echo))["config"]["ack_wait"] == 5e9
+    async with running_processor(settings, echo, ack_wait=30):
+        assert (await handler_consumer(store, echo))["config"]["ack_wait"] == 30e9
+    async with running_processor(settings, echo, ack_wait=5):
+        assert (await handler_consumer(store, echo))["config"]["ack_wait"] == 5e9
     assert "The consumer of handler echo was changed: ack_wait from 30 s to 5 s." in caplog.text
 
 
@@ -156,13 +162,13 @@ async def test_a_step_visible_for_longer_is_the_current_one(settings, store):
         await ctx.step(asyncio.sleep, 0, name="fast")
         await ctx.step(hold, "x", name="second step")
 
-    async with processing(settings, handler):
-        invocation_id = await start(store, handler)
-        view = await until(lambda: at_step(store, invocation_id, 1))
+    async with running_processor(settings, handler):
+        invocation_id = await start_workflow(store, handler)
+        view = await wait_until(lambda: at_step(store, invocation_id, 1))
         assert (view.status, view.current_step_type, view.total_steps) == ("running", "second step", 2)
         assert [step.step_type for step in view.journal] == ["fast"]
         gate.set()
-        await outcome(store, invocation_id)
+        await wait_for_outcome(store, invocation_id)
         view = await query.get_workflow(store, invocation_id)
     assert (view.current_step, view.current_step_type, view.total_steps) == (-1, "", 2)
 
@@ -175,12 +181,12 @@ async def test_what_has_run_for_a_second_is_known_as_running_although_no_step_la
         while not is_over.is_set():
             await ctx.step(asyncio.sleep, 0.001, name="quick")
 
-    async with processing(settings, hurrying):
-        invocation_id = await start(store, hurrying)
-        first = await until(lambda: listed_as_running(store))
-        await until(lambda: is_further(store, invocation_id, first.total_steps))
+    async with running_processor(settings, hurrying):
+        invocation_id = await start_workflow(store, hurrying)
+        first = await wait_until(lambda: listed_as_running(store))
+        await wait_until(lambda: is_further(store, invocation_id, first.total_steps))
         is_over.set()
-        await outcome(store, invocation_id)
+        await wait_for_outcome(store, invocation_id)
         assert (await query.get_stats(store)).by_status == {"completed": 1}
 
 

@@ -9,7 +9,11 @@ import pytest
 
 from durablectl import Retry, control, workflow
 from durablectl.storage.records import journal, states
-from helpers.processing import ended, index_of, journal_subjects, journaled, outcome, processing, reaches, start, until
+from helpers.in_process import running_processor
+from helpers.index_listing import index_groups
+from helpers.stored_records import list_journal_subjects, read_journal
+from helpers.waiting import wait_until
+from helpers.workflow_runs import run_to_end, start_workflow, wait_for_outcome, wait_for_status
 
 
 @pytest.fixture
@@ -36,11 +40,11 @@ async def three(ctx, value):
 
 
 async def test_the_last_result_goes_with_the_end(settings, store, appended):
-    async with processing(settings, three):
-        view = await ended(store, three, 7)
+    async with running_processor(settings, three):
+        view = await run_to_end(store, three, 7)
         assert view.output == [7, 7, 7]
         assert [entry.step_number for entry in view.journal] == [0, 1, 2]
-        await until(lambda: clean(store, view.invocation_id))
+        await wait_until(lambda: clean(store, view.invocation_id))
     assert appended == [0, 1]
 
 
@@ -53,17 +57,17 @@ async def test_a_step_that_failed_for_good_goes_with_the_end_too(settings, store
         await ctx.step(step, 1)
         await ctx.step(broken, retry=Retry(max_attempts=1))
 
-    async with processing(settings, fails):
-        view = await ended(store, fails)
+    async with running_processor(settings, fails):
+        view = await run_to_end(store, fails)
         assert (view.status, [entry.error for entry in view.journal]) == ("failed", ["", "no"])
         assert appended == [0]
 
 
 async def test_a_big_result_is_recorded_by_itself(settings, store, appended):
-    async with processing(settings, three):
-        view = await ended(store, three, "x" * 5000)
+    async with running_processor(settings, three):
+        view = await run_to_end(store, three, "x" * 5000)
         assert view.status == "completed"
-        await until(lambda: clean(store, view.invocation_id))
+        await wait_until(lambda: clean(store, view.invocation_id))
     assert appended == [0, 1, 2]
 
 
@@ -75,20 +79,20 @@ async def test_what_the_handler_awaits_by_itself_finds_the_result_recorded(setti
         await ctx.step(step, 1)
         await gate.wait()
 
-    async with processing(settings, waits):
-        invocation_id = await start(store, waits)
-        (entry,) = await until(lambda: journaled(store, invocation_id))
+    async with running_processor(settings, waits):
+        invocation_id = await start_workflow(store, waits)
+        (entry,) = await wait_until(lambda: read_journal(store, invocation_id))
         assert entry.response.data == b"1"
         gate.set()
-        assert (await outcome(store, invocation_id)).execution.status == "completed"
-        await until(lambda: clean(store, invocation_id))
+        assert (await wait_for_outcome(store, invocation_id)).execution.status == "completed"
+        await wait_until(lambda: clean(store, invocation_id))
 
 
 async def test_a_result_is_recorded_before_what_follows_begins(settings, store):
     seen = {}
 
     async def look(what):
-        seen[what] = [entry.step_number for entry in await journaled(store, "looking")]
+        seen[what] = [entry.step_number for entry in await read_journal(store, "looking")]
 
     @workflow
     async def handler(ctx):
@@ -101,9 +105,9 @@ async def test_a_result_is_recorded_before_what_follows_begins(settings, store):
         await ctx.step(step, 0)
         raise asyncio.CancelledError
 
-    async with processing(settings, handler):
-        await start(store, handler, id="looking")
-        await outcome(store, "looking")
+    async with running_processor(settings, handler):
+        await start_workflow(store, handler, id="looking")
+        await wait_for_outcome(store, "looking")
     assert (seen["step"], seen["both"][:2], seen["again"][:2]) == ([0], [0, 1], [0, 1])
     assert seen["race"] == [0, 1, 2, 3, 4]
 
@@ -121,14 +125,14 @@ async def test_a_pause_at_the_end_keeps_the_result(settings, store):
         await ctx.step(last)
         return "done"
 
-    async with processing(settings, handler):
-        await start(store, handler, id="paused-late")
-        await reaches(store, "paused-late", "paused")
-        await until(lambda: is_let_go(store, "paused-late"))
-        assert [entry.step_number for entry in await journaled(store, "paused-late")] == [0, 1]
+    async with running_processor(settings, handler):
+        await start_workflow(store, handler, id="paused-late")
+        await wait_for_status(store, "paused-late", "paused")
+        await wait_until(lambda: is_let_go(store, "paused-late"))
+        assert [entry.step_number for entry in await read_journal(store, "paused-late")] == [0, 1]
         await control.resume(store, "paused-late")
-        assert (await outcome(store, "paused-late")).output() == "done"
-        await until(lambda: clean(store, "paused-late"))
+        assert (await wait_for_outcome(store, "paused-late")).output() == "done"
+        await wait_until(lambda: clean(store, "paused-late"))
     assert runs == {"last": 1}
 
 
@@ -159,11 +163,11 @@ async def test_a_time_limit_around_the_next_step_does_not_lose_the_result(settin
         except TimeoutError:
             return value
 
-    async with processing(settings, hurries):
-        view = await ended(store, hurries)
+    async with running_processor(settings, hurries):
+        view = await run_to_end(store, hurries)
         assert (view.status, view.output) == ("completed", 1)
         assert [entry.step_number for entry in view.journal] == [0]
-        await until(lambda: clean(store, view.invocation_id))
+        await wait_until(lambda: clean(store, view.invocation_id))
     assert runs == {"first": 1}
 
 
@@ -182,14 +186,14 @@ async def test_fenced_out_while_the_handler_waits_it_stops(settings, store):
     async def take_away():
         await control.cancel(store, "taken", now=True)
 
-    async with processing(settings, handler):
-        await start(store, handler, id="taken")
-        assert (await outcome(store, "taken")).execution.status == "cancelled"
-        await until(lambda: seen)
+    async with running_processor(settings, handler):
+        await start_workflow(store, handler, id="taken")
+        assert (await wait_for_outcome(store, "taken")).execution.status == "cancelled"
+        await wait_until(lambda: seen)
 
 
 async def clean(store, invocation_id: str) -> bool:
-    return not await journal_subjects(store, invocation_id) and len(await index_of(store, invocation_id)) == 1
+    return not await list_journal_subjects(store, invocation_id) and len(await index_groups(store, invocation_id)) == 1
 
 
 async def is_let_go(store, invocation_id: str) -> bool:

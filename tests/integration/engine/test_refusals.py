@@ -10,7 +10,9 @@ import pytest
 from durablectl import control, workflow
 from durablectl.demo._proto.hello_pb2 import HelloRequest
 from durablectl.errors import AppError, UsageError, WorkflowFailedError
-from helpers.processing import ended, entered, processing, result, run
+from helpers.in_process import running_processor
+from helpers.index_listing import wait_for_index_group
+from helpers.workflow_runs import run_to_end, run_workflow, wait_for_output
 
 
 class Opaque:
@@ -34,11 +36,11 @@ async def test_a_result_or_an_argument_that_json_cannot_hold_names_step_and_type
     async def argument(ctx):
         await ctx.step(take, Opaque())
 
-    async with processing(settings, result, argument):
+    async with running_processor(settings, result, argument):
         with pytest.raises(WorkflowFailedError, match=r"result of step 0 'make' is a Opaque that JSON cannot hold"):
-            await run(store, result)
+            await run_workflow(store, result)
         with pytest.raises(WorkflowFailedError, match=r"argument of step 0 'take' is a Opaque that JSON cannot hold"):
-            await run(store, argument)
+            await run_workflow(store, argument)
     assert next(runs) == 1, "a second attempt cannot mend it"
 
 
@@ -54,8 +56,8 @@ async def test_messages_as_arguments_and_results(settings, store):
         loud = await ctx.step(shout, HelloRequest(name="ada"))
         return await ctx.step(join, loud, "!")
 
-    async with processing(settings, handler):
-        view = await ended(store, handler)
+    async with running_processor(settings, handler):
+        view = await run_to_end(store, handler)
     assert view.output == "ADA!"
     assert [(s.request, s.response) for s in view.journal] == [
         ({"name": "ada"}, {"name": "ADA"}),
@@ -74,8 +76,8 @@ async def test_a_step_inside_a_step_is_refused(settings, store):
 
         await ctx.step(outer)
 
-    async with processing(settings, handler):
-        view = await ended(store, handler)
+    async with running_processor(settings, handler):
+        view = await run_to_end(store, handler)
     assert (view.status, len(view.journal), view.journal[0].attempts) == ("failed", 1, 1)
     assert "The step 'inner' was started from inside another step." in view.error
 
@@ -94,8 +96,8 @@ async def test_a_step_awaited_twice_is_refused(settings, store):
             await ctx.gather(step)
         return await ctx.step(inner)
 
-    async with processing(settings, handler):
-        view = await ended(store, handler)
+    async with running_processor(settings, handler):
+        view = await run_to_end(store, handler)
     assert (view.output, [s.step_number for s in view.journal]) == (1, [0, 1])
 
 
@@ -105,8 +107,8 @@ async def test_a_step_name_that_no_line_can_show_is_refused(settings, store, nam
     async def handler(ctx):
         await ctx.step(asyncio.sleep, 0, name=name)
 
-    async with processing(settings, handler):
-        view = await ended(store, handler)
+    async with running_processor(settings, handler):
+        view = await run_to_end(store, handler)
     assert view.status == "failed"
     assert "must be 1 to 256 printable characters" in view.error
     assert view.journal == []
@@ -124,14 +126,14 @@ async def test_an_input_that_the_workflow_does_not_take_is_a_sentence(settings, 
     async def optional(_ctx, value="default"):
         return value
 
-    async with processing(settings, none, message, optional):
-        view = await ended(store, none, 5)
+    async with running_processor(settings, none, message, optional):
+        view = await run_to_end(store, none, 5)
         assert view.error == "The workflow 'none' takes no input, and was started with one."
-        view = await ended(store, message, {"nme": "typo"})
+        view = await run_to_end(store, message, {"nme": "typo"})
         assert (view.status, view.error_type) == ("failed", "InvalidValueError")
         assert "is not the JSON of a hello.HelloRequest" in view.error
-        assert await run(store, optional) == "default"
-        assert await run(store, optional, 0) == 0
+        assert await run_workflow(store, optional) == "default"
+        assert await run_workflow(store, optional, 0) == 0
 
 
 async def test_the_longest_and_oddest_names_that_are_allowed_work(settings, store):
@@ -141,11 +143,11 @@ async def test_the_longest_and_oddest_names_that_are_allowed_work(settings, stor
     async def handler(_ctx, value):
         return value
 
-    async with processing(settings, handler):
+    async with running_processor(settings, handler):
         request = control.StartRequest(name, 1, "i" * 125 + "-=_", "p" * 125 + "=-_")
         invocation_id = await control.start(store, request)
-        assert await result(store, invocation_id) == 1
-        await entered(store, invocation_id, "completed")
+        assert await wait_for_output(store, invocation_id) == 1
+        await wait_for_index_group(store, invocation_id, "completed")
 
 
 @pytest.mark.parametrize(

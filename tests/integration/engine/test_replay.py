@@ -9,7 +9,12 @@ import pytest
 
 from durablectl import Retry, StepError, query, workflow
 from durablectl.demo._proto.hello_pb2 import HelloResponse
-from helpers.processing import drained, entered, index_of, journal_subjects, processing, reaches, result, start, until
+from helpers.in_process import running_processor
+from helpers.index_listing import index_groups, wait_for_index_group
+from helpers.stored_commands import no_commands_left
+from helpers.stored_records import list_journal_subjects
+from helpers.waiting import wait_until
+from helpers.workflow_runs import start_workflow, wait_for_output, wait_for_status
 
 ONCE = Retry(max_attempts=1)
 
@@ -29,8 +34,8 @@ class Gate:
 
 async def interrupted(settings, store, handler, gate: Gate, input=None) -> str:
     """Start the workflow on a processor that stops while the gate holds it."""
-    async with processing(settings, handler, grace=0.05):
-        invocation_id = await start(store, handler, input)
+    async with running_processor(settings, handler, grace=0.05):
+        invocation_id = await start_workflow(store, handler, input)
         await asyncio.wait_for(gate.reached.wait(), 10)
     assert (await query.get_workflow(store, invocation_id)).status == "pending"
     gate.opened.set()
@@ -53,14 +58,20 @@ async def test_a_recorded_step_does_not_run_again(settings, store, tmp_path):
         return [ctx.attempt, first, second, held, await ctx.step(effect, "third")]
 
     invocation_id = await interrupted(settings, store, handler, gate, "first")
-    async with processing(settings, handler) as second:
-        assert await result(store, invocation_id) == [2, ["first"] * 2, ["second"] * 2, "opened", ["third"] * 2]
+    async with running_processor(settings, handler) as second:
+        assert await wait_for_output(store, invocation_id) == [
+            2,
+            ["first"] * 2,
+            ["second"] * 2,
+            "opened",
+            ["third"] * 2,
+        ]
     assert effects.read_text().splitlines() == ["first", "second", "third"]
     view = await query.get_workflow(store, invocation_id)
     assert (view.attempt, view.owner, view.total_steps, view.output[0]) == (2, second.id, 4, 2)
     assert [s.step_number for s in view.journal] == [0, 1, 2, 3]
-    assert await journal_subjects(store, invocation_id) == []
-    await entered(store, invocation_id, "completed")
+    assert await list_journal_subjects(store, invocation_id) == []
+    await wait_for_index_group(store, invocation_id, "completed")
 
 
 async def test_the_handler_sees_the_same_values_again(settings, store):
@@ -91,8 +102,8 @@ async def test_the_handler_sees_the_same_values_again(settings, store):
         return notes
 
     invocation_id = await interrupted(settings, store, handler, gate)
-    async with processing(settings, handler):
-        output = await result(store, invocation_id)
+    async with running_processor(settings, handler):
+        output = await wait_for_output(store, invocation_id)
     assert len(seen) == 2
     assert seen[0] == seen[1] == output
     assert output[3] == {"tuple": [1, 2], "3": None}
@@ -107,8 +118,8 @@ async def test_two_invocations_have_their_own_randomness(settings, store):
         identifier = ctx.uuid()
         return [ctx.random(), str(identifier), identifier.version]
 
-    async with processing(settings, handler):
-        outputs = [await result(store, await start(store, handler)) for _ in range(3)]
+    async with running_processor(settings, handler):
+        outputs = [await wait_for_output(store, await start_workflow(store, handler)) for _ in range(3)]
     assert len({output[0] for output in outputs}) == len({output[1] for output in outputs}) == 3
     assert all(0 <= output[0] < 1 and output[2] == 4 for output in outputs)
 
@@ -125,8 +136,8 @@ async def test_state_is_rebuilt(settings, store):
         return [ctx.get("cart"), ctx.get("greeting").message, ctx.get("missing"), ctx.get("missing", 0)]
 
     invocation_id = await interrupted(settings, store, handler, gate, "before")
-    async with processing(settings, handler):
-        assert await result(store, invocation_id) == [["before", "after"], "hi", None, 0]
+    async with running_processor(settings, handler):
+        assert await wait_for_output(store, invocation_id) == [["before", "after"], "hi", None, 0]
     view = await query.get_workflow(store, invocation_id)
     assert view.workflow_state == {"cart": ["before", "after"], "greeting": {"message": "hi"}}
 
@@ -146,8 +157,8 @@ async def test_the_logger_says_nothing_twice(settings, store, caplog):
         ctx.log.info("after", extra={"more": 1})
 
     invocation_id = await interrupted(settings, store, handler, gate)
-    async with processing(settings, handler):
-        await result(store, invocation_id)
+    async with running_processor(settings, handler):
+        await wait_for_output(store, invocation_id)
     records = [record for record in caplog.records if record.name == "durablectl.workflow"]
     # "between" stood behind the last recorded step: whether it was said before the crash, nobody knows.
     assert [record.getMessage() for record in records] == ["before the step", "between", "between", "after"]
@@ -208,13 +219,13 @@ async def test_changed_code_pauses_the_workflow_and_says_why(settings, store, af
 
     before, changed = change(old, new)
     invocation_id = await interrupted(settings, store, before, gate)
-    async with processing(settings, changed):
-        view = await reaches(store, invocation_id, "paused")
-        await until(lambda: drained(store))
+    async with running_processor(settings, changed):
+        view = await wait_for_status(store, invocation_id, "paused")
+        await wait_until(lambda: no_commands_left(store))
     assert (view.reason, view.error, view.output) == (reason, "", None)
     assert [s.step_type for s in view.journal] == ["step_a", "step_b"]
     assert (view.total_steps, view.attempt, view.waiting_for) == (3, 2, None)
-    assert await index_of(store, invocation_id) == ["paused"]
+    assert await index_groups(store, invocation_id) == ["paused"]
 
 
 async def test_changed_code_that_fails_before_its_recorded_steps_loses_nothing(settings, store):
@@ -232,13 +243,13 @@ async def test_changed_code_that_fails_before_its_recorded_steps_loses_nothing(s
 
     before, changed = change(old, new)
     invocation_id = await interrupted(settings, store, before, gate)
-    async with processing(settings, changed):
-        await until(lambda: drained(store))
+    async with running_processor(settings, changed):
+        await wait_until(lambda: no_commands_left(store))
     view = await query.get_workflow(store, invocation_id)
     assert view.status in {"failed", "paused"}
     assert [s.step_type for s in view.journal] == ["step_a", "step_b"]
     if view.status == "failed":
-        assert await journal_subjects(store, invocation_id) == []
+        assert await list_journal_subjects(store, invocation_id) == []
 
 
 async def test_code_that_goes_on_where_the_old_one_ended_is_no_mismatch(settings, store):
@@ -254,5 +265,5 @@ async def test_code_that_goes_on_where_the_old_one_ended_is_no_mismatch(settings
 
     before, changed = change(old, new)
     invocation_id = await interrupted(settings, store, before, gate)
-    async with processing(settings, changed):
-        assert await result(store, invocation_id) == "b"
+    async with running_processor(settings, changed):
+        assert await wait_for_output(store, invocation_id) == "b"

@@ -11,7 +11,9 @@ import pytest
 from durablectl import Retry, StepError, TerminalError, query, service, workflow
 from durablectl.demo._proto.hello_pb2 import HelloRequest, HelloResponse
 from durablectl.errors import AppError
-from helpers.processing import ended, processing, result, run, serving, start, until
+from helpers.in_process import hosted_services, running_processor
+from helpers.waiting import wait_until
+from helpers.workflow_runs import run_to_end, run_workflow, start_workflow, wait_for_output
 
 ONCE = Retry(max_attempts=1)
 PROTOBUF = {"Content-Type": "application/x-protobuf"}
@@ -48,8 +50,8 @@ async def test_protobuf_both_ways(settings, store, names):
         hello = await ctx.call(names, "SayHello", HelloRequest(name=user), HelloResponse)
         return hello.message
 
-    async with serving(settings, greeter(names)), processing(settings, handler):
-        view = await ended(store, handler, "User:user-001")
+    async with hosted_services(settings, greeter(names)), running_processor(settings, handler):
+        view = await run_to_end(store, handler, "User:user-001")
     assert view.output == "Hello, User:user-001!"
     [step] = view.journal
     assert (step.step_type, step.kind) == (f"{names}.SayHello", "call")
@@ -65,8 +67,8 @@ async def test_json_both_ways_and_json_into_a_message(settings, store, names):
         as_message = await ctx.call(names, "SayHello", {"name": "Bob"}, HelloResponse)
         return [plain, nothing, as_json, as_message.message]
 
-    async with serving(settings, greeter(names)), processing(settings, handler):
-        view = await ended(store, handler, [1, {"a": None}])
+    async with hosted_services(settings, greeter(names)), running_processor(settings, handler):
+        view = await run_to_end(store, handler, [1, {"a": None}])
     assert view.output == [{"got": [1, {"a": None}]}, {"got": None}, {"message": "Hello, Ada!"}, "Hello, Bob!"]
     assert view.journal[3].response == {"message": "Hello, Bob!"}
 
@@ -79,7 +81,7 @@ async def ask(store, subject: str, data: bytes, headers: dict[str, str] | None =
 async def test_any_nats_client_can_call_by_content_type(settings, store, names):
     message = HelloRequest(name="Ada").SerializeToString()
     hello = HelloResponse(message="Hello, Ada!").SerializeToString()
-    async with serving(settings, greeter(names)):
+    async with hosted_services(settings, greeter(names)):
         data, headers = await ask(store, f"{names}.SayHello", b'{"name":"Ada"}', JSON)
         assert (json.loads(data), headers["Content-Type"]) == ({"message": "Hello, Ada!"}, "application/json")
         upper = {"Content-Type": "Application/JSON; charset=utf-8"}
@@ -99,14 +101,14 @@ async def test_any_nats_client_can_call_by_content_type(settings, store, names):
     ],
 )
 async def test_a_bad_request_is_answered_with_400(settings, store, names, method, data, headers, words):
-    async with serving(settings, greeter(names)):
+    async with hosted_services(settings, greeter(names)):
         _, answered = await ask(store, f"{names}.{method}", data, headers)
     assert answered["Nats-Service-Error-Code"] == "400"
     assert words in answered["Nats-Service-Error"]
 
 
 async def test_nats_micro_sees_it(settings, store, names):
-    async with serving(settings, greeter(names)):
+    async with hosted_services(settings, greeter(names)):
         reply = await store.nats.request(f"$SRV.INFO.{names}", b"", timeout=2)
     info = json.loads(reply.data)
     assert (info["name"], info["version"], info["description"]) == (names, "2.1.0", "Says hello.")
@@ -141,8 +143,8 @@ async def test_an_error_of_the_service_reaches_the_handler(settings, store, name
             await ctx.call(names, "do", 1)
         return [caught.value.error, caught.value.error_type]
 
-    async with serving(settings, raising(names, error, runs)), processing(settings, handler):
-        view = await ended(store, handler)
+    async with hosted_services(settings, raising(names, error, runs)), running_processor(settings, handler):
+        view = await run_to_end(store, handler)
     assert tuple(view.output) == seen
     assert (view.journal[0].attempts, len(runs)) == (attempts, attempts)
 
@@ -161,8 +163,8 @@ async def test_a_foreign_service_error_of_4xx_is_not_tried_again(settings, store
     async def handler(ctx):
         await ctx.call(names, "do", 1, retry=Retry(initial=0.01, max_attempts=2))
 
-    async with processing(settings, handler):
-        view = await ended(store, handler)
+    async with running_processor(settings, handler):
+        view = await run_to_end(store, handler)
     await micro.stop()
     [step] = view.journal
     assert (step.attempts, step.error, step.error_type) == (attempts, "went wrong", f"ServiceError {code}")
@@ -173,15 +175,15 @@ async def test_a_service_that_is_not_there_is_waited_for_visibly(settings, store
     async def handler(ctx):
         return await ctx.call(names, "Plain", 1)
 
-    async with processing(settings, handler):
-        invocation_id = await start(store, handler)
-        view = await until(lambda: tried(store, invocation_id, 3))
+    async with running_processor(settings, handler):
+        invocation_id = await start_workflow(store, handler)
+        view = await wait_until(lambda: tried(store, invocation_id, 3))
         wait = view.waiting_for
         assert (wait.kind, wait.name, wait.step_number) == ("retry", f"{names}.Plain", 0)
         assert (wait.error, view.status) == ("no service answers", "running")
         assert view.to_json()["waiting_for"]["until"]
-        async with serving(settings, greeter(names)):
-            assert await result(store, invocation_id) == {"got": 1}
+        async with hosted_services(settings, greeter(names)):
+            assert await wait_for_output(store, invocation_id) == {"got": 1}
         view = await query.get_workflow(store, invocation_id)
     assert view.journal[0].attempts >= 4
     assert view.waiting_for is None
@@ -208,15 +210,15 @@ async def test_silence_is_waited_for_too_and_a_retry_of_its_own_ends_it(settings
     async def nobody(ctx):
         await ctx.call(f"{names}-absent", "Plain", 1, retry=ONCE)
 
-    async with processing(settings, patient, impatient, nobody):
-        waiting = await start(store, patient)
-        view = await ended(store, impatient)
+    async with running_processor(settings, patient, impatient, nobody):
+        waiting = await start_workflow(store, patient)
+        view = await run_to_end(store, impatient)
         assert [(s.attempts, s.error, s.error_type) for s in view.journal] == [
             (2, "no answer within 0.1 s", "Unavailable")
         ]
-        view = await ended(store, nobody)
+        view = await run_to_end(store, nobody)
         assert [(s.attempts, s.error) for s in view.journal] == [(1, "no service answers")]
-        view = await until(lambda: tried(store, waiting, 2))
+        view = await wait_until(lambda: tried(store, waiting, 2))
         assert view.waiting_for.error == "no answer within 0.1 s"
         await silent.unsubscribe()
 
@@ -234,12 +236,12 @@ async def test_requests_of_one_endpoint_run_side_by_side(settings, store, names)
     async def handler(ctx):
         return await ctx.gather(*(ctx.call(names, "join", number) for number in range(5)))
 
-    async with serving(settings, Meeting), processing(settings, handler):
-        assert await run(store, handler) == [0, 1, 2, 3, 4]
+    async with hosted_services(settings, Meeting), running_processor(settings, handler):
+        assert await run_workflow(store, handler) == [0, 1, 2, 3, 4]
 
 
 async def test_two_hosts_of_a_service_share_its_requests(settings, store, names):
-    async with serving(settings, greeter(names)), serving(settings, greeter(names)):
+    async with hosted_services(settings, greeter(names)), hosted_services(settings, greeter(names)):
         replies = [await ask(store, f"{names}.Plain", b"1") for _ in range(20)]
         info = await store.nats.subscribe("answers")
         await store.nats.publish(f"$SRV.PING.{names}", b"", reply="answers")
@@ -257,7 +259,7 @@ async def test_an_answer_that_json_cannot_hold_or_the_server_cannot_carry_is_an_
             return "x" * request
 
     limit = store.max_payload
-    async with serving(settings, Odd):
+    async with hosted_services(settings, Odd):
         _, headers = await ask(store, f"{names}.opaque", b"1")
         assert headers["Nats-Service-Error-Code"] == "500"
         assert f"response of {names}.opaque is a set that JSON cannot hold" in headers["Nats-Service-Error"]
@@ -290,5 +292,5 @@ async def test_an_app_that_defines_no_service_is_told(settings):
     with pytest.raises(
         AppError, match=r"The service 'Broken' cannot be made: Broken\(\) raised ValueError: no database"
     ):
-        async with serving(settings, Broken):
+        async with hosted_services(settings, Broken):
             pass

@@ -11,20 +11,20 @@ import pytest
 from durablectl import Retry, control, query, workflow
 from durablectl.errors import StepTimeoutError
 from durablectl.storage.records import states
-from helpers.processing import (
-    commands_left,
-    ended,
-    entered,
-    outcome,
-    processing,
-    reaches,
-    result,
-    run,
-    start,
-    subjects_of,
-    until,
-)
+from helpers.in_process import running_processor
+from helpers.index_listing import wait_for_index_group
 from helpers.processor_processes import cross, start_at
+from helpers.stored_commands import count_commands
+from helpers.stored_records import list_subjects
+from helpers.waiting import wait_until
+from helpers.workflow_runs import (
+    run_to_end,
+    run_workflow,
+    start_workflow,
+    wait_for_outcome,
+    wait_for_output,
+    wait_for_status,
+)
 
 S = 1_000_000
 
@@ -42,8 +42,8 @@ async def quick(_ctx):
 
 
 async def test_a_short_sleep_stays_in_memory(settings, store):
-    async with processing(settings, sleeper):
-        view = await ended(store, sleeper, 0.3)
+    async with running_processor(settings, sleeper):
+        view = await run_to_end(store, sleeper, 0.3)
     assert 0.3 <= view.output < 1
     [step] = view.journal
     assert (view.attempt, step.step_type, step.kind, step.error) == (1, "sleep", "sleep", "")
@@ -52,37 +52,37 @@ async def test_a_short_sleep_stays_in_memory(settings, store):
 
 
 async def test_a_long_sleep_suspends_says_so_and_fires_within_a_second_of_its_time(settings, store):
-    async with processing(settings, sleeper):
-        invocation_id = await start(store, sleeper, 1.7)
-        view = await reaches(store, invocation_id, "suspended")
+    async with running_processor(settings, sleeper):
+        invocation_id = await start_workflow(store, sleeper, 1.7)
+        view = await wait_for_status(store, invocation_id, "suspended")
         assert (view.current_step, view.current_step_type, view.total_steps, view.owner) == (0, "sleep", 1, "")
         assert (view.waiting_for.kind, view.waiting_for.name, view.waiting_for.step_number) == ("sleep", "sleep", 0)
         assert view.waiting_for.until == view.journal[0].until == view.journal[0].started_at + 1.7 * S
         assert view.journal[0].finished_at == 0
-        await until(lambda: commands_only_timers(store, 1))
-        await result(store, invocation_id)
+        await wait_until(lambda: commands_only_timers(store, 1))
+        await wait_for_output(store, invocation_id)
     view = await query.get_workflow(store, invocation_id)
     assert (view.attempt, view.status, view.waiting_for) == (2, "completed", None)
     assert 0 <= view.journal[0].finished_at - view.journal[0].until < 1 * S
-    await entered(store, invocation_id, "completed")
-    await until(lambda: commands_only_timers(store, 0))
+    await wait_for_index_group(store, invocation_id, "completed")
+    await wait_until(lambda: commands_only_timers(store, 0))
 
 
 async def commands_only_timers(store, count: int) -> bool:
-    timers = await subjects_of(store, store.subjects.commands_stream, store.subjects.timer("*", "*"))
-    return len(timers) == count == await commands_left(store)
+    timers = await list_subjects(store, store.subjects.commands_stream, store.subjects.timer("*", "*"))
+    return len(timers) == count == await count_commands(store)
 
 
 async def test_sleepers_hold_no_slot(settings, store):
     """One slot, and twenty asleep at once; another gets through meanwhile."""
-    async with processing(settings, sleeper, quick, max_concurrent=1) as running:
-        ids = [await start(store, sleeper, 4) for _ in range(20)]
-        await until(lambda: all_have(store, ids, "suspended"), 3)
-        await until(lambda: running.processor._inflight.busy == 0)
-        assert await run(store, quick) == "done"
+    async with running_processor(settings, sleeper, quick, max_concurrent=1) as running:
+        ids = [await start_workflow(store, sleeper, 4) for _ in range(20)]
+        await wait_until(lambda: all_have(store, ids, "suspended"), 3)
+        await wait_until(lambda: running.processor._inflight.busy == 0)
+        assert await run_workflow(store, quick) == "done"
         assert await all_have(store, ids, "suspended")
         for invocation_id in ids:
-            await outcome(store, invocation_id)
+            await wait_for_outcome(store, invocation_id)
 
 
 async def all_have(store, ids, status) -> bool:
@@ -91,27 +91,27 @@ async def all_have(store, ids, status) -> bool:
 
 
 async def test_timers_that_came_due_while_no_processor_was_there_fire_once_one_is_back(settings, store):
-    async with processing(settings, sleeper):
-        ids = [await start(store, sleeper, 1.3) for _ in range(5)]
+    async with running_processor(settings, sleeper):
+        ids = [await start_workflow(store, sleeper, 1.3) for _ in range(5)]
         for invocation_id in ids:
-            await reaches(store, invocation_id, "suspended")
+            await wait_for_status(store, invocation_id, "suspended")
     view = await query.get_workflow(store, ids[-1])
-    await until(lambda: time.time() * S > view.waiting_for.until + 0.3 * S)
+    await wait_until(lambda: time.time() * S > view.waiting_for.until + 0.3 * S)
     assert await all_have(store, ids, "suspended")
     began = time.monotonic()
-    async with processing(settings, sleeper):
+    async with running_processor(settings, sleeper):
         for invocation_id in ids:
-            assert await result(store, invocation_id) > 1.3
+            assert await wait_for_output(store, invocation_id) > 1.3
     assert time.monotonic() - began < 2
 
 
 async def test_a_delayed_start_is_pending_until_its_time(settings, store):
-    async with processing(settings, quick):
+    async with running_processor(settings, quick):
         invocation_id = await start_at(store, quick, 1.5)
         view = await query.get_workflow(store, invocation_id)
         assert (view.status, view.waiting_for.kind, view.attempt) == ("pending", "start", 0)
         due = view.waiting_for.until
-        await result(store, invocation_id)
+        await wait_for_output(store, invocation_id)
     view = await query.get_workflow(store, invocation_id)
     assert -0.5 * S <= view.started_at - due < 1 * S
     assert view.started_at - view.created_at > 0.9 * S
@@ -120,18 +120,18 @@ async def test_a_delayed_start_is_pending_until_its_time(settings, store):
 async def test_a_delayed_start_that_came_due_while_no_processor_was_there(settings, store):
     invocation_id = await start_at(store, quick, 0.3)
     view = await query.get_workflow(store, invocation_id)
-    await until(lambda: time.time() * S > view.waiting_for.until + 0.2 * S)
-    async with processing(settings, quick):
-        assert await result(store, invocation_id) == "done"
+    await wait_until(lambda: time.time() * S > view.waiting_for.until + 0.2 * S)
+    async with running_processor(settings, quick):
+        assert await wait_for_output(store, invocation_id) == "done"
 
 
 async def test_a_delayed_start_can_be_cancelled_and_then_never_runs(settings, store):
-    async with processing(settings, quick):
+    async with running_processor(settings, quick):
         invocation_id = await start_at(store, quick, 1.0)
         assert (await control.cancel(store, invocation_id)).status == "cancelled"
         due = (await query.get_workflow(store, invocation_id)).created_at + 1.3 * S
-        await until(lambda: time.time() * S > due)
-        await until(lambda: commands_only_timers(store, 0))
+        await wait_until(lambda: time.time() * S > due)
+        await wait_until(lambda: commands_only_timers(store, 0))
     view = await query.get_workflow(store, invocation_id)
     assert (view.status, view.started_at, view.attempt) == ("cancelled", 0, 0)
 
@@ -149,16 +149,16 @@ async def backing(ctx, waits):
 
 async def test_a_long_back_off_suspends_and_continues_its_count_of_attempts(settings, store):
     """Over 5 s between attempts: suspended, in another processor's hands in the end, three attempts in all."""
-    async with processing(settings, backing):
-        invocation_id = await start(store, backing, 5.2)
-        view = await reaches(store, invocation_id, "suspended")
+    async with running_processor(settings, backing):
+        invocation_id = await start_workflow(store, backing, 5.2)
+        view = await wait_for_status(store, invocation_id, "suspended")
         waiting = view.waiting_for
         assert (waiting.kind, waiting.name, waiting.attempt, waiting.error) == ("retry", "fails_twice", 1, "try 1")
         assert (view.current_step, view.owner, view.journal) == (0, "", [])
-    async with processing(settings, backing):
-        second = await until(lambda: attempt_of(store, invocation_id, 2))
+    async with running_processor(settings, backing):
+        second = await wait_until(lambda: attempt_of(store, invocation_id, 2))
         assert second.waiting_for.error == "try 2"
-        assert await result(store, invocation_id) == 3
+        assert await wait_for_output(store, invocation_id) == 3
     [step] = (await query.get_workflow(store, invocation_id)).journal
     assert (step.attempts, step.error) == (3, "")
 
@@ -183,19 +183,19 @@ async def never():
 
 @pytest.mark.parametrize("kind", ["step", "sleep", "awakeable"])
 async def test_a_workflow_over_its_time_limit_fails_wherever_it_is(settings, store, kind):
-    async with processing(settings, limited):
-        view = await ended(store, limited, kind)
+    async with running_processor(settings, limited):
+        view = await run_to_end(store, limited, kind)
     assert (view.status, view.error_type) == ("failed", "WorkflowTimeoutError")
     assert view.error == "The workflow had not ended after 1.5 s."
     assert 1.5 * S <= view.finished_at - view.started_at < 2.5 * S
 
 
 async def test_a_retry_gives_a_workflow_its_time_anew(settings, store):
-    async with processing(settings, limited):
-        invocation_id = (await ended(store, limited, "awakeable")).invocation_id
+    async with running_processor(settings, limited):
+        invocation_id = (await run_to_end(store, limited, "awakeable")).invocation_id
         await control.retry(store, invocation_id)
         await control.resolve(store, f"{invocation_id}.never")
-        assert await result(store, invocation_id) is None
+        assert await wait_for_output(store, invocation_id) is None
 
 
 async def test_the_time_limit_of_a_wait_is_an_error_that_the_handler_sees(settings, store):
@@ -206,9 +206,9 @@ async def test_the_time_limit_of_a_wait_is_an_error_that_the_handler_sees(settin
             await waits[wait]("x", timeout=0.2 if wait == "signal" else 1.4)
         return [caught.value.error, caught.value.step_type]
 
-    async with processing(settings, impatient):
-        assert await run(store, impatient, "signal") == ["nothing came within 0.2 s", "signal:x"]
-        assert await run(store, impatient, "awakeable") == ["nothing came within 1.4 s", "awakeable:x"]
+    async with running_processor(settings, impatient):
+        assert await run_workflow(store, impatient, "signal") == ["nothing came within 0.2 s", "signal:x"]
+        assert await run_workflow(store, impatient, "awakeable") == ["nothing came within 1.4 s", "awakeable:x"]
 
 
 async def test_a_timer_that_fires_while_the_suspension_is_being_written_is_not_lost(settings, store, monkeypatch):
@@ -223,8 +223,8 @@ async def test_a_timer_that_fires_while_the_suspension_is_being_written_is_not_l
         return await replace(store, execution, *args)
 
     monkeypatch.setattr(states, "replace", slow)
-    async with processing(settings, sleeper, max_concurrent=1):
-        invocation_id = await start(store, sleeper, 1.2)
-        await until(lambda: late)
-        async with processing(settings, sleeper):
-            assert await result(store, invocation_id) >= 1.2
+    async with running_processor(settings, sleeper, max_concurrent=1):
+        invocation_id = await start_workflow(store, sleeper, 1.2)
+        await wait_until(lambda: late)
+        async with running_processor(settings, sleeper):
+            assert await wait_for_output(store, invocation_id) >= 1.2

@@ -11,7 +11,9 @@ import time
 import pytest
 
 from durablectl import Retry, StepError, TerminalError, query, workflow
-from helpers.processing import ended, processing, run, start, until
+from helpers.in_process import running_processor
+from helpers.waiting import wait_until
+from helpers.workflow_runs import run_to_end, run_workflow, start_workflow
 
 FAST = Retry(initial=0.01, jitter=0)
 
@@ -45,9 +47,9 @@ async def test_steps_run_in_order_and_are_journaled_with_request_result_and_time
         doubled = await ctx.step(double, value, name="make it double")
         return await ctx.step(two, doubled["doubled"], (1, 2))
 
-    async with processing(settings, handler):
+    async with running_processor(settings, handler):
         before = time.time() * 1e6
-        view = await ended(store, handler, 21)
+        view = await run_to_end(store, handler, 21)
     assert (view.status, view.output, view.attempt, view.current_step) == ("completed", [42, [1, 2]], 1, -1)
     assert [(s.step_number, s.step_type, s.kind, s.attempts, s.error) for s in view.journal] == [
         (0, "nothing", "step", 1, ""),
@@ -73,8 +75,8 @@ async def test_an_error_is_tried_three_times_then_raised(settings, store):
         cause = type(error.__cause__).__name__
         return [error.step_number, error.step_type, error.attempts, error.error, error.error_type, str(error), cause]
 
-    async with processing(settings, handler):
-        view = await ended(store, handler)
+    async with running_processor(settings, handler):
+        view = await run_to_end(store, handler)
     sentence = "Step 0 'make_card' failed after 3 attempts: no card"
     assert view.output == [0, "make_card", 3, "no card", "ValueError", sentence, "ValueError"]
     [step] = view.journal
@@ -86,8 +88,8 @@ async def test_a_step_that_succeeds_in_the_end_says_how_often_it_was_tried(setti
     async def handler(ctx):
         return await ctx.step(failing(2, ValueError("x")), retry=FAST)
 
-    async with processing(settings, handler):
-        view = await ended(store, handler)
+    async with running_processor(settings, handler):
+        view = await run_to_end(store, handler)
     assert (view.output, view.journal[0].attempts, view.journal[0].error) == (3, 3, "")
 
 
@@ -107,8 +109,8 @@ async def test_how_often_a_failing_step_is_tried(settings, store, retry, error, 
     async def handler(ctx):
         await ctx.step(failing(99, error), retry=retry)
 
-    async with processing(settings, handler):
-        view = await ended(store, handler)
+    async with running_processor(settings, handler):
+        view = await run_to_end(store, handler)
     assert view.status == "failed"
     assert [step.attempts for step in view.journal] == [attempts]
     assert view.error.endswith(f": {str(error) or type(error).__name__}")
@@ -119,9 +121,9 @@ async def test_the_wait_before_another_attempt_is_visible(settings, store):
     async def handler(ctx):
         await ctx.step(failing(1, ValueError("not yet")), name="slow_start", retry=Retry(initial=1, jitter=0))
 
-    async with processing(settings, handler):
-        invocation_id = await start(store, handler)
-        view = await until(lambda: waiting(store, invocation_id))
+    async with running_processor(settings, handler):
+        invocation_id = await start_workflow(store, handler)
+        view = await wait_until(lambda: waiting(store, invocation_id))
         wait = view.waiting_for
         assert (wait.kind, wait.name, wait.step_number, wait.attempt, wait.error) == (
             "retry",
@@ -132,7 +134,7 @@ async def test_the_wait_before_another_attempt_is_visible(settings, store):
         )
         assert 0 < wait.until - time.time() * 1e6 <= 1e6
         assert (view.status, view.current_step, view.current_step_type) == ("running", 0, "slow_start")
-        await until(lambda: not_waiting(store, invocation_id))
+        await wait_until(lambda: not_waiting(store, invocation_id))
 
 
 async def waiting(store, invocation_id: str):
@@ -155,8 +157,8 @@ async def test_a_sync_step_runs_in_a_thread_and_does_not_hold_the_others_up(sett
     async def handler(ctx):
         return await ctx.gather(*(ctx.step(meet, number) for number in range(3)))
 
-    async with processing(settings, handler):
-        assert await run(store, handler) == ["0 False", "1 False", "2 False"]
+    async with running_processor(settings, handler):
+        assert await run_workflow(store, handler) == ["0 False", "1 False", "2 False"]
 
 
 async def test_any_callable_is_a_step(settings, store):
@@ -176,8 +178,8 @@ async def test_any_callable_is_a_step(settings, store):
             await ctx.step(lambda: "lambda"),
         ]
 
-    async with processing(settings, handler):
-        view = await ended(store, handler, 1)
+    async with running_processor(settings, handler):
+        view = await run_to_end(store, handler, 1)
     assert view.output == [3, 2, 3, "lambda"]
     assert [step.step_type for step in view.journal] == ["partial", "Later", "awaitable", "<lambda>"]
 
@@ -197,8 +199,8 @@ async def test_a_stop_iteration_ends_the_step_and_not_the_processor(settings, st
     async def handler(ctx):
         await ctx.step(step if step is stop_iteration else raises, retry=Retry(max_attempts=1))
 
-    async with processing(settings, handler):
-        view = await ended(store, handler)
+    async with running_processor(settings, handler):
+        view = await run_to_end(store, handler)
     assert (view.status, view.error_type) == ("failed", "StepError")
 
 
@@ -215,7 +217,7 @@ async def test_a_step_over_its_time_limit_is_an_error_like_any_other(settings, s
         step = slow if kind == "async" else slow_thread
         await ctx.step(step, name="slow", timeout=0.05, retry=Retry(initial=0.01, max_attempts=2))
 
-    async with processing(settings, handler):
-        view = await ended(store, handler)
+    async with running_processor(settings, handler):
+        view = await run_to_end(store, handler)
     [step] = view.journal
     assert (step.attempts, step.error, step.error_type) == (2, "no result within 0.05 s", "TimeoutError")

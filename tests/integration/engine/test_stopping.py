@@ -12,18 +12,12 @@ from durablectl import query, workflow
 from durablectl.embedded import EmbeddedServer
 from durablectl.settings import Settings
 from durablectl.storage.records import states
-from helpers.processing import (
-    drained,
-    index_entries,
-    journaled,
-    outcome,
-    processing,
-    provisioned,
-    reaches,
-    result,
-    start,
-    until,
-)
+from helpers.in_process import provisioned_store, running_processor
+from helpers.index_listing import list_index_entries
+from helpers.stored_commands import no_commands_left
+from helpers.stored_records import read_journal
+from helpers.waiting import wait_until
+from helpers.workflow_runs import start_workflow, wait_for_outcome, wait_for_output, wait_for_status
 
 
 @workflow
@@ -46,18 +40,18 @@ async def test_a_graceful_stop_hands_back_and_nothing_runs_twice(settings, store
         for number in range(3):
             await ctx.step(work, f"{ctx.invocation_id} {number}")
 
-    async with processing(settings, handler, ack_wait=60, max_concurrent=10):
-        ids = await asyncio.gather(*(start(store, handler) for _ in range(15)))
+    async with running_processor(settings, handler, ack_wait=60, max_concurrent=10):
+        ids = await asyncio.gather(*(start_workflow(store, handler) for _ in range(15)))
         await entered.wait()
     views = [await query.get_workflow(store, one) for one in ids]
     assert {view.status for view in views} == {"pending"}
     assert Counter(view.attempt for view in views) == {0: 5, 1: 10}
-    assert {len(await journaled(store, v.invocation_id)) for v in views if v.attempt} == {1}
+    assert {len(await read_journal(store, v.invocation_id)) for v in views if v.attempt} == {1}
     began = time.monotonic()
-    async with processing(settings, handler, ack_wait=60):
+    async with running_processor(settings, handler, ack_wait=60):
         for one in ids:
-            await outcome(store, one)
-        await until(lambda: drained(store))
+            await wait_for_outcome(store, one)
+        await wait_until(lambda: no_commands_left(store))
     assert time.monotonic() - began < 5
     assert set(runs.values()) == {1}
     assert len(runs) == 45
@@ -79,15 +73,15 @@ async def test_a_step_that_does_not_end_in_time_is_handed_back_and_runs_again(se
         except BaseException:  # noqa: BLE001 - even this must not keep the workflow
             return "swallowed"
 
-    async with processing(settings, handler, ack_wait=60, grace=0.1) as first:
-        invocation_id = await start(store, handler)
-        await until(lambda: runs)
+    async with running_processor(settings, handler, ack_wait=60, grace=0.1) as first:
+        invocation_id = await start_workflow(store, handler)
+        await wait_until(lambda: runs)
         began = time.monotonic()
         await first.stop()
         assert time.monotonic() - began < 2
     assert (await query.get_workflow(store, invocation_id)).status == "pending"
-    async with processing(settings, handler):
-        assert await result(store, invocation_id) == 2
+    async with running_processor(settings, handler):
+        assert await wait_for_output(store, invocation_id) == 2
 
 
 async def test_no_command_is_lost_in_the_hand_of_one_that_stops(settings, store):
@@ -96,18 +90,18 @@ async def test_no_command_is_lost_in_the_hand_of_one_that_stops(settings, store)
 
     async def keep_starting() -> None:
         while not stopping.is_set():
-            ids.append(await start(store, echo, 1))
+            ids.append(await start_workflow(store, echo, 1))
 
     clients = [asyncio.create_task(keep_starting()) for _ in range(4)]
     for _ in range(12):
-        async with processing(settings, echo, ack_wait=60, max_concurrent=20):
+        async with running_processor(settings, echo, ack_wait=60, max_concurrent=20):
             seen = len(ids)
-            await until(lambda seen=seen: len(ids) > seen + 30, every=0.001)
+            await wait_until(lambda seen=seen: len(ids) > seen + 30, every=0.001)
     stopping.set()
     await asyncio.gather(*clients)
-    async with processing(settings, echo, ack_wait=60):
-        await until(lambda: drained(store), 8)
-    assert Counter(entry.group for entry in await index_entries(store)) == {"completed": len(ids)}
+    async with running_processor(settings, echo, ack_wait=60):
+        await wait_until(lambda: no_commands_left(store), 8)
+    assert Counter(entry.group for entry in await list_index_entries(store)) == {"completed": len(ids)}
 
 
 @pytest.mark.parametrize("status", ["cancelled", "paused", "running"])
@@ -132,8 +126,8 @@ async def test_who_lost_its_invocation_writes_nothing_more_whatever_the_handler_
                 caught.append(error)
         return "written by a processor that lost it"
 
-    async with processing(settings, handler) as first, processing(settings, echo) as intruder:
-        invocation_id = await start(store, handler)
+    async with running_processor(settings, handler) as first, running_processor(settings, echo) as intruder:
+        invocation_id = await start_workflow(store, handler)
         await entered.wait()
         await asyncio.sleep(0.05)
         while True:
@@ -145,11 +139,11 @@ async def test_who_lost_its_invocation_writes_nothing_more_whatever_the_handler_
             if taken:
                 break
         gate.set()
-        await until(lambda: drained(store))
-        await until(lambda: idle(first))
+        await wait_until(lambda: no_commands_left(store))
+        await wait_until(lambda: idle(first))
     assert "after" not in runs
     assert caught == []
-    assert await journaled(store, invocation_id) == []
+    assert await read_journal(store, invocation_id) == []
     stored = await states.load(store, invocation_id)
     assert (stored.revision, stored.execution.status) == (taken, status)
 
@@ -175,18 +169,18 @@ async def test_a_restart_of_the_server_in_the_middle_of_a_load(tmp_path):
     server.start()
     settings = Settings(url=server.url, timeout=2)
     try:
-        async with provisioned(settings) as store, processing(settings, handler, ack_wait=2) as running:
-            ids = [await start(store, handler) for _ in range(40)]
-            await until(lambda: len(runs) > 60)
+        async with provisioned_store(settings) as store, running_processor(settings, handler, ack_wait=2) as running:
+            ids = [await start_workflow(store, handler) for _ in range(40)]
+            await wait_until(lambda: len(runs) > 60)
             await asyncio.to_thread(server.kill)
             await asyncio.to_thread(server.start)
             for one in ids:
-                assert (await outcome(store, one, 20)).execution.status == "completed"
-            await until(lambda: drained(store))
-            assert Counter(entry.group for entry in await index_entries(store)) == {"completed": 40}
+                assert (await wait_for_outcome(store, one, 20)).execution.status == "completed"
+            await wait_until(lambda: no_commands_left(store))
+            assert Counter(entry.group for entry in await list_index_entries(store)) == {"completed": 40}
             assert len(runs) == 160
-            assert [p.processor_id for p in await until(lambda: query.live_processors(store))] == [running.id]
-            late = await start(store, handler)
-            assert (await reaches(store, late, "running")).waiting_for is None
+            assert [p.processor_id for p in await wait_until(lambda: query.live_processors(store))] == [running.id]
+            late = await start_workflow(store, handler)
+            assert (await wait_for_status(store, late, "running")).waiting_for is None
     finally:
         server.stop()

@@ -10,7 +10,8 @@ import pytest
 from durablectl import control, query
 from durablectl.storage.records import states
 from helpers.http_api import http_api
-from helpers.processing import provisioned, start
+from helpers.in_process import provisioned_store
+from helpers.workflow_runs import start_workflow
 
 LIST = "/api/workflows"
 START = "/api/workflows/nobodys/invoke"
@@ -124,10 +125,10 @@ async def everything(store):
 
 @pytest.fixture
 async def store(settings):
-    async with provisioned(settings) as store:
-        await start(store, "nobodys", id="one")
+    async with provisioned_store(settings) as store:
+        await start_workflow(store, "nobodys", id="one")
         await control.resolve(store, "one.answered", 1)
-        await start(store, "nobodys", id="ended")
+        await start_workflow(store, "nobodys", id="ended")
         await control.cancel(store, "ended")
         yield store
 

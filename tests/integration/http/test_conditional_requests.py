@@ -8,14 +8,15 @@ import pytest
 
 from durablectl import control, query
 from helpers.http_api import http_api
-from helpers.processing import provisioned, start
+from helpers.in_process import provisioned_store
+from helpers.workflow_runs import start_workflow
 
 START = "/api/workflows/nobodys/invoke"
 
 
 @pytest.fixture
 async def store(settings):
-    async with provisioned(settings) as store:
+    async with provisioned_store(settings) as store:
         yield store
 
 
@@ -88,7 +89,7 @@ async def tag_of(http, invocation_id):
 
 async def ready(store, verb):
     """A workflow that can be steered so, and its path."""
-    invocation_id = await start(store, "nobodys")
+    invocation_id = await start_workflow(store, "nobodys")
     if verb.startswith("resume"):
         await control.pause(store, invocation_id)
     elif not verb.startswith(("pause", "cancel")):

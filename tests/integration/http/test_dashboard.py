@@ -12,7 +12,9 @@ from durablectl.embedded import EmbeddedServer
 from durablectl.settings import Settings
 from helpers.browser import DESKTOP, NARROW, PHONE
 from helpers.dashboard import HANDLERS, approval, dashboard, delivery, greeting, location, refused
-from helpers.processing import outcome, processing, provisioned, start, until
+from helpers.in_process import provisioned_store, running_processor
+from helpers.waiting import wait_until
+from helpers.workflow_runs import start_workflow, wait_for_outcome
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -24,14 +26,14 @@ TOKEN = "sesame-sesame-sesame"  # noqa: S105  # of a server that lives as long a
 
 @pytest.fixture
 async def store(settings: Settings) -> AsyncIterator[Store]:
-    async with provisioned(settings) as store:
+    async with provisioned_store(settings) as store:
         yield store
 
 
 async def test_counts_and_rows_tell_every_workflow_and_a_count_filters_by_it(settings, store, tmp_path):
-    async with processing(settings, *HANDLERS), dashboard(settings, tmp_path) as page:
-        await outcome(store, await start(store, greeting, "Ada", id="well"))
-        await outcome(store, await start(store, refused, "Bob", id="badly"))
+    async with running_processor(settings, *HANDLERS), dashboard(settings, tmp_path) as page:
+        await wait_for_outcome(store, await start_workflow(store, greeting, "Ada", id="well"))
+        await wait_for_outcome(store, await start_workflow(store, refused, "Bob", id="badly"))
         await page.go("/")
         await page.shows("2 workflows", ".total")
         assert "failed" in await page.text(".facets")
@@ -46,9 +48,9 @@ async def test_counts_and_rows_tell_every_workflow_and_a_count_filters_by_it(set
 
 
 async def test_a_link_with_filters_shows_what_it_says(settings, store, tmp_path):
-    async with processing(settings, *HANDLERS), dashboard(settings, tmp_path) as page:
+    async with running_processor(settings, *HANDLERS), dashboard(settings, tmp_path) as page:
         for name in ("one", "two"):
-            await outcome(store, await start(store, refused, name, id=f"id-{name}"))
+            await wait_for_outcome(store, await start_workflow(store, refused, name, id=f"id-{name}"))
         await page.go("/#/?error=refused%20two&since=1h")
         await page.shows("1 workflow\n", ".results")
         assert await page.text("tbody .id") == "id-two"
@@ -62,20 +64,20 @@ async def test_a_link_with_filters_shows_what_it_says(settings, store, tmp_path)
 
 async def test_the_next_page_is_a_link(settings, store, tmp_path):
     async with dashboard(settings, tmp_path) as page:
-        await asyncio.gather(*(start(store, greeting, "x", id=f"id-{number}") for number in range(51)))
+        await asyncio.gather(*(start_workflow(store, greeting, "x", id=f"id-{number}") for number in range(51)))
         await page.go("/")
         await page.shows("51 workflows", ".total")
         await page.press(".pages a")
         await page.shows("Newest", ".pages")
-        await until(lambda: page.value("document.querySelectorAll('tbody tr').length === 1"))
+        await wait_until(lambda: page.value("document.querySelectorAll('tbody tr').length === 1"))
         assert "cursor=" in await location(page)
 
 
 async def test_what_changes_is_pushed_to_the_list(settings, store, tmp_path):
-    async with processing(settings, *HANDLERS), dashboard(settings, tmp_path) as page:
+    async with running_processor(settings, *HANDLERS), dashboard(settings, tmp_path) as page:
         await page.go("/")
         await page.shows("live", "#connection")
-        await start(store, approval, "Ada", id="waits")
+        await start_workflow(store, approval, "Ada", id="waits")
         await page.shows("waiting for the awakeable approved", "tbody")
         await control.cancel(store, "waits", "no longer")
         await page.shows("cancelled", "tbody .state")
@@ -93,7 +95,7 @@ async def test_what_is_not_there_is_told(settings, tmp_path):
 
 async def test_the_keyboard_finds_every_place_and_its_focus_is_seen(settings, store, tmp_path):
     async with dashboard(settings, tmp_path) as page:
-        await start(store, greeting, "Ada", id="waits")
+        await start_workflow(store, greeting, "Ada", id="waits")
         await page.go("/")
         await page.shows("waits", "tbody")
         seen = []
@@ -110,8 +112,8 @@ async def test_the_keyboard_finds_every_place_and_its_focus_is_seen(settings, st
 
 
 async def test_the_browser_asks_for_the_token_and_sends_it_with_everything(settings, store, tmp_path):
-    async with processing(settings, *HANDLERS), dashboard(settings, tmp_path, token=TOKEN) as page:
-        await start(store, approval, "Ada", id="waits")
+    async with running_processor(settings, *HANDLERS), dashboard(settings, tmp_path, token=TOKEN) as page:
+        await start_workflow(store, approval, "Ada", id="waits")
         await page.answer_prompts(TOKEN)
         await page.go("/#/workflow/waits")
         await page.shows("live", "#connection")
@@ -122,8 +124,8 @@ async def test_the_browser_asks_for_the_token_and_sends_it_with_everything(setti
 
 @pytest.mark.parametrize("size", [NARROW, PHONE, DESKTOP])
 async def test_no_page_is_wider_than_its_window(settings, store, tmp_path, size):
-    async with processing(settings, *HANDLERS), dashboard(settings, tmp_path) as page:
-        await start(store, delivery, "Ada" * 200, id="long-" + "x" * 100)
+    async with running_processor(settings, *HANDLERS), dashboard(settings, tmp_path) as page:
+        await start_workflow(store, delivery, "Ada" * 200, id="long-" + "x" * 100)
         await page.look(size, dark=True)
         await page.go("/")
         await page.shows("retrying", "tbody")
@@ -141,8 +143,8 @@ async def test_no_page_is_wider_than_its_window(settings, store, tmp_path, size)
 async def test_a_lost_nats_server_is_told_and_the_page_recovers_by_itself(tmp_path):
     with EmbeddedServer(tmp_path / "nats") as server:
         settings = Settings(url=server.url, timeout=1)
-        async with provisioned(settings) as store:
-            await start(store, greeting, "Ada", id="waits")
+        async with provisioned_store(settings) as store:
+            await start_workflow(store, greeting, "Ada", id="waits")
         async with dashboard(settings, tmp_path) as page:
             await page.go("/")
             await page.shows("live", "#connection")

@@ -8,7 +8,9 @@ import pytest
 
 from durablectl import control
 from helpers.dashboard import HANDLERS, HOSTILE, approval, dashboard, delivery, family, lengthy, location, refused
-from helpers.processing import outcome, processing, provisioned, reaches, start, until
+from helpers.in_process import provisioned_store, running_processor
+from helpers.waiting import wait_until
+from helpers.workflow_runs import start_workflow, wait_for_outcome, wait_for_status
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -19,13 +21,13 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 async def store(settings: Settings) -> AsyncIterator[Store]:
-    async with provisioned(settings) as store:
+    async with provisioned_store(settings) as store:
         yield store
 
 
 async def test_a_page_shows_steps_retries_and_waits_and_follows_them(settings, store, tmp_path):
-    async with processing(settings, *HANDLERS), dashboard(settings, tmp_path) as page:
-        await start(store, delivery, "Ada", id="parcel")
+    async with running_processor(settings, *HANDLERS), dashboard(settings, tmp_path) as page:
+        await start_workflow(store, delivery, "Ada", id="parcel")
         await page.go("/#/workflow/parcel")
         await page.shows("retrying notify, attempt 1, next in ", ".situation")
         assert "retrying" in await page.text(".head .status")
@@ -42,9 +44,9 @@ async def test_a_page_shows_steps_retries_and_waits_and_follows_them(settings, s
 
 
 async def test_parents_and_children_are_linked(settings, store, tmp_path):
-    async with processing(settings, *HANDLERS), dashboard(settings, tmp_path) as page:
-        await start(store, family, "Ada", id="parent")
-        child = (await reaches(store, "parent", "suspended")).children[0]
+    async with running_processor(settings, *HANDLERS), dashboard(settings, tmp_path) as page:
+        await start_workflow(store, family, "Ada", id="parent")
+        child = (await wait_for_status(store, "parent", "suspended")).children[0]
         await page.go("/#/workflow/parent")
         await page.press(f'.facts a[href="#/workflow/{child}"]')
         await page.shows(child, ".head .id")
@@ -53,8 +55,8 @@ async def test_parents_and_children_are_linked(settings, store, tmp_path):
 
 
 async def test_a_long_journal_is_shown_in_parts(settings, store, tmp_path):
-    async with processing(settings, *HANDLERS), dashboard(settings, tmp_path) as page:
-        await outcome(store, await start(store, lengthy, 60, id="long"))
+    async with running_processor(settings, *HANDLERS), dashboard(settings, tmp_path) as page:
+        await wait_for_outcome(store, await start_workflow(store, lengthy, 60, id="long"))
         await page.go("/#/workflow/long")
         await page.shows("10 to 59 of 60 steps", ".pages")
         await page.press(".pages a")
@@ -64,8 +66,8 @@ async def test_a_long_journal_is_shown_in_parts(settings, store, tmp_path):
 
 
 async def test_hostile_inputs_and_errors_are_text(settings, store, tmp_path):
-    async with processing(settings, *HANDLERS), dashboard(settings, tmp_path) as page:
-        await outcome(store, await start(store, refused, HOSTILE, id="hostile"))
+    async with running_processor(settings, *HANDLERS), dashboard(settings, tmp_path) as page:
+        await wait_for_outcome(store, await start_workflow(store, refused, HOSTILE, id="hostile"))
         await page.go("/")
         await page.shows("<script>", "tbody .doing")
         await page.go("/#/workflow/hostile")
@@ -79,15 +81,15 @@ async def test_hostile_inputs_and_errors_are_text(settings, store, tmp_path):
 
 
 async def test_a_workflow_is_paused_and_resumed_by_keyboard(settings, store, tmp_path):
-    async with processing(settings, *HANDLERS), dashboard(settings, tmp_path) as page:
-        await start(store, approval, "Ada", id="waits")
+    async with running_processor(settings, *HANDLERS), dashboard(settings, tmp_path) as page:
+        await start_workflow(store, approval, "Ada", id="waits")
         await page.go("/#/workflow/waits")
         await page.shows("Pause", ".buttons")
         await page.value("[...document.querySelectorAll('.buttons button')][0].focus()")
         await page.key("Enter")
         await page.shows("Pause this workflow?", "dialog")
         await page.key("Escape")
-        await until(lambda: page.value("!document.querySelector('dialog')"))
+        await wait_until(lambda: page.value("!document.querySelector('dialog')"))
         assert await page.value("document.activeElement.textContent") == "Pause"
         await page.key("Enter")
         await page.type("after the deploy")
@@ -101,20 +103,20 @@ async def test_a_workflow_is_paused_and_resumed_by_keyboard(settings, store, tmp
 
 
 async def test_what_has_become_impossible_is_told_in_the_dialog(settings, store, tmp_path):
-    async with processing(settings, *HANDLERS), dashboard(settings, tmp_path) as page:
-        await start(store, approval, "Ada", id="waits")
+    async with running_processor(settings, *HANDLERS), dashboard(settings, tmp_path) as page:
+        await start_workflow(store, approval, "Ada", id="waits")
         await page.go("/#/workflow/waits")
         await page.press(".buttons button")
         await page.shows("Pause this workflow?", "dialog")
         await control.cancel(store, "waits")
-        await reaches(store, "waits", "cancelled")
+        await wait_for_status(store, "waits", "cancelled")
         await page.press("dialog .main")
         await page.shows("The workflow waits is cancelled and cannot be paused.", "dialog")
 
 
 async def test_a_server_that_only_reads_shows_no_buttons(settings, store, tmp_path):
-    async with processing(settings, *HANDLERS), dashboard(settings, tmp_path, read_only=True) as page:
-        await start(store, approval, "Ada", id="waits")
+    async with running_processor(settings, *HANDLERS), dashboard(settings, tmp_path, read_only=True) as page:
+        await start_workflow(store, approval, "Ada", id="waits")
         await page.go("/#/workflow/waits")
         await page.shows("waiting for the awakeable", ".situation")
         assert await page.text("#read-only") == "read-only"

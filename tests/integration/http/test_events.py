@@ -14,8 +14,11 @@ from durablectl.control import StartRequest
 from durablectl.storage.index import index_entries
 from helpers.event_streams import resuming, streaming
 from helpers.http_api import http_api
-from helpers.processing import processing, reaches, start, until, write
+from helpers.in_process import running_processor
+from helpers.stored_records import write_state
 from helpers.tail import consumers, no_consumers
+from helpers.waiting import wait_until
+from helpers.workflow_runs import start_workflow, wait_for_status
 
 
 @pytest.fixture
@@ -36,9 +39,9 @@ async def asking(ctx, user: str) -> str:
 
 
 async def test_a_running_workflow_is_told_up_to_its_end(settings, store, api):
-    async with processing(settings, asking):
-        name = await start(store, asking, "Ada")
-        waiting = (await reaches(store, name, "suspended")).waiting_for
+    async with running_processor(settings, asking):
+        name = await start_workflow(store, asking, "Ada")
+        waiting = (await wait_for_status(store, name, "suspended")).waiting_for
         async with streaming(api, f"/api/workflows/{name}/events") as stream:
             assert stream.status == 200
             snapshot = await stream.next()
@@ -56,7 +59,7 @@ async def test_a_running_workflow_is_told_up_to_its_end(settings, store, api):
 
 
 async def test_it_is_sent_as_a_stream_of_events_that_nobody_keeps(store, api):
-    await start(store, "h", id="a")
+    await start_workflow(store, "h", id="a")
     for target in ("/api/events", "/api/workflows/a/events"):
         async with streaming(api, target, {"Accept-Encoding": "gzip"}) as stream:
             await stream.next()
@@ -68,7 +71,7 @@ async def test_it_is_sent_as_a_stream_of_events_that_nobody_keeps(store, api):
 
 
 async def test_one_that_has_ended_is_told_once(store, api):
-    await start(store, "h", id="a")
+    await start_workflow(store, "h", id="a")
     await control.cancel(store, "a")
     async with streaming(api, "/api/workflows/a/events") as stream:
         snapshot, end = await stream.rest()
@@ -79,11 +82,11 @@ async def test_one_that_has_ended_is_told_once(store, api):
 
 
 async def test_one_goes_on_where_the_client_left_off(store, api):
-    await start(store, "h", id="a")
+    await start_workflow(store, "h", id="a")
     async with streaming(api, "/api/workflows/a/events") as stream:
         first = await stream.next()
     async with streaming(api, "/api/workflows/a/events", resuming(first.id)) as stream:
-        await until(lambda: consumers(store))
+        await wait_until(lambda: consumers(store))
         await control.pause(store, "a")
         paused = await stream.next()
     await control.resume(store, "a")
@@ -95,7 +98,7 @@ async def test_one_goes_on_where_the_client_left_off(store, api):
 
 
 async def test_a_deleted_workflow_ends(store, api):
-    await start(store, "h", id="a")
+    await start_workflow(store, "h", id="a")
     bucket = await store.nats.jetstream().key_value(store.subjects.state_bucket)
     async with streaming(api, "/api/workflows/a/events") as stream:
         await stream.next()
@@ -155,13 +158,13 @@ async def test_those_are_told_that_match(store, api, about, expected):
 
 
 async def test_only_the_deleted_begin_with_nothing(store, api):
-    await start(store, "h", id="a")
+    await start_workflow(store, "h", id="a")
     async with streaming(api, "/api/events?status=deleted") as stream:
         assert (await stream.next()).data == {"workflows": [], "total": 0}
 
 
 async def test_one_that_was_deleted_meanwhile_is_told_whatever_the_filters_say_of_it(settings, store):
-    await start(store, "h", id="a")
+    await start_workflow(store, "h", id="a")
     await control.cancel(store, "a")
     revision = (await query.get_workflow(store, "a")).revision
     await control.delete(store, "a")
@@ -173,7 +176,7 @@ async def test_one_that_was_deleted_meanwhile_is_told_whatever_the_filters_say_o
 async def test_heartbeats_move_the_position_past_what_did_not_match(store, api):
     async with streaming(api, "/api/events?handler=nobodys") as stream:
         snapshot = await stream.next()
-        revision = await write(store, "a")
+        revision = await write_state(store, "a")
         with pytest.raises(TimeoutError):
             await stream.next(1.5)
         assert stream.heartbeats >= 3
@@ -181,7 +184,7 @@ async def test_heartbeats_move_the_position_past_what_did_not_match(store, api):
 
 
 async def test_a_position_of_another_server_begins_anew(store, api):
-    revision = await write(store, "a")
+    revision = await write_state(store, "a")
     for target in ("/api/events", "/api/workflows/a/events"):
         async with streaming(api, target, resuming(revision + 1000)) as stream:
             assert (await stream.next()).name == "snapshot"
@@ -192,16 +195,16 @@ async def test_a_position_of_another_server_begins_anew(store, api):
 async def test_cut_off_anywhere_it_goes_on_without_gap_or_repeat(store, api, target, seed):
     """While others write. Of what was written while nobody listened, the last change of each workflow counts."""
     chance = random.Random(seed)
-    written = {f"w{number}": [await write(store, f"w{number}")] for number in range(6)}
+    written = {f"w{number}": [await write_state(store, f"w{number}")] for number in range(6)}
 
     async def writes() -> int:
         for number in itertools.count():
             if number >= 250 and connections > 10:
                 break
             name = chance.choice(list(written))
-            written[name].append(await write(store, name, str(chance.random())))
+            written[name].append(await write_state(store, name, str(chance.random())))
             await asyncio.sleep(chance.choice([0, 0, 0.002, 0.02]))
-        written["w0"].append(await write(store, "w0", "end"))
+        written["w0"].append(await write_state(store, "w0", "end"))
         return written["w0"][-1]
 
     told: list[tuple[str, int]] = []
@@ -235,7 +238,7 @@ async def test_a_snapshot_misses_nothing_that_is_just_being_entered_in_the_index
         await settle(*args)
 
     monkeypatch.setattr(index_entries, "settle", settle_later)
-    await start(store, "h", id="a")
+    await start_workflow(store, "h", id="a")
     for steer in (control.pause, control.resume) * 5:
         revision = (await query.get_workflow(store, "a")).revision
         steering = asyncio.create_task(steer(store, "a"))
@@ -255,4 +258,4 @@ async def test_the_watch_of_the_server_ends_some_time_after_the_last_client(sett
             async with streaming(http, "/api/events") as stream:
                 await stream.next()
                 assert len(await consumers(store)) == 1
-            await until(lambda: no_consumers(store))
+            await wait_until(lambda: no_consumers(store))

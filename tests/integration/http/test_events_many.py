@@ -18,8 +18,11 @@ from durablectl.embedded import EmbeddedServer
 from durablectl.settings import Settings
 from helpers.event_streams import resuming, streaming
 from helpers.http_api import http_api
-from helpers.processing import provisioned, start, until, write
+from helpers.in_process import provisioned_store
+from helpers.stored_records import write_state
 from helpers.tail import consumers, no_consumers
+from helpers.waiting import wait_until
+from helpers.workflow_runs import start_workflow
 
 
 @pytest.fixture
@@ -37,7 +40,7 @@ def hub(monkeypatch):
 
 
 async def test_a_thousand_clients_share_one_watch_and_little_memory(settings, store, hub):
-    await start(store, "h", id="a")
+    await start_workflow(store, "h", id="a")
     async with http_api(settings, heartbeat_seconds=60) as http, contextlib.AsyncExitStack() as stack:
         streams = []
 
@@ -74,13 +77,13 @@ def _held() -> int:
 
 
 async def test_a_client_that_goes_away_frees_its_place_at_once(settings, store, hub):
-    await start(store, "h", id="a")
+    await start_workflow(store, "h", id="a")
     async with http_api(settings) as http:
         for target in ("/api/events", "/api/workflows/a/events"):
             async with streaming(http, target) as stream:
                 await stream.next()
                 assert len(hub()._subscriptions) == 1
-            await until(lambda: not hub()._subscriptions, 1)
+            await wait_until(lambda: not hub()._subscriptions, 1)
 
 
 async def test_a_client_that_reads_too_slowly_is_told_so_and_can_go_on(settings, store, hub, monkeypatch):
@@ -92,7 +95,7 @@ async def test_a_client_that_reads_too_slowly_is_told_so_and_can_go_on(settings,
             assert (await quick.next()).id == first.id
             revisions = []
             while len(hub()._subscriptions) == 2 and not any(s._is_too_slow for s in hub()._subscriptions):
-                revisions.append(await write(store, "a", "x" * 500_000))
+                revisions.append(await write_state(store, "a", "x" * 500_000))
                 assert (await quick.next()).id == revisions[-1]
             # What a slow one leaves is dropped: nothing is held for it.
             assert max(len(subscription._items) for subscription in hub()._subscriptions) <= 10
@@ -107,7 +110,7 @@ async def test_a_client_that_reads_too_slowly_is_told_so_and_can_go_on(settings,
 
 async def test_many_bytes_are_too_much_as_well(settings, store, hub, monkeypatch):
     monkeypatch.setattr(hub_module, "_MOST_BYTES", 100_000)
-    await write(store, "a", "x" * 90_000)
+    await write_state(store, "a", "x" * 90_000)
     async with http_api(settings) as http, streaming(http, "/api/events") as stream:
         await stream.next()
         [subscription] = hub()._subscriptions
@@ -123,20 +126,20 @@ async def test_a_client_that_never_reads_is_dropped(settings, store, hub, monkey
     monkeypatch.setattr(listening_module, "_STALLED_MILLISECONDS", 1000)
     monkeypatch.setattr(hub_module, "_MOST_CHANGES", 5)
     async with http_api(settings) as http, streaming(http, "/api/events", receive_buffer=4096):
-        await until(lambda: hub()._subscriptions)
+        await wait_until(lambda: hub()._subscriptions)
 
         async def is_gone() -> bool:
-            await write(store, "a", "x" * 500_000)
+            await write_state(store, "a", "x" * 500_000)
             return not hub()._subscriptions
 
-        await until(is_gone, 20)
+        await wait_until(is_gone, 20)
 
 
 async def test_an_outage_is_told_and_nothing_is_missed(tmp_path):
     with EmbeddedServer(tmp_path) as server:
         settings = Settings(url=server.url, timeout=1.5)
-        async with provisioned(settings) as store, http_api(settings) as http:
-            await start(store, "h", id="a")
+        async with provisioned_store(settings) as store, http_api(settings) as http:
+            await start_workflow(store, "h", id="a")
             async with streaming(http, "/api/events") as every, streaming(http, "/api/workflows/a/events") as one:
                 assert [(await stream.next()).name for stream in (every, one)] == ["snapshot", "snapshot"]
                 server.kill()
@@ -148,7 +151,7 @@ async def test_an_outage_is_told_and_nothing_is_missed(tmp_path):
                     assert (await http.get(target)).status == 503
                     assert time.monotonic() - began < 2
                 await asyncio.to_thread(server.start)
-                await until(lambda: store.is_connected)
+                await wait_until(lambda: store.is_connected)
                 await control.pause(store, "a")
                 for stream in (every, one):
                     told = sorted([await stream.next(), await stream.next()], key=lambda event: event.name)
@@ -160,7 +163,7 @@ async def test_an_outage_is_told_and_nothing_is_missed(tmp_path):
 
 @pytest.mark.parametrize("target", ["/api/events", "/api/workflows/a/events"])
 async def test_the_streams_end_with_the_service(settings, store, target):
-    await start(store, "h", id="a")
+    await start_workflow(store, "h", id="a")
     async with contextlib.AsyncExitStack() as stack:
         async with http_api(settings) as http:
             streams = [await stack.enter_async_context(streaming(http, target)) for _ in range(20)]
@@ -170,7 +173,7 @@ async def test_the_streams_end_with_the_service(settings, store, target):
         assert time.monotonic() - began < 1
         for stream in streams:
             assert await stream.rest() == []
-    await until(lambda: no_consumers(store))
+    await wait_until(lambda: no_consumers(store))
 
 
 async def test_the_description_tells_what_the_streams_hold(settings):

@@ -13,7 +13,9 @@ from durablectl.http.routes import metrics as http_metrics
 from durablectl.http.routes.metrics import HttpMetrics
 from durablectl.storage.records import states
 from helpers.http_api import http_api
-from helpers.processing import outcome, processing, provisioned, reaches, start, until
+from helpers.in_process import provisioned_store, running_processor
+from helpers.waiting import wait_until
+from helpers.workflow_runs import start_workflow, wait_for_outcome, wait_for_status
 
 QUICK = Retry(max_attempts=5, initial=0.01, jitter=0)
 
@@ -70,11 +72,13 @@ def values(text: bytes) -> dict[str, float]:
 
 
 async def test_a_processor_counts_what_it_has_done(settings):
-    async with provisioned(settings) as store, processing(settings, *ALL, max_concurrent=7) as running:
+    async with provisioned_store(settings) as store, running_processor(settings, *ALL, max_concurrent=7) as running:
         for handler in (greeter, greeter, flaky, doomed):
-            await outcome(store, await start(store, handler))
+            await wait_for_outcome(store, await start_workflow(store, handler))
         # The end is counted once it is stored, which others may see sooner.
-        await until(lambda: values(running.processor.metrics.text())["durablectl_workflows_ended_total{doomed,failed}"])
+        await wait_until(
+            lambda: values(running.processor.metrics.text())["durablectl_workflows_ended_total{doomed,failed}"]
+        )
         found = values(running.processor.metrics.text())
         assert found["durablectl_slots{}"] == 7
         assert found["durablectl_workflows_started_total{greeter}"] == 2
@@ -93,12 +97,12 @@ async def test_a_processor_counts_what_it_has_done(settings):
 
 
 async def test_slots_in_use_are_those_of_now(settings):
-    async with provisioned(settings) as store, processing(settings, busy, grace=0) as running:
-        invocation_id = await start(store, busy)
-        await reaches(store, invocation_id, "running")
+    async with provisioned_store(settings) as store, running_processor(settings, busy, grace=0) as running:
+        invocation_id = await start_workflow(store, busy)
+        await wait_for_status(store, invocation_id, "running")
         assert values(running.processor.metrics.text())["durablectl_slots_in_use{}"] == 1
         await control.cancel(store, invocation_id)
-        found = await until(lambda: at_rest(running))
+        found = await wait_until(lambda: at_rest(running))
         assert found["durablectl_workflows_ended_total{busy,cancelled}"] == 1
 
 
@@ -108,22 +112,22 @@ def at_rest(running):
 
 
 async def test_a_workflow_that_somebody_else_owns_by_now_counts_as_a_fence(settings):
-    async with provisioned(settings) as store, processing(settings, busy, grace=0) as running:
-        invocation_id = await start(store, busy)
-        await reaches(store, invocation_id, "running")
+    async with provisioned_store(settings) as store, running_processor(settings, busy, grace=0) as running:
+        invocation_id = await start_workflow(store, busy)
+        await wait_for_status(store, invocation_id, "running")
         stored = await states.load(store, invocation_id)
         stored.execution.owner = "another"
         await states.replace(store, stored.execution, stored.revision)
         running.processor._inflight.poke(invocation_id)
-        found = await until(lambda: at_rest(running))
+        found = await wait_until(lambda: at_rest(running))
         assert found["durablectl_fences_total{busy}"] == 1
         assert found["durablectl_workflows_ended_total{busy,cancelled}"] == 0
 
 
 async def test_the_metrics_of_an_api_alone_tell_requests_workflows_and_timers(settings):
-    async with provisioned(settings) as store, processing(settings, *ALL), http_api(settings) as http:
-        await outcome(store, await start(store, greeter))
-        await reaches(store, await start(store, sleeper), "suspended")
+    async with provisioned_store(settings) as store, running_processor(settings, *ALL), http_api(settings) as http:
+        await wait_for_outcome(store, await start_workflow(store, greeter))
+        await wait_for_status(store, await start_workflow(store, sleeper), "suspended")
         for path in ("/api/workflows", "/api/workflows/no-such-one", "/nowhere"):
             await http.get(path)
         await http("BREW", "/api/workflows")
@@ -152,13 +156,13 @@ async def test_workflows_are_counted_every_few_seconds_only(settings, monkeypatc
         return await counted(store)
 
     monkeypatch.setattr(http_metrics.query, "get_stats", get_stats)
-    async with provisioned(settings), http_api(settings) as http:
+    async with provisioned_store(settings), http_api(settings) as http:
         await asyncio.gather(*(http.get("/metrics") for _ in range(5)))
         assert len(asked) == 1
 
 
 async def test_metrics_need_the_token_where_there_is_one(settings):
-    async with provisioned(settings), http_api(settings, token="correct-horse") as http:  # noqa: S106
+    async with provisioned_store(settings), http_api(settings, token="correct-horse") as http:  # noqa: S106
         assert (await http.get("/metrics", {"Authorization": "Bearer wrong-horse"})).status == 401
         assert (await http.get("/metrics")).status == 200
 

@@ -12,7 +12,8 @@ from durablectl.http.asgi import create_app
 from durablectl.http.backend import Backend
 from durablectl.http.server_options import HttpOptions
 from helpers.http_api import http_api
-from helpers.processing import processing, provisioned, reaches, start
+from helpers.in_process import provisioned_store, running_processor
+from helpers.workflow_runs import start_workflow, wait_for_status
 
 FORMATS = FormatChecker(["date"])
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?Z")
@@ -79,7 +80,7 @@ def check(method, target, answer):
 
 
 async def test_every_answer_in_every_state_fits_its_schema(settings):
-    async with provisioned(settings) as store, http_api(settings) as http:
+    async with provisioned_store(settings) as store, http_api(settings) as http:
 
         async def ask(method, target, body=None, status=200, **headers):
             answer = await http(method, target, body, {k.replace("_", "-"): v for k, v in headers.items()})
@@ -89,21 +90,21 @@ async def test_every_answer_in_every_state_fits_its_schema(settings):
 
         await ask("POST", "/api/workflows/nobodys/invoke?id=delayed&delay=1h&partition_key=p", {"a": [None]}, 202)
         await ask("POST", "/api/workflows/nobodys/invoke?id=delayed", status=409)
-        async with processing(settings, asking, raising, parent):
+        async with running_processor(settings, asking, raising, parent):
             for name in ("asking", "raising", "parent"):
                 await ask("POST", f"/api/workflows/{name}/invoke?id={name}", "x", 202)
-            await reaches(store, "raising", "failed")
-            child = (await reaches(store, "parent", "suspended")).children[0]
-            await reaches(store, child, "suspended")
-            await reaches(store, "asking", "suspended")
+            await wait_for_status(store, "raising", "failed")
+            child = (await wait_for_status(store, "parent", "suspended")).children[0]
+            await wait_for_status(store, child, "suspended")
+            await wait_for_status(store, "asking", "suspended")
             await ask("GET", "/api/processors")
             for verb in ("pause", "pause", "resume", "resume"):
                 await ask("POST", f"/api/workflows/{child}/{verb}")
-            await reaches(store, child, "suspended")
+            await wait_for_status(store, child, "suspended")
             await ask("POST", f"/api/workflows/{child}/cancel?reason=enough")
-            await reaches(store, "parent", "failed")
+            await wait_for_status(store, "parent", "failed")
             await ask("POST", "/api/workflows/raising/retry?from_step=0")
-            await reaches(store, "raising", "failed")
+            await wait_for_status(store, "raising", "failed")
             again = await ask("POST", "/api/workflows/raising/retry?restart=true")
             assert again.json["restarted_from"] == "raising"
             await ask("POST", "/api/workflows/asking/signals/note", [1])
@@ -112,7 +113,7 @@ async def test_every_answer_in_every_state_fits_its_schema(settings):
             for name in ("asking", "raising", "parent", child, "delayed"):
                 await ask("GET", f"/api/workflows/{name}")
             await ask("POST", "/api/awakeables/asking.approval/resolve", {"by": "me"})
-            await reaches(store, "asking", "completed")
+            await wait_for_status(store, "asking", "completed")
             tag = (await ask("GET", "/api/workflows/asking?steps=:")).headers["ETag"]
             await ask("GET", "/api/workflows/asking", status=304, If_None_Match=tag)
             await ask("GET", "/api/workflows/asking?fields=status,journal")
@@ -187,7 +188,7 @@ def test_every_shape_is_closed():
 )
 async def test_what_the_document_says_of_a_parameter_is_so(settings, name, right, wrong):
     (schema,) = (p["schema"] for p in DOCUMENT["paths"]["/api/workflows"]["get"]["parameters"] if p["name"] == name)
-    async with provisioned(settings), http_api(settings) as http:
+    async with provisioned_store(settings), http_api(settings) as http:
         for values, is_right in ((right, True), (wrong, False)):
             for value in values:
                 assert validator(schema).is_valid(value) == is_right, value
@@ -201,8 +202,8 @@ async def test_the_document_is_that_of_the_running_server(settings):
 
 
 async def test_what_control_refuses_has_the_right_code(settings):
-    async with provisioned(settings) as store, http_api(settings) as http:
-        await start(store, "nobodys", id="one")
+    async with provisioned_store(settings) as store, http_api(settings) as http:
+        await start_workflow(store, "nobodys", id="one")
         await control.cancel(store, "one")
         answer = await http.post("/api/workflows/one/pause")
         assert (answer.status, answer.error["code"]) == (409, "invalid_state")

@@ -13,7 +13,9 @@ import pytest
 from durablectl.embedded import EmbeddedServer
 from durablectl.settings import Settings
 from helpers.http_api import http_api
-from helpers.processing import provisioned, start, until
+from helpers.in_process import provisioned_store
+from helpers.waiting import wait_until
+from helpers.workflow_runs import start_workflow
 
 REQUESTS = [
     ("GET", "/api/workflows"),
@@ -57,8 +59,8 @@ async def is_back(http):
 
 
 async def test_a_server_that_is_gone_is_told_and_comes_back(server, settings):
-    async with provisioned(settings) as store, http_api(settings) as http:
-        await start(store, "nobodys", id="one")
+    async with provisioned_store(settings) as store, http_api(settings) as http:
+        await start_workflow(store, "nobodys", id="one")
         assert await is_back(http)
         server.kill()
         for method, target in REQUESTS:
@@ -66,21 +68,21 @@ async def test_a_server_that_is_gone_is_told_and_comes_back(server, settings):
         health = await http.get("/health")
         assert (health.status, health.json["status"], health.json["nats"]) == (503, "unhealthy", "disconnected")
         server.start()
-        await until(lambda: is_back(http), 15)
+        await wait_until(lambda: is_back(http), 15)
         assert (await http.get("/health")).status == 200
         assert (await http.get("/api/workflows")).json["total"] == 1
 
 
 async def test_a_server_that_is_frozen_is_told_and_comes_back(server, settings):
-    async with provisioned(settings) as store, http_api(settings) as http:
-        await start(store, "nobodys", id="one")
+    async with provisioned_store(settings) as store, http_api(settings) as http:
+        await start_workflow(store, "nobodys", id="one")
         assert await is_back(http)
         os.kill(server.pid, signal.SIGSTOP)
         try:
             await asyncio.gather(*(unavailable(http, method, target) for method, target in REQUESTS))
         finally:
             os.kill(server.pid, signal.SIGCONT)
-        await until(lambda: is_back(http), 15)
+        await wait_until(lambda: is_back(http), 15)
 
 
 async def test_the_api_may_be_there_first(server, settings):
@@ -89,7 +91,7 @@ async def test_the_api_may_be_there_first(server, settings):
         await unavailable(http, "GET", "/api/workflows")
         assert (await http.get("/health")).status == 503
         server.start()
-        await until(lambda: healthy(http), 15)
+        await wait_until(lambda: healthy(http), 15)
         assert (await http.post("/api/workflows/nobodys/invoke?id=one")).status == 202
         assert await is_back(http)
 

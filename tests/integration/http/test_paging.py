@@ -9,12 +9,13 @@ import pytest
 
 from durablectl import control
 from helpers.http_api import http_api
-from helpers.processing import provisioned, start
+from helpers.in_process import provisioned_store
+from helpers.workflow_runs import start_workflow
 
 
 @pytest.fixture
 async def store(settings):
-    async with provisioned(settings) as store:
+    async with provisioned_store(settings) as store:
         yield store
 
 
@@ -40,7 +41,7 @@ async def followed(http, target):
 
 @pytest.mark.parametrize("more", ["", "&oldest_first=true", "&status=pending,failed&fields=invocation_id"])
 async def test_the_links_lead_to_each_once(http, store, more):
-    started = [await start(store, "nobodys") for _ in range(23)]
+    started = [await start_workflow(store, "nobodys") for _ in range(23)]
     pages = await followed(http, f"/api/workflows?limit=5&handler=nobodys{more}")
     assert [len(page["workflows"]) for page in pages] == [5, 5, 5, 5, 3]
     assert {page["total"] for page in pages} == {23}
@@ -50,7 +51,7 @@ async def test_the_links_lead_to_each_once(http, store, more):
 
 
 async def test_an_offset_leaves_out_the_first(http, store):
-    started = [await start(store, "nobodys") for _ in range(7)]
+    started = [await start_workflow(store, "nobodys") for _ in range(7)]
     await control.cancel(store, started[0])
     for target in ("/api/workflows?status=active", "/api/workflows/active?"):
         answer = (await http.get(f"{target}&limit=3&offset=4")).json
@@ -61,20 +62,20 @@ async def test_an_offset_leaves_out_the_first(http, store):
 
 
 async def test_a_page_after_an_offset_goes_on_behind_it(http, store):
-    started = [await start(store, "nobodys") for _ in range(9)]
+    started = [await start_workflow(store, "nobodys") for _ in range(9)]
     pages = await followed(http, "/api/workflows?limit=2&offset=3")
     assert [row["invocation_id"] for page in pages for row in page["workflows"]] == started[5::-1]
 
 
 async def test_fields_come_as_asked_for(http, store):
-    await start(store, "nobodys", 5, id="one")
+    await start_workflow(store, "nobodys", 5, id="one")
     assert (await http.get("/api/workflows/one?fields=input,%20status")).json == {"input": 5, "status": "pending"}
     (row,) = (await http.get("/api/workflows?fields=status")).json["workflows"]
     assert row == {"status": "pending"}
 
 
 async def test_a_tag_that_is_known_is_answered_without_a_body(http, store):
-    await start(store, "nobodys", id="one")
+    await start_workflow(store, "nobodys", id="one")
     tag = (await http.get("/api/workflows/one")).headers["ETag"]
     for given in (tag, f"W/{tag}", f'"0-0", {tag}', "*"):
         answer = await http.get("/api/workflows/one", {"If-None-Match": given})
@@ -87,7 +88,7 @@ async def test_a_tag_that_is_known_is_answered_without_a_body(http, store):
 
 async def test_large_answers_are_compressed_for_those_who_can_read_it(http, store):
     for _ in range(20):
-        await start(store, "nobodys")
+        await start_workflow(store, "nobodys")
     plain = await http.get("/api/workflows")
     assert "Content-Encoding" not in plain.headers
     packed = await http.get("/api/workflows", {"Accept-Encoding": "gzip"})

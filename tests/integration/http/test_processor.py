@@ -14,7 +14,7 @@ import pytest
 
 from helpers.dev_stack import starter
 from helpers.http_api import Http
-from helpers.processing import until
+from helpers.waiting import wait_until
 
 TOKEN = "correct-horse-battery"  # noqa: S105
 
@@ -48,7 +48,7 @@ def beside(spawn):
     async def start(*options, env=None, headers=None):
         port = free_port()
         process = spawn("run", "processor", "durablectl.demo", "--http-port", str(port), *options, env=env)
-        await until(lambda: "takes commands for" in process.err(), 20)
+        await wait_until(lambda: "takes commands for" in process.err(), 20)
         http = Http(f"http://127.0.0.1:{port}", headers)
         assert (await http.get("/health")).status == 200
         return process, http
@@ -62,7 +62,7 @@ async def test_the_api_stands_beside_the_processor_and_has_its_metrics(beside):
     (child,) = children(process)
     assert os.getpriority(os.PRIO_PROCESS, child) > os.getpriority(os.PRIO_PROCESS, process.pid)
     await http.post("/api/workflows/hello_workflow/invoke?id=one", "user-001")
-    await until(lambda: counted(http, 'durablectl_workflows_started_total{handler="hello_workflow"} 1.0'))
+    await wait_until(lambda: counted(http, 'durablectl_workflows_started_total{handler="hello_workflow"} 1.0'))
     text = (await http.get("/metrics")).body.decode()
     assert "\ndurablectl_slots 7.0\n" in text
     assert 'durablectl_http_requests_total{method="GET",route="/health",status="200"}' in text
@@ -89,7 +89,7 @@ async def test_it_ends_when_the_processor_is_killed(beside):
     (child,) = children(process)
     process.kill()
     process.wait()
-    await until(lambda: not exists(child), 5)
+    await wait_until(lambda: not exists(child), 5)
     with pytest.raises(ConnectionRefusedError):
         await http.get("/health")
 
@@ -99,7 +99,7 @@ async def test_a_signal_ends_both(beside, number):
     process, _ = await beside("--grace", "1")
     (child,) = children(process)
     process.send_signal(number)
-    assert await until(lambda: process.poll() is not None, 6)
+    assert await wait_until(lambda: process.poll() is not None, 6)
     assert process.returncode == 0
     assert not exists(child)
     assert "is started again" not in process.err()
@@ -109,7 +109,7 @@ async def test_a_port_in_use_is_told_and_stops_nothing(spawn, cli):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         process = spawn("run", "processor", "durablectl.demo.workflows", "--http-port", str(port))
-        await until(lambda: "takes commands for" in process.err(), 20)
+        await wait_until(lambda: "takes commands for" in process.err(), 20)
     said = f"The HTTP API cannot listen on 127.0.0.1:{port}: address already in use. Workflows are executed without it."
     assert said in process.err()
     assert not children(process)
@@ -119,7 +119,7 @@ async def test_a_port_in_use_is_told_and_stops_nothing(spawn, cli):
 
 async def test_port_0_switches_it_off(spawn):
     process = spawn("run", "processor", "durablectl.demo", "--http-port", "0", env={"DURABLECTL_HTTP_PORT": "1"})
-    await until(lambda: "takes commands for" in process.err(), 20)
+    await wait_until(lambda: "takes commands for" in process.err(), 20)
     assert "HTTP" not in process.err()
     assert not children(process)
 

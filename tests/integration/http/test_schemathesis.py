@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from helpers.processing import until
+from helpers.waiting import wait_until
 
 PROGRAM = shutil.which("schemathesis", path=str(Path(sys.executable).parent))
 LEFT_OUT = "positive_data_acceptance"
@@ -26,10 +26,10 @@ STREAMS = "/events$"
 async def test_no_request_is_answered_otherwise_than_documented(spawn, cli):
     cli("wf", "start", "nobodys")
     server = spawn("serve-api", "--http-port", "0", "--log-level", "info")
-    await until(lambda: "listens on" in server.err(), 20)
+    await wait_until(lambda: "listens on" in server.err(), 20)
     url = server.err().partition("listens on ")[2].split()[0].rstrip(".")
     options = ["--exclude-checks", LEFT_OUT, "--exclude-path-regex", STREAMS, "--generation-database", "none"]
     command = [str(PROGRAM), "run", f"{url}/openapi.json", *options, "--continue-on-failure", "--max-time", "30"]
     tester = spawn(command=command)
-    await until(lambda: tester.poll() is not None, 280, every=0.2)
+    await wait_until(lambda: tester.poll() is not None, 280, every=0.2)
     assert tester.returncode == 0, tester.out()[-6000:]

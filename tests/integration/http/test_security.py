@@ -14,7 +14,9 @@ import pytest
 from durablectl.errors import ConfigurationError, UsageError
 from durablectl.http.server_options import HttpOptions, check, read_token
 from helpers.http_api import Http, http_api
-from helpers.processing import provisioned, start, until
+from helpers.in_process import provisioned_store
+from helpers.waiting import wait_until
+from helpers.workflow_runs import start_workflow
 
 TOKEN = "a-secret-that-nobody-sees"  # noqa: S105  # a test's
 PAGE = "https://page.example"
@@ -23,8 +25,8 @@ PAGE = "https://page.example"
 @pytest.fixture
 async def one(settings):
     """The settings of a namespace with a workflow."""
-    async with provisioned(settings) as store:
-        await start(store, "nobodys", id="one")
+    async with provisioned_store(settings) as store:
+        await start_workflow(store, "nobodys", id="one")
         yield settings
 
 
@@ -190,7 +192,7 @@ async def test_a_port_in_use_is_told(one, cli):
 
 async def test_without_a_token_the_command_warns_where_all_can_reach_it(spawn):
     process = spawn("serve-api", "--http-host", "0.0.0.0", "--http-port", "0", "--insecure")  # noqa: S104  # what is warned of
-    await until(lambda: "listens on" in process.err(), 20)
+    await wait_until(lambda: "listens on" in process.err(), 20)
     assert "there is no token" in process.err()
 
 
@@ -201,7 +203,7 @@ async def test_the_variable_holds_the_token_and_tls_is_spoken(spawn, tmp_path):
     await asyncio.to_thread(subprocess.run, ["openssl", *words.split()], check=True, capture_output=True)
     options = [str(word) for pair in files.items() for word in pair]
     process = spawn("serve-api", "--http-port", "0", *options, env={"DURABLECTL_API_TOKEN": TOKEN})
-    await until(lambda: "listens on https://" in process.err(), 20)
+    await wait_until(lambda: "listens on https://" in process.err(), 20)
     url = process.err().partition("listens on ")[2].split()[0].rstrip(".")
     context = ssl.create_default_context(cafile=str(files["--tls-cert"]))
     request = urllib.request.Request(f"{url}/openapi.json", headers={"Authorization": f"Bearer {TOKEN}"})  # noqa: S310

@@ -11,7 +11,8 @@ import pytest
 
 from durablectl.http.http_protocol import Protocol
 from helpers.http_api import http_api
-from helpers.processing import provisioned, start
+from helpers.in_process import provisioned_store
+from helpers.workflow_runs import start_workflow
 
 GETS = ["/api/workflows", "/api/workflows/active", "/api/workflows/stats", "/api/workflows/one", "/api/processors"]
 GETS += ["/health", "/metrics", "/openapi.json", "/", "/docs"]
@@ -19,8 +20,8 @@ GETS += ["/health", "/metrics", "/openapi.json", "/", "/docs"]
 
 @pytest.fixture
 async def http(settings):
-    async with provisioned(settings) as store, http_api(settings, request_seconds=1) as http:
-        await start(store, "nobodys", id="one")
+    async with provisioned_store(settings) as store, http_api(settings, request_seconds=1) as http:
+        await start_workflow(store, "nobodys", id="one")
         yield http
 
 

@@ -17,8 +17,8 @@ from durablectl.model.terminal import end
 from durablectl.storage.connection.store import open_store
 from durablectl.storage.index import index_entries
 from durablectl.storage.records import states
-from helpers.processing import until
 from helpers.random_index import DAY, MINUTE, SECOND, chance
+from helpers.waiting import wait_until
 
 ENDS = (Status.COMPLETED, Status.FAILED, Status.CANCELLED)
 STATUSES = (*Status, *ENDS * 3)
@@ -57,7 +57,7 @@ async def until_stored(store, number) -> None:
         infos = [await store.requests.call(f"{store.api}.STREAM.INFO.{stream}") for stream in streams]
         return all(info["state"]["messages"] >= number for info in infos)
 
-    await until(stored, timeout=60)
+    await wait_until(stored, timeout=60)
 
 
 class Traffic:

@@ -10,9 +10,11 @@ import pytest
 from durablectl import DurableError, TerminalError, control, query, workflow
 from durablectl.errors import NotFoundError
 from durablectl.storage.index import index_entries
+from helpers.in_process import running_processor
 from helpers.naive_queries import ENDED, anything, compare, every_record, random_filters
-from helpers.processing import processing, subjects_of, until
 from helpers.random_index import HOUR, PARTITIONS, Times, chance
+from helpers.stored_records import list_subjects
+from helpers.waiting import wait_until
 
 
 class Gates:
@@ -100,12 +102,12 @@ async def standing_still(store) -> None:
         seen.append(tuple((info["state"]["last_seq"], info["state"]["messages"]) for info in infos))
         records = await every_record(store)
         entries = {index_entries.entry(store.subjects, record.execution) for record in records}
-        listed = set(await subjects_of(store, store.subjects.index_stream, ">"))
+        listed = set(await list_subjects(store, store.subjects.index_stream, ">"))
         moving[:] = [record.execution for record in records if not stays(record)] or sorted(entries ^ listed)
         return seen[-1] == seen[-2] and not moving
 
     try:
-        await until(still, timeout=60, every=0.4)
+        await wait_until(still, timeout=60, every=0.4)
     except AssertionError:
         pytest.fail(f"positions {seen[-2:]}, still moving: {moving}")
 
@@ -127,7 +129,7 @@ async def test_workflows_are_listed_and_counted_as_reading_them_all_does(setting
     times = Times(random, HOUR)
     gates = Gates()
     defined = handlers(random, gates)
-    async with processing(settings, *defined) as stopping, processing(settings, *defined):
+    async with running_processor(settings, *defined) as stopping, running_processor(settings, *defined):
         for value in range(40):
             handler = random.choice((*defined, "nobodys"))
             partition = random.choice(PARTITIONS) or None

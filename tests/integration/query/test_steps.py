@@ -9,7 +9,8 @@ from durablectl.model.codec import encode_entry
 from durablectl.model.records import Execution, JournalEntry, Payload
 from durablectl.storage.connection.requests import Request
 from durablectl.storage.records import states
-from helpers.processing import ended, processing
+from helpers.in_process import running_processor
+from helpers.workflow_runs import run_to_end
 
 
 async def same(value):
@@ -39,8 +40,8 @@ PARTS = [
 
 @pytest.mark.parametrize(("steps", "expected"), PARTS)
 async def test_a_part_of_a_folded_journal(settings, store, steps, expected):
-    async with processing(settings, counting):
-        invocation_id = (await ended(store, counting)).invocation_id
+    async with running_processor(settings, counting):
+        invocation_id = (await run_to_end(store, counting)).invocation_id
     view = await query.get_workflow(store, invocation_id, steps=steps)
     assert numbers(view) == [*expected]
     assert (view.journal_length, view.total_steps) == (12, 12)

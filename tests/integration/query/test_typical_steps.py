@@ -9,8 +9,10 @@ import pytest
 
 from durablectl import query, workflow
 from durablectl.query.typical_steps import _usual
-from helpers.processing import ended, processing, reaches, start, until
+from helpers.in_process import running_processor
 from helpers.sample_stack import SampleStack
+from helpers.waiting import wait_until
+from helpers.workflow_runs import run_to_end, start_workflow, wait_for_status
 
 
 def same(value):
@@ -51,23 +53,23 @@ async def usual_now(store) -> dict[str, int]:
 
 
 async def test_the_last_completed_runs_tell_the_usual_number_of_steps(settings, store):
-    async with processing(settings, counting, never_done):
-        await ended(store, counting, 40)
+    async with running_processor(settings, counting, never_done):
+        await run_to_end(store, counting, 40)
         for _ in range(5):
-            await ended(store, counting, 4)
+            await run_to_end(store, counting, 4)
         assert await usual_now(store) == {}, "nothing is active"
-        await reaches(store, await start(store, counting, -2), "suspended")
-        await reaches(store, await start(store, never_done), "suspended")
+        await wait_for_status(store, await start_workflow(store, counting, -2), "suspended")
+        await wait_for_status(store, await start_workflow(store, never_done), "suspended")
         assert await usual_now(store) == {"counting": 4}, "the run of 40 steps is older than the last five"
-        await ended(store, counting, 12)
+        await run_to_end(store, counting, 12)
         assert await usual_now(store) == {}
 
 
 async def test_children_are_read_at_once_and_shown_under_their_steps(settings, store, environment):
     stack = SampleStack(environment)
-    async with processing(settings, counting, parent):
-        await start(store, parent, id="mother")
-        await until(lambda: _waits_deep(store))
+    async with running_processor(settings, counting, parent):
+        await start_workflow(store, parent, id="mother")
+        await wait_until(lambda: _waits_deep(store))
         view = await query.get_workflow(store, "mother")
         sent, first, last = view.children
         assert sent == "sent"

@@ -8,7 +8,8 @@ from durablectl import query, workflow
 from durablectl.model.records import Execution, Payload
 from durablectl.storage.connection.store import open_store
 from durablectl.storage.records import states
-from helpers.processing import outcome, processing, start
+from helpers.in_process import running_processor
+from helpers.workflow_runs import start_workflow, wait_for_outcome
 
 
 @workflow
@@ -45,20 +46,20 @@ async def test_a_watcher_sees_the_end_however_late_it_comes(settings, store):
     """The end folds the journal away: what was counted when the watch began may never come."""
 
     async def watch(number: int) -> None:
-        invocation_id = await start(store, quick)
+        invocation_id = await start_workflow(store, quick)
         await asyncio.sleep(number % 12 / 1000)
         async with asyncio.timeout(10):
             views = [view async for view in query.watch_workflow(store, invocation_id)]
         assert (views[-1].status, len(views[-1].journal)) == ("completed", 1)
 
-    async with processing(settings, quick):
+    async with running_processor(settings, quick):
         for _ in range(20):
             await asyncio.gather(*(watch(number) for number in range(24)))
 
 
 async def test_get_is_of_one_piece_while_it_ends(settings, store):
     async def look() -> None:
-        invocation_id = await start(store, quick)
+        invocation_id = await start_workflow(store, quick)
         while True:
             view = await query.get_workflow(store, invocation_id)
             if view.status == "completed":
@@ -66,14 +67,14 @@ async def test_get_is_of_one_piece_while_it_ends(settings, store):
                 return
             assert view.status in {"pending", "running"}
 
-    async with processing(settings, quick):
+    async with running_processor(settings, quick):
         for _ in range(10):
             await asyncio.gather(*(look() for _ in range(10)))
 
 
 async def test_result_is_there_at_once_and_wakes_whoever_waits(settings, store):
-    waiting = await start(store, quick)
-    waiters = [asyncio.create_task(outcome(store, waiting)) for _ in range(20)]
-    async with processing(settings, quick):
+    waiting = await start_workflow(store, quick)
+    waiters = [asyncio.create_task(wait_for_outcome(store, waiting)) for _ in range(20)]
+    async with running_processor(settings, quick):
         assert {(await waiter).execution.status for waiter in waiters} == {"completed"}
-        assert (await outcome(store, waiting)).error is None
+        assert (await wait_for_outcome(store, waiting)).error is None

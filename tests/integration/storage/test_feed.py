@@ -15,8 +15,10 @@ from durablectl.settings import Settings
 from durablectl.storage.connection.store import open_store, purge_request
 from durablectl.storage.records import states
 from durablectl.storage.streams.feed import LAST, NEW, follow, past
-from helpers.processing import provisioned, until, write
+from helpers.in_process import provisioned_store
+from helpers.stored_records import write_state
 from helpers.tail import consumers, no_consumers
+from helpers.waiting import wait_until
 
 
 async def take(feed, count: int, timeout: float = 10) -> list:
@@ -32,20 +34,20 @@ def seen(store, change) -> tuple[str, str]:
 async def test_the_last_of_each_key_then_changes(store):
     for owner in "12":
         for name in ("a", "b"):
-            await write(store, name, owner)
+            await write_state(store, name, owner)
     async with follow(store, store.subjects.state_stream, [store.subjects.all_states], LAST) as feed:
         assert feed.snapshot == 2
         past = await take(feed, 2)
         assert [seen(store, change) for change in past] == [("a", "2"), ("b", "2")]
         assert [change.remaining for change in past] == [1, 0]
-        revision = await write(store, "a", "3")
+        revision = await write_state(store, "a", "3")
         [change] = await take(feed, 1)
         assert (seen(store, change), change.sequence, change.deleted) == (("a", "3"), revision, False)
 
 
 async def test_a_past_that_the_server_overlooked_is_found(store, monkeypatch):
     """Where the only message is being replaced at that very moment, nats-server counts none; once in 2,000 tries."""
-    await write(store, "a", "1")
+    await write_state(store, "a", "1")
     call = store.requests.call
 
     async def counts_none(subject, body=None):
@@ -59,21 +61,21 @@ async def test_a_past_that_the_server_overlooked_is_found(store, monkeypatch):
 
 
 async def test_only_what_is_new(store):
-    await write(store, "a", "1")
+    await write_state(store, "a", "1")
     async with follow(store, store.subjects.state_stream, [store.subjects.all_states], NEW) as feed:
         assert feed.snapshot == 0
-        await write(store, "b", "2")
+        await write_state(store, "b", "2")
         assert [seen(store, change) for change in await take(feed, 1)] == [("b", "2")]
 
 
 async def test_from_a_sequence_on(store):
-    revisions = [await write(store, f"k{n}", "x") for n in range(5)]
+    revisions = [await write_state(store, f"k{n}", "x") for n in range(5)]
     async with follow(store, store.subjects.state_stream, [store.subjects.all_states], revisions[2]) as feed:
         assert [change.sequence for change in await take(feed, 3)] == revisions[2:]
 
 
 async def test_a_deleted_key_is_marked(store):
-    await write(store, "a", "1")
+    await write_state(store, "a", "1")
     bucket = await store.nats.jetstream().key_value(store.subjects.state_bucket)
     async with follow(store, store.subjects.state_stream, [store.subjects.state("a")]) as feed:
         await take(feed, 1)
@@ -82,26 +84,26 @@ async def test_a_deleted_key_is_marked(store):
 
 
 async def test_only_its_subjects(store):
-    await write(store, "a", "1")
-    await write(store, "ab", "1")
+    await write_state(store, "a", "1")
+    await write_state(store, "ab", "1")
     async with follow(store, store.subjects.state_stream, [store.subjects.state("a")]) as feed:
         assert feed.snapshot == 1
-        await write(store, "ab", "2")
-        await write(store, "a", "2")
+        await write_state(store, "ab", "2")
+        await write_state(store, "a", "2")
         assert [seen(store, change) for change in await take(feed, 2)] == [("a", "1"), ("a", "2")]
 
 
 async def test_its_consumer_is_gone_when_it_is_closed(store):
     async with follow(store, store.subjects.state_stream, [store.subjects.all_states]):
         assert len(await consumers(store)) == 1
-    await until(lambda: no_consumers(store))
+    await wait_until(lambda: no_consumers(store))
 
 
 async def test_also_when_what_read_it_failed(store):
     with pytest.raises(RuntimeError, match="reader"):
         async with follow(store, store.subjects.state_stream, [store.subjects.all_states]):
             raise RuntimeError("reader")
-    await until(lambda: no_consumers(store))
+    await wait_until(lambda: no_consumers(store))
 
 
 async def test_thousands_arrive_in_order_and_once(store):
@@ -134,7 +136,7 @@ async def test_nothing_is_missed_or_repeated_over_a_restart_of_the_server(tmp_pa
     server.start()
     settings = Settings(url=server.url, timeout=1)
     try:
-        async with provisioned(settings) as store, open_store(settings) as writer:
+        async with provisioned_store(settings) as store, open_store(settings) as writer:
             first = await states.create(store, Execution("a", "h", attempt=-1))
             async with follow(store, store.subjects.state_stream, [store.subjects.all_states], start) as feed:
                 changes = await take(feed, 1) if start == LAST else []
@@ -146,13 +148,13 @@ async def test_nothing_is_missed_or_repeated_over_a_restart_of_the_server(tmp_pa
                 stored += await write_new(writer, range(20, 40))
                 changes += await take(feed, 40 + (start == LAST) - len(changes))
                 assert [change.sequence for change in changes] == ([first] if start == LAST else []) + stored
-            await until(lambda: no_consumers(store))
+            await wait_until(lambda: no_consumers(store))
     finally:
         server.stop()
 
 
 async def write_new(writer, numbers) -> list[int]:
-    return [await write(writer, f"b{number}", "x") for number in numbers]
+    return [await write_state(writer, f"b{number}", "x") for number in numbers]
 
 
 async def test_a_feed_that_nothing_comes_to_is_awaited_and_not_polled_to_its_end(store):
@@ -160,7 +162,7 @@ async def test_a_feed_that_nothing_comes_to_is_awaited_and_not_polled_to_its_end
         pending = asyncio.ensure_future(anext(feed))
         done, _ = await asyncio.wait([pending], timeout=1.2)
         assert not done
-        await write(store, "late", "1")
+        await write_state(store, "late", "1")
         assert seen(store, await pending) == ("late", "1")
 
 
@@ -200,7 +202,7 @@ async def test_many_feeds_at_once(store):
     await asyncio.gather(*(event.wait() for event in ready))
     written: dict[int, list[int]] = {0: [], 1: [], 2: []}
     for turn, key in itertools.product(range(10), range(3)):
-        written[key].append(await write(store, f"k{key}", str(turn)))
+        written[key].append(await write_state(store, f"k{key}", str(turn)))
     assert [await reader for reader in readers] == [written[number % 3] for number in range(12)]
 
 
@@ -208,7 +210,7 @@ async def test_many_feeds_at_once(store):
 async def test_a_past_of_which_some_is_removed_while_it_is_read_comes_to_its_end(store, value):
     """What was counted at the beginning never comes; nothing else is written that would end the wait."""
     for number in range(300):
-        await write(store, f"k{number}", value)
+        await write_state(store, f"k{number}", value)
     names = []
     async with asyncio.timeout(20):
         async for change in past(store, store.subjects.state_stream, [store.subjects.all_states]):
@@ -221,11 +223,11 @@ async def test_a_past_of_which_some_is_removed_while_it_is_read_comes_to_its_end
 
 async def test_a_past_has_each_key_once_whatever_is_written_meanwhile(store):
     for name in "abc":
-        await write(store, name, "1")
+        await write_state(store, name, "1")
     found = []
     async for change in past(store, store.subjects.state_stream, [store.subjects.all_states]):
-        await write(store, "a", "2")
-        await write(store, f"new-{len(found)}", "1")
+        await write_state(store, "a", "2")
+        await write_state(store, f"new-{len(found)}", "1")
         found.append(store.subjects.state_key(change.subject))
     assert len(found) == len(set(found)) == 3
     assert "b" in found

@@ -9,7 +9,12 @@ from durablectl._proto import durable_pb2 as pb
 from durablectl.demo._proto.hello_pb2 import HelloRequest, HelloResponse
 from durablectl.query import Filters
 from durablectl.storage.records import states
-from helpers.processing import drained, entered, processing, result, run, subjects_of, until
+from helpers.in_process import running_processor
+from helpers.index_listing import wait_for_index_group
+from helpers.stored_commands import no_commands_left
+from helpers.stored_records import list_subjects
+from helpers.waiting import wait_until
+from helpers.workflow_runs import run_workflow, wait_for_output
 
 
 @workflow
@@ -111,16 +116,16 @@ async def test_a_record_that_is_none_is_left_out_and_the_others_are_shown(store)
 
 async def test_a_command_that_names_only_its_partition_is_executed(store, settings):
     await send(store, invocation_id="f-1", handler="echo", args=b'"hi"', partition_key="p0", service="x", sequence=3)
-    async with processing(settings, echo) as processor:
-        await until(lambda: exists(store, "f-1"))
-        assert await result(store, "f-1") == "hi"
+    async with running_processor(settings, echo) as processor:
+        await wait_until(lambda: exists(store, "f-1"))
+        assert await wait_for_output(store, "f-1") == "hi"
         await send(store, invocation_id="f-2", handler="echo", args=b"[2]", partition_key="p1")
-        await until(lambda: exists(store, "f-2"))
-        assert await result(store, "f-2") == [2]
-        await until(lambda: drained(store))
+        await wait_until(lambda: exists(store, "f-2"))
+        assert await wait_for_output(store, "f-2") == [2]
+        await wait_until(lambda: no_commands_left(store))
         view = await query.get_workflow(store, "f-1")
         assert (view.partition_key, view.owner, view.input) == ("p0", processor.id, "hi")
-    await entered(store, "f-1", "completed")
+    await wait_for_index_group(store, "f-1", "completed")
 
 
 async def exists(store, invocation_id: str) -> bool:
@@ -131,8 +136,8 @@ async def test_a_pending_state_without_input_takes_that_of_its_command(store, se
     """A record has no field below 20 for the input: it is in the command only."""
     await put(store, invocation_id="f-1", handler="echo", status="pending")
     await send(store, invocation_id="f-1", handler="echo", args=b'{"n":7}', partition_key="p0")
-    async with processing(settings, echo):
-        assert await result(store, "f-1") == {"n": 7}
+    async with running_processor(settings, echo):
+        assert await wait_for_output(store, "f-1") == {"n": 7}
     assert (await query.get_workflow(store, "f-1")).input == {"n": 7}
 
 
@@ -140,11 +145,11 @@ async def test_a_record_with_its_journal_inside_is_continued_where_it_stopped(st
     journal = [pb.JournalEntry(step_number=n, step_type="Old.Step", response=b'"old"') for n in range(2)]
     await put(store, invocation_id="f-1", handler="resumed", status="pending", journal=journal)
     await send(store, invocation_id="f-1", handler="resumed", partition_key="p0")
-    async with processing(settings, resumed):
-        assert await result(store, "f-1") == ["old", "old", "2"]
+    async with running_processor(settings, resumed):
+        assert await wait_for_output(store, "f-1") == ["old", "old", "2"]
     view = await query.get_workflow(store, "f-1")
     assert [step.step_number for step in view.journal] == [0, 1, 2]
-    await entered(store, "f-1", "completed")
+    await wait_for_index_group(store, "f-1", "completed")
 
 
 GARBAGE = [
@@ -163,10 +168,10 @@ async def test_commands_that_are_none_are_set_aside_and_stop_nobody(store, setti
     for number, data in enumerate(GARBAGE):
         for subject in (unrouted(store, f"p{number}"), store.subjects.command("echo", f"p{number}")):
             await store.requests.publish(subject, data)
-    async with processing(settings, echo, max_concurrent=2):
-        assert await run(store, echo, "still works") == "still works"
-        await until(lambda: drained(store))
-    kept = await subjects_of(store, store.subjects.state_stream, ">")
+    async with running_processor(settings, echo, max_concurrent=2):
+        assert await run_workflow(store, echo, "still works") == "still works"
+        await wait_until(lambda: no_commands_left(store))
+    kept = await list_subjects(store, store.subjects.state_stream, ">")
     assert len([subject for subject in kept if ".rejected." in subject]) == 2 * len(GARBAGE)
     assert caplog.text.count("Set aside the command") == 2 * len(GARBAGE)
     assert [v.handler for v in (await query.list_workflows(store)).workflows] == ["echo"]
@@ -176,19 +181,19 @@ async def test_a_command_on_the_subject_of_another_handler_reaches_its_own(store
     """The subject routes, the body decides; a processor without that handler must not hold on to it."""
     command = pb.Command(invocation_id="lost", handler="resumed", partition_key="p").SerializeToString()
     await store.requests.publish(store.subjects.command("echo", "p"), command)
-    async with processing(settings, echo):
-        assert await run(store, echo, 1) == 1
-        async with processing(settings, resumed):
-            await until(lambda: exists(store, "lost"))
-            assert await result(store, "lost") == ["0", "1", "2"]
-            await until(lambda: drained(store))
+    async with running_processor(settings, echo):
+        assert await run_workflow(store, echo, 1) == 1
+        async with running_processor(settings, resumed):
+            await wait_until(lambda: exists(store, "lost"))
+            assert await wait_for_output(store, "lost") == ["0", "1", "2"]
+            await wait_until(lambda: no_commands_left(store))
 
 
 async def test_a_start_command_for_an_id_under_another_handler_changes_nothing(store, settings):
     await put(store, invocation_id="f-1", handler="resumed", status="pending")
     await send(store, invocation_id="f-1", handler="echo", args=b"1", partition_key="p0")
-    async with processing(settings, echo):
-        assert await run(store, echo, 1) == 1
-        await until(lambda: drained(store))
+    async with running_processor(settings, echo):
+        assert await run_workflow(store, echo, 1) == 1
+        await wait_until(lambda: no_commands_left(store))
     view = await query.get_workflow(store, "f-1")
     assert (view.handler, view.status, view.attempt) == ("resumed", "pending", 0)

@@ -9,7 +9,7 @@ from durablectl.storage.connection.store import open_store
 from durablectl.storage.index.comparison import message_at
 from durablectl.storage.records import states
 from durablectl.storage.streams import direct_get
-from helpers.processing import provisioned
+from helpers.in_process import provisioned_store
 
 
 def reads(store):
@@ -31,7 +31,7 @@ async def test_without_streams_each_read_says_so(settings):
 
 
 async def test_while_its_server_starts_or_stops_a_stream_is_not_said_to_be_missing(settings):
-    async with provisioned(settings) as store:
+    async with provisioned_store(settings) as store:
         # What nats-server does on its way down, and before it has recovered a stream: nobody takes direct gets.
         stream = store.subjects.state_stream
         info = await store.requests.call(f"{store.api}.STREAM.INFO.{stream}")

@@ -13,9 +13,11 @@ from typer.testing import CliRunner
 from durablectl import control, query
 from durablectl.storage.connection.requests import Requests
 from durablectl.storage.connection.store import open_store
+from helpers.in_process import running_processor
 from helpers.operations import ALL, Desk, busy, healed, release
 from helpers.permission_server import configuration, prepare, serve
-from helpers.processing import outcome, processing, reaches, start, until
+from helpers.waiting import wait_until
+from helpers.workflow_runs import start_workflow, wait_for_outcome, wait_for_status
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -124,13 +126,13 @@ async def test_a_reader_needs_every_line(site, monkeypatch):
         return await begin(self, subject, *rest)
 
     monkeypatch.setattr(Requests, "_start_request", recorded)
-    async with processing(site.settings("processor"), busy), open_store(site.settings("client")) as store:
+    async with running_processor(site.settings("processor"), busy), open_store(site.settings("client")) as store:
         running = await Desk(store, site.settings("client")).in_flight(busy)
         for line in [*READING, f"wf get {running}"]:
             result = await asyncio.to_thread(site.cli, "reader", line)
             assert result.exit_code == 0, result.stderr
         release(running)
-        await reaches(store, running, "completed")
+        await wait_for_status(store, running, "completed")
     allowed = re.search(r"^reader = \{\s*publish = \[(.*?)\]", configuration(site.namespace), re.DOTALL | re.MULTILINE)[
         1
     ]
@@ -178,7 +180,7 @@ def test_a_refusal_is_told_at_once_and_in_one_sentence(site, cli):
 async def test_a_client_may_start_and_steer(site):
     refused = site.refused()
     async with (
-        processing(site.settings("processor"), *ALL, retention=3600.0),
+        running_processor(site.settings("processor"), *ALL, retention=3600.0),
         open_store(site.settings("client")) as store,
     ):
         desk = Desk(store, site.settings("client"))
@@ -195,7 +197,7 @@ async def test_a_client_may_start_and_steer(site):
         await desk.ok("wf", "pause", held)
         await desk.ok("wf", "resume", held)
         await desk.ok("wf", "cancel", held)
-        await reaches(store, held, "cancelled")
+        await wait_for_status(store, held, "cancelled")
         asked = await desk.begun("suspended")
         awakeable = (await query.get_workflow(store, asked)).waiting_for.awaited_id
         await desk.ok("wf", "resolve", awakeable, "--data", "true")
@@ -204,7 +206,7 @@ async def test_a_client_may_start_and_steer(site):
         await desk.ok("wf", "signal", asked, "item")
         await desk.ok("wf", "cancel", asked, "--now")
         await desk.ok("schedule", "create", "often", "quick", "--every", "1s")
-        await until(lambda: has_fired(store, "often"))
+        await wait_until(lambda: has_fired(store, "often"))
         for change in ("pause", "resume", "trigger", "delete"):
             await desk.ok("schedule", change, "often")
         assert (await desk.cli("doctor", "--repair")).exit_code in {0, 1}
@@ -217,16 +219,16 @@ async def test_a_processor_takes_over_from_another(site, spawn):
     environment = site.environment("processor")
     first = spawn("run", "processor", "durablectl.demo", env=environment)
     async with open_store(site.settings("client")) as store:
-        await start(store, "slow_workflow", "report", id="slow")
-        await reaches(store, "slow", "running")
+        await start_workflow(store, "slow_workflow", "report", id="slow")
+        await wait_for_status(store, "slow", "running")
         spawn("run", "processor", "durablectl.demo", env=environment)
 
         async def both_are_there() -> bool:
             return len(await query.live_processors(store)) == 2
 
-        await until(both_are_there)
+        await wait_until(both_are_there)
         first.kill()
-        assert (await outcome(store, "slow")).output() == "report is published"
+        assert (await wait_for_outcome(store, "slow")).output() == "report is published"
     assert site.refused() == refused
 
 

@@ -16,12 +16,12 @@ from durablectl.storage.connection.store import _check_version, open_store
 from durablectl.storage.records import states
 from durablectl.storage.streams.provision import provision, require_provisioned, stream_config
 from durablectl.storage.subjects import Subjects
-from helpers.processing import provisioned
+from helpers.in_process import provisioned_store
 
 
 async def test_the_default_names_are_those_of_the_contract(tmp_path):
     with EmbeddedServer(tmp_path) as server:
-        async with provisioned(Settings(url=server.url)) as store:
+        async with provisioned_store(Settings(url=server.url)) as store:
             listed = await store.requests.call(f"{store.api}.STREAM.NAMES")
             assert {"COMMANDS", "KV_EXECUTION_STATE", "EXECUTION_INDEX"} <= set(listed["streams"])
             commands = await stream_config(store, "COMMANDS")
@@ -114,7 +114,7 @@ def test_a_server_older_than_2_12_is_refused(version, refused):
 
 async def test_namespaces_do_not_see_each_other(nats_server, namespace):
     first, second = (Settings(url=nats_server.url, namespace=f"{namespace}{tail}") for tail in ("", "b"))
-    async with provisioned(first) as one, provisioned(second) as two:
+    async with provisioned_store(first) as one, provisioned_store(second) as two:
         assert await states.create(one, Execution("same-id", "greet", "pending"))
         assert await states.create(two, Execution("same-id", "greet", "completed"))
         assert (await states.load(one, "same-id")).execution.status == "pending"

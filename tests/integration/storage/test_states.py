@@ -11,7 +11,8 @@ from durablectl.model.records import Execution, JournalEntry, Payload
 from durablectl.settings import Settings
 from durablectl.storage.connection.store import open_store
 from durablectl.storage.records import journal, states
-from helpers.processing import journal_subjects, provisioned
+from helpers.in_process import provisioned_store
+from helpers.stored_records import list_journal_subjects
 
 
 async def test_a_state_is_created_once(store):
@@ -112,7 +113,7 @@ async def test_an_entry_sent_again_is_stored_once(store):
     for _ in range(3):
         assert await journal.append(store, "a", entry, revision)
     assert await journal.read(store, "a") == [entry]
-    assert len(await journal_subjects(store, "a")) == 1
+    assert len(await list_journal_subjects(store, "a")) == 1
 
 
 async def test_a_long_journal_is_read_whole_and_in_order(store):
@@ -131,7 +132,7 @@ async def test_a_long_journal_is_read_whole_and_in_order(store):
 async def test_what_is_too_large_says_so_right_up_to_the_limit(tmp_path):
     """The server counts the headers too and closes the connection over one byte too many: the sizes on both sides."""
     with EmbeddedServer(tmp_path, config="max_payload: 65536") as server:
-        async with provisioned(Settings(url=server.url, timeout=2)) as store:
+        async with provisioned_store(Settings(url=server.url, timeout=2)) as store:
             outcomes = []
             for size in range(65_000, 65_560, 7):
                 try:

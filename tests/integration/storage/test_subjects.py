@@ -22,7 +22,8 @@ from durablectl.storage.records import leases
 from durablectl.storage.streams.delivery_metadata import DeliveryFields, delivery_fields
 from durablectl.storage.streams.provision import stream_configurations
 from durablectl.storage.subjects import IndexEntry, Subjects
-from helpers.processing import processing, provisioned, reaches, start
+from helpers.in_process import provisioned_store, running_processor
+from helpers.workflow_runs import start_workflow, wait_for_status
 
 SHORT = choose(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 CHARACTERS = ascii_letters + digits + "-_="
@@ -151,19 +152,19 @@ async def test_namespaces_with_names_that_look_alike_see_nothing_of_each_other(n
     """With the same id, handler and partition in both, and ids that look like the other's subjects."""
     ids = ["a", "a-b", "-a", "=", "journal", "i" * 128]
     spaces = [Settings(url=nats_server.url, namespace=namespace + other) for other in others]
-    async with provisioned(spaces[0]) as one, provisioned(spaces[1]) as two:
-        async with processing(spaces[0], echo):
+    async with provisioned_store(spaces[0]) as one, provisioned_store(spaces[1]) as two:
+        async with running_processor(spaces[0], echo):
             for name in ids:
-                await start(two, echo, "two", id=name)
-                await start(one, echo, "one", id=name)
-                assert (await reaches(one, name, "completed")).output == "one"
+                await start_workflow(two, echo, "two", id=name)
+                await start_workflow(one, echo, "one", id=name)
+                assert (await wait_for_status(one, name, "completed")).output == "one"
             assert {view.status for view in (await query.list_workflows(two)).workflows} == {"pending"}
             assert (await query.get_stats(two)).by_status == {"pending": len(ids)}
             assert await leases.live_processors(two) == []
         await control.delete(one, "a")
         with pytest.raises(NotFoundError):
             await query.get_workflow(one, "a")
-        async with processing(spaces[1], echo):
+        async with running_processor(spaces[1], echo):
             for name in ids:
-                assert (await reaches(two, name, "completed")).output == "two"
+                assert (await wait_for_status(two, name, "completed")).output == "two"
         assert (await query.get_stats(one)).total == len(ids) - 1

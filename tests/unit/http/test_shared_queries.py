@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from durablectl.http.shared_queries import Queries
-from helpers.processing import until
+from helpers.waiting import wait_until
 
 
 @dataclass
@@ -34,7 +34,7 @@ async def asked(queries: Queries, key: str, query: Slow, times: int = 1) -> list
 async def test_who_asks_while_one_runs_shares_the_next_and_gets_nothing_older_than_the_question():
     queries, query = Queries(at_once=1), Slow()
     first = await asked(queries, "a", query)
-    await until(lambda: query.begun == 1)
+    await wait_until(lambda: query.begun == 1)
     others = await asked(queries, "a", query, 20)
     query.gate.set()
     assert await asyncio.gather(*first, *others) == [1] + 20 * [2]

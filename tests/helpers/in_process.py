@@ -1,0 +1,73 @@
+"""Stores, processors and service hosts inside the test's own process, each on a connection of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+from durablectl.engine.sdk.app_loader import App
+from durablectl.engine.worker.processor import Processor, ProcessorOptions
+from durablectl.engine.worker.service_host import hosted
+from durablectl.storage.connection.store import Store, open_store
+from durablectl.storage.streams.provision import provision
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from durablectl.settings import Settings
+
+
+@contextlib.asynccontextmanager
+async def provisioned_store(settings: Settings) -> AsyncIterator[Store]:
+    """Open a store whose streams exist."""
+    async with open_store(settings) as store:
+        await provision(store)
+        yield store
+
+
+@contextlib.asynccontextmanager
+async def hosted_services(settings: Settings, *services: Any) -> AsyncIterator[None]:
+    """Host the service classes until the block ends."""
+    app = App()
+    app.add(services)
+    async with open_store(settings) as store, hosted(store, app.services.values(), grace=1):
+        yield
+
+
+class InProcessProcessor:
+    """A processor that runs as a task of this process."""
+
+    def __init__(self, processor: Processor, store: Store, task: asyncio.Task[None], stop: asyncio.Event) -> None:
+        self.processor = processor
+        self.store = store
+        self._task = task
+        self._stop = stop
+
+    @property
+    def id(self) -> str:
+        return self.processor.id
+
+    async def stop(self) -> None:
+        """Stop gracefully."""
+        self._stop.set()
+        await self._task
+
+
+@contextlib.asynccontextmanager
+async def running_processor(settings: Settings, *defined: Any, **options: Any) -> AsyncIterator[InProcessProcessor]:
+    """Run a processor for these workflows that takes commands; stop it gracefully at the end of the block."""
+    app = App()
+    app.add(defined)
+    stop, ready = asyncio.Event(), asyncio.Event()
+    async with open_store(settings) as store:
+        processor = Processor(store, app, ProcessorOptions(**{"grace": 2.0, "ack_wait": 30.0, **options}))
+        task = asyncio.create_task(processor.run(stop, ready))
+        waiter = asyncio.create_task(ready.wait())
+        await asyncio.wait([task, waiter], return_when=asyncio.FIRST_COMPLETED)
+        waiter.cancel()
+        running = InProcessProcessor(processor, store, task, stop)
+        try:
+            yield running
+        finally:
+            await running.stop()

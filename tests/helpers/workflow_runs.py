@@ -1,0 +1,51 @@
+"""Workflows started and awaited through the control and query layers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from durablectl import control, query
+from helpers.waiting import wait_until
+
+if TYPE_CHECKING:
+    from durablectl.control import Outcome
+    from durablectl.query import WorkflowView
+    from durablectl.storage.connection.store import Store
+
+
+async def start_workflow(store: Store, handler: Any, input: Any = None, *, id: str | None = None) -> str:
+    """Start a workflow and return its invocation id; ``handler`` is a workflow or its name."""
+    name = handler if isinstance(handler, str) else handler.name
+    return await control.start(store, control.StartRequest(name, input, id))
+
+
+async def wait_for_outcome(store: Store, invocation_id: str, timeout: float = 15) -> Outcome:
+    return await control.wait_for_outcome(store, invocation_id, timeout)
+
+
+async def wait_for_output(store: Store, invocation_id: str, timeout: float = 15) -> Any:
+    """Wait for the end and return the output; raise the workflow's error."""
+    return (await wait_for_outcome(store, invocation_id, timeout)).output()
+
+
+async def run_workflow(
+    store: Store, handler: Any, input: Any = None, *, id: str | None = None, timeout: float = 15
+) -> Any:
+    """Start a workflow, wait for its end and return its output; raise its error."""
+    return await wait_for_output(store, await start_workflow(store, handler, input, id=id), timeout)
+
+
+async def run_to_end(store: Store, handler: Any, input: Any = None, *, id: str | None = None) -> WorkflowView:
+    """Start a workflow, wait for its end and return the view of it."""
+    invocation_id = await start_workflow(store, handler, input, id=id)
+    await wait_for_outcome(store, invocation_id)
+    return await query.get_workflow(store, invocation_id)
+
+
+async def wait_for_status(store: Store, invocation_id: str, status: str, timeout: float = 10) -> WorkflowView:
+    async def has_status() -> WorkflowView | None:
+        view = await query.get_workflow(store, invocation_id)
+        return view if view.status == status else None
+
+    view: WorkflowView = await wait_until(has_status, timeout)
+    return view
