@@ -52,12 +52,12 @@ if TYPE_CHECKING:
     from durablectl.errors import (
         WorkflowFailedError as WorkflowFailedError,
     )
-    from durablectl.model.retry import Retry as Retry
+    from durablectl.model.retry_policy import Retry as Retry
 
 _HOME = {
     "Client": "durablectl.client",
     "Context": "durablectl.engine.sdk.context",
-    "Retry": "durablectl.model.retry",
+    "Retry": "durablectl.model.retry_policy",
     "service": "durablectl.engine.sdk.registry",
     "workflow": "durablectl.engine.sdk.registry",
     **dict.fromkeys(

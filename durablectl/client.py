@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack
 from durablectl import control, query
 from durablectl.errors import UsageError
 from durablectl.model.clock import MICROSECONDS, SYSTEM_CLOCK
-from durablectl.model.retry import seconds
+from durablectl.model.retry_policy import seconds
 from durablectl.query import Filters
 from durablectl.settings import Settings, resolve
 from durablectl.storage.connection.store import open_store

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from bench._harness.support import side_by_side, start_many, store
 from durablectl.model.codec import encode_entry, encode_execution
 from durablectl.model.records import Command, JournalEntry, Payload, pending
-from durablectl.model.terminal import FOLD_LIMIT_BYTES
+from durablectl.model.termination import FOLD_LIMIT_BYTES
 from durablectl.storage.commands import command_queue
 from durablectl.storage.commands.pulls import Delivery, Pulls
 from durablectl.storage.connection.requests import EXPECTED, EXPECTED_SUBJECT, Request

@@ -16,7 +16,7 @@ from durablectl.control.wait import wait_for_outcome, wait_until_listed
 from durablectl.errors import InvalidStateError
 from durablectl.model.clock import SYSTEM_CLOCK
 from durablectl.model.status import Status, is_terminal
-from durablectl.model.terminal import end, interrupted_children
+from durablectl.model.termination import end, interrupted_children
 from durablectl.model.text import storable
 from durablectl.storage.commands.wake import poke, safety_net, wake
 from durablectl.storage.index import index_entries

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from durablectl.errors import NotFoundError, StaleRevisionError
 from durablectl.model.names import validate_name
 from durablectl.model.validation import check_execution
-from durablectl.storage.records.replica_reads import load_known
+from durablectl.storage.records.consistent_reads import load_known
 from durablectl.storage.streams.provision import require_provisioned
 
 if TYPE_CHECKING:

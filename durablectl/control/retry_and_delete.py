@@ -15,8 +15,8 @@ from durablectl.model.codec import encode_entry
 from durablectl.model.names import new_invocation_id
 from durablectl.model.records import NO_PAYLOAD, DroppedSteps
 from durablectl.model.status import Status, is_terminal
-from durablectl.model.terminal import FOLD_LIMIT_BYTES, WAITS, interrupted_children
-from durablectl.model.terminal import children as children_of
+from durablectl.model.termination import FOLD_LIMIT_BYTES, WAITS, interrupted_children
+from durablectl.model.termination import children as children_of
 from durablectl.storage.commands.wake import safety_net, wake
 from durablectl.storage.index import index_entries
 from durablectl.storage.records import journal, states

@@ -10,8 +10,8 @@ from pydantic import BaseModel
 from durablectl.errors import UsageError
 from durablectl.http.schemas import NAME, Row, Workflow
 from durablectl.model.clock import SYSTEM_CLOCK
-from durablectl.model.durations import past
 from durablectl.model.status import Status as Status_
+from durablectl.model.user_input import past
 from durablectl.query import Filters
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from durablectl.model.status import Status
-from durablectl.model.terminal import WAITS
+from durablectl.model.termination import WAITS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

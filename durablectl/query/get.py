@@ -12,8 +12,8 @@ from durablectl.model.status import Status, is_terminal
 from durablectl.query.view_builder import payloads, workflow_view
 from durablectl.query.views import WaitingView, WorkflowView
 from durablectl.storage.records import journal, leases, states
+from durablectl.storage.records.consistent_reads import load_known
 from durablectl.storage.records.message_types import load_schemas
-from durablectl.storage.records.replica_reads import load_known
 from durablectl.storage.streams.provision import require_provisioned
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from durablectl.errors import NotFoundError, UsageError
 from durablectl.model.names import validate_invocation_id
 from durablectl.model.records import INDEX_LAG
 from durablectl.model.status import Status
-from durablectl.model.terminal import children
+from durablectl.model.termination import children
 from durablectl.query import full_scan
 from durablectl.query.cursors import read_cursor, write_cursor
 from durablectl.query.filters import Filters

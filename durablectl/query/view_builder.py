@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from durablectl.model.status import is_terminal
-from durablectl.model.terminal import children
+from durablectl.model.termination import children
 from durablectl.query.views import DroppedView, StepView, WaitingView, WorkflowView
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from durablectl.cli.options.shared import with_connection, with_output
 from durablectl.cli.options.targets import Targets, with_targets
 from durablectl.cli.terminal.output import Output, OutputFormat
 from durablectl.errors import UsageError
-from durablectl.model.durations import seconds
 from durablectl.model.status import ACTIVE, TERMINAL, Status
+from durablectl.model.user_input import seconds
 from durablectl.settings import Settings
 
 if TYPE_CHECKING:

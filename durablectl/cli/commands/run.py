@@ -14,7 +14,7 @@ from durablectl.cli.options.shared import with_connection
 from durablectl.cli.terminal.logs import LogFormat, LogLevel, configure_logs
 from durablectl.errors import AppError, UsageError
 from durablectl.http.server_options import HttpOptions
-from durablectl.model.durations import seconds
+from durablectl.model.user_input import seconds
 from durablectl.settings import Settings
 
 if TYPE_CHECKING:

@@ -16,8 +16,8 @@ from durablectl.cli.render.formatting import TimeFormat
 from durablectl.cli.terminal.output import WIDE, Output, OutputFormat, note, show, stdout_console
 from durablectl.errors import UsageError
 from durablectl.model.clock import SYSTEM_CLOCK
-from durablectl.model.durations import seconds
 from durablectl.model.schedules import OVERLAPS, SKIP
+from durablectl.model.user_input import seconds
 from durablectl.settings import Settings
 
 if TYPE_CHECKING:

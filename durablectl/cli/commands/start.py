@@ -15,7 +15,7 @@ from durablectl.cli.options.shared import with_connection, with_output
 from durablectl.cli.terminal.output import Output, OutputFormat, note, print_json
 from durablectl.errors import UsageError
 from durablectl.model.clock import SYSTEM_CLOCK
-from durablectl.model.durations import ahead, moment, seconds
+from durablectl.model.user_input import ahead, moment, seconds
 from durablectl.settings import Settings
 
 if TYPE_CHECKING:

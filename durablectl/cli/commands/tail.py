@@ -15,8 +15,8 @@ from durablectl.cli.terminal.follow import ending_with_reader, telling
 from durablectl.cli.terminal.output import Output, OutputFormat, is_decorated, note, print_json, show, stdout_console
 from durablectl.errors import UsageError
 from durablectl.model.clock import SYSTEM_CLOCK
-from durablectl.model.durations import past
 from durablectl.model.status import Status
+from durablectl.model.user_input import past
 from durablectl.settings import Settings
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ from durablectl.cli.options.signatures import extend, option
 from durablectl.cli.terminal.output import Output, OutputFormat, Verbosity, is_decorated, verbosity, warn
 from durablectl.errors import UsageError
 from durablectl.model.clock import SYSTEM_CLOCK
-from durablectl.model.durations import past
+from durablectl.model.user_input import past
 from durablectl.settings import DEFAULT_URL, Settings, resolve
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from durablectl.cli.render.symbols import DONE, FAILED, RETRYING, RUNNING, STATU
 from durablectl.cli.render.table import Column, plain, separated, shortened, table
 from durablectl.model.clock import MICROSECONDS, to_rfc3339
 from durablectl.model.status import Status, is_terminal
-from durablectl.model.terminal import WAITS
+from durablectl.model.termination import WAITS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

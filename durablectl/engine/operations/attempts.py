@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from durablectl.engine.operations.step_threads import run_in_thread
 from durablectl.errors import ConnectionFailedError, InvalidValueError, TerminalError, UsageError
 from durablectl.model.records import NO_PAYLOAD, Payload
-from durablectl.model.retry import STEP_RETRY, TRANSPORT_RETRY, Retry
+from durablectl.model.retry_policy import STEP_RETRY, TRANSPORT_RETRY, Retry
 from durablectl.model.text import message_of
 from durablectl.model.values import decode_value, encode_value, is_message, message_to_json, parse_message
 from durablectl.storage.connection import micro_services

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from durablectl.engine.operations.attempts import describe
-from durablectl.model.retry import TRANSPORT_RETRY
+from durablectl.model.retry_policy import TRANSPORT_RETRY
 from durablectl.storage.transitions.start_writes import StartCommand, start_child
 
 if TYPE_CHECKING:

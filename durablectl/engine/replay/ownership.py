@@ -10,7 +10,7 @@ from durablectl.engine.replay.control_flow import FencedOut, Overtaken
 from durablectl.model.status import Status
 from durablectl.storage.connection.rejections import StorageFullError
 from durablectl.storage.records import journal, states
-from durablectl.storage.records.replica_reads import load_after_write
+from durablectl.storage.records.consistent_reads import load_after_write
 from durablectl.storage.records.server_clock import keep_time, load_at
 from durablectl.storage.records.states import UNREACHABLE
 

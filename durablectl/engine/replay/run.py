@@ -18,7 +18,7 @@ from durablectl.engine.replay.wait_registry import Waits
 from durablectl.errors import UsageError
 from durablectl.model.clock import MICROSECONDS
 from durablectl.model.status import Status
-from durablectl.model.terminal import WAITS
+from durablectl.model.termination import WAITS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

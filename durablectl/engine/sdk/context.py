@@ -14,7 +14,7 @@ from durablectl.engine.sdk.handles import Awakeable, ChildHandle, microseconds
 from durablectl.errors import InvalidValueError, UsageError
 from durablectl.model.clock import to_datetime
 from durablectl.model.names import awakeable_id_of, validate_invocation_id, validate_name
-from durablectl.model.retry import Retry, seconds
+from durablectl.model.retry_policy import Retry, seconds
 from durablectl.model.values import decode_value, encode_value
 from durablectl.storage.transitions.start_writes import StartCommand
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 from durablectl.engine.operations.awaitables import Awaiting
 from durablectl.engine.operations.waits import AwakeableWait, ChildWait
 from durablectl.model.clock import MICROSECONDS
-from durablectl.model.retry import seconds
+from durablectl.model.retry_policy import seconds
 
 if TYPE_CHECKING:
     from datetime import timedelta

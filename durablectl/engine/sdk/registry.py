@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from durablectl.errors import AppError, InvalidNameError
 from durablectl.model.names import validate_name
-from durablectl.model.retry import seconds
+from durablectl.model.retry_policy import seconds
 from durablectl.model.values import parameter_message
 
 if TYPE_CHECKING:

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from durablectl.engine.replay.ownership import Ownership
 from durablectl.model.status import Status, is_terminal
-from durablectl.model.terminal import interrupted_children
+from durablectl.model.termination import interrupted_children
 from durablectl.model.validation import check_execution
 from durablectl.storage.commands.wake import START_TIMER, poke, timer, wake_timer
 from durablectl.storage.index import index_entries
 from durablectl.storage.records import leases, states
-from durablectl.storage.records.replica_reads import is_past, load_many_known
+from durablectl.storage.records.consistent_reads import is_past, load_many_known
 from durablectl.storage.records.server_clock import keep_time
 from durablectl.storage.records.states import Stored
 from durablectl.storage.transitions import cancel_request

@@ -11,11 +11,11 @@ from durablectl.engine.worker.claim import EARLY_MICROSECONDS
 from durablectl.errors import PayloadTooLargeError
 from durablectl.model.records import NO_PAYLOAD
 from durablectl.model.status import Status, is_terminal
-from durablectl.model.terminal import FOLD_LIMIT_BYTES, end, interrupted_children
+from durablectl.model.termination import FOLD_LIMIT_BYTES, end, interrupted_children
 from durablectl.model.text import message_of, storable
 from durablectl.storage.commands.wake import timer, timer_removal, wake, wake_timer
 from durablectl.storage.index import index_entries
-from durablectl.storage.records.replica_reads import load_many_known
+from durablectl.storage.records.consistent_reads import load_many_known
 from durablectl.storage.transitions.end_writes import after_end
 
 if TYPE_CHECKING:

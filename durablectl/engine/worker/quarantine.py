@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from durablectl.errors import DurableError
 from durablectl.model.status import Status
-from durablectl.model.terminal import end
+from durablectl.model.termination import end
 from durablectl.storage.commands import command_queue
 from durablectl.storage.index import index_entries
 from durablectl.storage.transitions.end_writes import after_end

@@ -17,7 +17,7 @@ from durablectl.http.responses import json_response
 from durablectl.http.routes.lifecycle import CHANGED, done
 from durablectl.http.schemas import Done, Started, documented, json_body
 from durablectl.model.clock import SYSTEM_CLOCK
-from durablectl.model.durations import ahead, moment
+from durablectl.model.user_input import ahead, moment
 from durablectl.model.values import encode_value
 
 if TYPE_CHECKING:

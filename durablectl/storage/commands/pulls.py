@@ -14,8 +14,8 @@ import nats.errors
 from durablectl.errors import ConnectionFailedError, DurableError
 from durablectl.storage.commands.command_queue import publication
 from durablectl.storage.records.schedules import FIRE
-from durablectl.storage.streams.delivery_metadata import PREFIX, delivery_fields
 from durablectl.storage.streams.provision import NANOSECONDS
+from durablectl.storage.streams.stored_messages import PREFIX, delivery_fields
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

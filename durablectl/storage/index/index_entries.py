@@ -8,7 +8,7 @@ from durablectl.model.names import is_name
 from durablectl.storage.connection.requests import EXPECTED, Request
 from durablectl.storage.connection.store import purge_request
 from durablectl.storage.index import known_handlers
-from durablectl.storage.records.replica_reads import load_after_write
+from durablectl.storage.records.consistent_reads import load_after_write
 from durablectl.storage.records.states import lifetime
 from durablectl.storage.streams.feed import past
 

@@ -11,8 +11,8 @@ import nats.errors
 
 from durablectl.errors import ConnectionFailedError, DurableError, StorageError
 from durablectl.storage.records.states import get_many_last
-from durablectl.storage.streams.delivery_metadata import PREFIX, delivery_fields
 from durablectl.storage.streams.provision import NANOSECONDS
+from durablectl.storage.streams.stored_messages import PREFIX, delivery_fields
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from durablectl.errors import PayloadTooLargeError, UnreadableError
 from durablectl.model.codec import encode_entry
 from durablectl.model.status import Status
-from durablectl.model.terminal import FOLD_LIMIT_BYTES, WAITS
+from durablectl.model.termination import FOLD_LIMIT_BYTES, WAITS
 from durablectl.storage.commands.wake import START_TIMER, cancellation, timer_removal, wake_parent, wake_timer
 from durablectl.storage.index import index_entries
 from durablectl.storage.records import journal, states
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from durablectl.model.records import Execution, JournalEntry
-    from durablectl.model.terminal import Child
+    from durablectl.model.termination import Child
     from durablectl.storage.connection.requests import Request
     from durablectl.storage.connection.store import Store
 

@@ -18,7 +18,7 @@ from durablectl.model.message_types import Schemas
 from durablectl.model.names import invocation_of_awakeable
 from durablectl.model.records import Command, Execution, Payload
 from durablectl.model.schedules import Schedule
-from durablectl.model.terminal import children, interrupted_children
+from durablectl.model.termination import children, interrupted_children
 from durablectl.model.validation import check_command, is_sound
 from durablectl.model.values import decode_value
 from durablectl.query.cursors import read_cursor

@@ -19,8 +19,8 @@ from durablectl.storage.commands.pulls import Undelivered
 from durablectl.storage.commands.wake import poke
 from durablectl.storage.records import states
 from durablectl.storage.records.schedules import FIRE
-from durablectl.storage.streams.delivery_metadata import PREFIX
 from durablectl.storage.streams.direct_get import messages
+from durablectl.storage.streams.stored_messages import PREFIX
 from helpers.cluster import free_ports
 from helpers.in_process import running_processor
 from helpers.link_proxy import Link

@@ -13,7 +13,7 @@ import pexpect
 import pytest
 
 from durablectl.cli.render.list import rest_note
-from durablectl.model.durations import past
+from durablectl.model.user_input import past
 from helpers.listed_namespace import BULK, TOTAL, filled_namespace, stack_of
 from helpers.sample_stack import PROGRAM
 from helpers.views import NOW, S

@@ -13,7 +13,7 @@ from durablectl.model.clock import SYSTEM_CLOCK
 from durablectl.model.codec import encode_execution
 from durablectl.model.records import Execution
 from durablectl.model.status import Status
-from durablectl.model.terminal import end
+from durablectl.model.termination import end
 from durablectl.storage.connection.store import open_store
 from durablectl.storage.index import index_entries
 from durablectl.storage.records import states

@@ -19,8 +19,8 @@ from durablectl.settings.parsing import namespace as checked_namespace
 from durablectl.storage.commands.command_queue import UNROUTED, consumer_name
 from durablectl.storage.index.comparison import parsed
 from durablectl.storage.records import leases
-from durablectl.storage.streams.delivery_metadata import DeliveryFields, delivery_fields
 from durablectl.storage.streams.provision import stream_configurations
+from durablectl.storage.streams.stored_messages import DeliveryFields, delivery_fields
 from durablectl.storage.subjects import IndexEntry, Subjects
 from helpers.in_process import provisioned_store, running_processor
 from helpers.workflow_runs import start_workflow, wait_for_status

@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from durablectl import Retry
-from durablectl.model.retry import STEP_RETRY, TRANSPORT_RETRY, seconds
+from durablectl.model.retry_policy import STEP_RETRY, TRANSPORT_RETRY, seconds
 
 policies = st.builds(
     Retry,

@@ -1,4 +1,4 @@
-"""Durations and moments as users type them."""
+"""Durations and times as users type them."""
 
 from __future__ import annotations
 
