@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from bench._harness import table
 from durablectl.embedded import EmbeddedServer
+from durablectl.storage.index import index_entries
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -66,12 +67,11 @@ async def _fill(url: str, namespace: str, count: int, seconds: int) -> Known:
     from bench._harness.support import store
     from durablectl import query
     from durablectl.model.codec import encode_execution
-    from durablectl.storage.index import index_entries, known_handlers
     from durablectl.storage.streams.provision import provision
 
     async with store(url, namespace) as opened:
         await provision(opened)
-        await known_handlers.enter(opened, _HANDLERS)
+        await index_entries.add_handlers(opened, _HANDLERS)
         chance = random.Random(5)
         now = time.time_ns() // 1000
         for number in range(count):

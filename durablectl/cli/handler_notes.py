@@ -17,11 +17,11 @@ async def note_unknown_handlers(store: Store, names: Iterable[str]) -> None:
     asked = sorted(names)
     if not asked:
         return
-    from durablectl.storage.index import known_handlers
+    from durablectl.storage.index import index_entries
     from durablectl.storage.records import leases
 
     live = {name for lease in await leases.live_processors(store) for name in lease.handlers}
-    known = sorted({*await known_handlers.known(store), *live})
+    known = sorted({*await index_entries.list_handlers(store), *live})
     for name in asked:
         if name not in known:
             note(unknown_handler(name, known))

@@ -18,9 +18,10 @@ from durablectl.storage.connection.requests import Request
 from durablectl.storage.connection.store import purge_request
 from durablectl.storage.diagnosis.index_audit import PAUSE_SECONDS, audit, confirm
 from durablectl.storage.diagnosis.missing_wakeups import uncalled
-from durablectl.storage.index import index_entries, known_handlers
-from durablectl.storage.index.comparison import Kind, batches, look, message_at, read
+from durablectl.storage.index import index_entries
+from durablectl.storage.index.comparison import Kind, batches, look, read
 from durablectl.storage.records.leases import live_processors
+from durablectl.storage.streams.direct_get import get_message
 from durablectl.storage.streams.provision import require_provisioned
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ async def repair(store: Store, *, dry_run: bool = False, progress: Progress | No
     alive = {lease.processor_id for lease in await live_processors(store)}
     left = {each.invocation_id for each in found.running if each.owner not in alive}
     idle = await uncalled(store, found.waiting, left)
-    unknown = found.handlers - {*await known_handlers.known(store)}
+    unknown = found.handlers - {*await index_entries.list_handlers(store)}
     if dry_run:
         numbers = Counter(each.kind for each in await confirm(store, found, progress))
         entered = numbers[Kind.MISSING] + numbers[Kind.FOREIGN]
@@ -93,7 +94,7 @@ async def repair(store: Store, *, dry_run: bool = False, progress: Progress | No
     mending = _Mending(store)
     try:
         if unknown:
-            await known_handlers.enter(store, unknown)
+            await index_entries.add_handlers(store, unknown)
             mending.done.handlers = len(unknown)
         await mending.mend_all(found, progress)
         for executions in batches(idle):
@@ -190,7 +191,7 @@ class _Mending:
             try:
                 await store.requests.exchange([Request(subject, json.dumps({**which, "no_erase": True}).encode())])
             except StorageError:
-                if await message_at(store, store.subjects.index_stream, which) is not None:
+                if await get_message(store, store.subjects.index_stream, which) is not None:
                     raise
             else:
                 self.done.removed += 1

@@ -18,7 +18,8 @@ from durablectl.model.clock import SYSTEM_CLOCK
 from durablectl.model.status import Status, is_terminal
 from durablectl.model.termination import end, interrupted_children
 from durablectl.model.text import storable
-from durablectl.storage.commands.wake import poke, safety_net, wake
+from durablectl.storage.commands.notifications import notify_processor
+from durablectl.storage.commands.wake import safety_net, wake
 from durablectl.storage.index import index_entries
 from durablectl.storage.records import leases, states
 from durablectl.storage.transitions import cancel_request
@@ -82,7 +83,7 @@ async def pause(store: Store, invocation_id: str, reason: str = "", *, if_revisi
         await index_entries.settle(store, execution)
         message = "Paused."
         if owner:
-            await poke(store, owner, invocation_id)
+            await notify_processor(store, owner, invocation_id)
             if execution.current_step >= 0:
                 message = (
                     f"Paused; step {execution.current_step} {execution.current_step_type} is in flight and ends first."
@@ -112,7 +113,7 @@ async def resume(store: Store, invocation_id: str, *, if_revision: int = 0) -> O
             continue
         await index_entries.settle(store, execution)
         if in_flight:
-            await poke(store, execution.owner, invocation_id)
+            await notify_processor(store, execution.owner, invocation_id)
         else:
             await store.requests.exchange([wake(store, execution)])
         return OperationResult(invocation_id, execution.status, changed=True, message="Resumed.")
@@ -183,13 +184,13 @@ async def _cancel_here(store: Store, stored: Stored, reason: str) -> OperationRe
         entries = await fold(store, execution, ended)
     await after_end(store, execution, ended, entries, interrupted_children(entries))
     if owner:
-        await poke(store, owner, execution.invocation_id)
+        await notify_processor(store, owner, execution.invocation_id)
     return OperationResult(execution.invocation_id, Status.CANCELLED, changed=True, message="Cancelled.")
 
 
 async def _call(store: Store, execution: Execution) -> None:
     """Have a processor look: the one that runs it, or any."""
     if await leases.is_alive(store, execution.owner):
-        await poke(store, execution.owner, execution.invocation_id)
+        await notify_processor(store, execution.owner, execution.invocation_id)
     else:
         await store.requests.exchange([wake(store, execution)])

@@ -14,7 +14,8 @@ from durablectl.model.records import NO_PAYLOAD, Awakeable, Payload, Signal
 from durablectl.model.status import Status, is_terminal
 from durablectl.model.text import storable
 from durablectl.model.values import encode_value, is_message
-from durablectl.storage.commands.wake import poke, safety_net, wake
+from durablectl.storage.commands.notifications import notify_processor
+from durablectl.storage.commands.wake import safety_net, wake
 from durablectl.storage.records import states
 from durablectl.storage.records.message_types import SchemaWriter
 
@@ -94,7 +95,7 @@ async def _bring(store: Store, invocation_id: str, change: Callable[[Execution],
         if is_suspended:
             await store.requests.exchange([wake(store, execution)])
         elif execution.owner:
-            await poke(store, execution.owner, invocation_id)
+            await notify_processor(store, execution.owner, invocation_id)
         return execution
 
 

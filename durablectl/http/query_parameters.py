@@ -11,7 +11,7 @@ from durablectl.errors import UsageError
 from durablectl.http.schemas import NAME, Row, Workflow
 from durablectl.model.clock import SYSTEM_CLOCK
 from durablectl.model.status import Status as Status_
-from durablectl.model.user_input import past
+from durablectl.model.user_input import parse_past_time
 from durablectl.query import Filters
 
 if TYPE_CHECKING:
@@ -153,7 +153,7 @@ def filters(**given: str | list[str] | None) -> Filters:
         if not value:
             raise UsageError(f"The parameter {name} is empty.", hint="Leave it out to match everything.")
         if name in _TIMES:
-            times[name] = past(value, f"parameter {name}", now)
+            times[name] = parse_past_time(value, f"parameter {name}", now)
         else:
             others[name] = value
     for first, second in (_TIMES[:2], _TIMES[2:]):

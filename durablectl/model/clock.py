@@ -6,6 +6,8 @@ import time
 from datetime import UTC, datetime
 
 MICROSECONDS = 1_000_000
+NANOSECONDS = 1_000_000_000
+"""Of a second, the unit of durations in the JetStream API."""
 
 
 class Clock:

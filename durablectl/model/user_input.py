@@ -1,4 +1,4 @@
-"""Durations and times as users type them."""
+"""Durations, times and ranges of steps as users type them."""
 
 from __future__ import annotations
 
@@ -27,8 +27,11 @@ _PART = re.compile(rf"({_NUMBER})(us|µs|ms|s|m|h|d|w)")
 _DURATION = re.compile(rf"(?:{_PART.pattern})+")
 _LATEST = datetime(9999, 1, 1, tzinfo=UTC).timestamp()
 
+LAST_STEPS = (-50, None)
+"""What is shown of a long journal."""
 
-def seconds(text: str, option: str) -> float:
+
+def parse_duration(text: str, option: str) -> float:
     """``90``, ``1m30s``, ``500ms``, ``3d``. UsageError names the ``option``."""
     if re.fullmatch(_NUMBER, text):
         value = float(text)
@@ -41,23 +44,23 @@ def seconds(text: str, option: str) -> float:
     return value
 
 
-def ahead(text: str, option: str, now: int) -> int:
+def parse_future_time(text: str, option: str, now: int) -> int:
     """The moment that is a duration after ``now``, both in microseconds."""
-    return _within_reach(now / MICROSECONDS + seconds(text, option), text, option)
+    return _within_reach(now / MICROSECONDS + parse_duration(text, option), text, option)
 
 
-def past(text: str, option: str, now: int) -> int:
+def parse_past_time(text: str, option: str, now: int) -> int:
     """The moment that is a duration before ``now``, both in microseconds, or what ``moment`` reads.
 
     A duration needs its unit: a number alone might be a year.
     """
     text = text.strip()
     if _DURATION.fullmatch(text):
-        return _within_reach(now / MICROSECONDS - seconds(text, option), text, option)
-    return moment(text, option, "Write it like 2h or 3d for so long ago, or ")
+        return _within_reach(now / MICROSECONDS - parse_duration(text, option), text, option)
+    return parse_time(text, option, "Write it like 2h or 3d for so long ago, or ")
 
 
-def moment(text: str, option: str, also: str = "Write it like ") -> int:
+def parse_time(text: str, option: str, also: str = "Write it like ") -> int:
     """RFC 3339, a date, or a date and time, in microseconds; what names no zone is in that of this machine.
 
     ``also`` begins the hint of the UsageError.
@@ -77,3 +80,23 @@ def _within_reach(at: float, text: str, option: str) -> int:
     if not 0 < at < _LATEST:
         raise UsageError(f"The {option} cannot be used: {text!r} does not lie between 1970 and 9999.")
     return int(at * MICROSECONDS)
+
+
+def parse_step_range(text: str | None, option: str) -> tuple[int | None, int | None]:
+    """As Python slices: ``0:20``, ``-10:``, ``:``; a number alone is that step, and None stands for LAST_STEPS.
+
+    UsageError names the ``option``.
+    """
+    if text is None:
+        return LAST_STEPS
+    found = re.fullmatch(r"(-?\d{1,9})?(:(-?\d{1,9})?)?", text.strip(), re.ASCII)
+    if not text.strip() or found is None:
+        raise UsageError(
+            f"The {option} cannot be used: {text!r} is not a range of steps.",
+            hint="Write it like 0:20, -10: for the last ten, or : for all.",
+        )
+    first, rest, last = found.groups()
+    start = None if first is None else int(first)
+    if rest is None and start is not None:
+        return start, start + 1 or None  # -1 is the last one, and has nothing behind it
+    return start, None if last is None else int(last)

@@ -13,7 +13,7 @@ from durablectl.storage.commands.command_queue import count_set_aside
 from durablectl.storage.diagnosis import inspection
 from durablectl.storage.diagnosis.index_audit import audit, confirm
 from durablectl.storage.diagnosis.missing_wakeups import uncalled
-from durablectl.storage.index import known_handlers
+from durablectl.storage.index import index_entries
 from durablectl.storage.index.comparison import batches, read
 from durablectl.storage.records import leases
 from durablectl.storage.streams.provision import require_provisioned, stream_info
@@ -50,7 +50,7 @@ async def diagnose(store: Store, progress: Progress | None = None) -> Diagnosis:
     conditions = await inspection.streams(store)
     live = await leases.live_processors(store)
     found = await audit(store, progress)
-    known = await known_handlers.known(store)
+    known = await index_entries.list_handlers(store)
     disagreements = await confirm(store, found, progress)
     orphans = await _orphans(store, found.running, live)
     idle = await uncalled(store, found.waiting)

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
     from durablectl.query.views import WorkflowView
     from durablectl.storage.connection.store import Store
-    from durablectl.storage.streams.feed import Change, Feed
+    from durablectl.storage.streams.feed import Feed
+    from durablectl.storage.streams.stored_messages import Change
 
 _log = logging.getLogger(__name__)
 

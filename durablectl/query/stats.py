@@ -14,7 +14,7 @@ from durablectl.query.filters import Filters
 from durablectl.query.list import first_rows, matches, running_within, scope_of, views
 from durablectl.query.views import StatsView
 from durablectl.storage.commands.command_queue import count_set_aside
-from durablectl.storage.index import known_handlers, time_buckets
+from durablectl.storage.index import index_entries, time_buckets
 from durablectl.storage.index.time_buckets import GROUPS, Scope
 from durablectl.storage.index.traversal import Walk
 from durablectl.storage.streams.provision import require_provisioned
@@ -57,7 +57,7 @@ async def count_by_status(store: Store, filters: Filters) -> Mapping[str, int]:
 
 async def _counted(store: Store, filters: Filters) -> StatsView:
     moving = await running_within(store, filters)
-    names = sorted(filters.handlers) or await known_handlers.known(store)
+    names = sorted(filters.handlers) or await index_entries.list_handlers(store)
     by_status, recent, set_aside = await asyncio.gather(
         _by_status(store, filters, moving), _completed_lately(store, filters), count_set_aside(store)
     )

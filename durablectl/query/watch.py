@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from durablectl.model.records import Execution, JournalEntry
     from durablectl.query.views import WorkflowView
     from durablectl.storage.connection.store import Store
-    from durablectl.storage.streams.feed import Change
+    from durablectl.storage.streams.stored_messages import Change
 
 
 class Watched:

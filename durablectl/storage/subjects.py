@@ -191,8 +191,8 @@ class Subjects:
         """Where a schedule's fires arrive: a partition of its own, which no key can be."""
         return f"{self._commands_prefix}{handler}.{NO_PARTITION}{name}"
 
-    def poke(self, processor_id: str) -> str:
-        """Not stored by any stream."""
+    def notifications(self, processor_id: str) -> str:
+        """Where a processor hears of states that have changed; no stream stores it."""
         return f"durable{self._dash}.poke.{processor_id}"
 
     @cached_property

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from durablectl import query
 from durablectl.model.codec import decode_execution
-from durablectl.storage.records import states
+from durablectl.storage.streams import direct_get
 from helpers.random_index import HANDLERS, HOUR, MINUTE
 from helpers.stored_records import list_subjects
 
@@ -50,7 +50,7 @@ async def every_record(store: Store, entered: Mapping[str, int] | None = None) -
     """``entered`` says it of those records that do not say it themselves."""
     stream, records = store.subjects.state_stream, []
     for subject in await list_subjects(store, stream, store.subjects.all_states):
-        raw = await states.get_last(store, stream, subject)
+        raw = await direct_get.get_last(store, stream, subject)
         if raw is not None:
             execution = decode_execution(raw.data, store.subjects.state_key(subject))
             moment = execution.indexed_at or (entered or {})[execution.invocation_id]

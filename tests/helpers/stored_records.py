@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from durablectl.model.codec import decode_entry
 from durablectl.model.records import Execution
 from durablectl.storage.records import states
+from durablectl.storage.streams import direct_get
 from helpers.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ async def list_journal_subjects(store: Store, invocation_id: str = "*") -> list[
 async def read_journal(store: Store, invocation_id: str) -> list[JournalEntry]:
     """Return the entries of a workflow that has not ended, read one by one."""
     raws = [
-        await states.get_last(store, store.subjects.state_stream, subject)
+        await direct_get.get_last(store, store.subjects.state_stream, subject)
         for subject in await list_journal_subjects(store, invocation_id)
     ]
     return sorted((decode_entry(raw.data) for raw in raws if raw), key=lambda entry: entry.step_number)

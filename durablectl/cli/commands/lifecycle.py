@@ -14,7 +14,7 @@ from durablectl.cli.options.targets import Targets, with_targets
 from durablectl.cli.terminal.output import Output, OutputFormat
 from durablectl.errors import UsageError
 from durablectl.model.status import ACTIVE, TERMINAL, Status
-from durablectl.model.user_input import seconds
+from durablectl.model.user_input import parse_duration
 from durablectl.settings import Settings
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ async def cancel(
     """
     if timeout is not None and not wait:
         raise UsageError("--timeout is about --wait, which was not given.", hint="Add --wait, or leave --timeout out.")
-    limit = None if timeout is None else seconds(timeout, "--timeout")
+    limit = None if timeout is None else parse_duration(timeout, "--timeout")
 
     from durablectl import control
 

@@ -19,7 +19,7 @@ from durablectl.cli.terminal.output import WIDE, Output, OutputFormat, note, sho
 from durablectl.cli.terminal.progress import Reading
 from durablectl.errors import UsageError
 from durablectl.model.clock import SYSTEM_CLOCK
-from durablectl.model.step_ranges import step_range
+from durablectl.model.user_input import parse_step_range
 from durablectl.settings import Settings
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ async def get(
 
     Example: durablectl wf get order-17 --steps 0:20
     """
-    shown = step_range(steps, "--steps")
+    shown = parse_step_range(steps, "--steps")
 
     from durablectl import query
     from durablectl.storage.connection.store import open_store

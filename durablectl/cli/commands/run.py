@@ -14,7 +14,7 @@ from durablectl.cli.options.shared import with_connection
 from durablectl.cli.terminal.logs import LogFormat, LogLevel, configure_logs
 from durablectl.errors import AppError, UsageError
 from durablectl.http.server_options import HttpOptions
-from durablectl.model.user_input import seconds
+from durablectl.model.user_input import parse_duration
 from durablectl.settings import Settings
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ async def service(
 
 
 def _retention(text: str, ack_wait: float) -> float:
-    keep = seconds(text, "--retention")
+    keep = parse_duration(text, "--retention")
     if not 1 <= keep <= _LONGEST_RETENTION:
         raise UsageError(f"The --retention {text} is out of range.", hint="Use one second to 100 years.")
     if keep <= ack_wait:

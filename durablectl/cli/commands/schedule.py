@@ -17,7 +17,7 @@ from durablectl.cli.terminal.output import WIDE, Output, OutputFormat, note, sho
 from durablectl.errors import UsageError
 from durablectl.model.clock import SYSTEM_CLOCK
 from durablectl.model.schedules import OVERLAPS, SKIP
-from durablectl.model.user_input import seconds
+from durablectl.model.user_input import parse_duration
 from durablectl.settings import Settings
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ async def create(
 
 
 def _whole_seconds(text: str) -> int:
-    interval = seconds(text, "--every")
+    interval = parse_duration(text, "--every")
     if interval != int(interval):
         raise UsageError(f"The --every cannot be used: {text!r} is not a whole number of seconds.")
     return int(interval)

@@ -15,7 +15,7 @@ from durablectl.cli.options.shared import with_connection, with_output
 from durablectl.cli.terminal.output import Output, OutputFormat, note, print_json
 from durablectl.errors import UsageError
 from durablectl.model.clock import SYSTEM_CLOCK
-from durablectl.model.user_input import ahead, moment, seconds
+from durablectl.model.user_input import parse_duration, parse_future_time, parse_time
 from durablectl.settings import Settings
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ def nobody_runs(handler: str, known: Iterable[str]) -> str:
 
 
 def _limit(timeout: str | None) -> float | None:
-    return None if timeout is None else seconds(timeout, "--timeout")
+    return None if timeout is None else parse_duration(timeout, "--timeout")
 
 
 def _start_at(delay: str | None, at: str | None) -> int:
@@ -142,10 +142,10 @@ def _start_at(delay: str | None, at: str | None) -> int:
     if delay is not None and at is not None:
         raise UsageError("--delay and --at were given, but there is one start.", hint="Give only one of them.")
     if delay is not None:
-        return ahead(delay, "--delay", now)
+        return parse_future_time(delay, "--delay", now)
     if at is None:
         return 0
-    start_at = moment(at, "--at")
+    start_at = parse_time(at, "--at")
     if start_at < now:
         raise UsageError(f"The --at cannot be used: {at!r} lies in the past.", hint="Leave --at out to start now.")
     return start_at

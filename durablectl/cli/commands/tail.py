@@ -16,7 +16,7 @@ from durablectl.cli.terminal.output import Output, OutputFormat, is_decorated, n
 from durablectl.errors import UsageError
 from durablectl.model.clock import SYSTEM_CLOCK
 from durablectl.model.status import Status
-from durablectl.model.user_input import past
+from durablectl.model.user_input import parse_past_time
 from durablectl.settings import Settings
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ async def tail(
     if from_revision is not None and since is not None:
         raise UsageError("--from-revision and --since both say where to begin.", hint="Give one of them.")
     filters = query.TailFilters.parse(status or (), handler or (), partition_key or "")
-    moment = 0 if since is None else past(since, "--since", SYSTEM_CLOCK.now())
+    moment = 0 if since is None else parse_past_time(since, "--since", SYSTEM_CLOCK.now())
     tell = _printer(output)
     left = limit
     with telling(), ending_with_reader():

@@ -11,7 +11,7 @@ from durablectl.cli.completion.scripts import complete_id
 from durablectl.cli.options.shared import StepsOption, with_connection, with_output
 from durablectl.cli.terminal.output import Output, OutputFormat, stdout_console
 from durablectl.model.clock import SYSTEM_CLOCK
-from durablectl.model.step_ranges import step_range
+from durablectl.model.user_input import parse_step_range
 from durablectl.settings import Settings
 
 
@@ -32,7 +32,7 @@ async def timeline(
 
     Example: durablectl wf timeline order-17 --steps 0:20
     """
-    shown = step_range(steps, "--steps")
+    shown = parse_step_range(steps, "--steps")
 
     from durablectl import query
     from durablectl.storage.connection.store import open_store

@@ -13,7 +13,7 @@ import typer
 from durablectl.cli.options.shared import connection_settings
 from durablectl.model.status import ACTIVE, TERMINAL, Status
 from durablectl.storage.connection.store import Store, open_store
-from durablectl.storage.index import known_handlers as stored_handlers
+from durablectl.storage.index import index_entries
 from durablectl.storage.index.time_buckets import Scope
 from durablectl.storage.index.traversal import Walk
 from durablectl.storage.records import leases, states
@@ -82,7 +82,7 @@ async def ids(store: Store, context: typer.Context, incomplete: str) -> AsyncIte
 
 async def handlers(store: Store, _: typer.Context, __: str) -> AsyncIterator[Candidate]:
     """Those of stored workflows, and those of live processors."""
-    for name in await stored_handlers.known(store):
+    for name in await index_entries.list_handlers(store):
         yield name, ""
     for name in sorted({name for lease in await leases.live_processors(store) for name in lease.handlers}):
         yield name, ""

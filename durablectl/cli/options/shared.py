@@ -24,7 +24,7 @@ from durablectl.cli.options.signatures import extend, option
 from durablectl.cli.terminal.output import Output, OutputFormat, Verbosity, is_decorated, verbosity, warn
 from durablectl.errors import UsageError
 from durablectl.model.clock import SYSTEM_CLOCK
-from durablectl.model.user_input import past
+from durablectl.model.user_input import parse_past_time
 from durablectl.settings import DEFAULT_URL, Settings, resolve
 
 if TYPE_CHECKING:
@@ -255,7 +255,7 @@ def filters_of(values: dict[str, Any]) -> Filters:
             continue
         if not value:
             raise UsageError(f"The {_flag(name)} is empty.", hint="Leave it out to match everything.")
-        given[name] = past(value, _flag(name), now) if metavar == "TIME" else value
+        given[name] = parse_past_time(value, _flag(name), now) if metavar == "TIME" else value
     return Filters.parse(values["status"] or (), values["handler"] or (), **given)
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from durablectl.model.records import Command, Execution
     from durablectl.storage.connection.store import Store
-    from durablectl.storage.streams.feed import Change
+    from durablectl.storage.streams.stored_messages import Change
 
 _log = logging.getLogger(__name__)
 

@@ -10,8 +10,7 @@ from durablectl.engine.replay.control_flow import FencedOut, Overtaken
 from durablectl.model.status import Status
 from durablectl.storage.connection.rejections import StorageFullError
 from durablectl.storage.records import journal, states
-from durablectl.storage.records.consistent_reads import load_after_write
-from durablectl.storage.records.server_clock import keep_time, load_at
+from durablectl.storage.records.consistent_reads import load_after_write, load_at, sync_clock
 from durablectl.storage.records.states import UNREACHABLE
 
 if TYPE_CHECKING:
@@ -105,7 +104,7 @@ class Ownership:
         reconnects = self._store.reconnects
         if reconnects == self._reconnects:
             return
-        at_least = await keep_time(self._store)
+        at_least = await sync_clock(self._store)
         if self._store.requests.is_cluster:
             # A leader that was elected just now may lag; a store that was put back has moved ``reached`` back too.
             at_least = max(at_least, min(self.revision, self._store.reached))

@@ -9,11 +9,11 @@ from durablectl.engine.replay.ownership import Ownership
 from durablectl.model.status import Status, is_terminal
 from durablectl.model.termination import interrupted_children
 from durablectl.model.validation import check_execution
-from durablectl.storage.commands.wake import START_TIMER, poke, timer, wake_timer
+from durablectl.storage.commands.notifications import notify_processor
+from durablectl.storage.commands.wake import START_TIMER, timer, wake_timer
 from durablectl.storage.index import index_entries
 from durablectl.storage.records import leases, states
-from durablectl.storage.records.consistent_reads import is_past, load_many_known
-from durablectl.storage.records.server_clock import keep_time
+from durablectl.storage.records.consistent_reads import is_stale, load_many_known, sync_clock
 from durablectl.storage.records.states import Stored
 from durablectl.storage.transitions import cancel_request
 from durablectl.storage.transitions.end_writes import after_end, fold
@@ -50,7 +50,7 @@ async def claim(resources: Resources, command: Command, delivery: Delivery) -> C
         if claimed is not None:
             return claimed
         # Without this command nobody would look again: a replica that lags must not have answered.
-        if not await is_past(resources.store, command.invocation_id, stored):
+        if not await is_stale(resources.store, command.invocation_id, stored):
             break
     if stored is not None:
         is_suspect = delivery.attempt > 1 or command.kind == "wake"
@@ -143,7 +143,7 @@ async def _may_take_over(resources: Resources, execution: Execution, command: Co
     if await leases.is_alive(resources.store, execution.owner):
         if command.kind == "cancel":
             await cancel_request.mark_child(resources.store, command.invocation_id)
-        await poke(resources.store, execution.owner, execution.invocation_id)
+        await notify_processor(resources.store, execution.owner, execution.invocation_id)
         return False
     return is_running or command.kind == "cancel"
 
@@ -174,7 +174,7 @@ async def _trust_timer(resources: Resources, moment: int, delivery: Delivery) ->
     """Where the server, storing the command, and our clock disagree whether ``moment`` has come, ours may be wrong."""
     begin = moment - EARLY_MICROSECONDS
     if delivery.moment and (delivery.moment < begin) != (resources.clock.now() < begin):
-        await keep_time(resources.store)
+        await sync_clock(resources.store)
 
 
 async def due(store: Store, execution: Execution, now: int) -> bool:

@@ -21,11 +21,11 @@ from durablectl.engine.worker.resources import Resources
 from durablectl.engine.worker.slots import InFlight
 from durablectl.errors import ConnectionFailedError, DurableError
 from durablectl.model.clock import MICROSECONDS
-from durablectl.storage.commands.notifications import poked
-from durablectl.storage.index import known_handlers
+from durablectl.storage.commands.notifications import subscribe_notifications
+from durablectl.storage.index import index_entries
 from durablectl.storage.records import leases
+from durablectl.storage.records.consistent_reads import sync_clock
 from durablectl.storage.records.message_types import SchemaWriter
-from durablectl.storage.records.server_clock import keep_time
 from durablectl.storage.streams.provision import provision
 
 if TYPE_CHECKING:
@@ -83,10 +83,10 @@ class Processor:
         DurableErrors when it cannot start; a lost connection later is waited for.
         """
         await provision(self._store, replicas=self._options.replicas)
-        await keep_time(self._store)
+        await sync_clock(self._store)
         self._started_at = self._store.clock.now()
         await leases.renew(self._store, self._lease())
-        await known_handlers.enter(self._store, self._app.workflows)
+        await index_entries.add_handlers(self._store, self._app.workflows)
         inflight = self._inflight
         stranded = Stranded(self._store, inflight.take_up, inflight.is_dropped)
         failover = Failover(
@@ -100,7 +100,7 @@ class Processor:
             self._helper(failover.run()),
         ]
         try:
-            async with poked(self._store, self.id, self._inflight.poke):
+            async with subscribe_notifications(self._store, self.id, self._inflight.poke):
                 await self._intake.start()
                 names = ", ".join(sorted(self._app.workflows)) or "none"
                 _log.info("Processor %s takes commands for: %s.", self.id, names)
@@ -163,11 +163,11 @@ class Processor:
             try:
                 await leases.renew(self._store, self._lease())
                 reached = self._store.reached
-                last = await keep_time(self._store)
+                last = await sync_clock(self._store)
                 if last < reached and self._store.requests.is_cluster:
                     # A leader that was elected just now may not have come to where its predecessor was.
                     await asyncio.sleep(leases.RENEW_SECONDS)
-                    last = await keep_time(self._store)
+                    last = await sync_clock(self._store)
                 if last < reached:
                     _log.warning("The store was put back to an older state: it ends at %d, not %d.", last, reached)
                     self._store.reached = last

@@ -16,7 +16,7 @@ from durablectl.http import query_parameters as p
 from durablectl.http.event_schemas import LISTED, OF_ONE, GivenEventId, LastEventId, StatusOrDeleted, streamed
 from durablectl.http.responses import described, encoded
 from durablectl.model.status import is_terminal
-from durablectl.model.step_ranges import LAST_STEPS
+from durablectl.model.user_input import LAST_STEPS
 from durablectl.query import DELETED, Filters, TailFilters
 from durablectl.storage.records.states import UNREACHABLE
 from durablectl.storage.streams.provision import require_provisioned, stream_info

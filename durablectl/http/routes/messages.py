@@ -17,7 +17,7 @@ from durablectl.http.responses import json_response
 from durablectl.http.routes.lifecycle import CHANGED, done
 from durablectl.http.schemas import Done, Started, documented, json_body
 from durablectl.model.clock import SYSTEM_CLOCK
-from durablectl.model.user_input import ahead, moment
+from durablectl.model.user_input import parse_future_time, parse_time
 from durablectl.model.values import encode_value
 
 if TYPE_CHECKING:
@@ -53,8 +53,8 @@ def router(backend: Backend) -> APIRouter:
         now = SYSTEM_CLOCK.now()
         if delay is not None and at is not None:
             raise UsageError("delay and at were given.", hint="Give one of them.")
-        start_at = ahead(delay, "parameter delay", now) if delay is not None else 0
-        start_at = moment(at, "parameter at") if at is not None else start_at
+        start_at = parse_future_time(delay, "parameter delay", now) if delay is not None else 0
+        start_at = parse_time(at, "parameter at") if at is not None else start_at
         value = await _body(request)
         chosen = id if idempotency_key is None else _id_of(idempotency_key)
         start = StartRequest(handler, value, chosen, partition_key, start_at)

@@ -11,7 +11,7 @@ from durablectl import query
 from durablectl.http import query_parameters as p
 from durablectl.http.responses import json_response
 from durablectl.http.schemas import Page, PartOfWorkflow, Processors, Row, Stats, Workflow, documented
-from durablectl.model.step_ranges import step_range
+from durablectl.model.user_input import parse_step_range
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -101,7 +101,7 @@ def router(backend: Backend) -> APIRouter:
         if_none_match: p.IfNoneMatch = "",
     ) -> Response:
         """The `ETag` begins with the revision, and changes with the journal, too."""
-        part = step_range(steps, "parameter steps")
+        part = parse_step_range(steps, "parameter steps")
         shown = p.chosen(fields, Workflow)
         view = await query.get_workflow(backend.store, invocation_id, steps=part)
         tag = entity_tag(view)

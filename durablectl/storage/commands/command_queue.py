@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from durablectl.errors import NotProvisionedError, StorageError
+from durablectl.model.clock import NANOSECONDS
 from durablectl.model.codec import decode_command, encode_command
 from durablectl.storage.connection.requests import Request
 from durablectl.storage.streams.direct_get import count, messages
-from durablectl.storage.streams.provision import NANOSECONDS
 
 if TYPE_CHECKING:
     from durablectl.model.records import Command
     from durablectl.storage.connection.store import Store
-    from durablectl.storage.streams.feed import Change
+    from durablectl.storage.streams.stored_messages import Change
 
 UNROUTED = "unrouted"
 """Name of the consumer for commands that carry no handler in their subject."""

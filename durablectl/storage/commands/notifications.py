@@ -1,4 +1,4 @@
-"""Hearing what ``wake.poke`` says."""
+"""Notifications of a processor: plain NATS messages that no stream stores."""
 
 from __future__ import annotations
 
@@ -13,14 +13,21 @@ if TYPE_CHECKING:
     from durablectl.storage.connection.store import Store
 
 
+async def notify_processor(store: Store, processor_id: str, invocation_id: str) -> None:
+    """Have a processor read a state again now. The message may be lost: processors read from time to time anyway."""
+    await store.nats.publish(store.subjects.notifications(processor_id), invocation_id.encode())
+
+
 @contextlib.asynccontextmanager
-async def poked(store: Store, processor_id: str, callback: Callable[[str], None]) -> AsyncIterator[None]:
-    """``callback`` is called with each invocation id that this processor is poked about."""
+async def subscribe_notifications(
+    store: Store, processor_id: str, callback: Callable[[str], None]
+) -> AsyncIterator[None]:
+    """``callback`` is called with each invocation id of which this processor is notified."""
 
     async def on_message(message: Msg) -> None:
         callback(message.data.decode(errors="replace"))
 
-    subscription = await store.nats.subscribe(store.subjects.poke(processor_id), cb=on_message)
+    subscription = await store.nats.subscribe(store.subjects.notifications(processor_id), cb=on_message)
     try:
         yield
     finally:

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 import nats.errors
 
 from durablectl.errors import ConnectionFailedError, DurableError
+from durablectl.model.clock import NANOSECONDS
 from durablectl.storage.commands.command_queue import publication
 from durablectl.storage.records.schedules import FIRE
-from durablectl.storage.streams.provision import NANOSECONDS
-from durablectl.storage.streams.stored_messages import PREFIX, delivery_fields
+from durablectl.storage.streams.stored_messages import DELIVERY_PREFIX, delivery_fields
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -183,7 +183,7 @@ class Pulls:
 
     async def _on_message(self, message: Msg) -> None:
         self._heard = asyncio.get_running_loop().time()
-        if message.reply.startswith(PREFIX):
+        if message.reply.startswith(DELIVERY_PREFIX):
             self.outstanding = max(0, self.outstanding - 1)
             self._deliver(Delivery(self._store, message, self.consumer))
             return

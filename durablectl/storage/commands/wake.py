@@ -1,4 +1,4 @@
-"""Getting an invocation moving: wake commands, timers, and a word to the processor that runs it."""
+"""Commands that wake an invocation, now or by a timer."""
 
 from __future__ import annotations
 
@@ -80,8 +80,3 @@ def safety_net(store: Store, execution: Execution) -> Request:
     """A wake in two seconds, should this process die after its next write."""
     name = f"steer-{execution.attempt + len(execution.history)}"
     return timer(store, execution, store.clock.now() + SAFETY_NET_MICROSECONDS, name)
-
-
-async def poke(store: Store, processor_id: str, invocation_id: str) -> None:
-    """Tell a processor to look at the state again now. It may be lost: processors look from time to time anyway."""
-    await store.nats.publish(store.subjects.poke(processor_id), invocation_id.encode())

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from durablectl.model.status import Status
-from durablectl.storage.index.comparison import Disagreement, Kind, batches, look, message_at, parsed, seen_in
+from durablectl.storage.index.comparison import Disagreement, Kind, batches, look, parsed, seen_in
+from durablectl.storage.streams.direct_get import get_message
 from durablectl.storage.streams.feed import past
 from durablectl.storage.streams.provision import stream_info
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from durablectl.storage.connection.store import Store
-    from durablectl.storage.streams.feed import Change
+    from durablectl.storage.streams.stored_messages import Change
 
 PAUSE_SECONDS = 0.5
 """Within which a change of a workflow has reached the index."""
@@ -155,7 +156,7 @@ async def _look_at_all(
             progress("differences looked at", done, len(suspects))
     for sequences in batches(malformed):
         stream = store.subjects.index_stream
-        present = await asyncio.gather(*(message_at(store, stream, {"seq": sequence}) for sequence in sequences))
+        present = await asyncio.gather(*(get_message(store, stream, {"seq": sequence}) for sequence in sequences))
         found += [
             Disagreement(Kind.MALFORMED, "", malformed[sequence], sequence)
             for sequence, message in zip(sequences, present, strict=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import suppress
 from enum import StrEnum
 from itertools import islice
@@ -12,13 +11,11 @@ from durablectl.errors import InvalidNameError, StorageError, UnreadableError
 from durablectl.model.codec import decode_execution
 from durablectl.model.names import is_name, validate_name
 from durablectl.storage.index import index_entries
-from durablectl.storage.records.states import get_many_last, moment_of
-from durablectl.storage.streams.missing_stream import why_unanswered
+from durablectl.storage.streams.direct_get import get_many_last
+from durablectl.storage.streams.stored_messages import parse_timestamp_us
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
-
-    from nats.aio.msg import Msg
 
     from durablectl.model.records import Execution
     from durablectl.storage.connection.store import Store
@@ -130,7 +127,7 @@ async def read(store: Store, invocation_ids: Collection[str]) -> dict[str, Seen]
     found: dict[str, Seen] = {}
     for raw in answer.messages if answer is not None else ():
         key = subjects.state_key(raw.subject)
-        seen = seen_in(store, key, raw.data, moment_of(raw.stored_at))
+        seen = seen_in(store, key, raw.data, parse_timestamp_us(raw.stored_at))
         if seen is not None:
             found[key] = seen
     return found
@@ -176,16 +173,6 @@ def seen_in(store: Store, invocation_id: str, data: bytes, moment: int) -> Seen 
             validate_name("partition key", execution.partition_key)
         subject = index_entries.entry(store.subjects, execution)
     return Seen(execution, subject, is_foreign)
-
-
-async def message_at(store: Store, stream: str, which: Mapping[str, object]) -> Msg | None:
-    reply = await store.requests.send(f"{store.api}.DIRECT.GET.{stream}", json.dumps(which).encode())
-    headers = reply.headers or {}
-    if "Nats-Sequence" in headers:
-        return reply
-    if headers.get("Status") == "404":
-        return None
-    raise await why_unanswered(store, reply, stream)
 
 
 async def _present(store: Store, entries: Iterable[str]) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""Index entries: one subject an invocation, no value; what listing and counting read."""
+"""The index: one subject per invocation and one per handler, without values; what listing and counting read."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from durablectl.model.names import is_name
 from durablectl.storage.connection.requests import EXPECTED, Request
 from durablectl.storage.connection.store import purge_request
-from durablectl.storage.index import known_handlers
 from durablectl.storage.records.consistent_reads import load_after_write
 from durablectl.storage.records.states import lifetime
+from durablectl.storage.streams.direct_get import subjects_matching
 from durablectl.storage.streams.feed import past
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ async def members(store: Store, groups: Iterable[str]) -> AsyncIterator[str]:
 
 def addition(store: Store, execution: Execution) -> list[Request]:
     """The writes that enter a first state, and make its handler known; who counts by handler asks for each by name."""
-    return [_entering(store, execution), *known_handlers.entering(store, [execution.handler])]
+    return [_entering(store, execution), *handler_additions(store, [execution.handler])]
 
 
 def _entering(store: Store, execution: Execution) -> Request:
@@ -94,3 +94,21 @@ async def settle(
     current = entry(store.subjects, execution)
     if stored is None or entry(store.subjects, stored.execution) != current:
         await store.requests.exchange([removal(store, current)])
+
+
+def handler_additions(store: Store, names: Iterable[str]) -> list[Request]:
+    """The writes for those that this process has not entered before."""
+    new = [name for name in names if name not in store.known_handlers]
+    store.known_handlers.update(new)
+    return [Request(store.subjects.handler(name), b"", {EXPECTED: "0"}, may_exist=True) for name in new]
+
+
+async def add_handlers(store: Store, names: Iterable[str]) -> None:
+    await store.requests.exchange(handler_additions(store, names))
+
+
+async def list_handlers(store: Store) -> list[str]:
+    """The names of all, sorted."""
+    subjects = store.subjects
+    found = await subjects_matching(store, subjects.state_stream, [subjects.handler("*")])
+    return sorted(name for name in map(subjects.handler_of, found) if is_name(name))

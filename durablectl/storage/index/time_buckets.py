@@ -15,12 +15,13 @@ from durablectl.model.clock import MICROSECONDS, SYSTEM_CLOCK
 from durablectl.model.status import OTHER, Status
 from durablectl.storage.streams.direct_get import count_many, count_much, first_message, last_message, subjects_matching
 from durablectl.storage.streams.provision import stream_info
+from durablectl.storage.streams.stored_messages import parse_timestamp_us
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from durablectl.storage.connection.store import Store
-    from durablectl.storage.streams.direct_get import Place
+    from durablectl.storage.streams.stored_messages import StoredMessage
     from durablectl.storage.subjects import IndexEntry
 
 DAY = 86_400
@@ -161,12 +162,14 @@ async def latest(store: Store) -> int:
     return _second_of(store, await last_message(store, store.subjects.index_stream))
 
 
-def _second_of(store: Store, message: Place | None) -> int:
+def _second_of(store: Store, message: StoredMessage | None) -> int:
     """At least OLDEST; that of the entry, or else when it was stored."""
     if message is None:
         return SYSTEM_CLOCK.now() // MICROSECONDS
-    moments = [entry.moment for entry in _entries(store, [message.subject])]
-    return next((m for m in moments if m >= OLDEST * MICROSECONDS), message.moment) // MICROSECONDS
+    entries = _entries(store, [message.subject])
+    if entries and entries[0].moment >= OLDEST * MICROSECONDS:
+        return entries[0].moment // MICROSECONDS
+    return parse_timestamp_us(message.stored_at) // MICROSECONDS
 
 
 def time_of(level: int, start: int) -> str:

@@ -11,7 +11,7 @@ from durablectl.model.status import is_terminal
 from durablectl.storage.connection.rejections import WrongSequenceError
 from durablectl.storage.connection.requests import EXPECTED, EXPECTED_SUBJECT, Request
 from durablectl.storage.connection.store import purge_request
-from durablectl.storage.records.server_clock import get_many_at
+from durablectl.storage.records.consistent_reads import get_many_at
 from durablectl.storage.records.states import lifetime
 from durablectl.storage.streams.direct_get import count
 

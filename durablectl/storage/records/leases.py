@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from durablectl.model.names import is_name
 from durablectl.storage.connection.store import purge_request
-from durablectl.storage.records.states import get_last, get_many_last
+from durablectl.storage.streams.direct_get import get_last, get_many_last
 from durablectl.storage.streams.provision import LEASE_SECONDS, stream_info
 
 if TYPE_CHECKING:

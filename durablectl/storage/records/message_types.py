@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from durablectl.model.message_types import Schemas, describe
-from durablectl.storage.records.states import get_last, get_many_last
+from durablectl.storage.streams.direct_get import get_last, get_many_last
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -16,7 +16,7 @@ from durablectl.model.schedules import Schedule
 from durablectl.storage.connection.rejections import WrongSequenceError
 from durablectl.storage.connection.requests import EXPECTED, Request
 from durablectl.storage.connection.store import purge_request
-from durablectl.storage.records.states import get_last, get_many_last
+from durablectl.storage.streams.direct_get import get_last, get_many_last
 
 if TYPE_CHECKING:
     from durablectl.storage.connection.store import Store

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
-from datetime import datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -17,13 +15,16 @@ from durablectl.model.status import is_terminal
 from durablectl.storage.connection.rejections import NoAnswerError, WrongSequenceError
 from durablectl.storage.connection.requests import EXPECTED, LIFETIME
 from durablectl.storage.connection.store import purge_request
-from durablectl.storage.streams.missing_stream import why_unanswered
-from durablectl.storage.streams.request_chunks import parts
+from durablectl.storage.streams.direct_get import LastMessages, get_last, get_last_or_deletion, get_many_last
+from durablectl.storage.streams.stored_messages import (
+    DELETION_HEADER,
+    StoredMessage,
+    parse_timestamp_us,
+    stored_message,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
-
-    from nats.aio.msg import Msg
 
     from durablectl.model.records import Execution
     from durablectl.storage.connection.store import Store
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _DELETED_START = "Durable-Start-Token"
-MARKER = "KV-Operation"
 
 _UNCERTAIN_SECONDS = 20.0
 _UNCERTAIN_PAUSE_SECONDS = 0.5
@@ -49,105 +49,12 @@ class Stored(NamedTuple):
     revision: int
 
 
-class Raw(NamedTuple):
-    """A stored message: payload, stream sequence, subject, and when it was stored, in RFC 3339."""
-
-    data: bytes
-    sequence: int
-    subject: str
-    stored_at: str = ""
-
-
-async def get_last(store: Store, stream: str, subject: str) -> Raw | None:
-    """The last message on ``subject`` by direct get; None when there is none, or it marks a deletion."""
-    reply = await _last(store, stream, subject)
-    if reply is None or MARKER in (reply.headers or {}):
-        return None
-    return _raw(reply)
-
-
-async def _last(store: Store, stream: str, subject: str) -> Msg | None:
-    reply = await store.requests.send(f"{store.api}.DIRECT.GET.{stream}.{subject}", b"")
-    headers = reply.headers or {}
-    if "Nats-Sequence" in headers:
-        store.requests.has_streams = True
-        return reply
-    if headers.get("Status") == "404":
-        return None
-    raise await why_unanswered(store, reply, stream)
-
-
-class ManyLast(NamedTuple):
-    """What a multi-subject direct get found, and the stream sequence that the answering server had reached."""
-
-    messages: list[Raw]
-    up_to_sequence: int
-
-
-TOO_MANY = "413"
-MOST_BYTES = 8 * 1024 * 1024
-"""Of one answer: the server hangs up on a reader that has 64 MB waiting for it."""
-
-
-async def get_many_last(
-    store: Store, stream: str, subjects: Sequence[str], with_each: str | None = None
-) -> ManyLast | None:
-    """The last message of each subject (wildcards allowed); None when they match more than 1,024.
-
-    What does not fit into one question is asked in several, ``with_each`` in every one of them.
-    """
-    found: list[ManyLast] = []
-    for part in parts(subjects, store.max_payload):
-        answer = await _many_last(store, stream, part if with_each is None else [with_each, *part])
-        if answer is None:
-            return None
-        found.append(answer)
-    return ManyLast([raw for each in found for raw in each.messages], min(each.up_to_sequence for each in found))
-
-
-async def _many_last(store: Store, stream: str, subjects: Sequence[str]) -> ManyLast | None:
-    found: dict[str, Raw] = {}
-    start, up_to = 0, 0
-    while True:
-        question = {"multi_last": list(subjects), "max_bytes": MOST_BYTES} | ({"seq": start} if start else {})
-        body = json.dumps(question)
-        *messages, end = await store.requests.send_many(f"{store.api}.DIRECT.GET.{stream}", body.encode())
-        headers = end.headers or {}
-        status = headers.get("Status", "")
-        if status == TOO_MANY:
-            return None
-        if status not in {"204", "404"}:
-            raise await why_unanswered(store, end, stream)
-        for message in messages:
-            raw = _raw(message)
-            found.pop(raw.subject, None)
-            if MARKER not in (message.headers or {}):
-                found[raw.subject] = raw
-        # One answer does not hold all that is big; what came first counts for how far the server had come.
-        up_to = up_to or int(headers.get("Nats-UpTo-Sequence", 0))
-        if not messages or headers.get("Nats-Num-Pending", "0") == "0":
-            return ManyLast(list(found.values()), up_to)
-        start = int((messages[-1].headers or {})["Nats-Sequence"]) + 1
-
-
-def _raw(reply: Msg) -> Raw:
-    headers = reply.headers or {}
-    return Raw(reply.data, int(headers["Nats-Sequence"]), headers["Nats-Subject"], headers["Nats-Time-Stamp"])
-
-
-def stored_in(raw: Raw, invocation_id: str) -> Stored:
+def stored_in(raw: StoredMessage, invocation_id: str) -> Stored:
     """A record of another implementation, which says no time, counts as indexed when it was made, or stored."""
     execution = decode_execution(raw.data, invocation_id)
     if not execution.indexed_at:
-        execution.indexed_at = execution.created_at or moment_of(raw.stored_at)
+        execution.indexed_at = execution.created_at or parse_timestamp_us(raw.stored_at)
     return Stored(execution, raw.sequence)
-
-
-def moment_of(stored_at: str) -> int:
-    """Microseconds of an RFC 3339 time in UTC with up to nine decimals; cut, as the server cuts it elsewhere."""
-    whole, _, decimals = stored_at.rstrip("Z").partition(".")
-    seconds = int(datetime.fromisoformat(whole + "+00:00").timestamp())
-    return seconds * MICROSECONDS + int(decimals[:6].ljust(6, "0"))
 
 
 async def load(store: Store, invocation_id: str) -> Stored | None:
@@ -157,11 +64,11 @@ async def load(store: Store, invocation_id: str) -> Stored | None:
 
 async def load_or_trace(store: Store, invocation_id: str) -> tuple[Stored | None, str]:
     """The record, or the start token of the one that was deleted; that is empty when there was none."""
-    reply = await _last(store, store.subjects.state_stream, store.subjects.state(invocation_id))
+    reply = await get_last_or_deletion(store, store.subjects.state_stream, store.subjects.state(invocation_id))
     headers = {} if reply is None else reply.headers or {}
-    if reply is None or MARKER in headers:
+    if reply is None or DELETION_HEADER in headers:
         return None, headers.get(_DELETED_START, "")
-    return stored_in(_raw(reply), invocation_id), ""
+    return stored_in(stored_message(reply), invocation_id), ""
 
 
 async def create(store: Store, execution: Execution) -> int | None:
@@ -198,7 +105,7 @@ async def delete(store: Store, execution: Execution, revision: int) -> bool:
     there for long only where no processor has ever taken it. What is left of a journal may, too.
     """
     headers = {
-        MARKER: "PURGE",
+        DELETION_HEADER: "PURGE",
         "Nats-Rollup": "sub",
         LIFETIME: "1h" if execution.attempt and not execution.journal_length else "8760h",
         EXPECTED: str(revision),
@@ -240,9 +147,9 @@ async def _after_deletion(store: Store, subject: str, data: bytes) -> int | None
 
     Who deleted it may have died before its journal was gone: what is left of that goes first.
     """
-    reply = await _last(store, store.subjects.state_stream, subject)
+    reply = await get_last_or_deletion(store, store.subjects.state_stream, subject)
     headers = {} if reply is None else reply.headers or {}
-    if MARKER not in headers:
+    if DELETION_HEADER not in headers:
         return None
     marked = headers["Nats-Sequence"]
     entries = store.subjects.journal(store.subjects.state_key(subject), "*")
@@ -278,7 +185,9 @@ async def _settle(store: Store, subject: str, data: bytes, headers: dict[str, st
 
 
 async def load_many(
-    store: Store, invocation_ids: Sequence[str], ask: Callable[[list[str]], Awaitable[ManyLast | None]] | None = None
+    store: Store,
+    invocation_ids: Sequence[str],
+    ask: Callable[[list[str]], Awaitable[LastMessages | None]] | None = None,
 ) -> dict[str, Stored]:
     """The states of these ids that exist, fetched together; one that cannot be read is logged and left out.
 

@@ -4,21 +4,112 @@ from __future__ import annotations
 
 import asyncio
 import json
+from itertools import accumulate
 from typing import TYPE_CHECKING, NamedTuple
 
+from durablectl.errors import DurableError, NotProvisionedError
 from durablectl.model.clock import to_datetime
-from durablectl.storage.records.states import MARKER, MOST_BYTES, get_many_last, moment_of
-from durablectl.storage.streams.feed import Change
-from durablectl.storage.streams.missing_stream import why_unanswered
+from durablectl.storage.connection.rejections import NoAnswerError, unanswered
+from durablectl.storage.streams.stored_messages import (
+    DELETION_HEADER,
+    Change,
+    StoredMessage,
+    parse_timestamp_us,
+    stored_message,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 
     from nats.aio.msg import Msg
 
     from durablectl.storage.connection.store import Store
 
 _BATCH = 500
+_TOO_MANY = "413"
+_MOST_BYTES = 8 * 1024 * 1024
+"""Of one answer: the server hangs up on a reader that has 64 MB waiting for it."""
+_REST_BYTES = 1024
+"""Of a question, beside the subjects that it names."""
+
+
+async def get_last(store: Store, stream: str, subject: str) -> StoredMessage | None:
+    """The last message on ``subject`` by direct get; None when there is none, or it marks a deletion."""
+    reply = await get_last_or_deletion(store, stream, subject)
+    if reply is None or DELETION_HEADER in (reply.headers or {}):
+        return None
+    return stored_message(reply)
+
+
+async def get_last_or_deletion(store: Store, stream: str, subject: str) -> Msg | None:
+    """The last message on ``subject``, a deletion marker included; None when there is none."""
+    reply = await store.requests.send(f"{store.api}.DIRECT.GET.{stream}.{subject}", b"")
+    headers = reply.headers or {}
+    if "Nats-Sequence" in headers:
+        store.requests.has_streams = True
+        return reply
+    if headers.get("Status") == "404":
+        return None
+    raise await _unanswered_error(store, reply, stream)
+
+
+class LastMessages(NamedTuple):
+    """What a multi-subject direct get found, and the stream sequence that the answering server had reached."""
+
+    messages: list[StoredMessage]
+    up_to_sequence: int
+
+
+async def get_many_last(
+    store: Store, stream: str, subjects: Sequence[str], with_each: str | None = None
+) -> LastMessages | None:
+    """The last message of each subject (wildcards allowed); None when they match more than 1,024.
+
+    What does not fit into one question is asked in several, ``with_each`` in every one of them.
+    """
+    found: list[LastMessages] = []
+    for part in _chunks(subjects, store.max_payload):
+        answer = await _many_last(store, stream, part if with_each is None else [with_each, *part])
+        if answer is None:
+            return None
+        found.append(answer)
+    return LastMessages([raw for each in found for raw in each.messages], min(each.up_to_sequence for each in found))
+
+
+async def _many_last(store: Store, stream: str, subjects: Sequence[str]) -> LastMessages | None:
+    found: dict[str, StoredMessage] = {}
+    start, up_to = 0, 0
+    while True:
+        question = {"multi_last": list(subjects), "max_bytes": _MOST_BYTES} | ({"seq": start} if start else {})
+        body = json.dumps(question)
+        *messages, end = await store.requests.send_many(f"{store.api}.DIRECT.GET.{stream}", body.encode())
+        headers = end.headers or {}
+        status = headers.get("Status", "")
+        if status == _TOO_MANY:
+            return None
+        if status not in {"204", "404"}:
+            raise await _unanswered_error(store, end, stream)
+        for message in messages:
+            raw = stored_message(message)
+            found.pop(raw.subject, None)
+            if DELETION_HEADER not in (message.headers or {}):
+                found[raw.subject] = raw
+        # One answer does not hold all that is big; what came first counts for how far the server had come.
+        up_to = up_to or int(headers.get("Nats-UpTo-Sequence", 0))
+        if not messages or headers.get("Nats-Num-Pending", "0") == "0":
+            return LastMessages(list(found.values()), up_to)
+        start = int((messages[-1].headers or {})["Nats-Sequence"]) + 1
+
+
+async def get_message(store: Store, stream: str, which: Mapping[str, object]) -> Msg | None:
+    """The one message that a direct get with this body finds; None when there is none."""
+    reply = await store.requests.send(f"{store.api}.DIRECT.GET.{stream}", json.dumps(which).encode())
+    headers = reply.headers or {}
+    if "Nats-Sequence" in headers:
+        return reply
+    if headers.get("Status") == "404":
+        return None
+    raise await _unanswered_error(store, reply, stream)
 
 
 async def count(store: Store, stream: str, filter_subject: str, after: int = 0) -> int:
@@ -33,7 +124,7 @@ async def count(store: Store, stream: str, filter_subject: str, after: int = 0) 
         return int(headers["Nats-Num-Pending"]) + 1
     if headers.get("Status") == "404":
         return 0
-    raise await why_unanswered(store, replies[0], stream)
+    raise await _unanswered_error(store, replies[0], stream)
 
 
 async def count_many(store: Store, stream: str, filter_subjects: Sequence[str]) -> list[int]:
@@ -53,32 +144,16 @@ async def count_much(store: Store, stream: str, filter_subjects: Sequence[str]) 
     return [number + _matches(first.subject, subject) for number, subject in zip(behind, filter_subjects, strict=True)]
 
 
-class Place(NamedTuple):
-    """A message of a stream, and when it was stored (microseconds)."""
-
-    sequence: int
-    subject: str
-    moment: int
-
-
-async def first_message(store: Store, stream: str) -> Place | None:
+async def first_message(store: Store, stream: str) -> StoredMessage | None:
     """None when the stream is empty. At once, where the first on any other filter takes going through all matches."""
-    return await _message(store, stream, b'{"seq":1,"next_by_subj":">"}')
+    reply = await get_message(store, stream, {"seq": 1, "next_by_subj": ">"})
+    return None if reply is None else stored_message(reply)
 
 
-async def last_message(store: Store, stream: str) -> Place | None:
+async def last_message(store: Store, stream: str) -> StoredMessage | None:
     """The one stored last; None when the stream is empty."""
-    return await _message(store, stream, b'{"last_by_subj":">"}')
-
-
-async def _message(store: Store, stream: str, query: bytes) -> Place | None:
-    reply = await store.requests.send(f"{store.api}.DIRECT.GET.{stream}", query)
-    headers = reply.headers or {}
-    if "Nats-Subject" in headers:
-        return Place(int(headers["Nats-Sequence"]), headers["Nats-Subject"], moment_of(headers["Nats-Time-Stamp"]))
-    if headers.get("Status") == "404":
-        return None
-    raise await why_unanswered(store, reply, stream)
+    reply = await get_message(store, stream, {"last_by_subj": ">"})
+    return None if reply is None else stored_message(reply)
 
 
 def _matches(subject: str, filter_subject: str) -> bool:
@@ -102,8 +177,8 @@ async def messages(
     """As ``raw_messages``, in the shape in which a feed brings them."""
     async for message, remaining in raw_messages(store, stream, filter_subject, after=after, batch=batch):
         about = message.headers or {}
-        sequence, moment = int(about["Nats-Sequence"]), moment_of(about["Nats-Time-Stamp"])
-        yield Change(about["Nats-Subject"], message.data, sequence, moment, remaining, MARKER in about)
+        sequence, moment = int(about["Nats-Sequence"]), parse_timestamp_us(about["Nats-Time-Stamp"])
+        yield Change(about["Nats-Subject"], message.data, sequence, moment, remaining, DELETION_HEADER in about)
 
 
 async def raw_messages(
@@ -117,12 +192,12 @@ async def raw_messages(
     sequence = after
     while True:
         body = json.dumps(
-            {"seq": sequence + 1, "batch": batch, "max_bytes": MOST_BYTES, "next_by_subj": filter_subject}
+            {"seq": sequence + 1, "batch": batch, "max_bytes": _MOST_BYTES, "next_by_subj": filter_subject}
         )
         *stored, end = await store.requests.send_many(f"{store.api}.DIRECT.GET.{stream}", body.encode())
         headers = end.headers or {}
         if headers.get("Status") not in {"204", "404"}:
-            raise await why_unanswered(store, end, stream)
+            raise await _unanswered_error(store, end, stream)
         remaining = int(headers.get("Nats-Num-Pending", 0))
         for number, message in enumerate(stored, 1):
             yield message, remaining + len(stored) - number
@@ -140,4 +215,36 @@ async def first_since(store: Store, stream: str, filter_subject: str, moment: in
         return int(headers["Nats-Sequence"])
     if headers.get("Status") == "404":
         return 0
-    raise await why_unanswered(store, first, stream)
+    raise await _unanswered_error(store, first, stream)
+
+
+def _chunks(subjects: Sequence[str], max_payload: int) -> Iterator[Sequence[str]]:
+    """Split ``subjects`` into as few parts as fit into one request each."""
+    limit = max_payload - _REST_BYTES
+    if len(subjects) * 512 <= limit:
+        yield subjects
+        return
+    ends = [*accumulate(len(json.dumps(subject)) + 2 for subject in subjects)]
+    first, begin = 0, 0
+    for number, end in enumerate(ends):
+        if end - begin > limit and number > first:
+            yield subjects[first:number]
+            first, begin = number, ends[number - 1]
+    yield subjects[first:]
+
+
+async def _unanswered_error(store: Store, reply: Msg, stream: str) -> DurableError:
+    """The error for a reply that carries a status instead of an answer; the server is asked about the stream."""
+    error = unanswered(reply, stream)
+    if not isinstance(error, NotProvisionedError):
+        return error
+    try:
+        information = await store.requests.send(f"{store.api}.STREAM.INFO.{stream}", b"")
+    except DurableError as other:
+        return other
+    if b'"error":' in information.data or not store.requests.has_jetstream:
+        return error
+    return NoAnswerError(
+        "JetStream does not answer on this NATS server: it is starting or stopping.",
+        hint="Run it again; if that goes on, check that JetStream is enabled.",
+    )

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import nats.errors
 
 from durablectl.errors import ConnectionFailedError, DurableError, StorageError
-from durablectl.storage.records.states import get_many_last
-from durablectl.storage.streams.provision import NANOSECONDS
-from durablectl.storage.streams.stored_messages import PREFIX, delivery_fields
+from durablectl.model.clock import NANOSECONDS
+from durablectl.storage.streams.direct_get import get_many_last
+from durablectl.storage.streams.stored_messages import DELIVERY_PREFIX, Change, delivery_fields
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -37,21 +37,6 @@ NEW = "new"
 
 class PutBackError(StorageError):
     """The stream ends before what has been read of it: the server came back with an older copy of it."""
-
-
-class Change(NamedTuple):
-    """One message of a feed.
-
-    ``sequence`` is its stream sequence, ``moment`` when the server stored it (microseconds), ``remaining`` how many
-    more the server held for this feed when it sent it, ``deleted`` whether it marks a deleted key.
-    """
-
-    subject: str
-    data: bytes
-    sequence: int
-    moment: int
-    remaining: int
-    deleted: bool
 
 
 class Feed:
@@ -102,7 +87,7 @@ class Feed:
         """The next change; None when the server says that it has sent all that there is."""
         while True:
             message = await self._next_message()
-            if not message.reply.startswith(PREFIX):
+            if not message.reply.startswith(DELIVERY_PREFIX):
                 if self._shows_end(message):
                     return None
                 continue
@@ -112,7 +97,7 @@ class Feed:
 
     async def _on_message(self, message: Msg) -> None:
         self._heard = self._loop.time()
-        if message.reply.startswith(PREFIX):
+        if message.reply.startswith(DELIVERY_PREFIX):
             self._queue.put_nowait(message)
         elif (message.headers or {}).get("Status") == _CONTROL:
             await self._control(message)
@@ -140,7 +125,7 @@ class Feed:
                     if self._is_cut_off():
                         await self._recreate()
                     continue
-            if message.reply.startswith(PREFIX) or not self._shows_loss(message):
+            if message.reply.startswith(DELIVERY_PREFIX) or not self._shows_loss(message):
                 return message
             await self._recreate()
 

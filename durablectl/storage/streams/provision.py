@@ -6,13 +6,13 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from durablectl.errors import ConfigurationError, NotProvisionedError, StorageError
+from durablectl.model.clock import NANOSECONDS
 from durablectl.storage.connection.store import require_jetstream
 
 if TYPE_CHECKING:
     from durablectl.storage.connection.store import Store
     from durablectl.storage.subjects import Subjects
 
-NANOSECONDS = 1_000_000_000
 DUPLICATE_WINDOW_SECONDS = 120
 LEASE_SECONDS = 3
 """How long a processor counts as alive after its last sign of life."""

@@ -15,7 +15,8 @@ from durablectl.storage.connection import requests
 from durablectl.storage.connection.rejections import BusyError, NoAnswerError, WrongSequenceError
 from durablectl.storage.connection.requests import EXPECTED
 from durablectl.storage.connection.store import open_store
-from durablectl.storage.records import journal, server_clock, states
+from durablectl.storage.records import consistent_reads, journal, states
+from durablectl.storage.streams import direct_get
 from durablectl.storage.streams.provision import provision
 from helpers.cluster import cluster
 from helpers.in_process import running_processor
@@ -68,7 +69,7 @@ async def test_of_concurrent_changes_of_one_subject_none_is_lost(store, conflict
 
     async def increment() -> None:
         while True:
-            found = await states.get_last(store, store.subjects.state_stream, subject)
+            found = await direct_get.get_last(store, store.subjects.state_stream, subject)
             number, revision = (int(found.data), found.sequence) if found else (0, 0)
             try:
                 await store.requests.publish(subject, str(number + 1).encode(), {EXPECTED: str(revision)})
@@ -83,7 +84,7 @@ async def test_of_concurrent_changes_of_one_subject_none_is_lost(store, conflict
     await asyncio.gather(*(increments() for _ in range(10)))
 
     async def counted() -> bool:
-        found = await states.get_last(store, store.subjects.state_stream, subject)
+        found = await direct_get.get_last(store, store.subjects.state_stream, subject)
         return found.data == b"200"
 
     await wait_until(counted)
@@ -174,7 +175,7 @@ async def test_the_end_of_a_child_that_a_lagging_replica_does_not_know_is_not_lo
         return await ctx.invoke(child)
 
     asked: list[int] = []
-    get_many_last = server_clock.get_many_last
+    get_many_last = consistent_reads.get_many_last
 
     async def lagging(store, stream, subjects, with_each=None):
         answer = await get_many_last(store, stream, subjects, with_each)
@@ -189,7 +190,7 @@ async def test_the_end_of_a_child_that_a_lagging_replica_does_not_know_is_not_lo
         await wait_for_status(store, invocation_id, "suspended")
         (entry,) = (await query.get_workflow(store, invocation_id)).journal
         await wait_for_status(store, entry.awaited_id, "suspended")
-        monkeypatch.setattr(server_clock, "get_many_last", lagging)
+        monkeypatch.setattr(consistent_reads, "get_many_last", lagging)
         await control.signal(store, entry.awaited_id, "go", "gone")
         assert await wait_for_output(store, invocation_id) == "gone"
         assert len(asked) > 3

@@ -37,7 +37,7 @@ NOT_SWEPT = {
     "engine.worker.processor.Processor.run>provision": BY_TASK,
     "engine.worker.claim._is_time>exchange": "only where a processor is handed a command before its time",
     "engine.worker.claim._may_take_over>mark_child": "only between two processors; also swept in InFlight._pass_on",
-    "engine.worker.claim._may_take_over>poke": "a word that may be lost, between two processors",
+    "engine.worker.claim._may_take_over>notify_processor": "a word that may be lost, between two processors",
     "engine.recovery.failover.Failover._call_for>exchange": "only where no slot is free",
     "engine.worker.outcome._end>_write": TOO_BIG,
     "engine.worker.outcome._end>append": TOO_BIG,

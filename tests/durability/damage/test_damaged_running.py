@@ -13,6 +13,7 @@ from durablectl.model.records import JournalEntry, Payload
 from durablectl.storage.connection.store import purge_request
 from durablectl.storage.diagnosis import inspection
 from durablectl.storage.records import states
+from durablectl.storage.streams import direct_get
 from helpers.damage import DAMAGED, HANDLER, put_damaged, sound, wake_command
 from helpers.in_process import running_processor
 from helpers.index_listing import index_groups, wait_for_index_group
@@ -55,7 +56,7 @@ async def test_commands_for_damaged_records_are_set_aside_with_the_reason_and_th
     assert len(aside) == len(DAMAGED)
     for name, data in DAMAGED.items():
         assert any(each.reason.startswith(f"The state of {name} cannot be ") for each in aside), name
-        raw = await states.get_last(store, store.subjects.state_stream, store.subjects.state(name))
+        raw = await direct_get.get_last(store, store.subjects.state_stream, store.subjects.state(name))
         assert raw.data == data, "what is stored is left to the operator"
     assert "Traceback" not in caplog.text
 
@@ -100,7 +101,7 @@ BAD_ENTRIES = {
 async def test_a_workflow_whose_journal_is_damaged_is_paused_and_goes_on_once_it_is_mended(store, settings, damage):
     name = await stopped(store, settings)
     subject = store.subjects.journal(name, 1)
-    good = await states.get_last(store, store.subjects.state_stream, subject)
+    good = await direct_get.get_last(store, store.subjects.state_stream, subject)
     await store.requests.publish(subject, BAD_ENTRIES[damage])
     before = next(runs)
     await control.signal(store, name, "go")
@@ -208,7 +209,7 @@ async def test_a_journal_in_which_a_thousand_entries_are_gone_runs_nothing_again
 async def test_once_a_record_is_mended_a_repair_calls_its_workflow_again(store, settings):
     name = await start_workflow(store, mended, 2)
     subject = store.subjects.state(name)
-    good = await states.get_last(store, store.subjects.state_stream, subject)
+    good = await direct_get.get_last(store, store.subjects.state_stream, subject)
     await store.requests.publish(subject, good.data[:-3])
     async with running_processor(settings, mended):
         await wait_until(lambda: no_commands_left(store))

@@ -15,12 +15,12 @@ from durablectl.model.clock import to_datetime
 from durablectl.model.codec import decode_command
 from durablectl.model.records import Command
 from durablectl.storage.commands import command_queue
+from durablectl.storage.commands.notifications import notify_processor
 from durablectl.storage.commands.pulls import Undelivered
-from durablectl.storage.commands.wake import poke
 from durablectl.storage.records import states
 from durablectl.storage.records.schedules import FIRE
 from durablectl.storage.streams.direct_get import messages
-from durablectl.storage.streams.stored_messages import PREFIX
+from durablectl.storage.streams.stored_messages import DELIVERY_PREFIX
 from helpers.cluster import free_ports
 from helpers.in_process import running_processor
 from helpers.link_proxy import Link
@@ -68,7 +68,7 @@ async def lose(store, handler, count=1) -> None:
     await store.nats.publish(subject, body, reply=inbox)
     for _ in range(count):
         message = await asyncio.wait_for(lost.get(), 5)
-        assert message.reply.startswith(PREFIX)
+        assert message.reply.startswith(DELIVERY_PREFIX)
     await subscription.unsubscribe()
 
 
@@ -273,8 +273,8 @@ async def test_a_processor_that_is_told_of_what_it_dropped_runs_it(settings, sto
         execution.owner, execution.attempt = running.id, 1
         await states.replace(store, execution, revision)
         for invalid in ("no such", "", "a.b c"):
-            await poke(store, running.id, invalid)
-        await poke(store, running.id, "w")
+            await notify_processor(store, running.id, invalid)
+        await notify_processor(store, running.id, "w")
         assert await wait_for_output(store, "w") == 1
 
 

@@ -14,6 +14,7 @@ from durablectl.storage.connection.requests import Request
 from durablectl.storage.connection.store import purge_request
 from durablectl.storage.index import index_entries
 from durablectl.storage.records import states
+from durablectl.storage.streams import direct_get
 from durablectl.storage.streams.provision import is_provisioned
 from helpers.crash.points import points, sources
 from helpers.stored_commands import publish_command
@@ -131,7 +132,7 @@ async def damage(case: Case, handler: str) -> Callable[[], Awaitable[Any]]:
     await case.reaches("suspended")
     store = case.store
     subject = store.subjects.journal(W, "0")
-    good = await states.get_last(store, store.subjects.state_stream, subject)
+    good = await direct_get.get_last(store, store.subjects.state_stream, subject)
     await store.requests.publish(subject, b"\xff\xff")
     return partial(store.requests.publish, subject, good.data)
 

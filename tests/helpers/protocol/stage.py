@@ -15,10 +15,9 @@ from durablectl.model.codec import decode_entry, decode_execution
 from durablectl.model.retry_policy import Retry
 from durablectl.storage.commands import command_queue
 from durablectl.storage.connection.store import open_store, purge_request
-from durablectl.storage.records.states import get_last, get_many_last
+from durablectl.storage.streams.direct_get import get_last, get_many_last
 from durablectl.storage.streams.provision import provision
 from durablectl.storage.streams.stored_messages import delivery_fields
-from helpers.processing import subjects_of
 from helpers.protocol.comparison import expected, label, recorded
 from helpers.protocol.replay import ACTOR, Actor, GatedRequests, OperatorActor, ProcessorActor, lease
 from helpers.stored_records import list_subjects

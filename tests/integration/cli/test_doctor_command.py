@@ -15,7 +15,7 @@ from durablectl.control import Repaired
 from durablectl.embedded import EmbeddedServer
 from durablectl.query import Check, Diagnosis, Severity
 from durablectl.settings import Settings
-from durablectl.storage.index import known_handlers
+from durablectl.storage.index import index_entries
 from helpers.doctor import NOW, add, agrees_with_a_scan, entries, entry, put, record, remove
 from helpers.in_process import provisioned_store
 from helpers.tail import no_consumers
@@ -124,7 +124,7 @@ async def test_who_may_only_read_gets_the_diagnosis_and_no_repair(tmp_path, cli,
             Settings(url=f"nats://admin:admin@127.0.0.1:{server.port}", namespace=namespace)
         ) as store:
             await put(store, *(record(n) for n in range(1200)), entered=False)
-            await known_handlers.enter(store, ["pay"])
+            await index_entries.add_handlers(store, ["pay"])
             reader = ("-s", server.url, "--user", "reader", "--password", "reader")
             told = cli("doctor", "--json", *reader)
             assert (told.returncode, told.stderr) == (1, "")

@@ -8,7 +8,7 @@ from durablectl.model.status import OTHER, Status
 from durablectl.query import Filters, Severity
 from durablectl.query.full_scan import scan
 from durablectl.storage.connection.store import purge_request
-from durablectl.storage.index import known_handlers
+from durablectl.storage.index import index_entries
 from durablectl.storage.records import states
 from helpers.doctor import (
     FOREIGN,
@@ -171,7 +171,7 @@ async def test_handlers_unknown_by_name_are_told_and_stored(store):
     found = await check(store, "handler_names")
     assert (found.severity, found.details["handlers"]) == (Severity.WARNING, ["ship"])
     assert (await control.repair(store)).handlers == 1
-    assert await known_handlers.known(store) == ["pay", "ship"]
+    assert await index_entries.list_handlers(store) == ["pay", "ship"]
     assert (await check(store, "handler_names")).severity == Severity.OK
     await agrees_with_a_scan(store)
 
@@ -185,6 +185,6 @@ async def test_a_dry_run_tells_and_changes_nothing(store):
     told = await control.repair(store, dry_run=True)
     assert told.to_json() == {"dry_run": True, "entered": 2, "foreign": 1, "removed": 1, "handlers": 1, "called": 0}
     assert await entries(store) == before
-    assert await known_handlers.known(store) == ["pay"]
+    assert await index_entries.list_handlers(store) == ["pay"]
     done = await control.repair(store)
     assert done.to_json() == {**told.to_json(), "dry_run": False}

@@ -11,7 +11,7 @@ from durablectl import control, query, workflow
 from durablectl.model.status import Status
 from durablectl.storage.connection.store import open_store
 from durablectl.storage.diagnosis.index_audit import audit, confirm
-from durablectl.storage.index import index_entries, known_handlers
+from durablectl.storage.index import index_entries
 from durablectl.storage.records import states
 from helpers.doctor import MINUTE, NOW, add, agrees_with_a_scan, disagreements, entries, entry, put, record
 from helpers.in_process import running_processor
@@ -73,7 +73,7 @@ def meanwhile(store, monkeypatch, act, *, before: bool) -> None:
 
 async def test_what_is_entered_too_late_is_taken_back(store, monkeypatch):
     await put(store, record(1, Status.PAUSED), entered=False)
-    await known_handlers.enter(store, ["pay"])
+    await index_entries.add_handlers(store, ["pay"])
 
     async def move_on():
         execution, revision = await states.load(store, "w1")

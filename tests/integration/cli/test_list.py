@@ -13,7 +13,7 @@ import pexpect
 import pytest
 
 from durablectl.cli.render.list import rest_note
-from durablectl.model.user_input import past
+from durablectl.model.user_input import parse_past_time
 from helpers.listed_namespace import BULK, TOTAL, filled_namespace, stack_of
 from helpers.sample_stack import PROGRAM
 from helpers.views import NOW, S
@@ -164,7 +164,7 @@ def test_a_cursor_belongs_to_its_order(stack):
     ],
 )
 def test_times_are_read_as_operators_write_them(text, expected):
-    assert past(text, "--since", NOW) == expected
+    assert parse_past_time(text, "--since", NOW) == expected
 
 
 BULK_FILTERS = [

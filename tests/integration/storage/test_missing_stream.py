@@ -6,9 +6,9 @@ import pytest
 
 from durablectl.errors import ConnectionFailedError, NotProvisionedError
 from durablectl.storage.connection.store import open_store
-from durablectl.storage.index.comparison import message_at
 from durablectl.storage.records import states
 from durablectl.storage.streams import direct_get
+from durablectl.storage.streams.direct_get import get_message
 from helpers.in_process import provisioned_store
 
 
@@ -19,7 +19,7 @@ def reads(store):
         lambda: states.load_many(store, ["a", "b"]),
         lambda: direct_get.count(store, stream, subject),
         lambda: direct_get.first_since(store, stream, subject, 1),
-        lambda: message_at(store, stream, {"last_by_subj": subject}),
+        lambda: get_message(store, stream, {"last_by_subj": subject}),
     ]
 
 

@@ -51,7 +51,7 @@ def every_subject(namespace: str, one: str, other: str) -> dict[tuple[str, ...],
         ("handler", one): subjects.handler(one),
         ("rejected",): subjects.rejected(1),
         ("schedule", one): subjects.schedule(one),
-        ("poke", one): subjects.poke(one),
+        ("notifications", one): subjects.notifications(one),
         ("command", one, other): subjects.command(one, other),
         ("command of none", one): subjects.command(one, ""),
         ("fires", one, other): subjects.fires(one, other),
@@ -94,7 +94,7 @@ def test_each_subject_belongs_to_one_stream_of_one_namespace_and_each_command_to
         subjects = Subjects(namespace)
         for what, subject in every_subject(namespace, *names).items():
             takers = [ns for (ns, _), listed in streams.items() for each in listed if matches(subject, each)]
-            assert takers == ([] if what[1] == "poke" else [namespace]), subject
+            assert takers == ([] if what[1] == "notifications" else [namespace]), subject
         filters = {consumer_name(name): subjects.handler_commands(name) for name in names}
         filters[UNROUTED] = subjects.unrouted_commands
         assert len(filters) == len(names) + 1
