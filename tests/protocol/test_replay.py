@@ -111,7 +111,7 @@ def test_the_code_follows_thousands_of_long_schedules_of_the_model(settings):
     follow_chosen(settings, 3000)
 
 
-async def test_a_purge_that_comes_after_a_retry_takes_no_recorded_step_away(settings):
+async def test_late_purge_after_retry_keeps_recorded_steps(settings):
     """The processor that ended it is slow: it purges the journal when another has read it and gone on."""
     system = System(Scenario(FAILS_THEN_WAITS, (("retry",),)))
     orders = [("deliver", 0, ""), ("act", 0, "purge"), ("act", 2, ""), ("deliver", 1, ""), ("act", 1, "")]
@@ -128,14 +128,14 @@ async def test_a_purge_that_comes_after_a_retry_takes_no_recorded_step_away(sett
         await stage.play(system, schedule)
 
 
-async def test_a_pause_that_is_seen_when_a_result_is_recorded_lets_no_other_step_begin(settings):
+async def test_pause_seen_while_recording_starts_no_further_step(settings):
     system = SYSTEMS["pause and resume"]
     schedule = steered(system, [("deliver", 0, ""), ("act", 0, "append"), ("act", 2, "enter")])
     async with staged(settings, HANDLERS) as stage:
         await stage.play(system, schedule)
 
 
-async def test_who_is_late_leaves_the_index_entry_that_was_there_before(settings):
+async def test_late_writer_keeps_the_previous_index_entry(settings):
     """The one that ended it may have died before it entered that: by the entry that is there others find it."""
     async with provisioned_store(settings) as store:
         invocation_id = await start_workflow(store, "h")

@@ -14,7 +14,7 @@ import sys
 from helpers.paths import ROOT
 
 
-def test_after_a_mixed_load_with_kills_every_workflow_is_as_it_should_be(tmp_path):
+def test_soak_with_kills_leaves_no_violation(tmp_path):
     environment = {**os.environ, "TMPDIR": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run(
         [sys.executable, "-m", "bench.soak", "--minutes", "0.2", "--rate", "15", "--json"],

@@ -101,9 +101,7 @@ def test_a_clock_that_agrees_moves_no_more_than_the_other_shows():
 
 
 @JUMPS
-async def test_a_processor_on_a_machine_that_is_wrong_goes_by_the_time_of_the_server(
-    settings, store, machine, jump, caplog
-):
+async def test_processor_with_wrong_machine_clock_uses_server_time(settings, store, machine, jump, caplog):
     machine(jump)
     async with running_processor(settings, nap, asks, late):
         machine(0)
@@ -126,9 +124,7 @@ async def test_a_processor_on_a_machine_that_is_wrong_goes_by_the_time_of_the_se
 
 
 @JUMPS
-async def test_the_machine_of_a_processor_is_set_during_waits_and_between_the_tries_of_a_step(
-    settings, store, machine, jump
-):
+async def test_clock_jump_during_waits_and_retries_keeps_due_times(settings, store, machine, jump):
     tries.clear()
     async with running_processor(settings, nap, tries_again):
         since = time.monotonic()
@@ -142,7 +138,7 @@ async def test_the_machine_of_a_processor_is_set_during_waits_and_between_the_tr
 
 
 @JUMPS
-async def test_a_timer_that_fires_while_the_processor_is_wrong_about_the_time_is_not_lost(settings, store, jump):
+async def test_timer_fired_during_clock_error_is_not_lost(settings, store, jump):
     """Between two looks at the server, as on a machine that has slept."""
     async with running_processor(settings, nap) as running:
         since = time.monotonic()
@@ -157,7 +153,7 @@ async def test_a_timer_that_fires_while_the_processor_is_wrong_about_the_time_is
         assert abs(running.store.clock.now() - time.time_ns() // 1000) < 1 * MICROSECONDS
 
 
-async def test_two_processes_whose_machines_disagree_by_an_hour_take_over_from_each_other(store, spawn, tmp_path):
+async def test_failover_works_between_machines_an_hour_apart(store, spawn, tmp_path):
     """The one that sets the timer dies; the other, set back by an hour meanwhile, goes on in time."""
     defined, ahead, behind = (tmp_path / name for name in ("app.py", "ahead", "behind"))
     defined.write_text(APP)
@@ -181,7 +177,7 @@ async def test_two_processes_whose_machines_disagree_by_an_hour_take_over_from_e
 
 
 @JUMPS
-async def test_who_starts_and_steers_on_a_machine_that_is_wrong_leaves_whole_records(settings, machine, jump, runner):
+async def test_client_with_wrong_machine_clock_writes_valid_records(settings, machine, jump, runner):
     names = [f"w{n}" for n in range(4)]
     async with running_processor(settings, nap), provisioned_store(settings) as right:
         for each in ("before", "ended"):

@@ -163,7 +163,7 @@ async def test_a_timer_that_met_a_lagging_replica_is_not_lost(settings, store, m
         assert not late
 
 
-async def test_the_end_of_a_child_that_a_lagging_replica_does_not_know_is_not_lost(settings, store, monkeypatch):
+async def test_child_end_read_from_lagging_replica_is_not_lost(settings, store, monkeypatch):
     """The word that it has ended comes once: whoever says then that it runs must not be believed."""
 
     @workflow
@@ -196,7 +196,7 @@ async def test_the_end_of_a_child_that_a_lagging_replica_does_not_know_is_not_lo
         assert len(asked) > 3
 
 
-async def test_a_command_is_handed_back_until_the_cluster_hears_it(settings, store, monkeypatch):
+async def test_command_is_nacked_until_the_cluster_receives_the_nack(settings, store, monkeypatch):
     """The claim fails, and the word that it did gets lost: nobody waits for ack_wait, which is 30 s here."""
     lost: list[bytes] = []
     failures = [NoAnswerError("no")]

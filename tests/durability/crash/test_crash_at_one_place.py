@@ -43,7 +43,7 @@ async def kept_alive(store, fleet):
         guarding.cancel()
 
 
-async def test_children_started_by_a_processor_that_died_right_after_are_not_started_twice(store, fleet):
+async def test_child_is_started_once_when_processor_dies_after_start(store, fleet):
     """By send, spawn and invoke: their ids follow from the parent's step, so the replay finds them."""
     async with kept_alive(store, fleet) as processes:
         ids = {how: await start_workflow(store, "bearing", how) for how in ("send", "spawn", "invoke")}
@@ -67,7 +67,7 @@ async def all_completed(store, count) -> bool:
     return [view.status for view in views.values()] == ["completed"] * count
 
 
-async def test_compensations_go_on_where_the_processor_died_in_the_middle_of_them(store, fleet):
+async def test_compensations_resume_after_crash_between_them(store, fleet):
     async with kept_alive(store, fleet) as processes:
         invocation_id = await start_workflow(store, "compensating")
         await wait_until(lambda: has_run(fleet, "do-u3"))
@@ -89,7 +89,7 @@ async def has_run(fleet, step: str) -> bool:
     return any(effect.step == step for effect in judging.read_effects(fleet.effects))
 
 
-async def test_what_crashes_its_processor_again_and_again_is_paused_and_the_others_go_on(store, fleet):
+async def test_crash_looping_workflow_is_paused_and_others_complete(store, fleet):
     async with kept_alive(store, fleet) as processes:
         deadly = await start_workflow(store, "poisonous", "cured")
         harmless = [await start_workflow(store, "small", n) for n in range(5)]

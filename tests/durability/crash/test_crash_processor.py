@@ -134,11 +134,11 @@ async def test_kill_9_in_the_middle_of_200_runs(store, processor, effects):
 
 
 @pytest.mark.long
-async def test_killed_again_and_again(store, processor, effects):
+async def test_repeated_kill_9_loses_no_run(store, processor, effects):
     await kill_over_and_over(store, processor, effects, runs=400, steps=10, kills=6, handlers=["chain", "fan"])
 
 
-async def test_another_processor_takes_over_what_the_killed_one_held(store, processor, effects):
+async def test_second_processor_runs_workflows_of_killed_one(store, processor, effects):
     """Both alive and sharing; one is killed, the other goes on with everything."""
     ids = await asyncio.gather(*(start_workflow(store, "chain", {"steps": 3, "seconds": 0.1}) for _ in range(40)))
     first, _second = (processor("--ack-wait", "2", "--max-concurrent", "10") for _ in range(2))
@@ -178,7 +178,7 @@ async def test_sigterm_does_not_wait_for_a_thread_that_will_not_end(store, proce
 
 
 @pytest.mark.parametrize("where", ["handler", "step"])
-async def test_a_workflow_that_calls_exit_fails_and_takes_nobody_with_it(store, processor, where):
+async def test_workflow_that_calls_exit_fails_alone(store, processor, where):
     running = processor()
     invocation_id = await start_workflow(store, "exits", where)
     ended = (await wait_for_outcome(store, invocation_id, 20)).execution

@@ -182,7 +182,7 @@ def unlisted(known: list[Point], traced: set[str]) -> list[str]:
     ]
 
 
-def test_every_excuse_is_for_a_write_that_is_there():
+def test_every_excluded_crash_point_exists():
     assert NOT_SWEPT.keys() <= {point.name for point in points(sources())}
 
 

@@ -24,7 +24,7 @@ async def unclaimed(ctx):
 
 
 @pytest.mark.parametrize("status", [Status.COMPLETED, Status.SUSPENDED, Status.PAUSED])
-async def test_the_index_entry_that_a_dead_processor_did_not_write_is_there_once_it_is_missed(settings, store, status):
+async def test_missing_index_entry_of_dead_processor_is_written_later(settings, store, status):
     """It died between the write of a state that let go of the invocation and that of the index."""
     invocation_id = await start_workflow(store, unclaimed)
     execution, revision = await states.load(store, invocation_id)
@@ -50,9 +50,7 @@ async def is_entered(store, invocation_id, status) -> bool:
     return await index_groups(store, invocation_id) == [status]
 
 
-async def test_a_journal_that_is_gone_because_it_was_cancelled_meanwhile_is_not_taken_for_an_empty_one(
-    settings, store, monkeypatch
-):
+async def test_journal_purged_by_cancellation_is_not_read_as_empty(settings, store, monkeypatch):
     ran, cancelled = [], asyncio.Event()
 
     @workflow

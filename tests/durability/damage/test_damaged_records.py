@@ -85,7 +85,7 @@ def damages(data: bytes):
         yield bytes(flipped)
 
 
-def test_every_cut_and_every_flipped_bit_gives_a_record_that_can_be_shown_or_is_said_to_be_none():
+def test_cut_or_flipped_bytes_decode_to_a_record_or_an_error():
     readable = unreadable = 0
     for data in damages(full("w-1")):
         try:
@@ -100,14 +100,14 @@ def test_every_cut_and_every_flipped_bit_gives_a_record_that_can_be_shown_or_is_
     assert min(readable, unreadable) > 100
 
 
-def test_what_is_counted_as_unusable_here_is_so():
+def test_records_listed_as_unusable_are_invalid():
     for name, data in UNUSABLE.items():
         assert not is_sound(decode_execution(data, name)), name
     assert is_sound(decode_execution(full("w-1"), "w-1"))
 
 
 @pytest.mark.parametrize("name", [*UNREADABLE, "unknown-status", "bad-partition", "late-time"])
-async def test_each_operation_on_a_damaged_record_is_a_sentence_and_changes_nothing(store, told, name):
+async def test_operations_on_damaged_record_fail_and_change_nothing(store, told, name):
     before = await store.requests.call(f"{store.api}.STREAM.INFO.{store.subjects.state_stream}")
     for command in READING:
         code, shown, error = await told(of_one(command, name))
@@ -122,7 +122,7 @@ async def test_each_operation_on_a_damaged_record_is_a_sentence_and_changes_noth
 
 
 @pytest.mark.usefixtures("store")
-async def test_lists_and_counts_go_on_with_the_others(told):
+async def test_lists_and_counts_skip_damaged_records(told):
     for command in OF_ALL:
         code, _, error = await told(command)
         assert (code, error) == (0, {}), command
@@ -134,7 +134,7 @@ async def test_lists_and_counts_go_on_with_the_others(told):
 
 
 @pytest.mark.usefixtures("store")
-async def test_doctor_names_them_and_its_repair_mends_what_the_sound_ones_need(told):
+async def test_doctor_names_damaged_records_and_repairs_the_valid_ones(told):
     _, shown, _ = await told("doctor")
     checks = {check["name"]: check for check in json.loads(shown)["checks"]}
     assert (checks["records"]["severity"], checks["records"]["unreadable"]) == ("warning", len(UNREADABLE))

@@ -44,7 +44,7 @@ async def waiting(ctx, _input=None):
     return [*first, await ctx.step(count_up, 3, name="count")]
 
 
-async def test_commands_for_damaged_records_are_set_aside_with_the_reason_and_the_others_go_on(store, settings, caplog):
+async def test_commands_for_damaged_records_are_quarantined_with_reason(store, settings, caplog):
     await put_damaged(store)
     for name in DAMAGED:
         await store.requests.publish(store.subjects.command(HANDLER, ""), wake_command(name))
@@ -61,7 +61,7 @@ async def test_commands_for_damaged_records_are_set_aside_with_the_reason_and_th
     assert "Traceback" not in caplog.text
 
 
-async def test_a_damaged_record_does_not_keep_the_workflows_of_a_dead_processor_from_being_taken_over(store, settings):
+async def test_damaged_record_does_not_block_failover_of_others(store, settings):
     await put_damaged(store)
     await store.requests.publish(store.subjects.index("running", 5, HANDLER, "", "*"), b"")
     await store.requests.publish(store.subjects.index("running", 5, HANDLER, "", ">"), b"")
@@ -98,7 +98,7 @@ BAD_ENTRIES = {
 
 
 @pytest.mark.parametrize("damage", BAD_ENTRIES)
-async def test_a_workflow_whose_journal_is_damaged_is_paused_and_goes_on_once_it_is_mended(store, settings, damage):
+async def test_damaged_journal_pauses_workflow_until_it_is_repaired(store, settings, damage):
     name = await stopped(store, settings)
     subject = store.subjects.journal(name, 1)
     good = await direct_get.get_last(store, store.subjects.state_stream, subject)
@@ -123,7 +123,7 @@ async def paused(store, name: str) -> bool:
     return (await states.load(store, name)).execution.status == "paused"
 
 
-async def test_a_workflow_whose_journal_is_damaged_can_be_cancelled_and_deleted(store, settings):
+async def test_workflow_with_damaged_journal_can_be_cancelled_and_deleted(store, settings):
     name = await stopped(store, settings)
     await store.requests.publish(store.subjects.journal(name, 1), b"\xff")
     await control.signal(store, name, "go")
@@ -140,7 +140,7 @@ async def test_a_workflow_whose_journal_is_damaged_can_be_cancelled_and_deleted(
     assert await index_groups(store, name) == []
 
 
-async def test_with_now_it_ends_without_a_processor(store, settings):
+async def test_cancel_now_ends_damaged_workflow_without_processor(store, settings):
     name = await stopped(store, settings)
     await store.requests.publish(store.subjects.journal(name, 1), b"\xff")
     await control.cancel(store, name, now=True)
@@ -151,7 +151,7 @@ async def test_with_now_it_ends_without_a_processor(store, settings):
         await wait_until(lambda: no_commands_left(store))
 
 
-async def test_a_step_that_is_missing_in_the_journal_runs_again_and_no_other_does(store, settings):
+async def test_only_the_step_missing_from_the_journal_runs_again(store, settings):
     """A hole is what parallel steps leave, too: the step counts as not recorded."""
     name = await stopped(store, settings)
     await store.requests.exchange([purge_request(store, store.subjects.state_stream, store.subjects.journal(name, 1))])
@@ -188,7 +188,7 @@ async def test_foreign_subjects_in_a_journal_are_left_out(store, settings):
     assert next(runs) == before + 2
 
 
-async def test_a_journal_in_which_a_thousand_entries_are_gone_runs_nothing_again(store, settings):
+async def test_journal_missing_a_thousand_entries_reruns_no_other_step(store, settings):
     """Read in blocks, it would end before the gap."""
     async with running_processor(settings, mended):
         view = await run_to_end(store, mended, 2)
@@ -206,7 +206,7 @@ async def test_a_journal_in_which_a_thousand_entries_are_gone_runs_nothing_again
     assert view.status == "completed"
 
 
-async def test_once_a_record_is_mended_a_repair_calls_its_workflow_again(store, settings):
+async def test_repair_redelivers_workflow_once_its_record_is_valid(store, settings):
     name = await start_workflow(store, mended, 2)
     subject = store.subjects.state(name)
     good = await direct_get.get_last(store, store.subjects.state_stream, subject)

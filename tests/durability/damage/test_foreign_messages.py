@@ -124,7 +124,7 @@ async def all_but_the_timer(store) -> bool:
     return await count_commands(store) == 1
 
 
-async def test_among_handlers_types_and_what_was_set_aside(store, settings, cli_json):
+async def test_among_handlers_types_and_quarantined_commands(store, settings, cli_json):
     async with running_processor(settings, echo):
         await run_to_end(store, echo, {"n": 1})
         for subject in (

@@ -107,7 +107,7 @@ def shown(execution: Execution) -> None:
 
 
 @long_and_short(states())
-def test_any_state_record_is_shown_or_refused_and_a_sound_one_can_be_entered_and_written(data):
+def test_any_state_record_is_shown_or_refused_and_valid_ones_written(data):
     try:
         execution = decode_execution(data, "w-1")
     except UnreadableError:
@@ -225,5 +225,5 @@ def test_any_cursor_or_awakeable_id(text):
             assert read(text) is not None or not text
 
 
-def test_a_command_that_is_sound_is_taken():
+def test_valid_command_is_accepted():
     check_command(Command("w-1", "h", partition_key="p", created_at=1, parent_id="p-1", parent_handler="h"))

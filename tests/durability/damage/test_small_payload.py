@@ -67,7 +67,7 @@ async def asking(ctx, size):
     return len(await ctx.awakeable("approval"))
 
 
-async def test_a_journal_that_does_not_fit_into_the_record_stays_beside_it(store, settings):
+async def test_journal_too_large_for_the_record_stays_in_its_entries(store, settings):
     async with running_processor(settings, many_steps):
         invocation_id = await start_workflow(store, many_steps, 40)
         assert (await wait_for_outcome(store, invocation_id)).output() == 40
@@ -87,7 +87,7 @@ async def test_an_error_of_any_size_ends_the_workflow(store, settings):
         await wait_until(lambda: no_commands_left(store))
 
 
-async def test_signals_that_do_not_fit_are_refused_to_the_sender_and_the_workflow_goes_on(store, settings):
+async def test_signal_too_large_for_record_is_refused_and_workflow_runs(store, settings):
     async with running_processor(settings, receiving):
         name = await start_workflow(store, receiving, 3)
         await wait_for_status(store, name, "suspended")
@@ -136,7 +136,7 @@ async def test_a_record_that_state_and_signals_make_too_big_fails_the_workflow(s
     await wait_for_index_group(store, name, "failed")
 
 
-async def test_what_names_a_thousand_long_ids_is_asked_in_parts(store):
+async def test_requests_naming_a_thousand_long_ids_are_split(store):
     ids = [f"{number:05}{LONG}" for number in range(1_100)]
     records = [Execution(name, "h", "failed", created_at=10, updated_at=10, indexed_at=10, error="e") for name in ids]
     for first in range(0, len(records), 200):

@@ -103,7 +103,7 @@ async def all_have_ended(store, started, effects) -> None:
     assert {effects[f"{each}-{number}"] for each in started for number in range(STEPS)} == {1}
 
 
-async def test_a_stream_that_is_full_keeps_results_waiting_until_there_is_room(limited):
+async def test_results_wait_until_a_full_stream_has_room(limited):
     effects, gate = Counter(), asyncio.Event()
     work = working(effects, gate)
     async with (
@@ -135,7 +135,7 @@ async def test_a_stream_that_is_full_keeps_results_waiting_until_there_is_room(l
         await wait_for_outcome(store, f"w{len(started)}", 30)
 
 
-async def test_a_server_that_is_full_forgets_nothing_and_goes_on_with_more_room(limited):
+async def test_full_server_loses_nothing_and_resumes_with_more_room(limited):
     effects, gate = Counter(), asyncio.Event()
     gate.set()
     work = working(effects, gate)
@@ -149,7 +149,7 @@ async def test_a_server_that_is_full_forgets_nothing_and_goes_on_with_more_room(
         await all_have_ended(store, started, effects)
 
 
-async def test_a_disk_that_takes_no_more_is_told_and_survived(limited):
+async def test_full_disk_is_reported_and_survived(limited):
     """nats-server answers no write any more, until it is restarted."""
     effects, gate = Counter(), asyncio.Event()
     gate.set()
@@ -166,7 +166,7 @@ async def test_a_disk_that_takes_no_more_is_told_and_survived(limited):
         await all_have_ended(store, started, effects)
 
 
-async def test_a_processor_that_waits_for_room_stops_when_it_is_told_to(limited):
+async def test_processor_waiting_for_room_stops_on_request(limited):
     effects, gate = Counter(), asyncio.Event()
     work = working(effects, gate)
     async with provisioned_store(limited.settings) as store:

@@ -32,7 +32,7 @@ async def owners(store, ids) -> Counter[str]:
     return Counter(stored.execution.owner for stored in found.values())
 
 
-async def test_a_stopped_processor_that_comes_back_writes_nothing_and_goes_on_with_other_work(store, fleet):
+async def test_frozen_processor_is_fenced_and_runs_other_workflows(store, fleet):
     """SIGSTOP for longer than its lease, SIGCONT once another has taken over and got further."""
     first = fleet.start()
     first_id = await alive(store, first)
@@ -88,7 +88,7 @@ async def all_end(store, ids, timeout: float = 30):
     return ids
 
 
-async def test_what_was_delivered_to_a_processor_that_died_is_not_lost_with_it(store, fleet):
+async def test_unclaimed_deliveries_of_dead_processor_run_elsewhere(store, fleet):
     """Commands in the pocket of a processor that never got to claim them: nobody waits for their ack_wait of 300 s."""
     first, second = fleet.start(), fleet.start()
     await asyncio.gather(alive(store, first), alive(store, second))
@@ -106,7 +106,7 @@ async def some_ended(store, ids, count) -> bool:
     return sum(stored.execution.status == "completed" for stored in found.values()) >= count
 
 
-async def test_kill_9_of_one_of_two_under_load_its_workflows_move_again_within_five_seconds(store, fleet):
+async def test_workflows_of_killed_processor_resume_within_five_seconds(store, fleet):
     processes = [fleet.start(), fleet.start()]
     await asyncio.gather(*(alive(store, process) for process in processes))
     ids = await start_many(store, "chain", [80, 0.1], 60, "k")

@@ -79,7 +79,7 @@ async def suspended(settings, store) -> str:
     return invocation_id
 
 
-async def test_a_start_is_taken_up_with_its_state_or_without(settings, store):
+async def test_lost_start_runs_with_or_without_its_state(settings, store):
     await start_workflow(store, small, 1, id="with")
     await publish_command(store, Command("without", "small"))
     await lose(store, small, 2)
@@ -94,7 +94,7 @@ async def ends(store, invocation_id) -> bool:
     return invocation_id in [view.invocation_id for view in found.workflows]
 
 
-async def test_a_signal_to_what_is_suspended(settings, store):
+async def test_lost_signal_to_suspended_workflow(settings, store):
     waiting = await suspended(settings, store)
     await control.signal(store, waiting, "go", "on")
     await lose(store, asks)
@@ -102,7 +102,7 @@ async def test_a_signal_to_what_is_suspended(settings, store):
         assert await wait_for_output(store, waiting, 8) == "on"
 
 
-async def test_the_cancellation_of_a_child(settings, store):
+async def test_lost_cancellation_of_a_child(settings, store):
     waiting = await suspended(settings, store)
     await publish_command(store, Command(waiting, "asks", kind="cancel"))
     await lose(store, asks)
@@ -110,7 +110,7 @@ async def test_the_cancellation_of_a_child(settings, store):
         await wait_for_status(store, waiting, "cancelled")
 
 
-async def test_a_schedule_that_has_fired(settings, store):
+async def test_lost_start_of_fired_schedule(settings, store):
     """It starts what is named after the moment at which it fired, not at which that was found."""
     await control.create_schedule(store, "seldom", "small", every=3600)
     fire = Command("seldom", "small", kind=FIRE, schedule="seldom")
@@ -131,7 +131,7 @@ async def stored(store) -> list[Command]:
     return [decode_command(each.data) async for each in messages(store, stream, commands_of_small(store))]
 
 
-async def test_what_is_delivered_into_a_connection_that_breaks(settings, store):
+async def test_delivery_into_breaking_connection_is_recovered(settings, store):
     """To a processor that works on: it looks once it is connected again."""
     target = urlsplit(settings.url).port
     (port,) = free_ports(1)
@@ -183,7 +183,7 @@ async def looking(store, *handlers, slots=100) -> Looking:
     return made
 
 
-async def test_what_is_in_work_or_waits_for_a_slot_is_left_alone(settings, store):
+async def test_running_and_queued_deliveries_are_not_taken(settings, store):
     async with running_processor(settings, holds, max_concurrent=1, ack_wait=ACK_WAIT):
         running = await start_workflow(store, holds)
         await wait_for_status(store, running, "running")
@@ -193,7 +193,7 @@ async def test_what_is_in_work_or_waits_for_a_slot_is_left_alone(settings, store
         assert made.taken == []
 
 
-async def test_nothing_is_taken_before_the_second_look_nor_twice(store):
+async def test_command_is_taken_once_and_not_before_second_scan(store):
     await start_workflow(store, small, 1, id="w")
     await lose(store, small)
     made = await looking(store, small)
@@ -206,7 +206,7 @@ async def test_nothing_is_taken_before_the_second_look_nor_twice(store):
     assert len(made.taken) == 1
 
 
-async def test_what_runs_is_taken_only_where_it_was_dropped(store):
+async def test_running_workflow_is_taken_only_by_processor_that_dropped_it(store):
     await start_workflow(store, small, 1, id="w")
     await lose(store, small)
     execution, revision = await states.load(store, "w")
@@ -221,7 +221,7 @@ async def test_what_runs_is_taken_only_where_it_was_dropped(store):
     assert [invocation_id for invocation_id, _ in made.taken] == ["w"]
 
 
-async def test_without_a_slot_it_calls_another_once(store):
+async def test_scanner_without_slot_redelivers_command_once(store):
     await start_workflow(store, small, 1, id="w")
     await lose(store, small)
     both = [await looking(store, small, slots=0) for _ in range(2)]
@@ -231,7 +231,7 @@ async def test_without_a_slot_it_calls_another_once(store):
     assert first == copy
 
 
-async def test_what_a_processor_claimed_without_hearing_so_it_takes_up_again(settings, store, monkeypatch):
+async def test_processor_recovers_claim_whose_reply_was_lost(settings, store, monkeypatch):
     replace, claims = states.replace, []
 
     async def lossy(*args):
@@ -249,7 +249,7 @@ async def test_what_a_processor_claimed_without_hearing_so_it_takes_up_again(set
     assert (await query.get_workflow(store, "w")).attempt == 2
 
 
-async def test_handing_back_what_was_taken_waits_for_the_server(store, monkeypatch):
+async def test_nack_of_taken_commands_waits_for_the_server(store, monkeypatch):
     exchange, tries = store.requests.exchange, []
 
     async def flaky(*args, **options):
@@ -264,7 +264,7 @@ async def test_handing_back_what_was_taken_waits_for_the_server(store, monkeypat
     assert await stored(store) == [command]
 
 
-async def test_a_processor_that_is_told_of_what_it_dropped_runs_it(settings, store):
+async def test_processor_runs_dropped_workflow_when_notified(settings, store):
     async with running_processor(settings, small, ack_wait=ACK_WAIT) as running:
         await start_workflow(store, "elsewhere", 1, id="w")
         execution, revision = await states.load(store, "w")

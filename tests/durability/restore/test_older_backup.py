@@ -92,7 +92,7 @@ async def awakeable_of(store, invocation_id: str) -> str:
     return (await wait_for_status(store, invocation_id, "suspended")).waiting_for.awaited_id
 
 
-async def test_a_processor_goes_on_from_what_was_put_back_and_from_nothing_else(backed, caplog):
+async def test_processor_continues_from_restored_backup_only(backed, caplog):
     gates = Gates()
     two, approved = defined(gates)
     async with provisioned_store(backed.settings) as store, running_processor(backed.settings, two, approved):
@@ -137,7 +137,7 @@ async def test_a_processor_goes_on_from_what_was_put_back_and_from_nothing_else(
         assert (await query.diagnose(store)).is_healthy
 
 
-async def test_what_was_in_work_is_taken_up_at_its_place_of_then(backed):
+async def test_restore_resumes_running_workflow_from_backup(backed):
     """Pending, or at an earlier step, in the copy; further, or ended, in the processor's memory."""
     gates = Gates()
     two, _ = defined(gates)
@@ -163,7 +163,7 @@ async def write(store, number: int) -> None:
     await store.requests.publish(store.subjects.rejected(number), b"")
 
 
-async def test_a_revision_that_comes_again_is_no_ownership(backed):
+async def test_repeated_revision_after_restore_grants_no_ownership(backed):
     """The sequence of a lost claim is given to that of another processor: the first must not write under it."""
     async with provisioned_store(backed.settings) as store, provisioned_store(backed.settings) as other:
         await write_state(store, "w", status="pending")
@@ -193,7 +193,7 @@ async def states_info(store) -> dict[str, int]:
     return answer["state"]
 
 
-async def test_who_watches_is_told_that_it_was_put_back(backed):
+async def test_watcher_reports_restored_backup(backed):
     gates = Gates()
     two, approved = defined(gates)
     async with provisioned_store(backed.settings) as store:
@@ -245,7 +245,7 @@ INDEX, STATES, COMMANDS = "EXECUTION_INDEX", "KV_EXECUTION_STATE", "COMMANDS"
 @pytest.mark.parametrize(
     "streams", [(INDEX,), (STATES,), (COMMANDS,), (STATES, INDEX), (COMMANDS, INDEX)], ids="+".join
 )
-async def test_what_only_some_streams_have_lost_is_found_and_mended(backed, streams):
+async def test_doctor_repairs_loss_in_single_streams(backed, streams):
     """All that had not ended ends after a repair, each step recorded once."""
     gates = Gates()
     two, approved = defined(gates)

@@ -62,7 +62,7 @@ def bench(*args: str, root: Path = ROOT) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize("name", sorted(ROWS))
-def test_a_measurement_yields_its_rows(name):
+def test_measurement_yields_its_rows(name):
     done = bench(name, "--smoke", "--json")
     assert done.returncode == 0, done.stderr
     rows = json.loads(done.stdout)["rows"]
@@ -96,7 +96,7 @@ def two_scripts(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_failing_measurement_is_told_and_the_others_go_on(two_scripts):
+def test_failing_measurement_is_reported_and_others_run(two_scripts):
     done = bench("throughput", "latency", root=two_scripts)
     assert done.returncode == 1
     assert done.stderr.splitlines() == ["== throughput", "no figures today", "== latency", "failed: throughput"]
@@ -113,7 +113,7 @@ def test_a_failing_measurement_is_told_and_the_others_go_on(two_scripts):
     ]
 
 
-def test_as_json_it_says_what_failed(two_scripts):
+def test_json_output_lists_failed_measurements(two_scripts):
     found = json.loads(bench("latency", "throughput", "--json", root=two_scripts).stdout)
     assert found["failed"] == ["throughput"]
     assert [row["verdict"] for row in found["rows"]] == ["", "MISSED", "ok", ""]

@@ -75,7 +75,7 @@ def test_the_console_script_does_the_same():
     assert ended.stderr == "Error: There is no workflow 'x'.\nSee `durablectl wf list`.\n"
 
 
-def test_the_traceback_is_for_those_who_ask(invoke):
+def test_traceback_is_shown_on_request_only(invoke):
     assert "Traceback" not in invoke("wf", "fail", "bug").stderr
     result = invoke("wf", "fail", "bug", env={"DURABLECTL_DEBUG": "1"})
     assert "Traceback (most recent call last)" in result.stderr
@@ -154,7 +154,7 @@ def test_a_signal_lets_the_command_clean_up(spawn, signum, code):
 
 
 @pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, -signal.SIGTERM)])
-def test_a_second_signal_ends_it_at_once(spawn, signum, code):
+def test_second_signal_ends_command_at_once(spawn, signum, code):
     process = spawn("wf", "wait", "--stubborn", command=SCRIPT)
     until(lambda: "waiting" in process.out())
     process.send_signal(signum)
@@ -164,7 +164,7 @@ def test_a_second_signal_ends_it_at_once(spawn, signum, code):
     assert "Traceback" not in process.err()
 
 
-def test_uvloop_only_where_it_is_asked_for():
+def test_uvloop_is_loaded_only_on_request():
     ended = subprocess.run([*SCRIPT, "wf", "loop"], capture_output=True, text=True, check=True)
     assert ended.stdout.startswith("uvloop")
     probe = "import sys, boundary_app; print([m for m in sys.modules if m.partition('.')[0] in sys.argv[1:]])"

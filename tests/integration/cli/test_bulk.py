@@ -84,7 +84,7 @@ async def has_only(desk, status: str) -> bool:
         (["--status", "ended"], "There is no status 'ended'."),
     ],
 )
-async def test_what_does_not_choose_is_refused(desk, args, message):
+async def test_missing_selection_is_refused(desk, args, message):
     result = await desk.cli("wf", "cancel", *args)
     assert (result.exit_code, message in result.stderr) == (2, True)
 
@@ -104,7 +104,7 @@ async def test_filters_ask_first(desk):
     assert await statuses(desk) == {"cancelled": 12, "completed": 1}
 
 
-async def test_filters_choose_what_the_operation_can_change(desk):
+async def test_filters_select_workflows_that_the_operation_can_change(desk):
     """Without --status; with it, what cannot be changed fails."""
     await pending(desk, 2)
     done, paused = await desk.begun("completed"), await desk.begun("paused")

@@ -75,7 +75,7 @@ def test_waiting_for_a_failure_exits_with_10(stack):
     assert (found["status"], found["error_type"], found["journal"][0]["attempts"]) == ("failed", "StepError", 3)
 
 
-def test_the_time_limit_exits_with_5_and_the_workflow_goes_on(stack):
+def test_wait_timeout_exits_with_5_and_workflow_continues(stack):
     slow = ("wf", "start", "slow_workflow", "-i", '"late"', "--id", "late", "--wait")
     result = stack(*slow, "--timeout", "200ms")
     assert result.exit_code == 5
@@ -86,7 +86,7 @@ def test_the_time_limit_exits_with_5_and_the_workflow_goes_on(stack):
     assert stack.ok("wf", "result", "late", "--timeout", "20s") == '"late is published"\n'
 
 
-def test_a_handler_that_nobody_has_is_accepted_with_a_note(stack):
+def test_start_of_unknown_handler_succeeds_with_a_note(stack):
     result = stack("wf", "start", "async_workfow", "--id", "unheard")
     assert (result.exit_code, result.stdout) == (0, "unheard\n")
     assert result.stderr == (
@@ -143,7 +143,7 @@ def test_list_in_a_pipe(stack):
     assert "PARTITION_KEY" in stack.ok("wf", "list", "-o", "wide").splitlines()[0]
 
 
-def test_an_empty_list_says_so_and_is_no_error(stack):
+def test_empty_list_prints_a_note_and_exits_with_0(stack):
     result = stack("wf", "list", "--handler", "never_started")
     assert (result.exit_code, result.stdout) == (0, "")
     told, unknown = result.stderr.splitlines()
@@ -159,7 +159,7 @@ def test_an_empty_list_says_so_and_is_no_error(stack):
     assert stack.ok("wf", "list", "--handler", "never_started", "-o", "jsonl") == ""
 
 
-def test_stats_counts_what_list_finds(stack):
+def test_stats_count_matches_list(stack):
     stack.ok("wf", "start", "hello_workflow", "-i", '"x"', "--wait")
     stats = json.loads(stack.ok("wf", "stats", "--json"))
     listed = json.loads(stack.ok("wf", "list", "--limit", "1000", "--json"))

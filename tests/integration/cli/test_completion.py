@@ -68,7 +68,7 @@ def words(complete):
 
 
 @pytest.mark.parametrize("shell", SCRIPTS)
-def test_the_files_are_what_the_command_prints(shell):
+def test_shipped_completion_files_match_the_command(shell):
     result = CliRunner().invoke(app, ["completion", shell])
     assert (result.exit_code, result.stdout) == (0, script(shell))
     assert (COMPLETIONS / FILES[shell]).read_text() == script(shell)
@@ -94,7 +94,7 @@ def test_fixed_words(words, line, expected):
     assert words(line, NATS_URL="nats://127.0.0.1:1") == expected
 
 
-def test_a_command_is_offered_with_what_it_does(complete):
+def test_commands_are_offered_with_their_help(complete):
     assert ["diff", "Show where two runs part."] in complete("wf ")
 
 
@@ -116,7 +116,7 @@ def test_a_command_is_offered_with_what_it_does(complete):
         ("schedule get ", []),
     ],
 )
-def test_what_the_server_holds(words, line, expected):
+def test_completion_offers_names_from_the_server(words, line, expected):
     found = words(line)
     assert found == expected if expected != ["-h"] else "--steps" in found
 
@@ -139,7 +139,7 @@ def test_namespaces_are_those_of_the_server(words, filled):
     assert words(f"wf list --namespace {filled.namespace}") == [filled.namespace]
 
 
-def test_the_flags_on_the_line_say_where_to_ask(words, filled):
+def test_completion_connects_by_flags_on_the_line(words, filled):
     elsewhere = {"NATS_URL": "nats://127.0.0.1:1", "DURABLECTL_NAMESPACE": "nowhere"}
     flags = f"-s {filled.url} --namespace {filled.namespace}"
     assert words(f"wf retry {flags} ", **elsewhere)[0] == "f1"
@@ -171,14 +171,14 @@ def deaf_port():
 
 
 @pytest.mark.parametrize("where", ["nothing listens", "it never answers", "no such host"])
-def test_it_is_silent_and_soon_over_when_the_server_is_away(complete_in_time, deaf_port, where):
+def test_completion_is_silent_and_short_without_server(complete_in_time, deaf_port, where):
     port = {"it never answers": deaf_port}.get(where, 1)
     host = "no-such-host.invalid" if where == "no such host" else "127.0.0.1"
     assert quickest(lambda: complete_in_time("wf get ", NATS_URL=f"nats://{host}:{port}") == []) < WITHIN
 
 
 @pytest.mark.parametrize("line", ["wf get ", "wf retry ", "wf start ", "wf list --namespace ", "wf li"])
-def test_the_answer_comes_within_300_ms(complete_in_time, line):
+def test_completion_answers_within_300_ms(complete_in_time, line):
     assert quickest(lambda: complete_in_time(line)) < WITHIN
 
 

@@ -70,7 +70,7 @@ def ended(child: pexpect.spawn) -> int:
     return child.exitstatus
 
 
-def test_the_question_shows_what_it_is_about(terminal, ids, statuses):
+def test_question_shows_the_selected_workflows(terminal, ids, statuses):
     child = terminal("wf", "cancel", "--handler", "nobodys", "--status", "pending")
     child.expect(QUESTION)
     shown = child.before.replace("\r\n", "\n").splitlines()

@@ -84,7 +84,7 @@ def test_as_json(cli, scratch):
     assert nothing_is_left(scratch)
 
 
-def test_on_a_terminal_it_moves_and_the_last_table_stays(scratch):
+def test_terminal_shows_live_table_and_keeps_the_last(scratch):
     child = pexpect.spawn(
         sys.executable,
         ["-m", "durablectl", "demo"],
@@ -157,7 +157,7 @@ def test_workflows_that_do_not_end_in_time(monkeypatch, scratch):
     assert nothing_is_left(scratch)
 
 
-def test_a_workflow_that_ends_otherwise_than_it_should(monkeypatch, scratch):
+def test_demo_fails_when_a_workflow_ends_unexpectedly(monkeypatch, scratch):
     sample = demo._Sample("late", "flaky_workflow", "flaky", "")
     monkeypatch.setattr(demo, "_SAMPLES", [sample])
     result = CliRunner().invoke(app, ["demo"])

@@ -54,7 +54,7 @@ def test_get_follows_a_workflow_step_by_step(dev):
     assert steps == [(0, "prepare"), (1, "process"), (2, "publish")]
 
 
-def test_what_it_says_of_itself(dev):
+def test_dev_prints_facts_about_itself(dev):
     about = dev.about
     assert (about["app"], about["app_source"]) == (["durablectl.demo"], "sample")
     assert (about["workflows"], about["services"]) == (SAMPLE, ["HelloService", "TicketService"])
@@ -64,14 +64,14 @@ def test_what_it_says_of_itself(dev):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_it_stops_cleanly(dev, number):
+def test_dev_stops_cleanly(dev, number):
     assert mentioning(dev.directory)
     assert dev.stop(number) == 0
     assert not mentioning(dev.directory)
     assert all(json.loads(line)["level"] == "info" for line in dev.process.err().splitlines())
 
 
-def test_the_data_is_there_the_next_time(start):
+def test_dev_keeps_data_between_runs(start):
     first = start()
     ended = first.json("wf", "start", "hello_workflow", "--input", '"Ada"', "--wait")
     assert first.stop() == 0
@@ -81,7 +81,7 @@ def test_the_data_is_there_the_next_time(start):
     assert second.json("wf", "list")["total"] == 1
 
 
-def test_a_graceful_stop_hands_back_what_is_under_way(start):
+def test_graceful_stop_releases_running_workflows(start):
     first = start()
     invocation_id = first.json("wf", "start", "slow_workflow", "--input", '"report"')["invocation_id"]
     first.until(invocation_id, lambda workflow: workflow["current_step"] == 0)
@@ -91,7 +91,7 @@ def test_a_graceful_stop_hands_back_what_is_under_way(start):
     assert [entry["step_type"] for entry in ended["journal"]] == ["prepare", "process", "publish"]
 
 
-def test_killed_it_leaves_nothing_running_and_loses_nothing(start):
+def test_killed_dev_leaves_no_process_and_loses_no_data(start):
     first = start()
     invocation_id = first.json("wf", "start", "slow_workflow", "--input", '"report"')["invocation_id"]
     before = first.until(invocation_id, lambda workflow: workflow["current_step"] == 1)
@@ -104,7 +104,7 @@ def test_killed_it_leaves_nothing_running_and_loses_nothing(start):
     assert ended["journal"][0] == before["journal"][0]
 
 
-def test_a_second_signal_ends_it_at_once(start, tmp_path):
+def test_second_signal_ends_dev_at_once(start, tmp_path):
     (tmp_path / "stubborn.py").write_text(
         "import asyncio, time\n"
         "from durablectl import workflow\n"
@@ -124,7 +124,7 @@ def test_a_second_signal_ends_it_at_once(start, tmp_path):
     assert start().get(invocation_id)["status"] in ("running", "pending"), "as after a crash"
 
 
-def test_a_server_that_dies_takes_it_along(dev):
+def test_dev_ends_when_its_server_dies(dev):
     (server,) = (line for line in mentioning(dev.directory) if "nats-server" in line and "durablectl" not in line)
     os.kill(int(server.split()[1]), signal.SIGKILL)
     assert dev.process.wait(15) == 1

@@ -78,7 +78,7 @@ def test_sync_always_reaches_the_server(start):
     assert dev.json("wf", "start", "hello_workflow", "--input", '"Ada"', "--wait")["status"] == "completed"
 
 
-def test_in_a_pipe_it_says_where_it_is_and_what_to_try(spawn, tmp_path):
+def test_dev_in_a_pipe_prints_url_and_commands_to_try(spawn, tmp_path):
     port = free_port()
     process = spawn("dev", "--nats-port", str(port), env={"NATS_URL": "", "DURABLECTL_NAMESPACE": "blue"})
     while "wf watch" not in process.out():
@@ -137,7 +137,7 @@ def test_settings_that_point_other_commands_elsewhere(start, env, note):
     assert re.search(note, json.loads(dev.process.err().splitlines()[0])["warning"]["message"])
 
 
-def test_settings_that_point_to_it(start):
+def test_environment_that_names_the_dev_server_gives_no_warning(start):
     port = free_port()
     dev = start("--nats-port", str(port), env={"NATS_URL": f"localhost:{port}"})
     assert dev.url == f"nats://127.0.0.1:{port}"

@@ -52,14 +52,14 @@ def test_changes_within_json_have_paths():
     assert found([], {}) == [(".", [], {})]
 
 
-def test_what_is_put_into_a_list_does_not_change_what_comes_after_it():
+def test_insertion_into_a_list_leaves_later_items_equal():
     assert found([1, 2, 3], [1, 9, 2, 3]) == [("[1]", ABSENT, 9)]
     assert found([1, 2, 3], [3]) == [("[0]", 1, ABSENT), ("[1]", 2, ABSENT)]
     assert found([1, 2], [1, 2, 2]) == [("[2]", ABSENT, 2)]
 
 
 @given(JSON, JSON)
-def test_there_are_changes_exactly_where_the_json_differs(a, b):
+def test_changes_are_listed_exactly_where_json_differs(a, b):
     assert bool(changes(a, b)) == (json.dumps(a, sort_keys=True) != json.dumps(b, sort_keys=True))
     back = [(path, there, here) for path, here, there in found(b, a)]  # of objects, the keys of the first come first
     assert sorted(back, key=repr) == sorted(found(a, b), key=repr)
@@ -89,7 +89,7 @@ def test_the_first_divergence_is_in_type_result_or_error(other, aspects):
     assert (first.step_number, first.aspects) == (1, aspects)
 
 
-def test_another_request_alone_is_no_divergence_but_told():
+def test_different_request_alone_is_shown_without_divergence():
     a, b = run("a", step(0), step(1), step(2)), run("b", step(0), step(1, request={}), step(2, response={}))
     compared = compare(a, b)
     assert compared.divergence is not None
@@ -108,7 +108,7 @@ def test_a_step_that_only_one_took_is_a_divergence():
     assert (first.step_number, first.aspects, first.b) == (1, [Aspect.PRESENCE], None)
 
 
-def test_where_the_outcome_parts_is_told_behind_other_values():
+def test_first_different_outcome_is_shown_after_other_values():
     failed = step(2, error="no money", error_type="ValueError", response=None)
     a, b = run("a", step(0), step(1), step(2)), run("b", step(0), step(1, response={}), failed)
     compared = compare(a, b)
@@ -130,7 +130,7 @@ def test_the_ids_of_children_are_no_difference():
     assert compare(run("a", a), run("b", b)).steps == []
 
 
-def test_the_output_of_what_has_not_completed_is_no_difference():
+def test_missing_output_of_incomplete_run_is_no_difference():
     compared = compare(run("a"), run("b", status="failed", output=None, error="no money"))
     assert [each.name for each in compared.header] == ["status", "error"]
 
@@ -176,7 +176,7 @@ def test_a_page_at_80_columns():
 
 @pytest.mark.parametrize("width", [60, 80, 120])
 @pytest.mark.parametrize("other", views.ALL)
-def test_it_fits_the_terminal(other, width):
+def test_diff_fits_the_terminal(other, width):
     page = diff_page(compare(views.FAILED, views.ALL[other]), NOW, width).plain
     assert all(len(line) <= width for line in page.splitlines())
     assert "\x1b" not in page
@@ -202,7 +202,7 @@ def test_of_many_steps_the_durations_that_differ_most_are_shown():
     assert re.search(r"^ 7  ", diff_page(compared, NOW, 80, full=True).plain, re.MULTILINE)
 
 
-def test_in_a_pipe_the_first_word_tells_what_a_line_is():
+def test_piped_diff_lines_begin_with_their_kind():
     failed = step(1, error="no", error_type="E", response=None, request={"name": "x"})
     lines = diff_lines(compare(run("a", step(0), step(1)), run("b", step(0), failed))).splitlines()
     assert lines[:2] == ["run\tA\ta\tasync_workflow\tcompleted", "run\tB\tb\tasync_workflow\tcompleted"]

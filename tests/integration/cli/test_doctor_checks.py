@@ -58,7 +58,7 @@ async def test_all_is_well_with_a_namespace_that_works(store, settings):
         assert each["message"].endswith(".")
 
 
-async def test_pending_commands_without_a_processor_are_told_by_handler(store, settings):
+async def test_pending_commands_without_processor_are_listed_by_handler(store, settings):
     for number in range(3):
         await start_workflow(store, "nobody", number)
     await publish_command(store, Command("f-1", "any"), subject=store.subjects.unrouted_commands.replace("*", "p0"))
@@ -79,7 +79,7 @@ async def test_pending_commands_without_a_processor_are_told_by_handler(store, s
         assert (found.severity, found.count, found.details["handlers"]) == (Severity.OK, 1, ["other"])
 
 
-async def test_a_running_workflow_whose_processor_is_dead_is_told(store):
+async def test_running_workflow_of_dead_processor_is_reported(store):
     await put(store, record(1, Status.RUNNING, owner="dead"), record(2, Status.RUNNING, owner="live"))
     await leases.renew(store, Lease("live", ["ship"]))
     renewing = asyncio.create_task(keep_alive(store))
@@ -125,7 +125,7 @@ async def test_a_stream_that_is_configured_otherwise_or_missing_is_an_error(stor
     }
 
 
-async def test_without_an_index_there_is_nothing_to_repair_yet(store):
+async def test_missing_index_stream_leaves_nothing_to_repair(store):
     await put_foreign(store, FOREIGN[0])
     await store.requests.call(f"{store.api}.STREAM.DELETE.{store.subjects.index_stream}")
     found = await check(store, "index")
@@ -142,7 +142,7 @@ async def test_no_consumer_is_left_behind(store):
         await wait_until(lambda stream=stream: no_consumers(store, stream))
 
 
-async def test_a_server_that_holds_nothing_is_said_in_a_sentence(tmp_path):
+async def test_doctor_on_server_without_streams_prints_one_sentence(tmp_path):
     with EmbeddedServer(tmp_path) as server:
         async with open_store(Settings(url=server.url)) as store:
             for asked in (query.diagnose, control.repair):

@@ -42,7 +42,7 @@ async def damage(store) -> None:
     await add(store, store.subjects.index("running", NOW, "pay", "", "w1"))
 
 
-async def test_it_tells_then_mends_and_ends_with_0_when_nothing_is_left(store, cli):
+async def test_doctor_reports_then_repairs_and_exits_with_0(store, cli):
     await damage(store)
     ill = cli("doctor")
     assert (ill.returncode, ill.stderr) == (1, "")
@@ -76,7 +76,7 @@ async def test_it_tells_then_mends_and_ends_with_0_when_nothing_is_left(store, c
     assert (again.returncode, json.loads(again.stdout)["repair"]["entered"]) == (0, 0)
 
 
-async def test_json_says_what_is_wrong_in_fields(store, cli):
+async def test_doctor_json_has_fields_for_each_problem(store, cli):
     await damage(store)
     shown = json.loads(cli("doctor", "--json").stdout)
     assert shown["healthy"] is False
@@ -97,7 +97,7 @@ async def test_json_says_what_is_wrong_in_fields(store, cli):
     }
 
 
-def test_an_empty_server_is_said_in_a_sentence(cli):
+def test_empty_server_gives_one_sentence(cli):
     for args in (["doctor"], ["doctor", "--repair"]):
         result = cli(*args)
         assert (result.returncode, result.stdout) == (3, "")
@@ -118,7 +118,7 @@ def test_a_dry_run_without_a_repair_is_a_mistake(runner):
     assert "--dry-run goes with --repair" in result.stderr
 
 
-async def test_who_may_only_read_gets_the_diagnosis_and_no_repair(tmp_path, cli, namespace):
+async def test_reader_permissions_allow_diagnosis_but_no_repair(tmp_path, cli, namespace):
     with EmbeddedServer(tmp_path, config=READ_ONLY) as server:
         async with provisioned_store(
             Settings(url=f"nats://admin:admin@127.0.0.1:{server.port}", namespace=namespace)
@@ -140,7 +140,7 @@ async def test_who_may_only_read_gets_the_diagnosis_and_no_repair(tmp_path, cli,
                 await wait_until(lambda stream=stream: no_consumers(store, stream))
 
 
-async def test_killed_in_the_middle_another_run_mends_the_rest(store, spawn, cli):
+async def test_second_repair_finishes_after_a_killed_one(store, spawn, cli):
     records = [record(n) for n in range(8000)]
     await put(store, *records[:2000])
     await put(store, *records[2000:], entered=False)
@@ -233,7 +233,7 @@ def test_lines_for_a_pipe():
         ),
     ],
 )
-def test_what_was_done_is_a_sentence(repaired, sentence):
+def test_repairs_are_summed_up_in_a_sentence(repaired, sentence):
     assert repair_sentence(repaired) == sentence
 
 

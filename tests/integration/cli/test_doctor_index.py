@@ -28,7 +28,7 @@ from helpers.doctor import (
 )
 
 
-async def test_entries_that_are_gone_are_counted_and_entered(store):
+async def test_missing_entries_are_counted_and_added(store):
     records = [record(n) for n in range(5)]
     await put(store, *records)
     await remove(store, *(entry(store, each) for each in records[:3]))
@@ -40,7 +40,7 @@ async def test_entries_that_are_gone_are_counted_and_entered(store):
     await agrees_with_a_scan(store)
 
 
-async def test_entries_whose_state_is_gone_are_counted_and_removed(store):
+async def test_entries_without_state_are_counted_and_removed(store):
     records = [record(n) for n in range(5)]
     await put(store, *records)
     for each in records[:2]:
@@ -53,7 +53,7 @@ async def test_entries_whose_state_is_gone_are_counted_and_removed(store):
     await agrees_with_a_scan(store)
 
 
-async def test_an_entry_that_says_another_status_or_time_is_replaced(store):
+async def test_entry_with_wrong_status_or_time_is_replaced(store):
     records = [record(0), record(1, Status.FAILED), record(2, Status.PAUSED)]
     await put(store, *records)
     await remove(store, *(entry(store, each) for each in records[:2]))
@@ -65,7 +65,7 @@ async def test_an_entry_that_says_another_status_or_time_is_replaced(store):
     assert await entries(store) == sorted(entry(store, each) for each in records)
 
 
-async def test_entries_beside_the_right_one_are_removed(store):
+async def test_duplicate_entries_are_removed(store):
     records = [record(0), record(1, partition_key="p1")]
     await put(store, *records)
     subjects = store.subjects
@@ -82,7 +82,7 @@ async def test_entries_beside_the_right_one_are_removed(store):
     await agrees_with_a_scan(store)
 
 
-async def test_subjects_that_are_no_entries_are_removed_and_nothing_with_them(store):
+async def test_invalid_index_subjects_alone_are_removed(store):
     """A server stores such a subject as it is; purged as a filter, it would take the whole index along."""
     await put(store, *(record(n) for n in range(3)))
     before = await entries(store)
@@ -103,7 +103,7 @@ async def test_subjects_that_are_no_entries_are_removed_and_nothing_with_them(st
     assert await entries(store) == before
 
 
-async def test_foreign_records_are_entered_under_their_creation_or_the_time_of_their_message(store):
+async def test_foreign_records_are_indexed_by_creation_or_message_time(store):
     await put(store, *(record(n) for n in range(3)))
     await put_foreign(store, *FOREIGN)
     assert await disagreements(store) == {"foreign": 4}
@@ -126,7 +126,7 @@ async def test_foreign_records_are_entered_under_their_creation_or_the_time_of_t
     assert again.changes == 0
 
 
-async def test_a_foreign_record_that_is_written_again_keeps_its_entry_until_its_status_changes(store):
+async def test_rewritten_foreign_record_keeps_entry_until_status_changes(store):
     await put_foreign(store, FOREIGN[1])
     await control.repair(store)
     before = await entries(store)
@@ -143,7 +143,7 @@ async def test_a_foreign_record_that_is_written_again_keeps_its_entry_until_its_
     await agrees_with_a_scan(store)
 
 
-async def test_what_cannot_be_read_or_entered_is_told_and_left(store):
+async def test_unreadable_records_are_reported_and_left_alone(store):
     await put(store, record(1), record(2))
     await store.requests.publish(store.subjects.state("broken"), b"\xff\xffnot protobuf")
     await store.requests.publish(store.subjects.state("w2"), b"\xff\xffnot protobuf")
@@ -164,7 +164,7 @@ async def test_what_cannot_be_read_or_entered_is_told_and_left(store):
     assert (await query.list_workflows(store, Filters.parse(["completed"]))).total == 1
 
 
-async def test_handlers_unknown_by_name_are_told_and_stored(store):
+async def test_unknown_handler_names_are_reported_and_stored(store):
     await put(store, record(1), record(2, handler="ship"))
     await store.requests.exchange([purge_request(store, store.subjects.state_stream, store.subjects.handler("ship"))])
     store.known_handlers.clear()
@@ -176,7 +176,7 @@ async def test_handlers_unknown_by_name_are_told_and_stored(store):
     await agrees_with_a_scan(store)
 
 
-async def test_a_dry_run_tells_and_changes_nothing(store):
+async def test_dry_run_reports_and_changes_nothing(store):
     await put(store, *(record(n) for n in range(3)))
     await put_foreign(store, FOREIGN[0])
     await remove(store, entry(store, record(0)))

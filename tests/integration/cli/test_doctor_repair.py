@@ -19,7 +19,7 @@ from helpers.waiting import wait_until
 from helpers.workflow_runs import start_workflow
 
 
-async def test_records_too_big_to_come_in_one_answer_are_not_taken_for_gone(store):
+async def test_records_too_large_for_one_reply_are_not_treated_as_missing(store):
     """More than one answer to a direct get of many holds."""
     big = "x" * 600_000
     records = [record(n, Status.FAILED, error=big) for n in range(130)]
@@ -71,7 +71,7 @@ def meanwhile(store, monkeypatch, act, *, before: bool) -> None:
     monkeypatch.setattr(store.requests, "exchange", exchange)
 
 
-async def test_what_is_entered_too_late_is_taken_back(store, monkeypatch):
+async def test_entry_added_after_a_status_change_is_removed(store, monkeypatch):
     await put(store, record(1, Status.PAUSED), entered=False)
     await index_entries.add_handlers(store, ["pay"])
 
@@ -87,7 +87,7 @@ async def test_what_is_entered_too_late_is_taken_back(store, monkeypatch):
 
 
 @pytest.mark.parametrize("before", [True, False])
-async def test_an_entry_whose_state_comes_while_it_is_removed_stands_in_the_end(store, monkeypatch, before):
+async def test_entry_whose_state_arrives_during_removal_is_kept(store, monkeypatch, before):
     """A start that takes its time: it enters the workflow first."""
     await put(store, record(2))
     await add(store, entry(store, record(1)))
@@ -113,7 +113,7 @@ async def test_a_start_that_takes_a_moment_is_no_disagreement(store):
     await storing
 
 
-async def test_repairs_beside_a_processor_leave_no_disagreement(store, settings):
+async def test_repairs_during_a_running_load_leave_a_consistent_index(store, settings):
     """Workflows that run, sleep, fail and end, while damage is done to others and mended again and again."""
     gate = asyncio.Event()
 

@@ -56,7 +56,7 @@ def test_a_slip_of_the_finger_is_guessed_at(words, guess):
     assert guess in result.stderr
 
 
-def test_an_unknown_handler_is_told_where_nothing_was_found(started):
+def test_empty_result_names_unknown_handler(started):
     for command in ("list", "stats", "cancel", "errors"):
         result = started.invoke(app, ["wf", command, "--handler", "chekout"])
         assert result.exit_code == 0
@@ -75,7 +75,7 @@ def test_quiet_leaves_the_notes_out_and_nothing_else(started):
     assert started.invoke(app, ["wf", "list", "--handler", "x"]).stderr.startswith("No workflows.\n")
 
 
-def test_verbose_tells_where_it_connects_and_what_it_asks(started, settings):
+def test_verbose_prints_connection_and_requests(started, settings):
     url = settings.url.replace("//", "//someone:s3cr3t@")
     result = started.invoke(app, ["wf", "get", "order-17", "-v", "-s", url, "--password", "pa55"])
     told = result.stderr.splitlines()

@@ -93,7 +93,7 @@ async def is_not_running(desk) -> bool:
     return all(processor.busy == 0 for processor in await query.live_processors(desk.store))
 
 
-async def test_retry_goes_on_and_keeps_what_it_drops(desk):
+async def test_retry_resumes_and_keeps_dropped_steps_as_history(desk):
     one = await desk.begun("failed")
     assert await desk.ok("wf", "retry", one) == "Retrying from step 1.\n"
     await wait_until(lambda: has_tried(desk, one, 2))
@@ -141,7 +141,7 @@ async def test_a_restart_is_linked_both_ways(desk):
     assert (line["restarted_from"], line["ok"]) == (old, True)
 
 
-async def test_what_is_deleted_is_gone_and_its_id_free(desk):
+async def test_delete_removes_workflow_and_frees_its_id(desk):
     one = await desk.begun("completed")
     assert await desk.ok("wf", "delete", one) == "Deleted.\n"
     assert (await desk.cli("wf", "get", one)).exit_code == 3
@@ -156,7 +156,7 @@ async def late(ctx, what):
     return await ctx.step(operations.note, what)
 
 
-async def test_what_was_deleted_before_it_ran_never_runs(desk, settings):
+async def test_workflow_deleted_before_it_ran_never_runs(desk, settings):
     """Its start command may lie there until a processor comes."""
     await start_workflow(desk.store, "late", "deleted", id="one")
     await desk.ok("wf", "cancel", "one")
@@ -172,7 +172,7 @@ async def test_what_was_deleted_before_it_ran_never_runs(desk, settings):
     assert (await desk.cli("wf", "get", "one")).exit_code == 3
 
 
-async def test_children_that_were_cancelled_with_their_parent_are_started_anew(desk):
+async def test_retry_of_parent_restarts_its_cancelled_children(desk):
     parent = await desk.reached(operations.delegating, "suspended")
     (first,) = (await query.get_workflow(desk.store, parent)).children
     shown = await desk.ok("wf", "get", parent)
@@ -197,7 +197,7 @@ async def test_an_operation_needs_no_processor(desk):
     assert (await query.get_workflow(desk.store, one)).waiting_for.kind == "processor"
 
 
-async def test_what_died_with_its_processor_is_not_shown_in_flight(desk):
+async def test_step_of_dead_processor_is_not_shown_in_flight(desk):
     one = await desk.begun("paused")
     execution, revision = await states.load(desk.store, one)
     execution.owner, execution.current_step, execution.current_step_type = "gone-1-abcdef", 2, "charge"

@@ -108,11 +108,11 @@ def test_a_limit_of_more_than_a_thousand_is_kept(stack, how):
         (["--status", "failed", "--error", "zzz", "-o", "jsonl"], ""),
     ],
 )
-def test_what_is_not_shown_is_told_on_standard_error(stack, args, told):
+def test_stderr_counts_the_workflows_not_shown(stack, args, told):
     assert stack("wf", "list", *args).stderr == told
 
 
-def test_the_note_of_what_is_not_shown():
+def test_note_counts_shown_and_total():
     assert rest_note(50, 1234, more=True) == "Showing 50 of 1,234."
     assert rest_note(34, 1234, more=False) == "Showing the last 34 of 1,234."
     assert rest_note(34, 34, more=False) == ""
@@ -163,7 +163,7 @@ def test_a_cursor_belongs_to_its_order(stack):
         ("20261122", int(datetime(2026, 11, 22).astimezone().timestamp()) * S),  # in local time
     ],
 )
-def test_times_are_read_as_operators_write_them(text, expected):
+def test_since_and_until_accept_common_time_formats(text, expected):
     assert parse_past_time(text, "--since", NOW) == expected
 
 

@@ -31,7 +31,7 @@ def test_every_column_can_be_shown_in_both_forms():
     assert "AGE" in workflow_table(some, NOW, 80, Look(RELATIVE, ["created"])).plain.splitlines()[0]
 
 
-def test_asked_for_columns_are_cut_but_never_dropped_and_the_id_is_never_cut():
+def test_requested_columns_are_cut_but_kept_and_ids_stay_whole():
     some = [views.replace(views.COMPLETED, invocation_id="i" * 50, input="x" * 100)]
     lines = workflow_table(some, NOW, 80, Look(RELATIVE, ["input", "id", "output", "time"])).plain.splitlines()
     assert lines[0].split() == ["INPUT", "ID", "OUTPUT", "TIME"]

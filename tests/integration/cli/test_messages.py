@@ -19,7 +19,7 @@ async def desk(settings):
         yield opened
 
 
-async def test_an_awakeable_is_answered_as_get_says(desk):
+async def test_awakeable_is_resolved_by_the_command_that_get_shows(desk):
     one = await desk.reached(operations.asking, "suspended")
     told = await desk.ok("wf", "get", one)
     assert "Now\twaiting for the awakeable approval\n" in told
@@ -42,7 +42,7 @@ async def test_an_awakeable_is_answered_once(desk):
     assert (result.exit_code, "too dear" in result.stderr) == (10, True)
 
 
-async def test_an_early_answer_says_so(desk):
+async def test_early_answer_prints_a_note(desk):
     one = await desk.begun("suspended")
     assert await desk.ok("wf", "resolve", f"{one}.approvel") == (
         f"Resolved; the workflow does not wait for {one}.approvel yet.\n"
@@ -50,7 +50,7 @@ async def test_an_early_answer_says_so(desk):
 
 
 @pytest.mark.parametrize("awakeable", ["plain", "a.b.c", "a b.c", ".x"])
-async def test_what_is_no_awakeable_id_is_refused(desk, awakeable):
+async def test_invalid_awakeable_id_is_refused(desk, awakeable):
     assert (await desk.cli("wf", "resolve", awakeable)).exit_code == 2
 
 

@@ -117,7 +117,7 @@ def test_colour_off_a_terminal_when_forced(invoke):
     assert "\x1b" not in both
 
 
-def test_the_console_prints_data_as_it_is(capsys, monkeypatch):
+def test_console_prints_data_unchanged(capsys, monkeypatch):
     line = "[bold]not markup[/bold] :smile: 12345 " + "x" * 500
     stdout_console().print(line)
     assert capsys.readouterr().out == f"{line}\n"

@@ -68,7 +68,7 @@ def ended(child: pexpect.spawn) -> tuple[str, int]:
     return CONTROL.sub("", child.before), child.exitstatus
 
 
-def test_what_is_longer_than_the_screen_is_paged(terminal, ids, pager):
+def test_output_taller_than_the_screen_is_paged(terminal, ids, pager):
     child = terminal(*LIST, DURABLECTL_PAGER=f"{pager} --twice 'a b'", PAGER="nonsense")
     child.expect_exact(f"pages {COUNT + 1}")
     child.sendline()
@@ -78,7 +78,7 @@ def test_what_is_longer_than_the_screen_is_paged(terminal, ids, pager):
 
 
 @pytest.mark.usefixtures("ids")
-def test_less_is_the_default_and_what_follows_is_said_when_it_was_left(terminal):
+def test_default_pager_is_less_and_notes_follow_it(terminal):
     child = terminal("wf", "list", "--limit", str(COUNT - 10))
     child.expect(f"p{COUNT - 1}")
     child.expect_exact("\n:")
@@ -127,7 +127,7 @@ def test_a_pager_that_dies_of_ctrl_c_ends_quietly(terminal):
     assert ("rror" in text, "Traceback" in text, code) == (False, False, 0)
 
 
-def test_what_fits_on_the_screen_is_not_paged(terminal, ids, pager):
+def test_output_that_fits_the_screen_is_not_paged(terminal, ids, pager):
     text, code = ended(terminal(*LIST, rows=COUNT + 3, PAGER=pager))
     assert ("pages" in text, ids[0] in text, code) == (False, True, 0)
 
@@ -150,6 +150,6 @@ def test_a_topic_of_the_help_is_paged(terminal, pager):
 
 
 @pytest.mark.usefixtures("ids")
-def test_off_a_terminal_there_is_no_pager(environment):
+def test_no_pager_without_a_terminal(environment):
     result = CliRunner(env={**environment, "PAGER": "true"}).invoke(app, LIST)
     assert len(result.stdout.splitlines()) == COUNT + 1

@@ -90,7 +90,7 @@ def test_a_signal_hands_the_work_back_and_exits_0(processor, cli, number):
 
 
 @pytest.mark.parametrize("handler", ["blocking", "napping"])
-def test_a_second_signal_ends_it_at_once(processor, cli, handler):
+def test_second_signal_ends_processor_at_once(processor, cli, handler):
     process = processor("--grace", "60")
     cli("wf", "start", handler, *(["--input", "60"] if handler == "napping" else []))
     awaited(lambda: busy(cli) == 1, process)
@@ -111,7 +111,7 @@ def test_a_step_that_blocks_does_not_hold_up_the_end(processor, cli):
     assert process.wait(5) == 0
 
 
-def test_the_processor_tells_its_slots_and_its_failures(processor, cli):
+def test_processor_logs_its_slots_and_failures(processor, cli):
     process = processor("--max-concurrent", "7", "--ack-wait", "5")
     (found,) = json.loads(cli("processors", "--json").stdout)["processors"]
     assert (found["slots"], found["handlers"]) == (7, ["blocking", "failing", "napping"])
@@ -129,7 +129,7 @@ def test_the_sample_app_is_announced(spawn):
     assert process.wait(10) == 0
 
 
-def test_a_service_comes_and_goes(spawn, app):
+def test_service_starts_and_stops(spawn, app):
     process = spawn("run", "service", app, "--log-format", "json")
     awaited(lambda: "Echo" in process.err(), process)
     process.interrupt()

@@ -64,7 +64,7 @@ def started(runner) -> str:
         "wf stats",
     ],
 )
-def test_what_reads_imports_no_more_than_it_needs(environment, started, line):
+def test_read_commands_import_only_their_modules(environment, started, line):
     modules = imported(environment, line.format(started=started))
     assert not modules & FOREIGN - {"pydantic"}
     assert not [module for module in modules if module.startswith(OURS)]
@@ -77,7 +77,7 @@ def test_plain_parameters_need_no_pydantic(environment, started, line):
 
 
 @pytest.mark.usefixtures("started")
-def test_a_list_loads_no_more_of_the_queries_than_it_needs(environment):
+def test_wf_list_loads_only_its_own_query_modules(environment):
     modules = imported(environment, "wf list")
     late = ("doctor_checks", "doctor", "error_clusters", "get", "stats", "state_changes", "watch")
     assert not modules & {f"durablectl.query.{module}" for module in late}
@@ -93,7 +93,7 @@ def test_a_list_loads_no_more_of_the_queries_than_it_needs(environment):
         ("wf get --help", {"list"}),
     ],
 )
-def test_help_imports_the_commands_that_it_shows(environment, line, expected):
+def test_help_imports_only_the_shown_commands(environment, line, expected):
     assert commands(imported(environment, line)) == expected
 
 
@@ -137,7 +137,7 @@ def told(cls: type[typer.core.TyperCommand], line: list[str]) -> tuple[int, str]
         ["a", "--number"],
     ],
 )
-def test_values_are_converted_as_typer_does_it(line):
+def test_values_are_converted_as_by_typer(line):
     assert told(Command, line) == told(typer.core.TyperCommand, line)
 
 

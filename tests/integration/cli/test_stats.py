@@ -43,7 +43,7 @@ def test_stats_in_a_pipe_and_as_json(stack):
     assert stats["set_aside"] == 0
 
 
-def test_the_numbers_of_statuses_take_as_much_room_as_there_is():
+def test_status_counts_use_the_available_width():
     statuses = ["completed", "running", "failed", "suspended", "pending"]
     counts = {"checkout": dict.fromkeys(statuses, 10), "ship": {"completed": 2}}
     stats = StatsView(52, dict.fromkeys(statuses, 10) | {"completed": 12}, {"checkout": 50, "ship": 2}, counts)
@@ -101,7 +101,7 @@ def test_get_shows_a_part_of_a_long_journal(stack, args, expected, told):
     assert len(steps.splitlines()) == (len(expected) + 1 if expected else 0)
 
 
-def test_a_part_of_a_journal_says_so_and_counts_the_rest():
+def test_partial_journal_is_marked_and_counts_the_rest():
     steps = [views.step(n) for n in range(6, 9)]
     last = views.workflow(
         "running",

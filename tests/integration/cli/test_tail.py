@@ -62,7 +62,7 @@ async def test_off_a_terminal_the_columns_are_tabs(desk, tail):
     assert process.err() == ""
 
 
-async def test_it_begins_with_changes_and_not_with_what_is_there(desk, tail):
+async def test_tail_begins_with_the_next_change(desk, tail):
     await live(desk, "before")
     process = await tail(desk, "-o", "name")
     await live(desk, "after")
@@ -80,7 +80,7 @@ async def test_a_deleted_workflow_is_a_line(desk, tail):
     assert list(gone) == list(json.loads(await desk.ok("wf", "tail", "--from-revision", "1", "--limit", "1", "--json")))
 
 
-async def test_of_what_was_deleted_unseen_only_the_id_is_left(desk, tail):
+async def test_unseen_deleted_workflow_shows_only_its_id(desk, tail):
     await live(desk, "a")
     await control.cancel(desk.store, "a")
     process = await tail(desk, "--json")
@@ -91,7 +91,7 @@ async def test_of_what_was_deleted_unseen_only_the_id_is_left(desk, tail):
     assert other == "a\n"
 
 
-async def test_the_filters_choose_by_what_it_is_after_the_change(desk, tail):
+async def test_filters_match_the_state_after_the_change(desk, tail):
     process = await tail(desk, "--json", "--status", "paused", "--status", "cancelled", "--handler", "h")
     for name, handler in (("a", "h"), ("b", NOBODYS)):
         await live(desk, name, handler=handler)
@@ -115,7 +115,7 @@ async def test_a_partition_key_is_a_filter_for_the_deleted_too(desk, tail):
     assert ("a", "deleted") in found
 
 
-async def test_from_a_revision_it_goes_on_without_a_gap(desk):
+async def test_tail_from_a_revision_has_no_gap(desk):
     await live(desk, "a", "b", "c")
     first = await desk.ok("wf", "tail", "--from-revision", "1", "--limit", "2", "--json")
     assert told(first) == [("a", "pending"), ("b", "pending")]
@@ -132,7 +132,7 @@ async def test_a_revision_that_is_still_to_come_means_now(desk, tail):
     assert await lines(process, 1) == ["b"]
 
 
-async def test_since_begins_with_the_oldest_change_and_goes_on_live(desk, tail):
+async def test_since_begins_with_the_oldest_change_and_continues_live(desk, tail):
     await live(desk, "old", "a", "b")
     await control.pause(desk.store, "a")
     since = (await query.get_workflow(desk.store, "old")).updated_at
@@ -147,7 +147,7 @@ async def test_since_begins_with_the_oldest_change_and_goes_on_live(desk, tail):
     ]
 
 
-async def test_since_leaves_out_what_changed_before(desk):
+async def test_since_leaves_out_earlier_changes(desk):
     await live(desk, "old")
     changed = (await query.get_workflow(desk.store, "old")).updated_at
     await wait_until(lambda: time.time_ns() // 1000 > changed + 100_000)
@@ -165,7 +165,7 @@ async def test_since_a_moment_after_all_changes_is_live(desk, tail):
     assert await lines(process, 1) == ["new"]
 
 
-async def test_the_limit_ends_it_in_the_middle_of_a_past(desk):
+async def test_limit_ends_tail_within_past_changes(desk):
     await live(desk, "a", "b", "c")
     assert await desk.ok("wf", "tail", "--since", "1h", "--limit", "2", "-o", "name") == "a\nb\n"
     await wait_until(lambda: no_consumers(desk.store))

@@ -52,7 +52,7 @@ async def test_an_idle_tail_sends_no_request(desk, tail, nats_server):
     assert process.poll() is None
 
 
-async def test_an_outage_is_told_and_loses_nothing(tmp_path, spawn):
+async def test_tail_reports_outage_and_loses_no_change(tmp_path, spawn):
     server = EmbeddedServer(tmp_path / "nats", sync="always")
     server.start()
     settings = Settings(url=server.url, timeout=1)
@@ -81,7 +81,7 @@ async def test_an_outage_is_told_and_loses_nothing(tmp_path, spawn):
 
 
 @pytest.mark.parametrize("idle", [True, False])
-async def test_a_closed_pipe_ends_it_quietly(desk, idle):
+async def test_closed_pipe_ends_tail_quietly(desk, idle):
     environment = {**os.environ, "NATS_URL": desk.settings.url, "DURABLECTL_NAMESPACE": desk.settings.namespace}
     process = subprocess.Popen(
         [*PROGRAM, "wf", "tail", "-o", "name"],
@@ -133,7 +133,7 @@ async def test_on_a_terminal(desk, environment):
             assert line == f"‖ {name}"
 
 
-async def test_what_cannot_be_meant_is_refused(desk):
+async def test_contradictory_tail_options_are_refused(desk):
     for args, message in (
         (("--from-revision", "3", "--since", "1h"), "--from-revision and --since both say where to begin."),
         (("--status", "faild"), "There is no status 'faild'."),
@@ -147,7 +147,7 @@ async def test_what_cannot_be_meant_is_refused(desk):
         assert message in result.stderr
 
 
-def test_a_server_without_workflows_is_told_in_a_sentence(runner):
+def test_tail_on_empty_server_prints_one_sentence(runner):
     from durablectl.cli.main import app
 
     result = runner.invoke(app, ["wf", "tail"])

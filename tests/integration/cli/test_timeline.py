@@ -64,7 +64,7 @@ def test_work_attempts_and_waits_at_80_columns():
 
 @pytest.mark.parametrize("width", [60, 80, 120, 200])
 @pytest.mark.parametrize("name", [*ALL, "done"])
-def test_it_fits_the_terminal(name, width):
+def test_timeline_fits_the_terminal(name, width):
     lines = timeline_page({**ALL, "done": DONE}[name], NOW, width).plain.splitlines()
     assert all(len(line) <= width for line in lines)
 
@@ -115,12 +115,12 @@ def test_a_part_of_a_journal_has_its_own_range():
     assert lines[2].split() == ["#", "STEP", "30s", "40s", "50s", "1m", "TIME"]
 
 
-def test_what_has_no_times_says_so():
+def test_record_without_times_prints_a_note():
     assert "no times are recorded" in timeline_page(views.FOREIGN, NOW, 80).plain
     assert timeline_lines(views.FOREIGN, NOW).splitlines()[1] == "0\tHelloService.SayHello\t\t\t\t"
 
 
-def test_in_a_pipe_it_is_tab_separated():
+def test_piped_timeline_is_tab_separated():
     assert timeline_lines(DONE, NOW).splitlines()[:2] == [
         "STEP\tSTEP_TYPE\tKIND\tSTARTED\tFINISHED\tMILLISECONDS",
         "0\tstep0\tstep\t2026-11-22T21:58:20.000Z\t2026-11-22T21:58:30.000Z\t10000.000",

@@ -41,7 +41,7 @@ def test_a_moment_to_come():
     assert format_time(RELATIVE, NOW + 7200 * S, NOW) == "in 2 h"
 
 
-def test_where_there_is_room_a_relative_time_has_the_absolute_one_beside_it():
+def test_wide_output_adds_absolute_to_relative_time():
     assert format_time_long(RELATIVE, AT, NOW) == "2026-11-22T21:57:55.678Z  2 min ago"
     assert format_time_long(UNIX, AT, NOW) == "1795384675.678"
     assert format_time_long(RELATIVE, 0, NOW) == ""
@@ -73,7 +73,7 @@ def test_the_zone_of_this_machine_is_that_of_the_moment(monkeypatch):
         ("iso", "local", True, TimeFormat(TimeStyle.ISO, None)),
     ],
 )
-def test_what_is_shown_by_default(style, zone, decorated, expected):
+def test_default_time_style_depends_on_terminal(style, zone, decorated, expected):
     assert chosen(style, zone, decorated=decorated) == expected
 
 

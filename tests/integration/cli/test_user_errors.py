@@ -66,7 +66,7 @@ def test_bad_usage(runner, args, message):
 
 
 @pytest.mark.parametrize("command", ["get", "watch", "result"])
-def test_what_is_not_there(runner, command):
+def test_unknown_workflow_exits_with_3(runner, command):
     nothing_yet = runner.invoke(app, ["wf", command, "nope"])
     assert nothing_yet.exit_code == 3
     assert nothing_yet.stderr.startswith("Error: This NATS server holds no workflows yet: the namespace 't")

@@ -68,7 +68,7 @@ def test_off_a_terminal_every_change_is_a_json_line(stack):
     assert json.loads(stack.ok("wf", "watch", "slow", "--json")) == lines[-1]
 
 
-def test_each_line_comes_at_once(stack, spawn):
+def test_each_line_is_printed_immediately(stack, spawn):
     process = spawn("wf", "watch", "soon", env=stack.environment)
     assert process.wait(10) == 3
     stack.ok("wf", "start", "slow_workflow", "-i", '"it"', "--id", "soon", "--delay", "1h")
@@ -112,7 +112,7 @@ def test_on_a_terminal_the_steps_are_live_and_stay_in_the_scrollback(stack, term
     assert child.exitstatus == 0
 
 
-def test_retries_are_told_with_their_error(stack, terminal):
+def test_retries_are_shown_with_their_error(stack, terminal):
     # Not before the watch is there.
     stack.ok("wf", "start", "flaky_workflow", "-i", '"flaky"', "--id", "again", "--delay", "4s")
     child = terminal("wf", "watch", "again", "--exit-status")
@@ -159,7 +159,7 @@ def test_a_list_on_a_terminal(stack, terminal):
     assert "\x1b[32m" in child.before
 
 
-def test_watching_what_is_not_there(terminal):
+def test_watching_unknown_workflow_is_an_error(terminal):
     child = terminal("wf", "watch", "nope")
     child.expect(pexpect.EOF)
     assert screen(child.before)[0] == "Error: There is no workflow nope."

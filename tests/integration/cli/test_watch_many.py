@@ -111,7 +111,7 @@ async def test_the_newest_come_first_then_every_change_that_matches(desk, spawn)
     assert process.err() == ""
 
 
-async def test_an_outage_is_told_and_loses_nothing(tmp_path, spawn):
+async def test_watch_reports_outage_and_loses_no_change(tmp_path, spawn):
     server = EmbeddedServer(tmp_path / "nats", sync="always")
     server.start()
     settings = Settings(url=server.url, timeout=1)
@@ -138,7 +138,7 @@ async def test_an_outage_is_told_and_loses_nothing(tmp_path, spawn):
         server.stop()
 
 
-async def test_it_waits_for_what_is_not_there_yet(desk, spawn):
+async def test_watch_waits_for_a_workflow_not_yet_started(desk, spawn):
     process = spawn("wf", "watch", "later", "--wait")
     await wait_until(lambda: consumers(desk.store))
     await wait_until(lambda: process.err() == "There is no workflow later yet; waiting for it.\n")
@@ -149,7 +149,7 @@ async def test_it_waits_for_what_is_not_there_yet(desk, spawn):
     assert told(process.out())[-1] == ("later", "cancelled")
 
 
-async def test_what_has_ended_needs_no_consumer(desk, monkeypatch):
+async def test_watching_ended_workflow_needs_no_consumer(desk, monkeypatch):
     await live(desk, "a")
     await control.cancel(desk.store, "a")
     monkeypatch.setattr("durablectl.query.watch.follow", None)
@@ -159,7 +159,7 @@ async def test_what_has_ended_needs_no_consumer(desk, monkeypatch):
 
 
 @pytest.mark.parametrize("args", [(), ("a",)])
-async def test_a_closed_pipe_ends_it_quietly(desk, environment, args):
+async def test_closed_pipe_ends_watch_quietly(desk, environment, args):
     await live(desk, "a")
     process = subprocess.Popen(
         [*PROGRAM, "wf", "watch", *args],
@@ -199,7 +199,7 @@ async def test_the_board_follows_changes_and_the_size_of_the_terminal(desk, term
     assert [line.split()[1] for line in shown[-3:]] == ["aaa", "ccc", "bbb"]
 
 
-async def test_what_cannot_be_meant_is_refused(desk):
+async def test_contradictory_watch_options_are_refused(desk):
     for args, message in (
         (("a", "--status", "failed"), "An ID names one workflow, but filters or --limit were given too."),
         (("a", "--limit", "3"), "An ID names one workflow, but filters or --limit were given too."),

@@ -35,7 +35,7 @@ def on_terminal(env: dict[str, str], *args: str) -> pexpect.spawn:
     )
 
 
-async def test_children_are_told_as_they_change(settings, spawn, environment):
+async def test_changes_of_children_are_shown(settings, spawn, environment):
     async with desk(settings) as place:
         parent = await start_workflow(place.store, delegating, "key")
         process = spawn("wf", "watch", parent, "--expand")
@@ -67,7 +67,7 @@ async def folded(place: Desk, parent: str) -> bool:
     return json.loads(await place.ok("wf", "get", parent, "--json"))["status"] == "failed"
 
 
-async def test_an_outage_is_told_on_the_screen(tmp_path):
+async def test_outage_is_shown_on_the_screen(tmp_path):
     server = EmbeddedServer(tmp_path / "nats", sync="always")
     server.start()
     settings = Settings(url=server.url, timeout=1)
@@ -90,7 +90,7 @@ async def test_an_outage_is_told_on_the_screen(tmp_path):
         server.stop()
 
 
-def test_a_child_has_a_line_below_its_step_and_its_steps_where_they_are_known():
+def test_child_is_drawn_below_its_step_with_its_known_steps():
     children = {**CHILDREN, "gone-0a1b2-c3d4e-f5a6b": None}
     lines = watch_end(views.PARENT, NOW, 120, children).plain.splitlines()
     assert [line.split()[1] for line in lines if "└" in line] == ["✓", "✗", "?", "↻"]
@@ -106,7 +106,7 @@ def test_a_child_that_has_not_been_heard_of_has_no_line():
     assert "└" not in watch_frame(views.PARENT, NOW, 80, 24, None).plain
 
 
-def test_of_what_is_taller_than_the_screen_the_bottom_is_kept():
+def test_tree_taller_than_the_screen_keeps_its_bottom():
     steps = [views.step(number) for number in range(100)]
     view = replace(views.RUNNING, journal=steps, journal_length=100, current_step=100, total_steps=101)
     for height in (1, 2, 5, 8, 24):

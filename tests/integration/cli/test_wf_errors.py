@@ -92,7 +92,7 @@ async def test_failures_that_differ_in_numbers_and_ids_come_together(desk):
     ]
 
 
-async def test_the_step_is_told_and_not_part_of_the_message(desk):
+async def test_step_is_named_and_not_part_of_the_message(desk):
     ids = await failed(desk, crashing, "no answer from 10.0.0.1", "no answer from 10.0.0.2")
     [cluster] = await errors(desk)
     assert cluster["message"] == "no answer from <*>"
@@ -117,7 +117,7 @@ async def test_the_same_message_of_another_handler_is_another_error(desk):
     assert [each["handler"] for each in await errors(desk, "--handler", "crashing")] == ["crashing"]
 
 
-async def test_the_id_of_the_workflow_itself_does_not_part_them(desk):
+async def test_own_workflow_id_does_not_split_a_cluster(desk):
     for name in ("tom", "dick"):
         await start_workflow(desk.store, refusing, f"{name} is stuck", id=name)
         await wait_for_status(desk.store, name, "failed")
@@ -126,7 +126,7 @@ async def test_the_id_of_the_workflow_itself_does_not_part_them(desk):
     assert await chosen(desk, cluster["command"]) == {"tom", "dick"}
 
 
-async def test_the_command_says_nothing_of_messages_without_a_common_part(desk):
+async def test_no_clusters_without_a_common_message(desk):
     ids = await failed(desk, refusing, "1", "23")
     [cluster] = await errors(desk)
     assert "--error" not in cluster["command"]
@@ -171,7 +171,7 @@ async def test_the_command_goes_to_the_same_server_without_its_secrets(desk):
     assert "secret" not in cluster["command"]
 
 
-async def test_what_did_not_fail_is_not_there(desk):
+async def test_workflows_that_did_not_fail_are_left_out(desk):
     assert json.loads(await desk.ok("wf", "errors", "--json")) == {"errors": [], "total": 0, "failures": 0}
     result = await desk.cli("wf", "errors")
     assert (result.exit_code, result.stdout, result.stderr) == (0, "", "No failures.\n")
@@ -180,7 +180,7 @@ async def test_what_did_not_fail_is_not_there(desk):
     assert result.stderr == "No failures since 2100-01-01T00:00:00.000Z.\n"
 
 
-async def test_the_limit_is_told_of(desk):
+async def test_reached_limit_prints_a_note(desk):
     await failed(desk, refusing, "one", "two", "two", "three")
     result = await desk.cli("wf", "errors", "--limit", "1")
     header, row = [line.split("\t") for line in result.stdout.splitlines()]
@@ -219,7 +219,7 @@ async def test_on_a_terminal(desk, environment):
     assert written[3].startswith("  durablectl wf retry --status failed --handler crashing --error ")
 
 
-async def test_a_server_without_workflows_is_told_in_a_sentence(runner):
+async def test_wf_errors_on_empty_server_prints_one_sentence(runner):
     from durablectl.cli.main import app
 
     result = await asyncio.to_thread(runner.invoke, app, ["wf", "errors"])

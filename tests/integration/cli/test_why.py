@@ -119,7 +119,7 @@ async def test_why_of_real_workflows(settings):
         assert (await say("y"))[:2] == (Cause.PAUSED, "It was paused by an operator: the database is down.")
 
 
-async def test_why_of_what_no_processor_can_take(settings):
+async def test_why_names_missing_processor(settings):
     async with provisioned_store(settings) as store:
         for number in range(3):
             await start_workflow(store, "slow", id=f"s{number}")

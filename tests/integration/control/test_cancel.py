@@ -74,7 +74,7 @@ async def test_a_step_is_interrupted_within_200_ms_at_the_median(settings, store
 
 
 @pytest.mark.parametrize("plan", ["step", "gather", "race", "sleep", "awakeables"])
-async def test_compensations_run_in_reverse_wherever_it_is(settings, store, plan):
+async def test_compensations_run_in_reverse_from_any_status(settings, store, plan):
     async with running_processor(settings, worker):
         invocation_id = await start_workflow(store, worker, plan)
         if plan in {"sleep", "awakeables"}:
@@ -96,7 +96,7 @@ async def nothing_left(store, invocation_id) -> bool:
     return not await list_journal_subjects(store, invocation_id)
 
 
-async def test_until_the_compensations_have_run_it_shows_as_running_and_cancelling(settings, store):
+async def test_workflow_shows_as_running_and_cancelling_during_compensation(settings, store):
     gate = asyncio.Event()
 
     @workflow
@@ -159,7 +159,7 @@ async def test_a_handler_cannot_swallow_its_cancellation(settings, store):
     assert view.output is None
 
 
-async def test_a_compensation_that_fails_is_told_and_the_others_run(settings, store):
+async def test_failed_compensation_is_reported_and_others_run(settings, store):
     async def fail():
         raise TerminalError("cannot undo")
 
@@ -183,7 +183,7 @@ async def test_a_compensation_that_fails_is_told_and_the_others_run(settings, st
     assert view.error_type == "CompensationFailed"
 
 
-async def test_cancelled_in_the_moment_a_step_ends_no_compensation_is_interrupted(settings, store):
+async def test_cancel_at_the_end_of_a_step_interrupts_no_compensation(settings, store):
     """Forty cancellations around the end of a step."""
 
     @workflow
@@ -219,7 +219,7 @@ async def terminal(store, invocation_id):
     return view if view.finished_at else None
 
 
-async def test_what_completed_or_failed_cannot_be_cancelled_and_twice_is_no_error(settings, store):
+async def test_cancel_refuses_ended_workflow_and_accepts_repetition(settings, store):
     @workflow
     async def over(_, fails):
         if fails:
@@ -246,7 +246,7 @@ async def test_completed_without_a_cancellation_no_compensation_runs(settings, s
         assert await run_workflow(store, worker, "") is None
 
 
-async def test_a_retry_that_is_cancelled_before_it_begins_still_compensates(settings, store):
+async def test_retry_cancelled_before_it_begins_still_compensates(settings, store):
     @workflow
     async def broken(ctx):
         ctx.defer(note, ctx.invocation_id, "undone")

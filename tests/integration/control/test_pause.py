@@ -74,7 +74,7 @@ async def let_go(store, invocation_id):
     return view if not view.owner else None
 
 
-async def test_resumed_in_the_same_step_nothing_is_interrupted_and_the_attempt_stays(settings, store, gates, two_steps):
+async def test_resume_within_the_same_step_keeps_the_attempt(settings, store, gates, two_steps):
     async with running_processor(settings, two_steps):
         invocation_id = await start_workflow(store, two_steps)
         await wait_until(lambda: gates.ran["one"])
@@ -87,7 +87,7 @@ async def test_resumed_in_the_same_step_nothing_is_interrupted_and_the_attempt_s
     assert (view.attempt, gates.ran) == (1, {"one": 1, "two": 1})
 
 
-async def test_paused_in_the_last_step_it_is_let_go_and_ends_after_the_resume(settings, store, gates):
+async def test_workflow_paused_in_last_step_ends_after_resume(settings, store, gates):
     @workflow
     async def one_step(ctx):
         return await ctx.step(gates.step, "only")
@@ -132,7 +132,7 @@ async def waits_for(store, invocation_id, kind) -> bool:
     return waiting is not None and waiting.kind == kind
 
 
-async def test_paused_asleep_the_timer_wakes_nobody(settings, store):
+async def test_timer_of_paused_workflow_does_not_wake_it(settings, store):
     @workflow
     async def sleeper(ctx):
         await ctx.sleep(1.2)
@@ -152,7 +152,7 @@ async def test_paused_asleep_the_timer_wakes_nobody(settings, store):
 
 
 @pytest.mark.parametrize("delayed", [False, True], ids=["pending", "delayed"])
-async def test_paused_before_it_began_it_begins_after_the_resume(settings, store, gates, two_steps, delayed):
+async def test_workflow_paused_while_pending_begins_after_resume(settings, store, gates, two_steps, delayed):
     gates.open.set()
     invocation_id = await start_at(store, two_steps, 0.6) if delayed else await start_workflow(store, two_steps)
     await control.pause(store, invocation_id)
@@ -190,7 +190,7 @@ async def test_a_pause_outlives_the_processor_of_the_step_in_flight(settings, st
     assert gates.ran == {"one": 2, "two": 1}
 
 
-async def test_asking_twice_changes_nothing_and_what_has_ended_is_refused(settings, store, gates, two_steps):
+async def test_repeated_pause_changes_nothing_and_ended_is_refused(settings, store, gates, two_steps):
     gates.open.set()
     invocation_id = await start_workflow(store, two_steps)
     assert (await control.resume(store, invocation_id)).changed is False
@@ -230,7 +230,7 @@ def versions():
     return first, wrong, mended
 
 
-async def test_code_that_no_longer_fits_the_journal_pauses_and_goes_on_once_it_is_mended(settings, store):
+async def test_code_mismatch_pauses_workflow_until_the_code_is_fixed(settings, store):
     first, wrong, mended = versions()
     async with running_processor(settings, first):
         invocation_id = await start_workflow(store, first)

@@ -55,12 +55,12 @@ async def is_gone(store, invocation_id: str) -> bool:
     return False
 
 
-async def test_without_it_nothing_expires(settings, store):
+async def test_nothing_expires_without_retention(settings, store):
     async with running_processor(settings, quick):
         assert (await run_to_end(store, quick)).expires_at == 0
 
 
-async def test_what_completed_is_removed_with_its_index_entry(settings, store):
+async def test_completed_workflow_expires_with_its_index_entry(settings, store):
     async with running_processor(settings, quick, retention=2):
         view = await run_to_end(store, quick)
         assert view.expires_at == view.finished_at + 2 * MICROSECONDS
@@ -98,7 +98,7 @@ def passed(moment: int) -> bool:
 
 
 @pytest.mark.parametrize("how", ["asked", "now", "before it began"])
-async def test_what_an_operator_cancelled_expires_too(settings, store, how):
+async def test_cancelled_workflow_expires(settings, store, how):
     if how == "before it began":
         invocation_id = await start_workflow(store, sleeper)
         await control.cancel(store, invocation_id)
@@ -110,7 +110,7 @@ async def test_what_an_operator_cancelled_expires_too(settings, store, how):
         await wait_until(lambda: is_gone(store, invocation_id))
 
 
-async def test_an_index_entry_that_was_not_given_its_time_gets_it_when_someone_looks(settings, store):
+async def test_missing_expiry_of_index_entry_is_added_on_wake(settings, store):
     """A processor dies after the write of the record that will expire, before that of its index entry."""
     invocation_id = await start_workflow(store, sleeper)
     await control.cancel(store, invocation_id)
@@ -122,7 +122,7 @@ async def test_an_index_entry_that_was_not_given_its_time_gets_it_when_someone_l
         await wait_until(lambda: is_gone(store, invocation_id))
 
 
-async def test_what_a_restart_marks_keeps_its_time(settings, store):
+async def test_restarted_workflow_keeps_its_expiry(settings, store):
     async with running_processor(settings, quick, retention=2):
         view = await run_to_end(store, quick)
         await control.restart(store, view.invocation_id)
@@ -141,7 +141,7 @@ def test_a_retention_that_makes_no_sense_is_refused(runner, given):
     assert "--retention" in answer.stderr
 
 
-def test_what_a_dead_processor_held_must_find_what_has_ended(runner):
+def test_retention_must_exceed_ack_wait(runner):
     from durablectl.cli.main import app
 
     answer = runner.invoke(app, ["run", "processor", "--retention", "2m"])

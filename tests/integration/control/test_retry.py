@@ -47,7 +47,7 @@ async def fail_once(store) -> str:
     return view.invocation_id
 
 
-async def test_retry_goes_on_from_the_step_that_failed(settings, store):
+async def test_retry_resumes_at_the_failed_step(settings, store):
     async with running_processor(settings, fragile):
         invocation_id = await fail_once(store)
         result = await control.retry(store, invocation_id)
@@ -70,7 +70,7 @@ async def is_tidy(store, invocation_id) -> bool:
     )
 
 
-async def test_from_a_step_on_everything_runs_again_and_what_was_is_kept_as_history(settings, store):
+async def test_retry_from_step_reruns_later_steps_and_keeps_history(settings, store):
     async with running_processor(settings, fragile):
         invocation_id = await fail_once(store)
         await control.retry(store, invocation_id, from_step=1)
@@ -90,7 +90,7 @@ async def test_a_step_that_was_never_reached_is_refused_and_nothing_changes(sett
         assert await query.get_workflow(store, invocation_id) == before
 
 
-async def test_retried_again_and_again_the_history_grows_and_the_journal_stays_whole(settings, store):
+async def test_repeated_retries_grow_history_and_keep_journal_complete(settings, store):
     async with running_processor(settings, fragile):
         invocation_id = await fail_once(store)
         healed.discard(invocation_id)
@@ -109,7 +109,7 @@ async def has_history(store, invocation_id, count) -> bool:
     return len((await query.get_workflow(store, invocation_id)).history) == count
 
 
-async def test_retry_after_a_cancellation_drops_what_it_interrupted_and_compensated(settings, store):
+async def test_retry_after_cancel_drops_interrupted_and_compensated_steps(settings, store):
     gate = asyncio.Event()
 
     @workflow
@@ -142,7 +142,7 @@ async def at_step(store, invocation_id, name) -> bool:
 
 
 @pytest.mark.parametrize("from_step", [0, 1, 2, 3, 4])
-async def test_from_any_step_of_a_cancelled_one_it_runs_to_its_end(settings, store, from_step):
+async def test_cancelled_workflow_completes_when_retried_from_any_step(settings, store, from_step):
     """What was interrupted or compensated below that step is not taken for a result."""
     gate = asyncio.Event()
 
@@ -165,7 +165,7 @@ async def test_from_any_step_of_a_cancelled_one_it_runs_to_its_end(settings, sto
         assert await wait_for_output(store, invocation_id) == "through"
 
 
-async def test_a_result_that_comes_with_the_cancellation_is_kept(settings, store):
+async def test_result_recorded_during_cancellation_is_kept(settings, store):
     """A cancellation at once while steps end: what the journal had taken, the record has."""
 
     @workflow
@@ -208,7 +208,7 @@ async def ended_at(store, invocation_id) -> int:
     return (await query.get_workflow(store, invocation_id)).finished_at
 
 
-async def test_what_has_not_failed_cannot_be_retried_nor_what_has_not_ended_restarted_or_deleted(settings, store):
+async def test_retry_restart_and_delete_refuse_wrong_status(settings, store):
     @workflow
     async def quick(_):
         return "done"
@@ -232,7 +232,7 @@ async def test_what_has_not_failed_cannot_be_retried_nor_what_has_not_ended_rest
         assert await index_groups(store, completed) == []
 
 
-async def test_a_retry_that_died_in_the_middle_is_taken_up_by_the_next(settings, store, monkeypatch):
+async def test_next_retry_finishes_an_interrupted_retry(settings, store, monkeypatch):
     """A journal too big to fold: the steps are noted as dropped, some are removed, the workflow is not reopened."""
 
     async def heavy(me: str, number: int) -> str:

@@ -57,7 +57,7 @@ async def until_started(store, handler: str, count: int, timeout: float = 15) ->
     return await wait_until(enough, timeout)
 
 
-async def test_create_starts_again_and_again(store, desk, settings):
+async def test_schedule_starts_workflows_repeatedly(store, desk, settings):
     async with running_processor(settings, tick):
         told = await desk.ok("schedule", "create", "beat", "tick", "--every", "1s", "--input", '{"n": 1}')
         assert told.startswith("Created; it starts tick next at 20")
@@ -71,7 +71,7 @@ async def test_create_starts_again_and_again(store, desk, settings):
     assert "Schedule\tbeat\n" in await desk.ok("wf", "get", views[0].invocation_id)
 
 
-async def test_paused_it_starts_nothing_until_it_is_resumed(store, desk, settings):
+async def test_paused_schedule_starts_nothing_until_resumed(store, desk, settings):
     async with running_processor(settings, tick):
         await desk.ok("schedule", "create", "beat", "tick", "--every", "1", "--input", "1")
         await until_started(store, "tick", 1)
@@ -106,7 +106,7 @@ async def has_skipped(store, name: str, times: int) -> bool:
     return (await control.get_schedule(store, name)).schedule.skipped >= times
 
 
-async def test_allow_starts_whatever_runs(store, desk, settings):
+async def test_overlap_allow_starts_during_a_run(store, desk, settings):
     async with running_processor(settings, slow):
         await desk.ok(
             "schedule", "create", "eager", "slow", "--every", "1s", "--input", '"eager"', "--overlap", "allow"
@@ -145,7 +145,7 @@ async def stop_firing(store, name: str) -> None:
     )
 
 
-async def test_trigger_starts_it_now_even_while_it_is_paused(store, desk, settings):
+async def test_trigger_starts_paused_schedule_immediately(store, desk, settings):
     await desk.ok("schedule", "create", "daily", "tick", "--cron", "0 9 * * *", "--input", '"now"')
     await desk.ok("schedule", "pause", "daily")
     async with running_processor(settings, tick):
@@ -156,7 +156,7 @@ async def test_trigger_starts_it_now_even_while_it_is_paused(store, desk, settin
     assert (view.schedule, view.input, told["schedule"]) == ("daily", "now", "daily")
 
 
-async def test_deleted_it_starts_nothing_more_and_its_name_is_free(store, desk, settings):
+async def test_deleted_schedule_starts_nothing_and_frees_its_name(store, desk, settings):
     async with running_processor(settings, tick):
         await desk.ok("schedule", "create", "beat", "tick", "--every", "1s", "--input", "1")
         await until_started(store, "tick", 1)
@@ -172,7 +172,7 @@ async def test_deleted_it_starts_nothing_more_and_its_name_is_free(store, desk, 
     await desk.ok("schedule", "create", "beat", "tick", "--every", "1h")
 
 
-async def test_list_and_get_show_what_is_there(desk):
+async def test_list_and_get_show_schedules(desk):
     await desk.ok(
         "schedule", "create", "report", "tick", "--cron", "30 8 * * 1-5", "--tz", "Europe/Berlin",
         "--input", '{"a": 1}', "--partition-key", "eu",
@@ -216,7 +216,7 @@ async def test_list_and_get_show_what_is_there(desk):
         (["--every", "1m", "--input", "oops"], "The input is not JSON: expecting value at column 1, near 'oops'."),
     ],
 )
-async def test_what_can_be_no_schedule_is_refused(desk, args, message):
+async def test_invalid_schedule_is_refused(desk, args, message):
     result = await desk.cli("schedule", "create", "bad", "tick", *args)
     assert (result.exit_code, result.stdout, result.stderr.splitlines()[0]) == (2, "", f"Error: {message}")
     assert (await desk.cli("schedule", "list", "-o", "name")).stdout == ""
@@ -230,7 +230,7 @@ async def test_a_name_is_taken_once(desk):
     assert json.loads(await desk.ok("schedule", "get", "beat", "--json"))["every_seconds"] == 3600
 
 
-async def test_nobody_to_run_it_is_told(desk):
+async def test_missing_processor_is_noted_on_create(desk):
     result = await desk.cli("schedule", "create", "beat", "tick", "--every", "1h")
     assert result.stderr.startswith("No live processor has registered the handler 'tick'")
 

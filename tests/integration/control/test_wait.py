@@ -39,12 +39,12 @@ async def test_not_without_end(store, unlisted, monkeypatch):
     await asyncio.wait_for(control.wait_until_listed(store, unlisted), 2)
 
 
-async def test_nor_for_what_another_program_wrote(store, unlisted):
+async def test_until_listed_skips_foreign_record(store, unlisted):
     """Its records have no time of entry, and no entry."""
     unlisted.indexed_at = 0
     await asyncio.wait_for(control.wait_until_listed(store, unlisted), 0.5)
 
 
-async def test_nor_for_a_damaged_record_whose_time_none_can_have(store, unlisted):
+async def test_until_listed_skips_record_with_impossible_time(store, unlisted):
     unlisted.indexed_at = 2**62
     await asyncio.wait_for(control.wait_until_listed(store, unlisted), 0.5)

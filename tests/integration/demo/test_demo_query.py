@@ -66,7 +66,7 @@ def run(**environment: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.smoke
-def test_by_itself_it_shows_every_question_and_leaves_nothing_behind(scratch):
+def test_demo_query_answers_every_question_and_cleans_up(scratch):
     done = run()
     assert (done.returncode, done.stderr) == (0, "")
     by_call = {asked.python: asked for asked in parsed(done.stdout)}
@@ -95,7 +95,7 @@ async def streams(settings) -> list[str]:
         return (await store.requests.call(f"{store.api}.STREAM.NAMES"))["streams"] or []
 
 
-async def test_on_a_server_of_the_user_it_leaves_nothing_behind(settings, scratch):
+async def test_demo_query_on_existing_server_cleans_up(settings, scratch):
     before = await streams(settings)
     done = await asyncio.to_thread(run, NATS_URL=settings.url, DURABLECTL_NAMESPACE=settings.namespace)
     assert (done.returncode, done.stderr) == (0, "")
@@ -104,7 +104,7 @@ async def test_on_a_server_of_the_user_it_leaves_nothing_behind(settings, scratc
     assert not list(scratch.iterdir())
 
 
-def test_without_a_server_it_says_so():
+def test_demo_query_without_server_reports_it():
     done = run(NATS_URL="nats://127.0.0.1:1")
     assert (done.returncode, done.stdout) == (4, "")
     assert done.stderr.startswith("Error: No NATS server answers at nats://127.0.0.1:1.\n")

@@ -35,7 +35,7 @@ async def store(settings):
         yield running.store
 
 
-def test_it_holds_what_the_documentation_names():
+def test_sample_app_holds_the_documented_handlers():
     app = load_app([SAMPLE_APP])
     assert sorted(app.workflows) == sorted(workflow.name for workflow in WORKFLOWS)
     assert {name: [m.name for m in service.methods] for name, service in app.services.items()} == {
@@ -105,7 +105,7 @@ async def test_a_released_ticket_can_be_reserved_by_another():
     assert (await tickets.Reserve(ReserveRequest(ticket_id="A-7", user_id="grace"))).reserved
 
 
-async def test_it_survives_its_processor(settings):
+async def test_sample_workflow_survives_its_processor(settings):
     """As its docstring promises: what is journaled is not done again."""
     async with running_processor(settings, demo.slow_workflow, grace=0) as first:
         invocation_id = await start_workflow(first.store, demo.slow_workflow, "report")
@@ -125,7 +125,7 @@ async def _is_at(store, invocation_id, step):
 @pytest.mark.parametrize(
     "arguments", [("--help",), ("wf", "list"), ("wf", "start", "hello_workflow"), ("dev", "--help")]
 )
-def test_other_commands_do_not_load_it(arguments, settings, tmp_path):
+def test_other_commands_do_not_load_the_sample_app(arguments, settings, tmp_path):
     loaded = subprocess.run(
         [sys.executable, "-X", "importtime", "-m", "durablectl", *arguments],
         env={"NATS_URL": settings.url, "DURABLECTL_NAMESPACE": settings.namespace, "PYTHONPATH": ":".join(sys.path)},

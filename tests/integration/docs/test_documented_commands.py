@@ -125,6 +125,6 @@ def test_every_command_has_an_example():
 @pytest.mark.parametrize(
     "words", [["wf", "lst"], ["wf", "list", "--colour"], ["wf", "get"], ["run", "processor", "-x"]]
 )
-def test_what_does_not_parse_is_seen(words):
+def test_unparsable_documented_command_is_found(words):
     with pytest.raises(Exception, match=r"No such|Missing"):
         parse(words)

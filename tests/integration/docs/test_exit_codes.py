@@ -97,7 +97,7 @@ def test_an_exit_code(cli, world, code, line, error):
     [row for row in CODES if row[2] and "run processor" not in row[1]],
     ids=str,
 )
-def test_with_json_it_is_the_same_and_the_error_has_a_code(cli, world, code, line, error):
+def test_json_keeps_the_exit_code_and_names_an_error_code(cli, world, code, line, error):
     text = f'"{"x" * 1_100_000}"' if line.endswith("--input -") else None
     done = cli(*line.split(), "--json", env=world, input=text)
     assert done.returncode == code, done.stderr

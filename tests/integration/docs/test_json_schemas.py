@@ -53,7 +53,7 @@ def stack(nats_server):
 
 @pytest.mark.parametrize("output", FORMATS)
 @pytest.mark.parametrize("query", QUERIES, ids=lambda query: " ".join(query[1:]))
-def test_a_query_prints_what_its_schema_says(stack, query, output):
+def test_query_output_matches_its_schema(stack, query, output):
     name, *args = query
     result = stack(*args, "-o", output)
     assert result.exit_code in {0, 6}, result.stderr
@@ -131,14 +131,14 @@ def test_a_doctor(stack):
         assert (value["repair"] is None) == (not options)
 
 
-def test_a_doctor_of_what_is_ill(runner):
+def test_doctor_output_with_problems_matches_its_schema(runner):
     assert runner.invoke(app, ["wf", "start", "nobodys"]).exit_code == 0
     (value,) = check("doctor", runner.invoke(app, ["doctor", "--json"]).stdout)
     assert not value["healthy"]
     assert {each["name"] for each in value["checks"]} == {*SCHEMAS["doctor"]["$defs"]}
 
 
-def test_a_workflow_that_is_watched_while_it_runs(nats_server):
+def test_watch_output_of_running_workflow_matches_its_schema(nats_server):
     with sample_stack(nats_server) as stack:
         started = stack.ok("wf", "start", "slow_workflow", "-i", '"x"').strip()
         values = check("wf-watch", stack.ok("wf", "watch", started, "--json"), "jsonl")
@@ -196,7 +196,7 @@ def commands(tree, path=()):
             yield "-".join((*path, name)), command
 
 
-def test_every_command_with_json_has_a_schema_and_every_schema_is_documented():
+def test_every_json_command_has_a_documented_schema():
     from typer.main import get_command
 
     printing = {
@@ -227,7 +227,7 @@ def objects(schema):
             yield from objects(each)
 
 
-def test_the_check_finds_what_is_wrong():
+def test_schema_check_rejects_wrong_output():
     right = {"invocation_id": "a", "status": "paused", "changed": True, "message": "Paused.", "restarted_from": None}
     check("wf-signal", json.dumps(right))
     for wrong in (
@@ -241,7 +241,7 @@ def test_the_check_finds_what_is_wrong():
     assert parsed('{"a": 1}\n[2]') == [{"a": 1}, [2]]
 
 
-def test_the_document_tells_which_commands_have_which_format():
+def test_document_lists_the_format_of_each_command():
     from typer.main import get_command
 
     table = re.findall(r"^\| `(wide|name)` \| (.*?) \|", DOCUMENT, re.MULTILINE)

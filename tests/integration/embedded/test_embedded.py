@@ -86,7 +86,7 @@ async def test_start_restart_kill_stop_keep_port_and_data(tmp_path):
     server.stop()
 
 
-def test_it_listens_on_the_loopback_only(nats_server):
+def test_embedded_server_listens_on_loopback_only(nats_server):
     socket.create_connection(("127.0.0.1", nats_server.port), timeout=2).close()
     with pytest.raises(OSError, match=r"refused|assign"):
         socket.create_connection(("127.0.0.2", nats_server.port), timeout=2)
@@ -145,7 +145,7 @@ def test_a_data_directory_that_cannot_be(tmp_path):
         EmbeddedServer(tmp_path / "file/data").start()
 
 
-def test_a_server_that_ends_early_says_why(tmp_path):
+def test_server_that_ends_early_reports_why(tmp_path):
     with pytest.raises(ConfigurationError, match=r"ended while starting: .*Unexpected EOF") as caught:
         EmbeddedServer(tmp_path, config="accounts {").start()
     assert "Unexpected EOF" in caught.value.hint
@@ -175,7 +175,7 @@ def test_stop_kills_a_server_that_does_not_listen(tmp_path):
     assert time.monotonic() - started < 5
 
 
-def test_it_outlives_the_thread_that_started_it(tmp_path):
+def test_embedded_server_outlives_its_starting_thread(tmp_path):
     server = EmbeddedServer(tmp_path)
     thread = threading.Thread(target=server.start)
     thread.start()
@@ -225,7 +225,7 @@ WAYS = [
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_it_dies_with_a_parent_that_is_killed(parent, way):
+def test_embedded_server_dies_with_killed_parent(parent, way):
     process, server = parent(way, "wait")
     assert alive(server)
     process.kill()
@@ -235,13 +235,13 @@ def test_it_dies_with_a_parent_that_is_killed(parent, way):
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("then", ["stop", "fall off the end"])
-def test_it_dies_with_a_parent_that_ends(parent, way, then):
+def test_embedded_server_dies_with_ended_parent(parent, way, then):
     process, server = parent(way, then)
     assert process.wait(10) == 0
     assert gone(server)
 
 
-def test_ctrl_c_in_the_terminal_does_not_reach_it(parent):
+def test_ctrl_c_does_not_reach_embedded_server(parent):
     process, server = parent("signal", "wait")
     assert os.getpgid(server) != os.getpgid(process.pid)
     assert os.getsid(server) != os.getsid(process.pid)

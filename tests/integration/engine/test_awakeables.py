@@ -28,7 +28,7 @@ async def approval(ctx):
     return [awakeable.id, await awakeable]
 
 
-async def test_resolved_while_it_is_waited_for(settings, store):
+async def test_awakeable_resolved_during_the_wait(settings, store):
     async with running_processor(settings, approval):
         invocation_id = await start_workflow(store, approval, id="a1")
         view = await wait_for_status(store, invocation_id, "suspended")
@@ -71,7 +71,7 @@ async def test_resolved_while_an_earlier_step_runs(settings, store):
     assert (await query.get_workflow(store, invocation_id)).attempt == 1
 
 
-async def test_resolved_at_the_moment_of_suspension_it_is_never_missed(settings, store):
+async def test_resolution_during_suspension_is_not_missed(settings, store):
     """Answers race with workflows that are just falling asleep."""
     async with running_processor(settings, approval):
         ids = [await start_workflow(store, approval) for _ in range(40)]
@@ -95,7 +95,7 @@ async def test_answering_twice_is_refused(settings, store):
         await control.resolve(store, f"{waiting}.approval", 2)
 
 
-async def test_of_two_who_answer_at_once_one_is_refused(settings, store):
+async def test_one_of_two_simultaneous_answers_is_refused(settings, store):
     async with running_processor(settings, approval):
         invocation_id = await start_workflow(store, approval)
         await wait_for_status(store, invocation_id, "suspended")
@@ -107,7 +107,7 @@ async def test_of_two_who_answer_at_once_one_is_refused(settings, store):
         assert (await wait_for_output(store, invocation_id))[1] == winner
 
 
-async def test_rejected_it_is_a_step_error(settings, store):
+async def test_rejected_awakeable_raises_step_error(settings, store):
     @workflow
     async def careful(ctx):
         try:
@@ -161,7 +161,7 @@ async def test_several_of_one_name_have_ids_of_their_own(settings, store):
     ("awakeable_id", "error"),
     [("nobody.approval", NotFoundError), ("approval", InvalidNameError), ("a b.approval", InvalidNameError)],
 )
-async def test_what_is_no_awakeable_is_refused(store, awakeable_id, error):
+async def test_invalid_awakeable_is_refused(store, awakeable_id, error):
     with pytest.raises(error):
         await control.resolve(store, awakeable_id)
 
@@ -215,7 +215,7 @@ async def test_signals_of_different_names_do_not_mix(settings, store):
             await control.signal(store, invocation_id, "a", 4)
 
 
-async def test_a_signal_that_lost_a_race_is_received_by_the_next_who_asks(settings, store):
+async def test_signal_that_lost_a_race_is_received_by_the_next_wait(settings, store):
     @workflow
     async def racing(ctx):
         first, value = await ctx.race(ctx.signal("a"), ctx.signal("b"))

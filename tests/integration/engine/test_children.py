@@ -68,7 +68,7 @@ async def test_parent_and_child_are_linked_both_ways(settings, store):
     assert (below.parent_id, below.handler, below.status) == (view.invocation_id, "child", "completed")
 
 
-async def test_while_it_waits_the_parent_shows_for_whom(settings, store):
+async def test_waiting_parent_shows_its_child(settings, store):
     async with running_processor(settings, parent, child):
         invocation_id = await start_workflow(store, parent, {"wait": True})
         view = await wait_for_status(store, invocation_id, "suspended")
@@ -103,7 +103,7 @@ async def test_a_child_without_a_result_is_a_step_error(settings, store, how):
             assert output[1:] == [f"the workflow {child_id} was cancelled: not needed", "Cancelled child"]
 
 
-async def test_spawn_goes_on_and_its_handle_gives_the_result(settings, store):
+async def test_spawn_returns_a_handle_that_gives_the_result(settings, store):
     @workflow
     async def spawner(ctx):
         handle = await ctx.spawn(child, {"wait": True})
@@ -124,7 +124,7 @@ async def test_spawn_goes_on_and_its_handle_gives_the_result(settings, store):
     assert (await query.get_workflow(store, child_id)).parent_id == invocation_id
 
 
-async def test_send_with_a_delay_forgets_and_names_what_it_sent(settings, store):
+async def test_send_with_delay_returns_the_id_without_waiting(settings, store):
     @workflow
     async def sender(ctx):
         return [await ctx.send(child, {}, delay=1.2), await ctx.send("child", {}, id="given")]
@@ -188,7 +188,7 @@ class Below:
 
 
 @pytest.mark.parametrize("busy", ["step", "paused in a step", "paused"])
-async def test_cancelled_with_its_parent_in_whatever_state_the_child_is(settings, store, busy):
+async def test_child_is_cancelled_with_its_parent_in_any_status(settings, store, busy):
     family = Below(busy)
     async with running_processor(settings, family.parent, family.child):
         invocation_id = await start_workflow(store, family.parent)

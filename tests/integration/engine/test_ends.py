@@ -70,7 +70,7 @@ async def test_nothing_is_left_of_a_journal_that_is_folded(settings, store, step
     assert [step.response for step in view.journal] == list(range(steps))
 
 
-async def test_a_big_journal_stays_where_it_is_and_stays_readable(settings, store):
+async def test_large_journal_stays_in_its_entries_and_is_readable(settings, store):
     @workflow
     async def handler(ctx):
         for letter in "abc":
@@ -85,7 +85,7 @@ async def test_a_big_journal_stays_where_it_is_and_stays_readable(settings, stor
     assert [(v.status, v.total_steps) for v in page.workflows] == [("completed", 3)]
 
 
-async def test_an_uncaught_exception_fails_it_with_message_and_traceback(settings, store):
+async def test_uncaught_exception_fails_workflow_with_traceback(settings, store):
     def innermost():
         raise LookupError("no such user")
 
@@ -129,7 +129,7 @@ HOSTILE = [
 
 @pytest.mark.parametrize("error", HOSTILE, ids=lambda error: type(error).__name__)
 @pytest.mark.parametrize("where", ["handler", "step", "thread"])
-async def test_whatever_is_raised_ends_the_workflow_and_nothing_else(settings, store, where, error):
+async def test_any_exception_ends_only_its_workflow(settings, store, where, error):
     async def raises():
         raise error
 
@@ -230,7 +230,7 @@ async def test_sizes_around_the_limit_all_end(tmp_path):
             assert running.store.nats.stats["reconnects"] == 0
 
 
-async def test_state_that_cannot_be_kept_is_refused_where_it_is_set(settings, store):
+async def test_unserializable_state_is_refused_when_set(settings, store):
     @workflow
     async def handler(ctx):
         refused = []

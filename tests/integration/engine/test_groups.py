@@ -27,7 +27,7 @@ async def fails():
     raise TerminalError("broken")
 
 
-async def test_gather_over_everything_keeps_the_order_and_suspends_once_only_waits_are_left(settings, store):
+async def test_gather_keeps_order_and_suspends_when_only_waits_remain(settings, store):
     gate = asyncio.Event()
 
     async def gated():
@@ -142,7 +142,7 @@ async def test_the_error_of_the_first_to_end_is_raised(settings, store):
         assert await run_workflow(store, racing) == "raised"
 
 
-async def test_replay_sees_the_same_winner_whatever_has_ended_since(settings, store):
+async def test_replay_keeps_the_recorded_race_winner(settings, store):
     """The answer that lost comes in while the workflow sleeps; the replay after that still has the first winner."""
 
     @workflow
@@ -176,7 +176,7 @@ async def test_a_race_that_suspends_is_won_at_once_by_the_answer(settings, store
             assert await wait_for_output(store, invocation_id, 5) == [1, invocation_id]
 
 
-async def test_after_a_race_the_numbers_go_on(settings, store):
+async def test_step_numbers_continue_after_a_race(settings, store):
     @workflow
     async def racing(ctx):
         await ctx.race(ctx.step(same, 1, name="a"), ctx.sleep(60), ctx.step(slow, ctx.invocation_id))

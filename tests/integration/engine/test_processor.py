@@ -25,7 +25,7 @@ async def other(_ctx, value=None):
     return ["other", value]
 
 
-async def test_a_handler_that_nobody_has_waits_visibly_until_one_registers_it(settings, store):
+async def test_unknown_handler_stays_pending_until_registered(settings, store):
     async with running_processor(settings, other) as first:
         invocation_id = await start_workflow(store, echo, 1)
         assert await run_workflow(store, other, 2) == ["other", 2]
@@ -67,7 +67,7 @@ async def test_processors_share_the_work(settings, store):
 
 
 @pytest.mark.parametrize("slots", [1, 3])
-async def test_no_more_run_or_are_taken_than_there_are_slots(settings, store, slots):
+async def test_slots_limit_running_and_pulled_commands(settings, store, slots):
     running, most, taken = 0, 0, []
 
     async def work():
@@ -143,7 +143,7 @@ async def test_a_consumer_that_an_operator_deleted_is_made_again(settings, store
         assert await run_workflow(store, echo, 2, timeout=10) == 2
 
 
-async def test_ack_wait_that_differs_is_changed_and_said(settings, store, caplog):
+async def test_different_ack_wait_is_changed_and_logged(settings, store, caplog):
     async with running_processor(settings, echo, ack_wait=30):
         assert (await handler_consumer(store, echo))["config"]["ack_wait"] == 30e9
     async with running_processor(settings, echo, ack_wait=5):
@@ -173,7 +173,7 @@ async def test_a_step_visible_for_longer_is_the_current_one(settings, store):
     assert (view.current_step, view.current_step_type, view.total_steps) == (-1, "", 2)
 
 
-async def test_what_has_run_for_a_second_is_known_as_running_although_no_step_lasts(settings, store):
+async def test_workflow_of_short_steps_is_indexed_as_running_after_a_second(settings, store):
     is_over = asyncio.Event()
 
     @workflow

@@ -71,7 +71,7 @@ async def test_a_big_result_is_recorded_by_itself(settings, store, appended):
     assert appended == [0, 1, 2]
 
 
-async def test_what_the_handler_awaits_by_itself_finds_the_result_recorded(settings, store):
+async def test_awaits_outside_the_context_see_the_recorded_result(settings, store):
     gate = asyncio.Event()
 
     @workflow
@@ -88,7 +88,7 @@ async def test_what_the_handler_awaits_by_itself_finds_the_result_recorded(setti
         await wait_until(lambda: clean(store, invocation_id))
 
 
-async def test_a_result_is_recorded_before_what_follows_begins(settings, store):
+async def test_result_is_recorded_before_the_next_step_begins(settings, store):
     seen = {}
 
     async def look(what):
@@ -171,7 +171,7 @@ async def test_a_time_limit_around_the_next_step_does_not_lose_the_result(settin
     assert runs == {"first": 1}
 
 
-async def test_fenced_out_while_the_handler_waits_it_stops(settings, store):
+async def test_workflow_fenced_during_an_await_stops(settings, store):
     """Its result was not recorded: whoever has taken the workflow decides."""
     seen = []
 

@@ -19,7 +19,7 @@ class Opaque:
     pass
 
 
-async def test_a_result_or_an_argument_that_json_cannot_hold_names_step_and_type(settings, store):
+async def test_unserializable_value_error_names_step_and_type(settings, store):
     runs = itertools.count()
 
     async def make():
@@ -160,7 +160,7 @@ async def test_the_longest_and_oddest_names_that_are_allowed_work(settings, stor
         (lambda: workflow(too_many), "takes 3 parameters"),
     ],
 )
-def test_what_cannot_be_a_workflow_is_refused_when_it_is_defined(define, words):
+def test_invalid_workflow_is_refused_at_definition(define, words):
     with pytest.raises(AppError) as caught:
         define()
     assert words in caught.value.message

@@ -142,7 +142,7 @@ async def test_state_is_rebuilt(settings, store):
     assert view.workflow_state == {"cart": ["before", "after"], "greeting": {"message": "hi"}}
 
 
-async def test_the_logger_says_nothing_twice(settings, store, caplog):
+async def test_logger_repeats_nothing_on_replay(settings, store, caplog):
     caplog.set_level(logging.INFO, "durablectl.workflow")
     gate, replaying = Gate(), []
 
@@ -206,7 +206,7 @@ async def step_b():
     ],
     ids=["another step", "another kind", "gathered", "no steps", "fewer steps"],
 )
-async def test_changed_code_pauses_the_workflow_and_says_why(settings, store, after, reason):
+async def test_changed_code_pauses_the_workflow_with_the_reason(settings, store, after, reason):
     gate = Gate()
 
     async def old(ctx):
@@ -252,7 +252,7 @@ async def test_changed_code_that_fails_before_its_recorded_steps_loses_nothing(s
         assert await list_journal_subjects(store, invocation_id) == []
 
 
-async def test_code_that_goes_on_where_the_old_one_ended_is_no_mismatch(settings, store):
+async def test_code_extended_past_the_journal_is_no_mismatch(settings, store):
     gate = Gate()
 
     async def old(ctx):

@@ -107,7 +107,7 @@ async def test_a_bad_request_is_answered_with_400(settings, store, names, method
     assert words in answered["Nats-Service-Error"]
 
 
-async def test_nats_micro_sees_it(settings, store, names):
+async def test_service_is_visible_to_nats_micro(settings, store, names):
     async with hosted_services(settings, greeter(names)):
         reply = await store.nats.request(f"$SRV.INFO.{names}", b"", timeout=2)
     info = json.loads(reply.data)
@@ -170,7 +170,7 @@ async def test_a_foreign_service_error_of_4xx_is_not_tried_again(settings, store
     assert (step.attempts, step.error, step.error_type) == (attempts, "went wrong", f"ServiceError {code}")
 
 
-async def test_a_service_that_is_not_there_is_waited_for_visibly(settings, store, names):
+async def test_missing_service_is_awaited_and_shown(settings, store, names):
     @workflow
     async def handler(ctx):
         return await ctx.call(names, "Plain", 1)
@@ -194,7 +194,7 @@ async def tried(store, invocation_id: str, times: int):
     return view if view.waiting_for and view.waiting_for.attempt >= times else None
 
 
-async def test_silence_is_waited_for_too_and_a_retry_of_its_own_ends_it(settings, store, names):
+async def test_unanswered_call_waits_until_its_retry_policy_ends(settings, store, names):
     """Somebody listens, and never answers."""
     silent = await store.nats.subscribe(f"{names}.>")
 
@@ -249,7 +249,7 @@ async def test_two_hosts_of_a_service_share_its_requests(settings, store, names)
     assert (len(set(pings)), len(replies)) == (2, 20)
 
 
-async def test_an_answer_that_json_cannot_hold_or_the_server_cannot_carry_is_an_error(settings, store, names):
+async def test_unserializable_or_oversized_service_answer_is_an_error(settings, store, names):
     @service(names)
     class Odd:
         async def opaque(self, request):
@@ -269,7 +269,7 @@ async def test_an_answer_that_json_cannot_hold_or_the_server_cannot_carry_is_an_
         assert len((await ask(store, f"{names}.huge", b"1000"))[0]) == 1002
 
 
-async def test_an_app_that_defines_no_service_is_told(settings):
+async def test_app_without_service_is_reported(settings):
     with pytest.raises(AppError, match="no public"):
 
         @service("Empty")

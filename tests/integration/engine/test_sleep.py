@@ -51,7 +51,7 @@ async def test_a_short_sleep_stays_in_memory(settings, store):
     assert step.finished_at >= step.until
 
 
-async def test_a_long_sleep_suspends_says_so_and_fires_within_a_second_of_its_time(settings, store):
+async def test_long_sleep_suspends_and_wakes_within_a_second_of_its_time(settings, store):
     async with running_processor(settings, sleeper):
         invocation_id = await start_workflow(store, sleeper, 1.7)
         view = await wait_for_status(store, invocation_id, "suspended")
@@ -90,7 +90,7 @@ async def all_have(store, ids, status) -> bool:
     return all(stored.execution.status == status for stored in found.values())
 
 
-async def test_timers_that_came_due_while_no_processor_was_there_fire_once_one_is_back(settings, store):
+async def test_timers_due_without_processor_fire_when_one_starts(settings, store):
     async with running_processor(settings, sleeper):
         ids = [await start_workflow(store, sleeper, 1.3) for _ in range(5)]
         for invocation_id in ids:
@@ -117,7 +117,7 @@ async def test_a_delayed_start_is_pending_until_its_time(settings, store):
     assert view.started_at - view.created_at > 0.9 * S
 
 
-async def test_a_delayed_start_that_came_due_while_no_processor_was_there(settings, store):
+async def test_delayed_start_due_without_processor_runs_later(settings, store):
     invocation_id = await start_at(store, quick, 0.3)
     view = await query.get_workflow(store, invocation_id)
     await wait_until(lambda: time.time() * S > view.waiting_for.until + 0.2 * S)
@@ -182,7 +182,7 @@ async def never():
 
 
 @pytest.mark.parametrize("kind", ["step", "sleep", "awakeable"])
-async def test_a_workflow_over_its_time_limit_fails_wherever_it_is(settings, store, kind):
+async def test_workflow_over_its_time_limit_fails_in_any_status(settings, store, kind):
     async with running_processor(settings, limited):
         view = await run_to_end(store, limited, kind)
     assert (view.status, view.error_type) == ("failed", "WorkflowTimeoutError")
@@ -190,7 +190,7 @@ async def test_a_workflow_over_its_time_limit_fails_wherever_it_is(settings, sto
     assert 1.5 * S <= view.finished_at - view.started_at < 2.5 * S
 
 
-async def test_a_retry_gives_a_workflow_its_time_anew(settings, store):
+async def test_retry_renews_the_time_limit(settings, store):
     async with running_processor(settings, limited):
         invocation_id = (await run_to_end(store, limited, "awakeable")).invocation_id
         await control.retry(store, invocation_id)
@@ -211,7 +211,7 @@ async def test_the_time_limit_of_a_wait_is_an_error_that_the_handler_sees(settin
         assert await run_workflow(store, impatient, "awakeable") == ["nothing came within 1.4 s", "awakeable:x"]
 
 
-async def test_a_timer_that_fires_while_the_suspension_is_being_written_is_not_lost(settings, store, monkeypatch):
+async def test_timer_fired_during_suspension_write_is_not_lost(settings, store, monkeypatch):
     """Its wake command meets, in another processor, a workflow that still runs, and does nothing."""
     replace = states.replace
     late = []

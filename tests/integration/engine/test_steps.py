@@ -31,7 +31,7 @@ def failing(times: int, error: Exception):
     return step
 
 
-async def test_steps_run_in_order_and_are_journaled_with_request_result_and_times(settings, store):
+async def test_steps_run_in_order_and_are_journaled_in_full(settings, store):
     async def double(value):
         return {"doubled": value * 2}
 
@@ -83,7 +83,7 @@ async def test_an_error_is_tried_three_times_then_raised(settings, store):
     assert (step.attempts, step.error, step.error_type, step.response) == (3, "no card", "ValueError", None)
 
 
-async def test_a_step_that_succeeds_in_the_end_says_how_often_it_was_tried(settings, store):
+async def test_retried_step_records_its_number_of_attempts(settings, store):
     @workflow
     async def handler(ctx):
         return await ctx.step(failing(2, ValueError("x")), retry=FAST)

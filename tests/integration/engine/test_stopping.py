@@ -105,7 +105,7 @@ async def test_no_command_is_lost_in_the_hand_of_one_that_stops(settings, store)
 
 
 @pytest.mark.parametrize("status", ["cancelled", "paused", "running"])
-async def test_who_lost_its_invocation_writes_nothing_more_whatever_the_handler_catches(settings, store, status):
+async def test_fenced_run_writes_nothing_even_if_handler_catches_everything(settings, store, status):
     """Another writer takes the state while a step runs: its result is dropped, no further step begins."""
     entered, gate, runs, caught = asyncio.Event(), asyncio.Event(), [], []
 

@@ -133,7 +133,7 @@ async def store(settings):
         yield store
 
 
-async def test_what_cannot_be_used_is_refused_and_changes_nothing(store, settings):
+async def test_bad_input_is_refused_and_changes_nothing(store, settings):
     before = await everything(store)
     wrong = []
     async with http_api(settings) as http:

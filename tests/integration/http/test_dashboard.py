@@ -30,7 +30,7 @@ async def store(settings: Settings) -> AsyncIterator[Store]:
         yield store
 
 
-async def test_counts_and_rows_tell_every_workflow_and_a_count_filters_by_it(settings, store, tmp_path):
+async def test_counts_and_rows_cover_all_workflows_and_counts_filter(settings, store, tmp_path):
     async with running_processor(settings, *HANDLERS), dashboard(settings, tmp_path) as page:
         await wait_for_outcome(store, await start_workflow(store, greeting, "Ada", id="well"))
         await wait_for_outcome(store, await start_workflow(store, refused, "Bob", id="badly"))
@@ -47,7 +47,7 @@ async def test_counts_and_rows_tell_every_workflow_and_a_count_filters_by_it(set
         await page.shows("badly", "tbody")
 
 
-async def test_a_link_with_filters_shows_what_it_says(settings, store, tmp_path):
+async def test_link_with_filters_shows_the_filtered_list(settings, store, tmp_path):
     async with running_processor(settings, *HANDLERS), dashboard(settings, tmp_path) as page:
         for name in ("one", "two"):
             await wait_for_outcome(store, await start_workflow(store, refused, name, id=f"id-{name}"))
@@ -73,7 +73,7 @@ async def test_the_next_page_is_a_link(settings, store, tmp_path):
         assert "cursor=" in await location(page)
 
 
-async def test_what_changes_is_pushed_to_the_list(settings, store, tmp_path):
+async def test_changes_are_pushed_to_the_list(settings, store, tmp_path):
     async with running_processor(settings, *HANDLERS), dashboard(settings, tmp_path) as page:
         await page.go("/")
         await page.shows("live", "#connection")
@@ -85,7 +85,7 @@ async def test_what_changes_is_pushed_to_the_list(settings, store, tmp_path):
 
 
 @pytest.mark.usefixtures("store")
-async def test_what_is_not_there_is_told(settings, tmp_path):
+async def test_missing_workflow_is_shown_as_an_error(settings, tmp_path):
     async with dashboard(settings, tmp_path) as page:
         await page.go("/#/workflow/no%one")
         await page.shows("✗", ".problem")
@@ -111,7 +111,7 @@ async def test_the_keyboard_finds_every_place_and_its_focus_is_seen(settings, st
         await page.shows("no live processor has registered", ".situation")
 
 
-async def test_the_browser_asks_for_the_token_and_sends_it_with_everything(settings, store, tmp_path):
+async def test_browser_asks_for_the_token_and_sends_it_always(settings, store, tmp_path):
     async with running_processor(settings, *HANDLERS), dashboard(settings, tmp_path, token=TOKEN) as page:
         await start_workflow(store, approval, "Ada", id="waits")
         await page.answer_prompts(TOKEN)
@@ -140,7 +140,7 @@ async def test_no_page_is_wider_than_its_window(settings, store, tmp_path, size)
         assert await page.overflow() == 0
 
 
-async def test_a_lost_nats_server_is_told_and_the_page_recovers_by_itself(tmp_path):
+async def test_page_reports_lost_nats_server_and_recovers(tmp_path):
     with EmbeddedServer(tmp_path / "nats") as server:
         settings = Settings(url=server.url, timeout=1)
         async with provisioned_store(settings) as store:

@@ -25,7 +25,7 @@ async def store(settings: Settings) -> AsyncIterator[Store]:
         yield store
 
 
-async def test_a_page_shows_steps_retries_and_waits_and_follows_them(settings, store, tmp_path):
+async def test_page_shows_and_updates_steps_retries_and_waits(settings, store, tmp_path):
     async with running_processor(settings, *HANDLERS), dashboard(settings, tmp_path) as page:
         await start_workflow(store, delivery, "Ada", id="parcel")
         await page.go("/#/workflow/parcel")
@@ -102,7 +102,7 @@ async def test_a_workflow_is_paused_and_resumed_by_keyboard(settings, store, tmp
         await page.shows("waiting for the awakeable", ".situation")
 
 
-async def test_what_has_become_impossible_is_told_in_the_dialog(settings, store, tmp_path):
+async def test_dialog_reports_an_operation_no_longer_possible(settings, store, tmp_path):
     async with running_processor(settings, *HANDLERS), dashboard(settings, tmp_path) as page:
         await start_workflow(store, approval, "Ada", id="waits")
         await page.go("/#/workflow/waits")

@@ -38,7 +38,7 @@ async def asking(ctx, user: str) -> str:
     return f"{noted}: {answer}"
 
 
-async def test_a_running_workflow_is_told_up_to_its_end(settings, store, api):
+async def test_stream_follows_running_workflow_to_its_end(settings, store, api):
     async with running_processor(settings, asking):
         name = await start_workflow(store, asking, "Ada")
         waiting = (await wait_for_status(store, name, "suspended")).waiting_for
@@ -58,7 +58,7 @@ async def test_a_running_workflow_is_told_up_to_its_end(settings, store, api):
     assert ids == sorted(set(ids)) == [event.data["revision"] for event in (snapshot, *changes)]
 
 
-async def test_it_is_sent_as_a_stream_of_events_that_nobody_keeps(store, api):
+async def test_response_is_an_uncached_event_stream(store, api):
     await start_workflow(store, "h", id="a")
     for target in ("/api/events", "/api/workflows/a/events"):
         async with streaming(api, target, {"Accept-Encoding": "gzip"}) as stream:
@@ -70,7 +70,7 @@ async def test_it_is_sent_as_a_stream_of_events_that_nobody_keeps(store, api):
             assert stream.retry == 2000
 
 
-async def test_one_that_has_ended_is_told_once(store, api):
+async def test_ended_workflow_is_sent_once(store, api):
     await start_workflow(store, "h", id="a")
     await control.cancel(store, "a")
     async with streaming(api, "/api/workflows/a/events") as stream:
@@ -81,7 +81,7 @@ async def test_one_that_has_ended_is_told_once(store, api):
     assert (await api.get(f"/api/workflows/a/events?last_event_id={end.id}")).status == 204
 
 
-async def test_one_goes_on_where_the_client_left_off(store, api):
+async def test_stream_resumes_at_the_last_event_id(store, api):
     await start_workflow(store, "h", id="a")
     async with streaming(api, "/api/workflows/a/events") as stream:
         first = await stream.next()
@@ -118,7 +118,7 @@ async def test_a_deleted_workflow_ends(store, api):
         ("/api/events?since=2h", 400, "no parameter 'since'"),
     ],
 )
-async def test_what_cannot_be_streamed_is_an_error_and_no_stream(api, target, status, message):
+async def test_bad_request_is_an_error_without_stream(api, target, status, message):
     answer = await api.get(target)
     assert (answer.status, answer.headers["content-type"]) == (status, "application/json")
     assert message in answer.error["message"]
@@ -140,7 +140,7 @@ async def test_a_namespace_without_streams_is_not_found(settings):
         ("partition_key=p&status=cancelled", [("a", "cancelled")]),
     ],
 )
-async def test_those_are_told_that_match(store, api, about, expected):
+async def test_only_matching_changes_are_sent(store, api, about, expected):
     for name, handler, key in (("a", "h", "p"), ("b", "other", "q")):
         await control.start(store, StartRequest(handler, None, name, partition_key=key))
     async with streaming(api, f"/api/events?{about}") as stream:
@@ -163,7 +163,7 @@ async def test_only_the_deleted_begin_with_nothing(store, api):
         assert (await stream.next()).data == {"workflows": [], "total": 0}
 
 
-async def test_one_that_was_deleted_meanwhile_is_told_whatever_the_filters_say_of_it(settings, store):
+async def test_deletion_is_sent_regardless_of_filters(settings, store):
     await start_workflow(store, "h", id="a")
     await control.cancel(store, "a")
     revision = (await query.get_workflow(store, "a")).revision
@@ -173,7 +173,7 @@ async def test_one_that_was_deleted_meanwhile_is_told_whatever_the_filters_say_o
     assert (gone.data["invocation_id"], gone.data["handler"], gone.data["status"]) == ("a", None, "deleted")
 
 
-async def test_heartbeats_move_the_position_past_what_did_not_match(store, api):
+async def test_heartbeats_advance_the_id_past_filtered_changes(store, api):
     async with streaming(api, "/api/events?handler=nobodys") as stream:
         snapshot = await stream.next()
         revision = await write_state(store, "a")
@@ -183,7 +183,7 @@ async def test_heartbeats_move_the_position_past_what_did_not_match(store, api):
         assert snapshot.id < stream.last_id == revision
 
 
-async def test_a_position_of_another_server_begins_anew(store, api):
+async def test_event_id_of_another_server_restarts_with_a_snapshot(store, api):
     revision = await write_state(store, "a")
     for target in ("/api/events", "/api/workflows/a/events"):
         async with streaming(api, target, resuming(revision + 1000)) as stream:
@@ -192,7 +192,7 @@ async def test_a_position_of_another_server_begins_anew(store, api):
 
 @pytest.mark.parametrize("target", ["/api/events", "/api/workflows/w0/events"])
 @pytest.mark.parametrize("seed", range(2))
-async def test_cut_off_anywhere_it_goes_on_without_gap_or_repeat(store, api, target, seed):
+async def test_stream_cut_anywhere_resumes_without_gap_or_repeat(store, api, target, seed):
     """While others write. Of what was written while nobody listened, the last change of each workflow counts."""
     chance = random.Random(seed)
     written = {f"w{number}": [await write_state(store, f"w{number}")] for number in range(6)}
@@ -229,7 +229,7 @@ async def test_cut_off_anywhere_it_goes_on_without_gap_or_repeat(store, api, tar
     assert dict(told) == {name: written[name][-1] for name in (["w0"] if "w0" in target else written)}
 
 
-async def test_a_snapshot_misses_nothing_that_is_just_being_entered_in_the_index(store, api, monkeypatch):
+async def test_snapshot_includes_workflows_being_indexed(store, api, monkeypatch):
     """A state is stored a moment before its entry is."""
     settle, seconds = index_entries.settle, 0.02
 

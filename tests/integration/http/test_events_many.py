@@ -86,7 +86,7 @@ async def test_a_client_that_goes_away_frees_its_place_at_once(settings, store, 
             await wait_until(lambda: not hub()._subscriptions, 1)
 
 
-async def test_a_client_that_reads_too_slowly_is_told_so_and_can_go_on(settings, store, hub, monkeypatch):
+async def test_slow_client_is_notified_and_can_resume(settings, store, hub, monkeypatch):
     monkeypatch.setattr(hub_module, "_MOST_CHANGES", 10)
     async with http_api(settings) as http:
         slow = streaming(http, "/api/events", receive_buffer=128 * 1024)
@@ -135,7 +135,7 @@ async def test_a_client_that_never_reads_is_dropped(settings, store, hub, monkey
         await wait_until(is_gone, 20)
 
 
-async def test_an_outage_is_told_and_nothing_is_missed(tmp_path):
+async def test_event_stream_reports_outage_and_misses_nothing(tmp_path):
     with EmbeddedServer(tmp_path) as server:
         settings = Settings(url=server.url, timeout=1.5)
         async with provisioned_store(settings) as store, http_api(settings) as http:
@@ -176,7 +176,7 @@ async def test_the_streams_end_with_the_service(settings, store, target):
     await wait_until(lambda: no_consumers(store))
 
 
-async def test_the_description_tells_what_the_streams_hold(settings):
+async def test_openapi_describes_the_event_streams(settings):
     async with http_api(settings) as http:
         described = (await http.get("/openapi.json")).json
     for path, codes in (

@@ -71,7 +71,7 @@ def values(text: bytes) -> dict[str, float]:
     }
 
 
-async def test_a_processor_counts_what_it_has_done(settings):
+async def test_processor_metrics_count_its_work(settings):
     async with provisioned_store(settings) as store, running_processor(settings, *ALL, max_concurrent=7) as running:
         for handler in (greeter, greeter, flaky, doomed):
             await wait_for_outcome(store, await start_workflow(store, handler))
@@ -111,7 +111,7 @@ def at_rest(running):
     return found if found["durablectl_slots_in_use{}"] == 0 else None
 
 
-async def test_a_workflow_that_somebody_else_owns_by_now_counts_as_a_fence(settings):
+async def test_workflow_owned_by_another_processor_counts_as_fence(settings):
     async with provisioned_store(settings) as store, running_processor(settings, busy, grace=0) as running:
         invocation_id = await start_workflow(store, busy)
         await wait_for_status(store, invocation_id, "running")
@@ -124,7 +124,7 @@ async def test_a_workflow_that_somebody_else_owns_by_now_counts_as_a_fence(setti
         assert found["durablectl_workflows_ended_total{busy,cancelled}"] == 0
 
 
-async def test_the_metrics_of_an_api_alone_tell_requests_workflows_and_timers(settings):
+async def test_standalone_api_metrics_cover_requests_workflows_timers(settings):
     async with provisioned_store(settings) as store, running_processor(settings, *ALL), http_api(settings) as http:
         await wait_for_outcome(store, await start_workflow(store, greeter))
         await wait_for_status(store, await start_workflow(store, sleeper), "suspended")
@@ -161,7 +161,7 @@ async def test_workflows_are_counted_every_few_seconds_only(settings, monkeypatc
         assert len(asked) == 1
 
 
-async def test_metrics_need_the_token_where_there_is_one(settings):
+async def test_metrics_require_the_token(settings):
     async with provisioned_store(settings), http_api(settings, token="correct-horse") as http:  # noqa: S106
         assert (await http.get("/metrics", {"Authorization": "Bearer wrong-horse"})).status == 401
         assert (await http.get("/metrics")).status == 200

@@ -186,7 +186,7 @@ def test_every_shape_is_closed():
         ("partition_key", ["a=b"], ["a.b", ""]),
     ],
 )
-async def test_what_the_document_says_of_a_parameter_is_so(settings, name, right, wrong):
+async def test_server_accepts_exactly_the_documented_parameter_values(settings, name, right, wrong):
     (schema,) = (p["schema"] for p in DOCUMENT["paths"]["/api/workflows"]["get"]["parameters"] if p["name"] == name)
     async with provisioned_store(settings), http_api(settings) as http:
         for values, is_right in ((right, True), (wrong, False)):
@@ -201,7 +201,7 @@ async def test_the_document_is_that_of_the_running_server(settings):
         assert (await http.get("/openapi.json")).json == DOCUMENT
 
 
-async def test_what_control_refuses_has_the_right_code(settings):
+async def test_refused_operation_has_the_documented_code(settings):
     async with provisioned_store(settings) as store, http_api(settings) as http:
         await start_workflow(store, "nobodys", id="one")
         await control.cancel(store, "one")

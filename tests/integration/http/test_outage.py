@@ -58,7 +58,7 @@ async def is_back(http):
     return (await http.get("/api/workflows/one")).status == 200
 
 
-async def test_a_server_that_is_gone_is_told_and_comes_back(server, settings):
+async def test_stopped_server_gives_503_until_it_is_back(server, settings):
     async with provisioned_store(settings) as store, http_api(settings) as http:
         await start_workflow(store, "nobodys", id="one")
         assert await is_back(http)
@@ -73,7 +73,7 @@ async def test_a_server_that_is_gone_is_told_and_comes_back(server, settings):
         assert (await http.get("/api/workflows")).json["total"] == 1
 
 
-async def test_a_server_that_is_frozen_is_told_and_comes_back(server, settings):
+async def test_frozen_server_gives_503_until_it_is_back(server, settings):
     async with provisioned_store(settings) as store, http_api(settings) as http:
         await start_workflow(store, "nobodys", id="one")
         assert await is_back(http)
@@ -85,7 +85,7 @@ async def test_a_server_that_is_frozen_is_told_and_comes_back(server, settings):
         await wait_until(lambda: is_back(http), 15)
 
 
-async def test_the_api_may_be_there_first(server, settings):
+async def test_api_may_start_before_the_server(server, settings):
     server.kill()
     async with http_api(replace(settings, timeout=1)) as http:
         await unavailable(http, "GET", "/api/workflows")

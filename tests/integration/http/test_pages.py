@@ -61,7 +61,7 @@ async def test_a_page_is_html_under_a_strict_policy(settings, target):
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
 
 
-async def test_every_file_is_served_with_its_type_and_once_to_a_browser_that_has_it(settings):
+async def test_files_are_served_with_type_and_cached_by_browsers(settings):
     async with http_api(settings) as api:
         for name in NAMES:
             if name.endswith(".html"):
@@ -88,7 +88,7 @@ async def test_the_page_knows_whether_the_server_only_reads(settings):
 
 
 @pytest.mark.parametrize("target", ["/", "/docs", "/assets/dashboard.js"])
-async def test_the_pages_need_the_token_and_let_a_browser_ask_for_it(settings, target):
+async def test_pages_require_the_token_and_prompt_browsers_for_it(settings, target):
     async with http_api(settings, token="sesame-sesame") as api:  # noqa: S106  # lives as long as the test
         api.headers.clear()
         answer = await api.get(target)
@@ -98,7 +98,7 @@ async def test_the_pages_need_the_token_and_let_a_browser_ask_for_it(settings, t
 
 
 @pytest.mark.parametrize("name", PAGES.values())
-def test_the_html_is_well_formed_and_all_that_it_names_is_there(name):
+def test_html_is_well_formed_and_its_files_exist(name):
     markup = Markup(text_of(name))
     assert markup.inline == []
     for named in markup.named:
@@ -108,7 +108,7 @@ def test_the_html_is_well_formed_and_all_that_it_names_is_there(name):
             assert named in {"#main", "#/", ".", "docs", "openapi.json"}
 
 
-def test_every_module_that_is_imported_is_there_and_every_file_is_used():
+def test_imported_scripts_exist_and_every_file_is_used():
     used = {named.removeprefix("assets/") for page in PAGES.values() for named in Markup(text_of(page)).named}
     for name in NAMES:
         imported = re.findall(r'from "\./([^"]+)"', text_of(name))

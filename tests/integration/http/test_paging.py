@@ -61,7 +61,7 @@ async def test_an_offset_leaves_out_the_first(http, store):
     assert (beyond["workflows"], beyond["total"]) == ([], 7)
 
 
-async def test_a_page_after_an_offset_goes_on_behind_it(http, store):
+async def test_page_after_an_offset_continues_from_it(http, store):
     started = [await start_workflow(store, "nobodys") for _ in range(9)]
     pages = await followed(http, "/api/workflows?limit=2&offset=3")
     assert [row["invocation_id"] for page in pages for row in page["workflows"]] == started[5::-1]
@@ -86,7 +86,7 @@ async def test_a_tag_that_is_known_is_answered_without_a_body(http, store):
     assert answer.headers["ETag"] != tag
 
 
-async def test_large_answers_are_compressed_for_those_who_can_read_it(http, store):
+async def test_large_answers_are_compressed_for_clients_that_accept_it(http, store):
     for _ in range(20):
         await start_workflow(store, "nobodys")
     plain = await http.get("/api/workflows")

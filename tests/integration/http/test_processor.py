@@ -56,7 +56,7 @@ def beside(spawn):
     return start
 
 
-async def test_the_api_stands_beside_the_processor_and_has_its_metrics(beside):
+async def test_processor_serves_http_api_with_its_metrics(beside):
     process, http = await beside("--max-concurrent", "7")
     assert f"The HTTP API listens on {http.url}." in process.err()
     (child,) = children(process)
@@ -74,7 +74,7 @@ async def counted(http, line):
     return line in (await http.get("/metrics")).body.decode()
 
 
-async def test_it_is_started_again_when_it_dies(beside):
+async def test_http_api_process_is_restarted_when_it_dies(beside):
     process, http = await beside()
     (first,) = children(process)
     os.kill(first, signal.SIGKILL)
@@ -84,7 +84,7 @@ async def test_it_is_started_again_when_it_dies(beside):
     assert "The process of the HTTP API ended (-9); it is started again in 0.5 s." in process.err()
 
 
-async def test_it_ends_when_the_processor_is_killed(beside):
+async def test_http_api_process_ends_with_killed_processor(beside):
     process, http = await beside()
     (child,) = children(process)
     process.kill()
@@ -105,7 +105,7 @@ async def test_a_signal_ends_both(beside, number):
     assert "is started again" not in process.err()
 
 
-async def test_a_port_in_use_is_told_and_stops_nothing(spawn, cli):
+async def test_port_in_use_is_reported_and_processor_runs(spawn, cli):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         process = spawn("run", "processor", "durablectl.demo.workflows", "--http-port", str(port))
@@ -117,14 +117,14 @@ async def test_a_port_in_use_is_told_and_stops_nothing(spawn, cli):
     assert started.returncode == 0, started.stderr
 
 
-async def test_port_0_switches_it_off(spawn):
+async def test_port_0_disables_the_http_api(spawn):
     process = spawn("run", "processor", "durablectl.demo", "--http-port", "0", env={"DURABLECTL_HTTP_PORT": "1"})
     await wait_until(lambda: "takes commands for" in process.err(), 20)
     assert "HTTP" not in process.err()
     assert not children(process)
 
 
-async def test_it_asks_for_the_token_which_no_command_line_shows(beside, tmp_path):
+async def test_http_api_requires_token_hidden_from_command_lines(beside, tmp_path):
     file = tmp_path / "token"
     file.write_text(TOKEN)
     headers = {"Authorization": f"Bearer {TOKEN}"}
@@ -149,7 +149,7 @@ async def test_it_asks_for_the_token_which_no_command_line_shows(beside, tmp_pat
         ((), {"DURABLECTL_HTTP_PORT": "http"}, 2, "DURABLECTL_HTTP_PORT=http is no port."),
     ],
 )
-def test_what_cannot_be_is_refused_at_the_start(cli, options, env, code, said):
+def test_invalid_http_options_are_refused_at_start(cli, options, env, code, said):
     done = cli("run", "processor", "durablectl.demo", *options, env=env)
     assert done.returncode == code, done.stderr
     assert said in done.stderr
@@ -163,7 +163,7 @@ def stopped(dev):
         assert dev.stop() == 0
 
 
-async def test_dev_serves_it_too_and_tells_where(spawn, cli, tmp_path):
+async def test_dev_serves_the_http_api_and_prints_its_url(spawn, cli, tmp_path):
     port = free_port()
     with stopped(starter(spawn, cli, tmp_path)("--http-port", str(port))) as dev:
         assert dev.about["http_url"] == f"http://127.0.0.1:{port}"

@@ -38,7 +38,7 @@ def basic(password):
     "given",
     [None, "", TOKEN, f"Bearer {TOKEN}x", "Bearer", "Bearer \xe4", f"Token {TOKEN}", basic("no"), "Basic %%%"],
 )
-async def test_without_the_token_nobody_comes_in(one, given):
+async def test_requests_without_the_token_are_refused(one, given):
     async with http_api(one, token=TOKEN) as http:
         stranger = Http(http.url, {} if given is None else {"Authorization": given})
         for target in ("/api/workflows", "/api/workflows/one", "/openapi.json", "/metrics", "/", "/docs", "/nothing"):
@@ -61,7 +61,7 @@ async def test_the_token_is_compared_in_constant_time(one, monkeypatch):
     assert compared == [(TOKEN.encode(), TOKEN.encode())]
 
 
-async def test_what_only_reads_changes_nothing(one):
+async def test_get_requests_change_nothing(one):
     async with http_api(one, read_only=True) as http:
         for method, target in (
             ("POST", "/api/workflows/one/cancel"),
@@ -94,7 +94,7 @@ def asking(method, origin=PAGE):
     return {"Origin": origin, "Access-Control-Request-Method": method, "Access-Control-Request-Headers": headers}
 
 
-async def test_a_page_that_is_named_may_use_it(one):
+async def test_allowed_cors_origin_may_use_the_api(one):
     async with http_api(one, token=TOKEN, cors_origins=(PAGE,)) as http:
         stranger = Http(http.url)
         preflight = await stranger("OPTIONS", "/api/workflows/one/pause", None, asking("POST"))
@@ -124,7 +124,7 @@ async def test_no_secret_is_logged_and_no_inside_answered(one, caplog, monkeypat
     assert not [word for word in (TOKEN, "another-secret", "third-secret", "Bearer") if word in caplog.text]
 
 
-async def test_every_answer_tells_browsers_to_be_careful(one):
+async def test_every_answer_has_security_headers(one):
     async with http_api(one, token=TOKEN) as http:
         for client in (http, Http(http.url)):
             answer = await client.get("/api/workflows")
@@ -183,14 +183,14 @@ def test_the_command_refuses_with_the_right_code(cli, tmp_path):
     assert (done.returncode, "TLS" in done.stderr) == (1, True)
 
 
-async def test_a_port_in_use_is_told(one, cli):
+async def test_port_in_use_is_reported(one, cli):
     async with http_api(one) as http:
         done = cli("serve-api", "--http-port", str(http.port))
     assert done.returncode == 1
     assert f"cannot listen on 127.0.0.1:{http.port}: address already in use." in done.stderr
 
 
-async def test_without_a_token_the_command_warns_where_all_can_reach_it(spawn):
+async def test_public_address_without_token_gives_a_warning(spawn):
     process = spawn("serve-api", "--http-host", "0.0.0.0", "--http-port", "0", "--insecure")  # noqa: S104  # what is warned of
     await wait_until(lambda: "listens on" in process.err(), 20)
     assert "there is no token" in process.err()

@@ -73,7 +73,7 @@ async def test_a_connection_is_kept_after_an_error(http):
     assert statuses(await exchanged(http, wrong + refused + right)) == [404, 400, 200]
 
 
-async def test_what_follows_a_body_that_is_too_large_is_no_request(http):
+async def test_bytes_after_an_oversized_body_are_not_parsed_as_request(http):
     large = b"POST /api/workflows/a/invoke HTTP/1.1\r\nHost: a\r\nContent-Length: 9000000\r\n\r\n"
     hidden = b"DELETE /api/workflows/one HTTP/1.1\r\nHost: a\r\n\r\n"
     assert statuses(await exchanged(http, large, hidden, pause=0.1)) == [413]
@@ -89,7 +89,7 @@ async def test_what_follows_a_body_that_is_too_large_is_no_request(http):
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
     ],
 )
-async def test_what_is_no_request_is_refused(http, raw):
+async def test_malformed_request_is_refused(http, raw):
     said = await exchanged(http, raw)
     assert statuses(said) == [400]
     assert "Traceback" not in said
@@ -97,7 +97,7 @@ async def test_what_is_no_request_is_refused(http, raw):
 
 
 @pytest.mark.parametrize("size", [100_000, 5_000_000])
-async def test_what_is_far_too_long_is_refused_or_served(http, size):
+async def test_oversized_request_is_refused_or_served(http, size):
     for raw in (b"GET /health HTTP/1.1\r\nHost: a\r\nX-Long: ", b"GET /"):
         rest = b" HTTP/1.1\r\nHost: a" if raw.endswith(b"/") else b""
         said = await exchanged(http, raw + b"x" * size + rest + b"\r\nConnection: close\r\n\r\n")
@@ -106,7 +106,7 @@ async def test_what_is_far_too_long_is_refused_or_served(http, size):
 
 
 @pytest.mark.parametrize("begun", [b"", b"GET /health HTTP/1.1\r\nX-A"])
-async def test_who_does_not_say_what_he_wants_is_hung_up_on(http, monkeypatch, begun):
+async def test_connection_without_request_is_closed(http, monkeypatch, begun):
     monkeypatch.setattr(Protocol, "headers_seconds", 0.4)
     began = time.monotonic()
     assert await exchanged(http, begun, *(b"x" for _ in range(20)), pause=0.05) == ""
@@ -121,7 +121,7 @@ async def test_a_body_that_does_not_come_is_not_waited_for(http):
     assert (await http.get("/api/workflows/slow")).status == 404
 
 
-async def test_many_connections_that_say_nothing_are_in_nobodys_way(http):
+async def test_many_idle_connections_do_not_block_requests(http):
     silent = [await asyncio.open_connection(http.host, http.port) for _ in range(200)]
     assert (await http.get("/health")).status == 200
     for _, writer in silent:

@@ -64,7 +64,7 @@ CASES = [(span, number) for span in SPANS for number in (0, 30, 280, 900)]
 
 
 @pytest.mark.parametrize(("span", "number"), CASES)
-async def test_records_of_any_time_are_listed_and_counted_as_reading_them_all_does(store, span, number):
+async def test_records_of_any_time_list_and_count_like_a_full_scan(store, span, number):
     random = chance(CASES.index((span, number)))
     times = Times(random, span)
     entered = await write_indexed(store, random_records(random, times, number))
@@ -112,7 +112,7 @@ async def test_entries_that_their_state_disowns_are_never_shown(store, number):
         await compare(store, records, random_filters(random, times), random, is_exact=False)
 
 
-async def test_subjects_in_the_index_that_are_no_entries_disturb_nobody(store):
+async def test_invalid_index_subjects_are_ignored(store):
     random = chance(0)
     times = Times(random, DAY)
     entered = await write_indexed(store, random_records(random, times, 40))

@@ -162,7 +162,7 @@ async def load_all(store, ids) -> dict[str, Execution]:
 
 @pytest.mark.parametrize("oldest_first", [False, True])
 @pytest.mark.parametrize("asked", [{}, {"statuses": ["completed", "running"]}, {"handlers": ["pay"]}, {"since": DAY}])
-async def test_what_does_not_change_comes_once_while_all_else_changes(settings, store, asked, oldest_first):
+async def test_unchanged_workflows_are_paged_once_while_others_change(settings, store, asked, oldest_first):
     random = chance(oldest_first)
     filled = await fill(store, random, 2000)
     if "since" in asked:
@@ -172,7 +172,7 @@ async def test_what_does_not_change_comes_once_while_all_else_changes(settings, 
 
 
 @pytest.mark.parametrize("oldest_first", [False, True])
-async def test_what_does_not_change_comes_once_while_others_are_deleted(settings, store, oldest_first):
+async def test_unchanged_workflows_are_paged_once_while_others_are_deleted(settings, store, oldest_first):
     random = chance(oldest_first)
     filled = await fill(store, random, 500)
     assert await check(settings, store, filled, random, 50, oldest_first=oldest_first, deletes=True) > 10

@@ -124,7 +124,7 @@ def stays(record) -> bool:
 
 
 @pytest.mark.parametrize("number", range(3))
-async def test_workflows_are_listed_and_counted_as_reading_them_all_does(settings, store, number):
+async def test_workflows_list_and_count_like_a_full_scan(settings, store, number):
     random = chance(number)
     times = Times(random, HOUR)
     gates = Gates()
@@ -153,6 +153,6 @@ async def test_workflows_are_listed_and_counted_as_reading_them_all_does(setting
         gates.open.set()
 
 
-async def test_the_children_of_a_workflow_that_is_gone_cannot_be_asked_for(store):
+async def test_children_of_missing_workflow_are_an_error(store):
     with pytest.raises(NotFoundError):
         await query.list_workflows(store, query.Filters.parse(parent="gone"))

@@ -13,7 +13,7 @@ def remember(reader, number, handler="checkout", partition_key="north") -> None:
     reader._remember(f"w{number}", Execution(f"w{number}", "".join(handler), partition_key="".join(partition_key)))
 
 
-async def test_it_forgets_those_that_have_not_changed_for_longest(store, monkeypatch):
+async def test_least_recently_changed_workflows_are_forgotten_first(store, monkeypatch):
     monkeypatch.setattr(state_changes, "_REMEMBERED", 100)
     reader = ChangeReader(store)
     for number in range(150):

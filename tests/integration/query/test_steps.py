@@ -73,7 +73,7 @@ async def test_a_part_of_a_journal_in_the_stream(store, length):
         assert view.to_json()["journal_length"] == length
 
 
-async def test_of_a_long_journal_little_more_than_the_part_comes_over(store):
+async def test_window_of_long_journal_transfers_little_more_than_itself(store):
     invocation_id = await long_running(store, 3500)
     before = store.nats.stats["in_bytes"]
     await query.get_workflow(store, invocation_id, steps=(-50, None))

@@ -43,7 +43,7 @@ async def parent(ctx):
     ("lengths", "usual"),
     [([], 0), ([6], 6), ([6, 6, 7, 6, 6], 6), ([3, 5, 3], 0), ([100, 90, 110], 100), ([100, 79, 100], 0), ([0, 0], 0)],
 )
-def test_runs_that_differ_widely_say_nothing(lengths, usual):
+def test_widely_different_runs_give_no_typical_count(lengths, usual):
     assert _usual(lengths) == usual
 
 
@@ -52,7 +52,7 @@ async def usual_now(store) -> dict[str, int]:
     return await query.find_typical_steps(store, page.workflows)
 
 
-async def test_the_last_completed_runs_tell_the_usual_number_of_steps(settings, store):
+async def test_latest_completed_runs_give_the_typical_step_count(settings, store):
     async with running_processor(settings, counting, never_done):
         await run_to_end(store, counting, 40)
         for _ in range(5):

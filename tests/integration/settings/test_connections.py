@@ -55,7 +55,7 @@ def test_a_client_is_let_in(door, by):
 
 
 @pytest.mark.parametrize("by", PLACES)
-def test_nobody_is_let_in_without(door, by):
+def test_connection_without_credentials_is_refused(door, by):
     result = door.try_(by, {})
     assert (result.exit_code, result.stdout) == (4, "")
     assert result.stderr.count("\n") == 2, "a sentence and a hint"
@@ -82,7 +82,7 @@ def test_each_part_of_a_context_can_be_replaced(guarded):
             assert ("Warning: " in replaced.stderr) == (name == "url")
 
 
-def test_another_url_with_the_credentials_of_the_context_is_told(guarded):
+def test_foreign_url_with_context_credentials_gives_a_warning(guarded):
     write_context("mine", {"url": "nats://127.0.0.1:1", **guarded.settings})
     for by, source in (("flag", "flag --nats-url"), ("environment", "environment NATS_URL")):
         result = run(by, {"context": "mine", "url": guarded.server.url})

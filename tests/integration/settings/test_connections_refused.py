@@ -69,7 +69,7 @@ def test_a_wrong_password_within_the_url(password):
 
 @pytest.mark.parametrize("start", ["nats://ada:", "ada:", "nats://a,nats://ada:"])
 @pytest.mark.parametrize("within", ["pa/ss", "pa,ss", "pa?ss", "pa#ss", "pa@s/s", "pa:ss/s"])
-def test_a_url_whose_password_is_not_encoded(within, start):
+def test_unencoded_password_in_url_is_explained(within, start):
     result = run("flag", {"url": f"{start}{within}word@127.0.0.1:1"})
     assert result.exit_code in {2, 4}
     assert "pa" not in result.output.replace("password", "")
@@ -122,7 +122,7 @@ def test_creds_with_the_ends_of_lines_of_windows(tmp_path):
         assert door.try_("flag", {"creds": str(path)}).exit_code == 0
 
 
-def test_expired_creds_are_said_to_be(tmp_path):
+def test_expired_credentials_are_reported_as_expired(tmp_path):
     operator = Operator()
     old = operator.user(lasts=-60)
     (tmp_path / "old.creds").write_text(credentials(*old))
@@ -135,7 +135,7 @@ def test_expired_creds_are_said_to_be(tmp_path):
 
 @pytest.mark.parametrize("field", ["creds", "nkey", "tls_cert", "tls_key", "tls_ca"])
 @pytest.mark.parametrize(("by", "code"), [("flag", 2), ("environment", 1), ("context", 1)])
-def test_a_file_that_is_not_there(tmp_path, field, by, code):
+def test_missing_credentials_file_is_reported(tmp_path, field, by, code):
     path = tmp_path / "missing"
     result = run(by, {field: str(path)})
     assert result.exit_code == code

@@ -17,7 +17,7 @@ async def quick(ctx):
     await ctx.step(asyncio.sleep, 0)
 
 
-async def test_a_workflow_that_changes_while_it_is_listed_is_listed_once(settings, store):
+async def test_workflow_changing_during_list_is_listed_once(settings, store):
     """Records so large that reading them takes a while, and one that is written all the time meanwhile."""
     padding = Payload(b'"' + b"x" * 50_000 + b'"')
     names = [f"i{number:03d}" for number in range(200)]
@@ -42,7 +42,7 @@ async def test_a_workflow_that_changes_while_it_is_listed_is_listed_once(setting
         await writer
 
 
-async def test_a_watcher_sees_the_end_however_late_it_comes(settings, store):
+async def test_watcher_sees_an_end_before_or_after_it_begins(settings, store):
     """The end folds the journal away: what was counted when the watch began may never come."""
 
     async def watch(number: int) -> None:
@@ -57,7 +57,7 @@ async def test_a_watcher_sees_the_end_however_late_it_comes(settings, store):
             await asyncio.gather(*(watch(number) for number in range(24)))
 
 
-async def test_get_is_of_one_piece_while_it_ends(settings, store):
+async def test_get_is_consistent_while_the_workflow_ends(settings, store):
     async def look() -> None:
         invocation_id = await start_workflow(store, quick)
         while True:
@@ -72,7 +72,7 @@ async def test_get_is_of_one_piece_while_it_ends(settings, store):
             await asyncio.gather(*(look() for _ in range(10)))
 
 
-async def test_result_is_there_at_once_and_wakes_whoever_waits(settings, store):
+async def test_result_is_available_at_once_and_wakes_waiters(settings, store):
     waiting = await start_workflow(store, quick)
     waiters = [asyncio.create_task(wait_for_outcome(store, waiting)) for _ in range(20)]
     async with running_processor(settings, quick):

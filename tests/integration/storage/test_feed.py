@@ -60,7 +60,7 @@ async def test_a_past_that_the_server_overlooked_is_found(store, monkeypatch):
             assert feed.snapshot == expected
 
 
-async def test_only_what_is_new(store):
+async def test_feed_yields_only_new_messages(store):
     await write_state(store, "a", "1")
     async with follow(store, store.subjects.state_stream, [store.subjects.all_states], NEW) as feed:
         assert feed.snapshot == 0
@@ -93,13 +93,13 @@ async def test_only_its_subjects(store):
         assert [seen(store, change) for change in await take(feed, 2)] == [("a", "1"), ("a", "2")]
 
 
-async def test_its_consumer_is_gone_when_it_is_closed(store):
+async def test_consumer_is_deleted_when_the_feed_closes(store):
     async with follow(store, store.subjects.state_stream, [store.subjects.all_states]):
         assert len(await consumers(store)) == 1
     await wait_until(lambda: no_consumers(store))
 
 
-async def test_also_when_what_read_it_failed(store):
+async def test_consumer_is_deleted_when_the_reader_fails(store):
     with pytest.raises(RuntimeError, match="reader"):
         async with follow(store, store.subjects.state_stream, [store.subjects.all_states]):
             raise RuntimeError("reader")
@@ -157,7 +157,7 @@ async def write_new(writer, numbers) -> list[int]:
     return [await write_state(writer, f"b{number}", "x") for number in numbers]
 
 
-async def test_a_feed_that_nothing_comes_to_is_awaited_and_not_polled_to_its_end(store):
+async def test_idle_feed_is_awaited_without_polling(store):
     async with follow(store, store.subjects.state_stream, [store.subjects.all_states]) as feed:
         pending = asyncio.ensure_future(anext(feed))
         done, _ = await asyncio.wait([pending], timeout=1.2)
@@ -167,7 +167,7 @@ async def test_a_feed_that_nothing_comes_to_is_awaited_and_not_polled_to_its_end
 
 
 @pytest.mark.parametrize("turns", range(5))
-async def test_a_reader_that_is_cancelled_as_a_message_comes_is_cancelled(store, turns):
+async def test_reader_cancelled_as_a_message_arrives_is_cancelled(store, turns):
     """Otherwise whoever stops a processor waits for ever."""
     async with follow(store, store.subjects.state_stream, [store.subjects.all_states], NEW) as feed:
 
@@ -207,7 +207,7 @@ async def test_many_feeds_at_once(store):
 
 
 @pytest.mark.parametrize("value", ["1", "x" * 20_000], ids=["small", "too-big-to-be-sent-at-once"])
-async def test_a_past_of_which_some_is_removed_while_it_is_read_comes_to_its_end(store, value):
+async def test_history_read_ends_although_messages_are_removed(store, value):
     """What was counted at the beginning never comes; nothing else is written that would end the wait."""
     for number in range(300):
         await write_state(store, f"k{number}", value)
@@ -221,7 +221,7 @@ async def test_a_past_of_which_some_is_removed_while_it_is_read_comes_to_its_end
     assert len(names) == len(set(names)) >= 1
 
 
-async def test_a_past_has_each_key_once_whatever_is_written_meanwhile(store):
+async def test_history_has_each_key_once_despite_concurrent_writes(store):
     for name in "abc":
         await write_state(store, name, "1")
     found = []

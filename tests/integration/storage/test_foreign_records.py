@@ -58,7 +58,7 @@ RUNNING = {
 }
 
 
-async def test_get_shows_it_with_null_for_what_it_does_not_say(store):
+async def test_get_shows_foreign_record_with_null_for_missing_fields(store):
     await put(store, **RUNNING)
     shown = (await query.get_workflow(store, "abc-123-def-456")).to_json()
     json.dumps(shown, allow_nan=False)
@@ -80,7 +80,7 @@ async def test_get_shows_it_with_null_for_what_it_does_not_say(store):
     assert (step["kind"], step["attempts"], step["started_at"]) == (None, None, None)
 
 
-async def test_list_and_stats_hold_it(store):
+async def test_list_and_stats_include_foreign_record(store):
     await put(store, **RUNNING)
     await put(store, invocation_id="done", handler="greet", status="completed", current_state=b'{"ok":true}')
     await put(store, invocation_id="odd", handler="greet", status="EXPLODED")
@@ -141,7 +141,7 @@ async def test_a_pending_state_without_input_takes_that_of_its_command(store, se
     assert (await query.get_workflow(store, "f-1")).input == {"n": 7}
 
 
-async def test_a_record_with_its_journal_inside_is_continued_where_it_stopped(store, settings):
+async def test_record_with_inline_journal_resumes_where_it_stopped(store, settings):
     journal = [pb.JournalEntry(step_number=n, step_type="Old.Step", response=b'"old"') for n in range(2)]
     await put(store, invocation_id="f-1", handler="resumed", status="pending", journal=journal)
     await send(store, invocation_id="f-1", handler="resumed", partition_key="p0")
@@ -164,7 +164,7 @@ GARBAGE = [
 ]
 
 
-async def test_commands_that_are_none_are_set_aside_and_stop_nobody(store, settings, caplog):
+async def test_invalid_commands_are_quarantined_and_others_run(store, settings, caplog):
     for number, data in enumerate(GARBAGE):
         for subject in (unrouted(store, f"p{number}"), store.subjects.command("echo", f"p{number}")):
             await store.requests.publish(subject, data)

@@ -23,14 +23,14 @@ def reads(store):
     ]
 
 
-async def test_without_streams_each_read_says_so(settings):
+async def test_each_read_reports_missing_streams(settings):
     async with open_store(settings) as store:
         for read in reads(store):
             with pytest.raises(NotProvisionedError, match="holds no workflows yet"):
                 await read()
 
 
-async def test_while_its_server_starts_or_stops_a_stream_is_not_said_to_be_missing(settings):
+async def test_stream_is_not_reported_missing_during_server_restart(settings):
     async with provisioned_store(settings) as store:
         # What nats-server does on its way down, and before it has recovered a stream: nobody takes direct gets.
         stream = store.subjects.state_stream

@@ -160,7 +160,7 @@ def test_readers_cannot_change_anything(site, user, line, caplog):
     assert site.condition() == before
 
 
-def test_of_many_that_a_reader_cannot_change_each_is_told(site):
+def test_bulk_by_a_reader_reports_each_refusal(site):
     before = site.condition()
     result = site.cli("reader", "wf cancel --status active --yes")
     assert result.exit_code == 4
@@ -168,7 +168,7 @@ def test_of_many_that_a_reader_cannot_change_each_is_told(site):
     assert site.condition() == before
 
 
-def test_a_refusal_is_told_at_once_and_in_one_sentence(site, cli):
+def test_refusal_is_immediate_and_one_sentence(site, cli):
     done = cli("wf", "start", "quick", "--id", "new", env=site.environment("reader"), timeout=4)
     assert (done.returncode, done.stdout) == (4, "")
     assert DENIED.fullmatch(done.stderr), done.stderr
@@ -237,7 +237,7 @@ async def has_fired(store, name):
 
 
 @pytest.mark.parametrize("user", [*MAY])
-def test_on_an_empty_server_readers_say_so_and_create_nothing(empty_site, user):
+def test_readers_report_empty_server_and_create_nothing(empty_site, user):
     for line in MAY[user]:
         result = empty_site.cli(user, line)
         if line == "processors":
@@ -250,7 +250,7 @@ def test_on_an_empty_server_readers_say_so_and_create_nothing(empty_site, user):
     assert not empty_site.refused()
 
 
-def test_in_a_namespace_that_was_not_set_up_readers_say_so_and_create_nothing(site):
+def test_readers_report_missing_namespace_and_create_nothing(site):
     before = site.condition()
     for line in [*READING, *WATCHING, DOCTOR]:
         result = site.cli("admin", f"{line} --namespace nowhere")

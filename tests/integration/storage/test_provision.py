@@ -32,7 +32,7 @@ async def test_the_default_names_are_those_of_the_contract(tmp_path):
             assert decode_execution((await bucket.get("a-1")).value, "").handler == "greet"
 
 
-async def test_doing_it_again_and_all_at_once_changes_nothing(settings):
+async def test_repeated_and_concurrent_provisioning_changes_nothing(settings):
     async with open_store(settings) as one, open_store(settings) as other:
         await asyncio.gather(*(provision(store) for store in [one, other] * 4))
         names = [one.subjects.commands_stream, one.subjects.state_stream, one.subjects.index_stream]
@@ -63,7 +63,7 @@ async def test_a_stream_with_another_configuration_is_named_with_the_setting(set
         assert (await stream_config(store, name)).get(setting) in {value, None}
 
 
-async def test_replicas_that_differ_or_cannot_be_are_said(settings):
+async def test_different_or_impossible_replicas_are_reported(settings):
     async with open_store(settings) as store:
         with pytest.raises(ConfigurationError, match="replicas"):
             await provision(store, replicas=3)
@@ -83,7 +83,7 @@ async def test_a_stranger_that_holds_the_subjects_is_a_sentence(settings):
         assert "subjects" in caught.value.message
 
 
-async def test_readers_of_an_empty_server_are_told_and_create_nothing(settings):
+async def test_readers_of_empty_server_get_an_error_and_create_nothing(settings):
     async with open_store(settings) as store:
         with pytest.raises(NotProvisionedError, match=settings.namespace) as caught:
             await require_provisioned(store)

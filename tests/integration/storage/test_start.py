@@ -40,7 +40,7 @@ async def length(_ctx, value):
     return len(value)
 
 
-async def test_it_can_be_read_as_soon_as_start_returns(store):
+async def test_workflow_is_readable_when_start_returns(store):
     for value in ("user-001", 5, None, {"a": [1]}):
         invocation_id = await start_workflow(store, "nobody", value)
         view = await query.get_workflow(store, invocation_id)
@@ -69,7 +69,7 @@ async def test_a_message_as_input_is_readable(store):
     assert (await query.get_workflow(store, invocation_id)).input == {"name": "Ada"}
 
 
-async def test_an_id_is_taken_once_whatever_became_of_it(store, settings):
+async def test_id_can_be_started_once_regardless_of_status(store, settings):
     await start_workflow(store, echo, 1, id="mine")
     with pytest.raises(AlreadyExistsError, match=r"mine exists already \(echo, pending\)") as caught:
         await start_workflow(store, echo, 2, id="mine")
@@ -86,7 +86,7 @@ async def test_an_id_is_taken_once_whatever_became_of_it(store, settings):
     await wait_for_index_group(store, "mine", "completed")
 
 
-async def test_an_id_can_be_taken_again_each_time_it_was_deleted(store, settings):
+async def test_id_can_be_reused_after_each_delete(store, settings):
     """No processor has had any of them: their start commands are all there, and the server remembers the first."""
     for number in range(4):
         await start_workflow(store, echo, number, id="again")
@@ -141,7 +141,7 @@ def dead_start(data: bytes) -> Command:
     return Command("half", "echo", "start", Payload(data), "", int(time.time() * 1e6), "a token of its own")
 
 
-async def test_a_client_that_died_between_command_and_state_has_started_it(store, settings):
+async def test_client_death_after_command_still_starts_workflow(store, settings):
     """The second client is refused and completes the first one's start, so that it can be read before it runs."""
     await publish_command(store, dead_start(b'"first"'), "half")
     with pytest.raises(NotFoundError):
@@ -157,7 +157,7 @@ async def test_a_client_that_died_between_command_and_state_has_started_it(store
     await wait_for_index_group(store, "half", "completed")
 
 
-async def test_without_a_second_client_the_processor_completes_it(store, settings):
+async def test_processor_completes_start_of_dead_client(store, settings):
     await publish_command(store, dead_start(b"7"), "half")
     async with running_processor(settings, echo):
 
@@ -169,7 +169,7 @@ async def test_without_a_second_client_the_processor_completes_it(store, setting
     await wait_for_index_group(store, "half", "completed")
 
 
-async def test_a_start_that_is_repeated_after_the_window_of_duplicates_changes_nothing(store, settings):
+async def test_repeated_start_after_duplicate_window_changes_nothing(store, settings):
     """Two minutes later the server no longer knows the message id, so the second command is stored."""
     await start_workflow(store, echo, "first", id="again")
     await publish_command(store, replace(dead_start(b'"second"'), invocation_id="again"))
@@ -203,7 +203,7 @@ async def test_an_input_that_json_cannot_hold_changes_nothing(store):
     assert await count_commands(store) == 0
 
 
-async def test_an_input_over_the_limit_changes_nothing_and_one_below_it_runs(tmp_path):
+async def test_input_over_limit_is_refused_and_input_below_it_runs(tmp_path):
     with EmbeddedServer(tmp_path, config="max_payload: 65536") as server:
         settings = Settings(url=server.url)
         async with provisioned_store(settings) as store:

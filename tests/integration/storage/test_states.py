@@ -129,7 +129,7 @@ async def test_a_long_journal_is_read_whole_and_in_order(store):
     assert [e.step_number for e in some] == list(range(1020, 1030))
 
 
-async def test_what_is_too_large_says_so_right_up_to_the_limit(tmp_path):
+async def test_oversized_record_is_refused_exactly_above_the_limit(tmp_path):
     """The server counts the headers too and closes the connection over one byte too many: the sizes on both sides."""
     with EmbeddedServer(tmp_path, config="max_payload: 65536") as server:
         async with provisioned_store(Settings(url=server.url, timeout=2)) as store:
@@ -148,7 +148,7 @@ async def test_what_is_too_large_says_so_right_up_to_the_limit(tmp_path):
             assert store.nats.stats["reconnects"] == 0
 
 
-async def test_what_is_left_of_a_journal_is_gone_before_a_deleted_id_is_taken_again(store):
+async def test_leftover_journal_is_purged_before_a_deleted_id_is_reused(store):
     """Whoever deleted it died in the middle; the steps of the new one must all run."""
     ended = Execution("again", "h", status="completed", journal_length=2)
     revision = await states.create(store, ended)

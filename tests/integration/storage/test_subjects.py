@@ -83,7 +83,7 @@ def matches(subject: str, pattern: str) -> bool:
 
 @SHORT
 @given(st.lists(NAMESPACES, min_size=1, max_size=3, unique=True), st.lists(NAMES, min_size=2, max_size=2, unique=True))
-def test_each_subject_belongs_to_one_stream_of_one_namespace_and_each_command_to_one_consumer(namespaces, names):
+def test_each_subject_has_one_stream_and_each_command_one_consumer(namespaces, names):
     streams = {
         (namespace, stream["name"]): stream["subjects"]
         for namespace in namespaces
@@ -108,7 +108,7 @@ def test_each_subject_belongs_to_one_stream_of_one_namespace_and_each_command_to
 
 @SHORT
 @given(NAMESPACES, GROUPS, st.integers(0, LATEST - 1), NAMES, NAMES | st.just(""), NAMES)
-def test_an_index_entry_reads_back_as_it_was_made(namespace, group, moment, handler, partition, invocation_id):
+def test_index_entry_subject_round_trips(namespace, group, moment, handler, partition, invocation_id):
     subjects = Subjects(namespace)
     subject = subjects.index(group, moment, handler, partition, invocation_id)
     assert parsed(subjects, subject) == IndexEntry(group, moment, handler, partition, invocation_id)
@@ -124,7 +124,7 @@ def test_an_awakeable_is_of_one_invocation(invocation_id, name, count):
 
 @SHORT
 @given(st.text(max_size=130))
-def test_what_is_a_name_is_one_token(text):
+def test_any_valid_name_is_one_subject_token(text):
     assert is_name(text) == (1 <= len(text) <= 128 and {*text} <= {*CHARACTERS})
 
 
@@ -134,7 +134,7 @@ def test_what_is_a_name_is_one_token(text):
     NAMES,
     st.sampled_from(["$JS.ACK.S.{}", "$JS.ACK._.hash.S.{}", "$JS.ACK.hub.hash.S.{}"]),
 )
-def test_what_a_delivery_says_is_read_in_both_forms(numbers, consumer, form):
+def test_delivery_metadata_is_parsed_in_both_forms(numbers, consumer, form):
     tail = ".".join([consumer, *map(str, numbers)]) + (".token" if "hash" in form else "")
     attempt, stream, sequence, nanoseconds, remaining = numbers
     assert delivery_fields(form.format(tail)) == DeliveryFields(

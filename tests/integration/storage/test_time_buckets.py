@@ -71,7 +71,7 @@ async def test_counts_between_any_two_moments_are_exact(store, span, number):
 
 
 @pytest.mark.parametrize(("span", "number"), CASES)
-async def test_a_walk_yields_what_sorting_all_entries_yields(store, span, number):
+async def test_walk_yields_entries_in_sorted_order(store, span, number):
     random = chance(CASES.index((span, number)))
     times = Times(random, span)
     entries = random_entries(random, times, number, GROUPS)
@@ -119,7 +119,7 @@ async def test_entries_of_records_without_a_time_come_last(store, oldest_first):
         assert await walked(Walk(store, Scope(), oldest_first=oldest_first, skip=skip), 10_000) == expected[skip:]
 
 
-async def test_entries_that_a_repair_has_entered_late_are_found_wherever_they_belong(store):
+async def test_entries_added_late_by_repair_are_found_in_their_bucket(store):
     """The walk begins at the day of the entry that was stored first; older ones may have come after it."""
     now = time.time_ns() // 1000
     recent = [IndexEntry("completed", now - n * SECOND, "pay", "", f"w{n:03}") for n in range(400)]

@@ -85,7 +85,7 @@ def test_every_command_explains_itself():
         assert explained.endswith((".", ":")) or len(explained) > 40, path
 
 
-def test_help_begins_with_what_a_newcomer_needs():
+def test_help_begins_with_the_first_steps():
     listed = CliRunner().invoke(app, ["--help"]).stdout.partition("Commands:\n")[2]
     names = [line.split()[0] for line in listed.splitlines()]
     assert names[:3] == ["demo", "dev", "run"]

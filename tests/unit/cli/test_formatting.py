@@ -81,7 +81,7 @@ def test_every_status_has_a_sign_of_its_own_with_and_without_unicode(status):
     assert len(STATUS[status].glyph.encode("latin-1", ERROR_HANDLER)) == 1
 
 
-def test_what_is_no_sign_of_ours_is_escaped():
+def test_foreign_symbols_are_escaped():
     out = io.TextIOWrapper(io.BytesIO(), encoding="ascii", errors=ERROR_HANDLER)
     out.write("✓ é 日 → \U0001f600")
     out.flush()
@@ -145,7 +145,7 @@ def test_a_long_journal_keeps_its_end_on_a_small_screen():
     assert len(journal_table(view, NOW, 80).plain.splitlines()) == 5002
 
 
-def test_the_error_before_is_told_while_another_attempt_runs():
+def test_previous_error_is_shown_during_the_next_attempt():
     before = views.RETRYING.waiting_for
     told = watch_frame(views.RUNNING, NOW, 80, 24, before).plain.splitlines()
     assert told[-3].endswith("attempt 8")

@@ -150,7 +150,7 @@ def test_in_a_pipe(name, drawn):
     assert "\x1b" not in drawn()
 
 
-def test_the_whole_of_it():
+def test_full_output_matches_golden_files():
     compare("list-wide.terminal", workflow_table([*STATES.values()], NOW, 80, Look(RELATIVE, wide=True, usual=USUAL)))
     compare("page-wide.terminal", page(views.FAILED, 80, full=True))
 

@@ -41,7 +41,7 @@ def test_schedules_at_120_columns():
     ]
 
 
-def test_schedules_that_do_not_fit_lose_what_matters_least():
+def test_narrow_schedules_drop_the_least_important_columns():
     lines = schedule_table(SCHEDULES, NOW, 60).plain.splitlines()
     assert lines[0].split() == ["NAME", "HANDLER", "WHEN", "SKIPPED"]
     assert all(len(line) <= 60 for line in lines)
@@ -98,12 +98,12 @@ CHILD = WaitingView("child", "invoke:ship", 1, awaited_id="0a1b2-c3d4e")
         (replace(views.SLEEPING, waiting_for=CHILD), "waiting for the child workflow ship 0a1b2-c3d4e"),
     ],
 )
-def test_what_a_steered_workflow_does(view, sentence):
+def test_sentence_for_steered_workflow(view, sentence):
     assert status_sentence(view, NOW) == sentence
     assert progress_sentence(view, NOW) == sentence
 
 
-def test_a_list_tells_why_it_is_paused_or_cancelling():
+def test_list_shows_reason_of_paused_or_cancelling():
     assert activity(IN_FLIGHT, NOW).plain == "lunch"
     assert activity(CANCELLING, NOW).plain == "cancelling: wrong date"
     assert activity(replace(views.SLEEPING, status="paused", owner=""), NOW).plain == ""
@@ -137,7 +137,7 @@ def test_the_page_names_relatives_in_full_and_the_command_that_answers():
     assert lines[command - 1] == "☾ waiting for the awakeable approval"
 
 
-def test_every_wait_of_several_is_told():
+def test_each_of_several_waits_is_shown():
     both = replace(
         views.SLEEPING,
         total_steps=3,
@@ -172,7 +172,7 @@ def test_history_is_shown_on_request():
     assert parts[2] == "  no step"
 
 
-def test_what_came_of_many():
+def test_bulk_results_and_summary():
     done = OperationResult("order-1", "paused", changed=True, message="Paused.")
     assert result_line("order-1", done, 10).plain == "✓ order-1     Paused."
     assert result_line("order-1000", NotFoundError("It is\ngone."), 10).plain == "✗ order-1000  It is\\ngone."

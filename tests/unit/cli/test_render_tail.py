@@ -17,7 +17,7 @@ def shown(view, width: int = 100, lines: TailLines | None = None, now: int = NOW
     return (lines or TailLines(UTC)).line(StateChange(view, view.updated_at), now, width, wide=wide).plain
 
 
-def test_a_line_tells_status_step_and_error():
+def test_line_shows_status_step_and_error():
     assert shown(views.RUNNING) == (
         "21:59:58.000  ▶ running    running-0001             async_workflow  2 HelloService.SayHello"
     )
@@ -44,7 +44,7 @@ def test_the_id_is_never_cut(width):
     assert len(line) <= max(width, 2 + 23)
 
 
-def test_nothing_of_it_drives_the_terminal():
+def test_tail_lines_contain_no_terminal_controls():
     nasty = replace(views.FAILED, error="\x1b[2J\nboom\t", error_type="", invocation_id="a\x1b")
     assert "\x1b" not in shown(nasty, 300)
     assert "\\x1b[2J\\nboom\\t" in shown(nasty, 300)

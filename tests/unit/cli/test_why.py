@@ -67,7 +67,7 @@ def test_a_sentence_and_a_command_for_every_state(name):
     assert commands(ALL[name])[:1] == [f"durablectl {command}" for command in FIRST_COMMANDS[name]]
 
 
-def test_a_pending_one_says_which_processors_lack():
+def test_pending_workflow_names_processors_without_its_handler():
     lonely = Live(PROCESSORS[1:])
     assert told(views.UNHEARD, lonely) == (
         "It has been waiting for 2.0 s because no live processor has its handler async_workflow."
@@ -77,11 +77,11 @@ def test_a_pending_one_says_which_processors_lack():
     assert commands(views.UNHEARD, Live()) == ["durablectl run processor APP", "durablectl processors"]
 
 
-def test_a_misspelt_handler_is_told_by_its_likeness():
+def test_misspelt_handler_gets_a_suggestion():
     assert "a live one has checkout, which is spelt alike" in facts(views.replace(views.UNHEARD, handler="chekout"))
 
 
-def test_full_processors_are_told_with_their_slots_and_who_is_ahead():
+def test_full_processors_are_shown_with_slots_and_queue():
     assert told(views.PENDING, FULL) == (
         "It has been waiting for 2.0 s because the only live processor with its handler is full (100 slots); "
         "at most 12 workflows of its handler came before it."
@@ -93,13 +93,13 @@ def test_full_processors_are_told_with_their_slots_and_who_is_ahead():
     assert commands(views.PENDING, FULL)[0] == "durablectl run processor APP"
 
 
-def test_what_is_pending_for_long_beside_a_free_slot_is_called_for_anew():
+def test_long_pending_with_free_slot_suggests_redelivery():
     late = views.replace(views.PENDING, updated_at=NOW - 60 * S)
     assert why(late).cause is Cause.STUCK
     assert commands(late)[0] == "durablectl wf resume pending-0001"
 
 
-def test_a_delayed_start_tells_its_time():
+def test_delayed_start_shows_its_time():
     delayed = views.replace(views.PENDING, waiting_for=WaitingView("start", "async_workflow", -1, NOW + 60 * S))
     assert told(delayed, Live()) == (
         "Nothing is wrong: its start was delayed until 2026-11-22T22:01:00.000Z, which is in 1 min 00 s."
@@ -107,7 +107,7 @@ def test_a_delayed_start_tells_its_time():
     assert commands(delayed, Live()) == ["durablectl wf watch pending-0001"]
 
 
-def test_a_time_limit_tells_what_was_waited_for():
+def test_time_limit_names_the_wait():
     late = views.replace(
         views.ASKING, status="failed", error_type="WorkflowTimeoutError", error="It had not ended after 5 s.",
         waiting_for=None, finished_at=NOW,
@@ -118,7 +118,7 @@ def test_a_time_limit_tells_what_was_waited_for():
     assert commands(late) == ["durablectl wf timeline asking-0001", "durablectl wf retry asking-0001"]
 
 
-def test_an_error_of_the_code_is_told_with_its_place():
+def test_code_error_is_shown_with_its_location():
     view = views.replace(views.FAILED, journal=[step(0)])
     assert told(view) == "It failed in its own code, not in a step: ValueError: no money\\x07."
     assert facts(view)[-1] == "it ended as failed, raised in shop.py, line 7, in checkout"
@@ -133,12 +133,12 @@ def test_an_error_of_the_code_is_told_with_its_place():
         ("ServiceError 404", 1, "ServiceError 404 is an error that is not tried again"),
     ],
 )
-def test_a_failed_step_tells_whether_it_could_be_tried_again(error_type, attempts, rule):
+def test_failed_step_shows_whether_it_can_be_retried(error_type, attempts, rule):
     failed = views.replace(views.FAILED.journal[1], error_type=error_type, attempts=attempts)
     assert f"step 1 charge failed for good: {rule}" in facts(views.replace(views.FAILED, journal=[step(0), failed]))
 
 
-def test_the_step_that_the_error_names_is_the_one_even_if_others_failed_alike():
+def test_error_names_its_own_step_among_similar_failures():
     first, last = (step(number, step_type="charge", error="no", error_type="E") for number in (1, 2))
     view = views.replace(
         views.FAILED, error_type="StepError", error="Step 1 'charge' failed after 3 attempts: no", journal=[first, last]
@@ -146,7 +146,7 @@ def test_the_step_that_the_error_names_is_the_one_even_if_others_failed_alike():
     assert why(view).step is first
 
 
-def test_pauses_tell_by_whom():
+def test_pause_names_its_origin():
     by_hand = views.replace(views.PAUSED, reason="", owner="")
     assert told(by_hand) == "It was paused by an operator, who gave no reason."
     assert commands(by_hand) == ["durablectl wf resume paused-0001"]
@@ -156,7 +156,7 @@ def test_pauses_tell_by_whom():
     assert told(in_flight).endswith("step 1 charge is in flight and ends first.")
 
 
-def test_cancellations_tell_by_whom():
+def test_cancellation_names_its_origin():
     view = views.replace(views.CANCELLED, reason=BY_PARENT, parent_id="above")
     assert told(view) == "It was cancelled because its parent above was."
     assert commands(view)[0] == "durablectl wf why above"
@@ -166,7 +166,7 @@ def test_cancellations_tell_by_whom():
     assert "1 compensation had run, of which 1 failed" in facts(views.replace(failed, journal=[step(0), undone]))
 
 
-def test_a_wait_that_is_over_says_why_it_does_not_go_on():
+def test_finished_wait_shows_why_workflow_does_not_resume():
     over = views.replace(views.SLEEPING, waiting_for=WaitingView("sleep", "sleep", 1, NOW - 60 * S))
     assert why(over).cause is Cause.STUCK
     assert why(over, FULL).cause is Cause.BUSY
@@ -174,7 +174,7 @@ def test_a_wait_that_is_over_says_why_it_does_not_go_on():
     assert told(views.ASKING, Live()).endswith("but then it cannot go on: no live processor has its handler.")
 
 
-def test_the_childs_own_reason_is_told_and_mended_first():
+def test_reason_and_fix_of_the_child_come_first():
     waits = WaitingView("child", "invoke:checkout", 1, awaited_id="paused-0001")
     parent = views.replace(views.SLEEPING, waiting_for=waits)
     child = why(views.replace(views.PAUSED, reason="for lunch", owner=""))
@@ -184,14 +184,14 @@ def test_the_childs_own_reason_is_told_and_mended_first():
     assert "child: it was paused" in facts(parent, found)
 
 
-def test_a_status_of_another_program_is_left_to_it():
+def test_unknown_status_is_attributed_to_its_program():
     odd = views.replace(views.FOREIGN, status="napping")
     assert told(odd) == "Its status is 'napping', which only the program that wrote it can explain."
 
 
 @pytest.mark.parametrize("width", [80, 120])
 @pytest.mark.parametrize("name", ALL)
-def test_it_fits_the_terminal(name, width):
+def test_why_fits_the_terminal(name, width):
     page = why_page(why(ALL[name]), NOW, width).plain
     assert all(len(line) <= width for line in page.splitlines())
     assert "\x1b" not in page
@@ -216,7 +216,7 @@ def test_a_page_at_80_columns():
     ]
 
 
-def test_in_a_pipe_it_is_a_line_each():
+def test_piped_why_prints_one_line_per_fact():
     lines = why_text(why(views.CANCELLED), NOW).splitlines()
     assert [line.split("\t")[0] for line in lines] == [
         *("Id", "Handler", "Status", "Cause", "Verdict"), *["Evidence"] * 3, *["Command"] * 2

@@ -31,7 +31,7 @@ async def asked(queries: Queries, key: str, query: Slow, times: int = 1) -> list
     return tasks
 
 
-async def test_who_asks_while_one_runs_shares_the_next_and_gets_nothing_older_than_the_question():
+async def test_callers_during_a_query_share_the_next_one():
     queries, query = Queries(at_once=1), Slow()
     first = await asked(queries, "a", query)
     await wait_until(lambda: query.begun == 1)
@@ -47,7 +47,7 @@ async def test_different_queries_share_nothing():
     assert sorted(await asyncio.gather(*tasks)) == [1, 2]
 
 
-async def test_whoever_hangs_up_leaves_the_answer_to_the_others():
+async def test_caller_that_leaves_does_not_cancel_the_query():
     queries, query = Queries(at_once=1), Slow()
     one, other = await asked(queries, "a", query, 2)
     one.cancel()
@@ -68,7 +68,7 @@ async def test_a_place_stays_empty_for_a_multiple_of_the_time_that_a_query_took(
     assert loop.time() - ended >= 0.2
 
 
-async def test_an_error_reaches_all_who_asked_and_frees_the_place():
+async def test_error_reaches_all_callers_and_frees_the_slot():
     queries = Queries(at_once=1)
 
     async def fails() -> None:

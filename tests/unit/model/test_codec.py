@@ -69,12 +69,12 @@ executions = record(
 
 
 @given(commands)
-def test_a_command_comes_back_as_it_went(command):
+def test_command_round_trips(command):
     assert decode_command(encode_command(command)) == command
 
 
 @given(entries)
-def test_an_entry_comes_back_as_it_went(entry):
+def test_journal_entry_round_trips(entry):
     data = encode_entry(entry)
     assert decode_entry(data) == entry
     assert entry.encoded == data == decode_entry(data).encoded
@@ -82,14 +82,14 @@ def test_an_entry_comes_back_as_it_went(entry):
 
 @settings(max_examples=60)
 @given(executions)
-def test_an_execution_comes_back_as_it_went(execution):
+def test_execution_round_trips(execution):
     data = encode_execution(execution, [encode_entry(entry) for entry in execution.journal])
     assert decode_execution(data, execution.invocation_id) == execution
 
 
 @settings(max_examples=60)
 @given(executions, st.lists(entries, max_size=4), st.integers(0, 300))
-def test_a_folded_journal_reads_as_if_it_had_been_encoded_with_the_record(execution, folded, length):
+def test_inlined_journal_decodes_like_one_encoded_with_the_record(execution, folded, length):
     """Lengths on both sides of one, two and three bytes of varint."""
     execution.journal = []
     folded = [*folded, JournalEntry(9, "long", response=Payload(b"x" * length * 70))]
@@ -154,7 +154,7 @@ def test_bytes_that_are_no_record_are_a_storage_error(decode):
 
 
 @given(executions, st.data())
-def test_a_torn_record_is_a_storage_error_or_a_shorter_record_never_anything_else(execution, data):
+def test_torn_record_is_a_storage_error_or_a_shorter_record(execution, data):
     whole = encode_execution(execution)
     torn = whole[: data.draw(st.integers(0, len(whole)))]
     try:

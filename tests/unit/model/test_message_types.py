@@ -103,7 +103,7 @@ def test_any_bytes_are_shown_as_json_and_never_as_base64(data, type_name):
     ids=lambda data: data[:12].decode("latin-1"),
 )
 @pytest.mark.parametrize("type_name", ["", "other.Type"])
-def test_what_only_looks_like_json_does_no_harm(data, type_name):
+def test_invalid_json_lookalike_is_harmless(data, type_name):
     assert shown(Payload(data, type_name)) is not None
 
 
@@ -134,7 +134,7 @@ def test_a_description_that_cannot_be_read_leaves_the_type_unknown():
     assert schemas.to_json(message(HelloRequest(name="x"))) == {"1": "x"}
 
 
-def test_bytes_that_are_not_the_message_they_are_said_to_be_are_shown_as_they_are():
+def test_bytes_of_another_type_are_shown_raw():
     assert shown(Payload(b"\xff\xff\xff", "hello.HelloRequest"), HelloRequest) == "ffffff"
 
 

@@ -21,7 +21,7 @@ def test_the_statuses_are_those_of_the_contract():
 
 
 @pytest.mark.parametrize("before", Status)
-def test_a_claim_moves_no_index_entry_of_what_was_pending_and_every_other_change_does(before):
+def test_only_a_claim_leaves_the_index_entry_in_place(before):
     execution = Execution("i", "h", before, indexed_at=1)
     execution.begin(2)
     assert (execution.status, execution.updated_at) == ("running", 2)
@@ -39,7 +39,7 @@ def test_a_word_of_another_implementation_is_not_terminal():
 
 
 @given(st.lists(st.sampled_from(Status), min_size=1, max_size=12))
-def test_every_change_knows_the_entry_that_it_replaces(statuses):
+def test_each_change_removes_the_entries_it_replaces(statuses):
     """However an invocation moves, the entries added and the entries removed leave exactly the true one."""
     execution = pending(Command("i", "h", created_at=1_700_000_000_000_000))
     entered = {index_entries.entry(SUBJECTS, execution)}
@@ -52,7 +52,7 @@ def test_every_change_knows_the_entry_that_it_replaces(statuses):
         assert entered == {current}
 
 
-def test_the_entry_of_what_goes_on_running_follows_when_it_is_old_enough():
+def test_index_entry_of_running_workflow_is_renewed_after_the_lag():
     execution = pending(Command("i", "h", created_at=1_000))
     execution.enter(Status.RUNNING, 2_000)
     execution.enter(Status.RUNNING, 2_000 + INDEX_LAG - 1)
@@ -62,7 +62,7 @@ def test_the_entry_of_what_goes_on_running_follows_when_it_is_old_enough():
     assert [(left.status, left.at) for left in execution.left_behind] == [("pending", 1_000), ("running", 2_000)]
 
 
-def test_what_changes_by_a_clock_that_is_behind_has_not_changed_before_its_entry():
+def test_update_time_never_precedes_the_index_entry():
     execution = pending(Command("i", "h", created_at=5_000))
     execution.begin(4_000)
     assert execution.updated_at == 5_000
@@ -71,7 +71,7 @@ def test_what_changes_by_a_clock_that_is_behind_has_not_changed_before_its_entry
     assert (execution.indexed_at, execution.updated_at) == (6_000, 6_000)
 
 
-def test_the_first_state_is_the_same_whoever_writes_it():
+def test_client_and_processor_write_the_same_first_state():
     command = Command("i", "h", "start", Payload(b"1"), "p", 123, "token", "parent")
     assert pending(command) == pending(command)
     state = pending(command)
@@ -80,7 +80,7 @@ def test_the_first_state_is_the_same_whoever_writes_it():
     assert (state.start_token, state.parent_id, state.handler) == ("token", "parent", "h")
 
 
-def test_an_index_entry_holds_what_listing_reads():
+def test_index_entry_holds_the_fields_for_lists():
     execution = Execution("id-1", "greet", "failed", partition_key="eu", indexed_at=1_795_350_000_000_000)
     assert index_entries.entry(SUBJECTS, execution) == "durable.index.failed.greet.20261122.12.20.00.eu.000000~id-1"
     execution.partition_key = ""

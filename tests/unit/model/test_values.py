@@ -24,7 +24,7 @@ json_values = st.recursive(
 
 
 @given(json_values)
-def test_json_comes_back_as_it_went(value):
+def test_json_round_trips(value):
     payload = encode_value(value, "the value")
     assert payload.type_name == ""
     again = decode_value(payload)
@@ -34,7 +34,7 @@ def test_json_comes_back_as_it_went(value):
 
 
 @given(text)
-def test_a_message_comes_back_as_it_went(name):
+def test_message_round_trips(name):
     message = HelloRequest(name=name)
     payload = encode_value(message, "the value")
     assert payload.type_name == "hello.HelloRequest"
@@ -53,7 +53,7 @@ def test_a_message_comes_back_as_it_went(name):
         (type("Text", (str,), {})("abc"), "abc"),
     ],
 )
-def test_the_first_run_sees_what_a_replay_will_see(value, replayed):
+def test_first_run_sees_the_same_value_as_replay(value, replayed):
     payload = encode_value(value, "the value")
     first = recorded(value, payload)
     assert first == decode_value(payload) == replayed
@@ -99,7 +99,7 @@ for _ in range(100_000):
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_what_neither_can_hold_is_refused_naming_what_and_type(value):
+def test_unserializable_value_is_refused_with_its_type(value):
     with pytest.raises(InvalidValueError) as caught:
         encode_value(value, "the result of step 2 'make_card'")
     assert caught.value.message.startswith(f"The result of step 2 'make_card' is a {type(value).__name__} that JSON")
@@ -123,7 +123,7 @@ def test_a_message_is_not_taken_for_another():
         decode_value(stored, HelloResponse)
 
 
-def test_bytes_cut_short_are_refused_for_what_they_were():
+def test_truncated_bytes_are_refused_with_their_type():
     data = encode_value(HelloRequest(name="abcdef"), "the value").data
     with pytest.raises(InvalidValueError, match=r"hello\.HelloRequest"):
         decode_value(Payload(data[:-2], "hello.HelloRequest"))

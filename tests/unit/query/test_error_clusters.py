@@ -30,7 +30,7 @@ from durablectl.query.error_clusters import normalise
         ("", ""),
     ],
 )
-def test_what_is_left_open(message, expected):
+def test_variable_parts_of_messages_are_masked(message, expected):
     assert normalise(message) == expected
 
 
@@ -63,13 +63,13 @@ def test_normalising_again_changes_nothing(message):
 
 
 @given(st.lists(st.sampled_from([*"'\"`/\\<>*.-_:@,()~ a1f9x=", "<*>", "<str>", "://", "don't", "0x"]), max_size=40))
-def test_normalising_again_changes_nothing_of_what_looks_like_it(parts):
+def test_normalising_is_idempotent_for_placeholder_text(parts):
     message = "".join(parts)
     assert normalise(normalise(message)) == normalise(message)
 
 
 @given(st.lists(st.one_of(WORDS, st.sampled_from(sorted(SLOTS)).map(lambda kind: (kind,))), max_size=12), st.data())
-def test_messages_that_differ_only_in_what_is_open_are_the_same(parts, data):
+def test_messages_differing_only_in_masked_parts_are_equal(parts, data):
     def message() -> str:
         return " or ".join(part if isinstance(part, str) else data.draw(SLOTS[part[0]]) for part in parts)
 

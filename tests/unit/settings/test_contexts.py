@@ -187,7 +187,7 @@ def test_credentials_that_the_context_shadows(store, tmp_path):
     assert warning == "flag --creds has no effect: the user of the context 'prod' is used first."
 
 
-def test_keys_without_effect_are_said(store):
+def test_keys_without_effect_give_a_warning(store):
     store("prod", url="nats://prod:1", nsc="nsc://o/a/u", socks_proxy="")
     (warning,) = resolve({"context": "prod"}, store.environ).warnings
     assert "sets nsc, which durablectl does not support" in warning
