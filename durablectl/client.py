@@ -11,7 +11,7 @@ from durablectl import control, query
 from durablectl.errors import UsageError
 from durablectl.model.clock import MICROSECONDS, SYSTEM_CLOCK
 from durablectl.model.retry_policy import seconds
-from durablectl.query import Filters
+from durablectl.query.filters import FILTERS, FilterKind, Filters
 from durablectl.settings import Settings, resolve
 from durablectl.storage.connection.store import open_store
 
@@ -205,24 +205,22 @@ class Client:
         return await control.reject(self._store, awakeable_id, error)
 
 
-def _filters(
-    *,
-    status: str | Iterable[str] = (),
-    handler: str | Iterable[str] = (),
-    partition_key: str = "",
-    error: str = "",
-    parent: str = "",
-    **times: Moment,
-) -> Filters:
+def _filters(**given: Unpack[Matching]) -> Filters:
+    unknown = given.keys() - {each.name for each in FILTERS}
+    if unknown:
+        raise TypeError(f"there is no filter {min(unknown)!r}")
     now = SYSTEM_CLOCK.now()
-    return Filters.parse(
-        _many(status),
-        _many(handler),
-        partition_key=partition_key,
-        error=error,
-        parent=parent,
-        **{name: _moment(name, time, now) for name, time in times.items() if time is not None},
-    )
+    values: dict[str, Any] = {}
+    for each in FILTERS:
+        value: Any = given.get(each.name)
+        if value is None:
+            continue
+        if each.is_repeatable:
+            value = _many(value)
+        elif each.kind is FilterKind.TIME:
+            value = _moment(each.name, value, now)
+        values[each.field] = value
+    return Filters.parse(**values)
 
 
 def _moment(name: str, time: datetime | timedelta, now: int) -> int:

@@ -1,185 +1,49 @@
-"""What a query string may say, read as the CLI reads its filters."""
+"""How parameters are described and refused; a group of routes declares its own."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any
 
-from fastapi import Depends, Header, Path, Query, Request
-from pydantic import BaseModel
+from fastapi import Depends, Path, Query, Request
 
 from durablectl.errors import UsageError
-from durablectl.http.schemas import NAME, Row, Workflow
-from durablectl.model.clock import SYSTEM_CLOCK
-from durablectl.model.status import Status as Status_
-from durablectl.model.user_input import parse_past_time
-from durablectl.query import Filters
+from durablectl.http.schemas import NAME
+from durablectl.model.status import Status
+from durablectl.query.filters import FILTERS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-LARGEST_PAGE = 1000
-_TIMES = ("since", "until", "created_since", "created_until")
-_REPEATABLE = frozenset({"status", "handler"})
-_DURATION = r"([1-9][0-9]{0,3}(ms|s|m|h|d|w))+"
-_STATUS = "|".join([*Status_, "active"])
+_REPEATABLE = frozenset(each.name for each in FILTERS if each.is_repeatable)
+DURATION = r"([1-9][0-9]{0,3}(ms|s|m|h|d|w))+"
+STATUSES = "|".join([*Status, "active"])
 
 
-def _pattern(pattern: str) -> dict[str, Any]:
+def pattern(shape: str) -> dict[str, Any]:
     """For the description only: what does not fit is refused with a sentence of its own."""
-    return {"pattern": f"^({pattern})$"}
+    return {"pattern": f"^({shape})$"}
 
 
-def _listed(pattern: str) -> dict[str, Any]:
-    return {"items": {"type": "string", **_pattern(f"({pattern})(,({pattern}))*")}}
+def query_text(description: str, example: str, shape: str = NAME) -> Any:
+    return Query(description=description, examples=[example], json_schema_extra=pattern(shape))
 
 
-def _time(description: str, example: str) -> Any:
-    about = f"{description} So long ago (`2h`, `1d12h`), a date, or RFC 3339; without a zone in that of the server."
-    forms = [_pattern(_DURATION), {"format": "date"}, {"format": "date-time"}]
-    shape = {"anyOf": [{"type": "string", **form} for form in forms]}
-    return Annotated[str | None, Query(description=about, examples=[example], json_schema_extra=shape)]
+def query_list(description: str, example: list[str], shape: str) -> Any:
+    """A parameter that is repeated, or separated by commas; ``split`` reads it."""
+    items = {"type": "string", **pattern(f"({shape})(,({shape}))*")}
+    return Query(description=description, examples=[example], json_schema_extra={"items": items})
 
 
-def _optional(description: str, example: str, pattern: str = NAME) -> Any:
-    extra = _pattern(pattern)
-    return Annotated[str | None, Query(description=description, examples=[example], json_schema_extra=extra)]
+def split(values: list[str] | None) -> list[str]:
+    """The values of such a parameter."""
+    return [part for value in values or () for part in value.split(",")]
 
 
-def _fields(shape: type[BaseModel], example: str) -> Any:
-    names = "|".join(shape.model_fields)
-    about = "Only these fields of a workflow, separated by commas."
-    return _optional(about, example, f"({names})(,({names}))*")
+def path_part(description: str, example: str, shape: str = NAME) -> Any:
+    return Path(description=description, examples=[example], json_schema_extra=pattern(shape))
 
 
-def _path(description: str, example: str, pattern: str = NAME) -> Any:
-    return Annotated[str, Path(description=description, examples=[example], json_schema_extra=_pattern(pattern))]
-
-
-InvocationId = _path("The id of a workflow.", "abc-123-def-456")
-HandlerName = _path("The name of a handler.", "async_workflow")
-SignalName = _path("The name of the signal.", "note")
-AwakeableId = _path(
-    "The id of an awakeable, which `waiting_for` of its workflow shows.",
-    "abc-123-def-456.approval",
-    rf"{NAME}\.{NAME}(\.[0-9]{{1,9}})?",
-)
-Status = Annotated[
-    list[str] | None,
-    Query(
-        description="Repeatable, or separated by commas; `active` stands for all that have not ended.",
-        examples=[["failed"]],
-        json_schema_extra=_listed(_STATUS),
-    ),
-]
-Handler = Annotated[
-    list[str] | None,
-    Query(description="Repeatable, or separated by commas.", examples=[["checkout"]], json_schema_extra=_listed(NAME)),
-]
-PartitionKey = _optional("Only this partition key.", "user-001")
-Since = _time("Last changed at this time or later.", "2h")
-Until = _time("Last changed before this time.", "2026-11-22T12:00:00Z")
-CreatedSince = _time("Created at this time or later.", "2026-11-22")
-CreatedUntil = _time("Created before this time.", "1d12h")
-ErrorText = Annotated[
-    str | None,
-    Query(
-        description="Failed with an error that holds this, whatever the case.",
-        examples=["card declined"],
-        json_schema_extra={"minLength": 1},
-    ),
-]
-Parent = _optional("Only the children of this workflow.", "abc-123")
-Limit = Annotated[int, Query(ge=1, le=LARGEST_PAGE, description="How many at most.", examples=[50])]
-Offset = Annotated[
-    int, Query(ge=0, le=10_000_000, description="How many to leave out at the beginning.", examples=[100])
-]
-Cursor = Annotated[
-    str,
-    Query(
-        description="`next_cursor` of the page before.",
-        examples=["LTE3NjM4MDQ4MDAwMDAwMDB-YWJjLTEyMw"],
-        json_schema_extra=_pattern("[A-Za-z0-9_-]*"),
-    ),
-]
-OldestFirst = Annotated[bool, Query(description="Instead of the newest first.", examples=[False])]
-RowFields = _fields(Row, "invocation_id,status")
-WorkflowFields = _fields(Workflow, "status,journal")
-Steps = _optional(
-    "The part of the journal: `0:50`, `-10:`, `:` for all, or one number. The last 50 without it.",
-    "0:50",
-    "-?[0-9]{1,9}|(-?[0-9]{1,9})?:(-?[0-9]{1,9})?",
-)
-IfNoneMatch = Annotated[str, Header(description="An `ETag` that is known: 304 if it is still so.", examples=['"41-3"'])]
-IfMatch = Annotated[
-    str | None,
-    Header(
-        description="Do it to this revision only: an `ETag`, or a revision. 412 if it has changed since.",
-        examples=['"41-3"'],
-        json_schema_extra=_pattern(r'\*|(W/)?"?[1-9][0-9]{0,18}(-[0-9]+)?"?'),
-    ),
-]
-Delay = _optional("Start after this: `90s`, `2h`, `3d`.", "90s", _DURATION)
-At = Annotated[
-    str | None,
-    Query(
-        description="Start at this time: RFC 3339, or a date.",
-        examples=["2026-11-22T12:00:00Z"],
-        json_schema_extra={"anyOf": [{"type": "string", "format": each} for each in ("date", "date-time")]},
-    ),
-]
-NewId = _optional("The invocation id; one is made without it.", "order-17")
-NewPartitionKey = _optional("Its partition key.", "user-001")
-IdempotencyKey = Annotated[
-    str | None,
-    Header(
-        description="Sent again with the same key, it starts nothing, and answers the same; 409 with another input.",
-        examples=["3f0e6a52"],
-        json_schema_extra=_pattern("[!-~]{1,255}"),
-    ),
-]
-Reason = Annotated[
-    str, Query(max_length=2000, description="Kept, and shown everywhere.", examples=["waiting for the bank"])
-]
-
-
-def filters(**given: str | list[str] | None) -> Filters:
-    """UsageError names the parameter that cannot be used."""
-    now = SYSTEM_CLOCK.now()
-    times: dict[str, int] = {}
-    others: dict[str, str] = {}
-    for name, value in given.items():
-        if value is None or isinstance(value, list):
-            continue
-        if not value:
-            raise UsageError(f"The parameter {name} is empty.", hint="Leave it out to match everything.")
-        if name in _TIMES:
-            times[name] = parse_past_time(value, f"parameter {name}", now)
-        else:
-            others[name] = value
-    for first, second in (_TIMES[:2], _TIMES[2:]):
-        if first in times and second in times and times[first] >= times[second]:
-            raise UsageError(f"The parameter {first} is not before the parameter {second}.")
-    return Filters.parse(many(given.get("status")), many(given.get("handler")), **times, **others)  # type: ignore[arg-type]
-
-
-def many(values: str | list[str] | None) -> list[str]:
-    """The values of a parameter that is repeated, or separated by commas."""
-    return [part for value in values or () for part in value.split(",")] if isinstance(values, list) else []
-
-
-def chosen(fields: str | None, shape: type[BaseModel]) -> list[str]:
-    """The fields that an answer is to have, all without ``fields``. UsageError lists those that there are."""
-    if fields is None:
-        return list(shape.model_fields)
-    names = [name.strip() for name in fields.split(",")]
-    unknown = [name for name in names if name not in shape.model_fields]
-    if unknown:
-        raise UsageError(
-            f"The parameter fields cannot be used: there is no field {unknown[0]!r}.",
-            hint=f"The fields are {', '.join(shape.model_fields)}.",
-        )
-    return names
-
+InvocationId = Annotated[str, path_part("The id of a workflow.", "abc-123-def-456")]
 
 _REASONS = {
     "int_parsing": "{input!r} is not a whole number",

@@ -1,21 +1,148 @@
-"""Which workflows a query is about."""
+"""Which workflows a query is about, and the one declaration of the filters that say so.
+
+A new filter is a row of ``FILTERS``, a field of ``Filters`` and its line in ``Filters.match``; the CLI's flags, the
+HTTP parameters and the command that ``wf errors`` prints follow. The keywords of ``Client`` are typed by hand, and a
+test holds them against the rows.
+"""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from enum import StrEnum
+from typing import TYPE_CHECKING, NamedTuple
 
 from durablectl.errors import UsageError
+from durablectl.model.clock import SYSTEM_CLOCK, to_rfc3339
 from durablectl.model.names import validate_name
 from durablectl.model.status import ACTIVE, Status
 from durablectl.model.text import did_you_mean
+from durablectl.model.user_input import parse_past_time
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from typing import Any
 
     from durablectl.model.records import Execution
     from durablectl.query.views import WorkflowView
+
+
+class FilterKind(StrEnum):
+    """The values that a filter takes, as the CLI's help writes them."""
+
+    STATUS = "STATUS"
+    HANDLER = "HANDLER"
+    KEY = "KEY"
+    TIME = "TIME"
+    TEXT = "TEXT"
+    ID = "ID"
+
+
+class FilterDeclaration(NamedTuple):
+    """One filter for all that offer it.
+
+    ``name`` is the HTTP parameter and the keyword of ``Client``, and with ``--`` the CLI's flag; ``field`` is that of
+    ``Filters``. ``help`` is the CLI's text, ``description`` the one of the HTTP API, with an ``example``. A filter that
+    ``reads_records`` asks for what the index does not hold.
+    """
+
+    name: str
+    field: str
+    kind: FilterKind
+    help: str
+    description: str
+    example: str
+    reads_records: bool = False
+
+    @property
+    def is_repeatable(self) -> bool:
+        """Whether it takes several values, any of which matches."""
+        return self.kind in {FilterKind.STATUS, FilterKind.HANDLER}
+
+
+FILTERS = (
+    FilterDeclaration(
+        "status",
+        "statuses",
+        FilterKind.STATUS,
+        "Only this status; repeatable. 'active' stands for all that have not ended.",
+        "Repeatable, or separated by commas; `active` stands for all that have not ended.",
+        "failed",
+    ),
+    FilterDeclaration(
+        "handler",
+        "handlers",
+        FilterKind.HANDLER,
+        "Only this handler; repeatable.",
+        "Repeatable, or separated by commas.",
+        "checkout",
+    ),
+    FilterDeclaration(
+        "partition_key",
+        "partition_key",
+        FilterKind.KEY,
+        "Only this partition key.",
+        "Only this partition key.",
+        "user-001",
+    ),
+    FilterDeclaration(
+        "since",
+        "since",
+        FilterKind.TIME,
+        "Last changed at this time or later: 2h (ago), 2026-11-22 or RFC 3339.",
+        "Last changed at this time or later.",
+        "2h",
+    ),
+    FilterDeclaration(
+        "until",
+        "until",
+        FilterKind.TIME,
+        "Last changed before this time.",
+        "Last changed before this time.",
+        "2026-11-22T12:00:00Z",
+    ),
+    FilterDeclaration(
+        "created_since",
+        "created_since",
+        FilterKind.TIME,
+        "Created at this time or later; reads more than it shows.",
+        "Created at this time or later.",
+        "2026-11-22",
+        reads_records=True,
+    ),
+    FilterDeclaration(
+        "created_until",
+        "created_until",
+        FilterKind.TIME,
+        "Created before this time; reads more than it shows.",
+        "Created before this time.",
+        "1d12h",
+        reads_records=True,
+    ),
+    FilterDeclaration(
+        "error",
+        "error",
+        FilterKind.TEXT,
+        "Failed with an error that holds this, whatever the case; reads all failed ones.",
+        "Failed with an error that holds this, whatever the case.",
+        "card declined",
+        reads_records=True,
+    ),
+    FilterDeclaration(
+        "parent",
+        "parent",
+        FilterKind.ID,
+        "Only the children of this workflow.",
+        "Only the children of this workflow.",
+        "abc-123",
+        reads_records=True,
+    ),
+)
+
+
+def flag_of(name: str) -> str:
+    """The CLI's flag for the filter ``name``."""
+    return f"--{name.replace('_', '-')}"
 
 
 @dataclass(frozen=True)
@@ -50,8 +177,12 @@ class Filters:
         created_until: int = 0,
         error: str = "",
         parent: str = "",
+        label: Callable[[str], str] = flag_of,
     ) -> Filters:
-        """``active`` stands for every status that is not terminal. UsageError lists the statuses there are."""
+        """``active`` stands for every status that is not terminal. UsageError lists the statuses there are.
+
+        ``label`` is how its message calls a filter.
+        """
         expanded: set[str] = set()
         for status in statuses:
             if status == "active":
@@ -64,8 +195,8 @@ class Filters:
             validate_name("partition key", partition_key)
         if parent:
             validate_name("parent's invocation id", parent)
-        _check_order("--since", since, "--until", until)
-        _check_order("--created-since", created_since, "--created-until", created_until)
+        _check_order(label("since"), since, label("until"), until)
+        _check_order(label("created_since"), created_since, label("created_until"), created_until)
         return cls(
             frozenset(expanded),
             frozenset(validate_name("handler", handler) for handler in handlers),
@@ -86,7 +217,7 @@ class Filters:
     @property
     def needs_states(self) -> bool:
         """Whether the index does not say enough, so that every state that may match must be read."""
-        return bool(self.created_since or self.created_until or self.error or self.parent)
+        return any(getattr(self, each.field) for each in FILTERS if each.reads_records)
 
     def match(self, execution: Execution | WorkflowView, changed_at: int = 0) -> bool:
         """``changed_at`` stands in for records of other implementations, which do not say it."""
@@ -102,6 +233,36 @@ class Filters:
 
     def _has_error(self, execution: Execution | WorkflowView) -> bool:
         return execution.status == Status.FAILED and self.error.casefold() in execution.error.casefold()
+
+
+def parse_filters(given: Mapping[str, str | Sequence[str] | None], label: Callable[[str], str] = flag_of) -> Filters:
+    """The filters that these texts state, by name: None for one that was not given, a list for a repeatable one.
+
+    UsageError calls a filter what ``label`` makes of its name. It refuses an empty text, which would match everything.
+    """
+    now = SYSTEM_CLOCK.now()
+    values: dict[str, Any] = {}
+    for each in FILTERS:
+        value = given.get(each.name)
+        if value is None:
+            continue
+        if value == "":
+            raise UsageError(f"The {label(each.name)} is empty.", hint="Leave it out to match everything.")
+        is_time = each.kind is FilterKind.TIME
+        values[each.field] = parse_past_time(str(value), label(each.name), now) if is_time else value
+    return Filters.parse(**values, label=label)
+
+
+def to_flags(filters: Filters) -> list[str]:
+    """The words of a command line that state these filters, those by time last."""
+    words: list[str] = []
+    for each in sorted(FILTERS, key=lambda each: each.kind is FilterKind.TIME):
+        value = getattr(filters, each.field)
+        if each.kind is FilterKind.TIME:
+            value = to_rfc3339(value)
+        for text in sorted(value) if each.is_repeatable else [value] if value else []:
+            words += [flag_of(each.name), text]
+    return words
 
 
 def _within(moment: int, since: int, until: int) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import shlex
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
@@ -12,12 +13,13 @@ import typer
 from durablectl.cli.about import PROGRAM
 from durablectl.cli.boundary import asynchronous
 from durablectl.cli.handler_notes import note_unknown_handlers
-from durablectl.cli.options.shared import filter_options, filters_of, may_be_secret, with_connection, with_output
+from durablectl.cli.options.shared import filter_options, may_be_secret, with_connection, with_output
 from durablectl.cli.options.signatures import extend
 from durablectl.cli.terminal.output import Output, OutputFormat, note, show, stdout_console
 from durablectl.cli.terminal.progress import Reading
 from durablectl.model.clock import SYSTEM_CLOCK, to_rfc3339
 from durablectl.model.status import Status
+from durablectl.query.filters import parse_filters, to_flags
 from durablectl.settings import Settings
 
 if TYPE_CHECKING:
@@ -33,7 +35,7 @@ def _with_failed_filters(function: Callable[..., R]) -> Callable[..., R]:
     added: list[inspect.Parameter] = [each for each in filter_options("Filters") if each.name != "status"]
 
     def provide(values: dict[str, Any]) -> dict[str, Any]:
-        return {"filters": filters_of({**values, "status": [Status.FAILED]})}
+        return {"filters": parse_filters({**values, "status": [Status.FAILED]})}
 
     return extend(function, "filters", added, provide)
 
@@ -99,19 +101,13 @@ def _nothing(filters: Filters) -> str:
 
 def _command(cluster: ErrorCluster, filters: Filters, context: typer.Context) -> str:
     """What retries these failures: with the connection and the other filters of this command."""
-    given = {
-        "--status": Status.FAILED,
-        "--handler": cluster.handler,
-        "--error": cluster.literal or filters.error,
-        "--partition-key": filters.partition_key,
-        "--parent": filters.parent,
-        "--since": to_rfc3339(cluster.first_at or filters.since),
-        "--until": to_rfc3339(filters.until),
-        "--created-since": to_rfc3339(filters.created_since),
-        "--created-until": to_rfc3339(filters.created_until),
-    }
-    words = [word for flag, value in given.items() if value for word in (flag, value)]
-    return shlex.join([PROGRAM, "wf", "retry", *connection_flags(context), *words])
+    failures = replace(
+        filters,
+        handlers=frozenset({cluster.handler}),
+        error=cluster.literal or filters.error,
+        since=cluster.first_at or filters.since,
+    )
+    return shlex.join([PROGRAM, "wf", "retry", *connection_flags(context), *to_flags(failures)])
 
 
 def connection_flags(context: typer.Context) -> list[str]:

@@ -8,7 +8,7 @@ import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar, overload
+from typing import Annotated, Any, TypeVar, overload
 
 import typer
 
@@ -23,12 +23,8 @@ from durablectl.cli.completion.scripts import (
 from durablectl.cli.options.signatures import extend, option
 from durablectl.cli.terminal.output import Output, OutputFormat, Verbosity, is_decorated, verbosity, warn
 from durablectl.errors import UsageError
-from durablectl.model.clock import SYSTEM_CLOCK
-from durablectl.model.user_input import parse_past_time
+from durablectl.query.filters import FILTERS, FilterKind, flag_of, parse_filters
 from durablectl.settings import DEFAULT_URL, Settings, resolve
-
-if TYPE_CHECKING:
-    from durablectl.query import Filters
 
 R = TypeVar("R")
 
@@ -63,26 +59,14 @@ StepsOption = Annotated[
     ),
 ]
 
-_TIME = "2h (ago), 2026-11-22 or RFC 3339"
-_FILTERS: Sequence[tuple[str, str, str]] = (
-    # parameter, metavar, help; those with the metavar TIME are times, the first two can be given several times
-    ("status", "STATUS", "Only this status; repeatable. 'active' stands for all that have not ended."),
-    ("handler", "HANDLER", "Only this handler; repeatable."),
-    ("partition_key", "KEY", "Only this partition key."),
-    ("since", "TIME", f"Last changed at this time or later: {_TIME}."),
-    ("until", "TIME", "Last changed before this time."),
-    ("created_since", "TIME", "Created at this time or later; reads more than it shows."),
-    ("created_until", "TIME", "Created before this time; reads more than it shows."),
-    ("error", "TEXT", "Failed with an error that holds this, whatever the case; reads all failed ones."),
-    ("parent", "ID", "Only the children of this workflow."),
-)
-_REPEATABLE = ("status", "handler")
 _COMPLETERS: Mapping[str, Callable[..., Any]] = {
     "nats_context": complete_context,
     "namespace": complete_namespace,
-    "status": complete_status,
-    "handler": complete_handler,
-    "parent": complete_id,
+}
+_FILTER_COMPLETERS: Mapping[str, Callable[..., Any]] = {
+    FilterKind.STATUS: complete_status,
+    FilterKind.HANDLER: complete_handler,
+    FilterKind.ID: complete_id,
 }
 _SECRET = frozenset({"user", "password", "token"})
 
@@ -221,51 +205,31 @@ def _chosen(given: str | None, formats: Sequence[OutputFormat], *, json: bool) -
 
 def with_filters(function: Callable[..., R]) -> Callable[..., R]:
     """Add the filters; the command gets the keyword ``filters: Filters`` instead of them. UsageError for bad ones."""
-    return extend(function, "filters", filter_options("Filters"), lambda values: {"filters": filters_of(values)})
+    return extend(function, "filters", filter_options("Filters"), lambda values: {"filters": parse_filters(values)})
 
 
 def filter_options(panel: str, **texts: str) -> list[inspect.Parameter]:
     """``texts`` are other help texts, by parameter."""
     return [
         option(
-            name,
-            list[str] | None if name in _REPEATABLE else str | None,
+            each.name,
+            list[str] | None if each.is_repeatable else str | None,
             None,
             typer.Option(
-                _flag(name),
-                metavar=metavar,
-                help=texts.get(name, text),
+                flag_of(each.name),
+                metavar=each.kind.value,
+                help=texts.get(each.name, each.help),
                 rich_help_panel=panel,
-                autocompletion=_COMPLETERS.get(name),
+                autocompletion=_FILTER_COMPLETERS.get(each.kind),
             ),
         )
-        for name, metavar, text in _FILTERS
+        for each in FILTERS
     ]
-
-
-def filters_of(values: dict[str, Any]) -> Filters:
-    """What the options of ``filter_options`` say. An empty value is refused: it would match everything."""
-    from durablectl.query import Filters
-
-    now = SYSTEM_CLOCK.now()
-    given: dict[str, Any] = {}
-    for name, metavar, _ in _FILTERS:
-        value = values[name]
-        if value is None or name in _REPEATABLE:
-            continue
-        if not value:
-            raise UsageError(f"The {_flag(name)} is empty.", hint="Leave it out to match everything.")
-        given[name] = parse_past_time(value, _flag(name), now) if metavar == "TIME" else value
-    return Filters.parse(values["status"] or (), values["handler"] or (), **given)
 
 
 def is_filtered(values: dict[str, Any]) -> bool:
     """Whether any of ``filter_options`` was given."""
-    return any(values[name] not in (None, []) for name, *_ in _FILTERS)
-
-
-def _flag(name: str) -> str:
-    return f"--{name.replace('_', '-')}"
+    return any(values[each.name] not in (None, []) for each in FILTERS)
 
 
 def may_be_secret(name: str, value: object) -> bool:

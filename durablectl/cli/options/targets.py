@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from durablectl.cli.completion.scripts import complete_id
-from durablectl.cli.options.shared import filter_options, filters_of, is_filtered
+from durablectl.cli.options.shared import filter_options, is_filtered
 from durablectl.cli.options.signatures import extend, option
 from durablectl.errors import UsageError
+from durablectl.query.filters import parse_filters
 
 if TYPE_CHECKING:
     from durablectl.query import Filters
@@ -79,7 +80,7 @@ def _targets(values: dict[str, Any]) -> Targets:
     ids = [i for each in given for i in (_from_standard_input() if each == STANDARD_INPUT else [each])]
     return Targets(
         list(dict.fromkeys(ids)),
-        filters_of(values) if filtered else None,
+        parse_filters(values) if filtered else None,
         yes=values["yes"],
         dry_run=values["dry_run"],
         rate=values["rate"] or 0.0,

@@ -13,8 +13,9 @@ from starlette.responses import StreamingResponse
 from durablectl import query
 from durablectl.errors import DurableError, NotFoundError, UsageError
 from durablectl.http import query_parameters as p
-from durablectl.http.event_schemas import LISTED, OF_ONE, GivenEventId, LastEventId, StatusOrDeleted, streamed
+from durablectl.http.filter_parameters import with_filters
 from durablectl.http.responses import described, encoded
+from durablectl.http.routes.event_schemas import LISTED, OF_ONE, GivenEventId, LastEventId, StatusOrDeleted, streamed
 from durablectl.model.status import is_terminal
 from durablectl.model.user_input import LAST_STEPS
 from durablectl.query import DELETED, Filters, TailFilters
@@ -108,11 +109,11 @@ def router(backend: Backend, hub: Hub, heartbeat_seconds: float) -> APIRouter:
         response_class=EventStream,
         responses=streamed(LISTED, 400, 404, 503),
     )
+    @with_filters("handler", "partition_key")
     async def all_events(
         *,
         status: StatusOrDeleted = None,
-        handler: p.Handler = None,
-        partition_key: p.PartitionKey = None,
+        filters: Filters,
         last_event_id: LastEventId = None,
         given: GivenEventId = None,
     ) -> Response:
@@ -126,16 +127,16 @@ def router(backend: Backend, hub: Hub, heartbeat_seconds: float) -> APIRouter:
         is told, and not those before it; what its retention has removed is not told.
         """
         revision = _revision(last_event_id or given)
-        filters = _filters(status, handler, partition_key)
+        changes = _tail_filters(status, filters)
         async with contextlib.AsyncExitStack() as stack:
-            subscription = await stack.enter_async_context(hub.subscribed(filters=filters))
+            subscription = await stack.enter_async_context(hub.subscribed(filters=changes))
             async with opening:
                 reached, last = await _position(backend.store, revision)
             if reached is not None:
                 return EventStream(_resumed(hub, subscription, reached, heartbeat_seconds), stack.pop_all())
             await asyncio.sleep(_SETTLE_SECONDS)
             async with opening:
-                shown = await _snapshot(backend.store, filters)
+                shown = await _snapshot(backend.store, changes)
             return EventStream(_listed(hub, subscription, shown, last, heartbeat_seconds), stack.pop_all())
         raise AssertionError  # For mypy: an exit stack might swallow errors; this one does not.
 
@@ -159,13 +160,10 @@ async def _position(store: Store, revision: int | None) -> _Position:
     return _Position(None if revision is None or revision > last else revision, last)
 
 
-def _filters(status: StatusOrDeleted, handler: p.Handler, partition_key: p.PartitionKey) -> TailFilters:
-    statuses = p.many(status)
-    about = p.filters(
-        status=[each for each in statuses if each != DELETED], handler=handler, partition_key=partition_key
-    )
-    gone = frozenset({DELETED} & set(statuses))
-    return TailFilters(about.statuses | gone, replace(about, statuses=frozenset()))
+def _tail_filters(status: list[str] | None, filters: Filters) -> TailFilters:
+    statuses = p.split(status)
+    states = Filters.parse(each for each in statuses if each != DELETED).statuses
+    return TailFilters(states | ({DELETED} & set(statuses)), filters)
 
 
 class _Shown(NamedTuple):

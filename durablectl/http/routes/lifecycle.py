@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Annotated
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Header, Query, Response
 
 from durablectl import control
 from durablectl.errors import UsageError
@@ -18,6 +18,19 @@ if TYPE_CHECKING:
     from durablectl.http.backend import Backend
 
 _REVISION = re.compile(r"([1-9]\d{0,18})(-\d+)?", re.ASCII)
+
+IfMatch = Annotated[
+    str | None,
+    Header(
+        description="Do it to this revision only: an `ETag`, or a revision. 412 if it has changed since.",
+        examples=['"41-3"'],
+        json_schema_extra=p.pattern(r'\*|(W/)?"?[1-9][0-9]{0,18}(-[0-9]+)?"?'),
+    ),
+]
+Reason = Annotated[
+    str, Query(max_length=2000, description="Kept, and shown everywhere.", examples=["waiting for the bank"])
+]
+
 CHANGED = (400, 404, 409, 412, 413, 503)
 
 
@@ -25,21 +38,21 @@ def router(backend: Backend) -> APIRouter:
     routes = APIRouter(prefix="/api", tags=["steering"], dependencies=p.ONLY_KNOWN)
 
     @routes.post("/workflows/{invocation_id}/pause", summary="Pause", responses=documented(Done, *CHANGED))
-    async def pause(invocation_id: p.InvocationId, reason: p.Reason = "", if_match: p.IfMatch = None) -> Response:
+    async def pause(invocation_id: p.InvocationId, reason: Reason = "", if_match: IfMatch = None) -> Response:
         """The step in flight ends, and no other starts."""
         return done(await control.pause(backend.store, invocation_id, reason, if_revision=_revision(if_match)))
 
     @routes.post("/workflows/{invocation_id}/resume", summary="Resume", responses=documented(Done, *CHANGED))
-    async def resume(invocation_id: p.InvocationId, if_match: p.IfMatch = None) -> Response:
+    async def resume(invocation_id: p.InvocationId, if_match: IfMatch = None) -> Response:
         return done(await control.resume(backend.store, invocation_id, if_revision=_revision(if_match)))
 
     @routes.post("/workflows/{invocation_id}/cancel", summary="Cancel", responses=documented(Done, *CHANGED))
     async def cancel(
         invocation_id: p.InvocationId,
         *,
-        reason: p.Reason = "",
+        reason: Reason = "",
         now: Annotated[bool, Query(description="Without its compensations.", examples=[False])] = False,
-        if_match: p.IfMatch = None,
+        if_match: IfMatch = None,
     ) -> Response:
         """Interrupts the step in flight; the compensations run before it has ended."""
         result = await control.cancel(backend.store, invocation_id, reason, now=now, if_revision=_revision(if_match))
@@ -53,7 +66,7 @@ def router(backend: Backend) -> APIRouter:
             int | None, Query(ge=0, le=2**31 - 1, description="Go on from this step.", examples=[2])
         ] = None,
         restart: Annotated[bool, Query(description="A new invocation with the same input.", examples=[False])] = False,
-        if_match: p.IfMatch = None,
+        if_match: IfMatch = None,
     ) -> Response:
         """What has failed or was cancelled goes on from its first unfinished step."""
         revision = _revision(if_match)
@@ -64,7 +77,7 @@ def router(backend: Backend) -> APIRouter:
         return done(await control.retry(backend.store, invocation_id, from_step=from_step, if_revision=revision))
 
     @routes.delete("/workflows/{invocation_id}", summary="Delete", responses=documented(Done, *CHANGED))
-    async def delete(invocation_id: p.InvocationId, if_match: p.IfMatch = None) -> Response:
+    async def delete(invocation_id: p.InvocationId, if_match: IfMatch = None) -> Response:
         """Only what has ended."""
         return done(await control.delete(backend.store, invocation_id, if_revision=_revision(if_match)))
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Header, Query, Request, Response
 
 from durablectl import control, query
 from durablectl.control import StartRequest
@@ -15,7 +15,7 @@ from durablectl.errors import AlreadyExistsError, InvalidValueError, UsageError
 from durablectl.http import query_parameters as p
 from durablectl.http.responses import json_response
 from durablectl.http.routes.lifecycle import CHANGED, done
-from durablectl.http.schemas import Done, Started, documented, json_body
+from durablectl.http.schemas import NAME, Done, Started, documented, json_body
 from durablectl.model.clock import SYSTEM_CLOCK
 from durablectl.model.user_input import parse_future_time, parse_time
 from durablectl.model.values import encode_value
@@ -25,6 +25,36 @@ if TYPE_CHECKING:
 
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 _DEEPEST = 200
+
+HandlerName = Annotated[str, p.path_part("The name of a handler.", "async_workflow")]
+SignalName = Annotated[str, p.path_part("The name of the signal.", "note")]
+AwakeableId = Annotated[
+    str,
+    p.path_part(
+        "The id of an awakeable, which `waiting_for` of its workflow shows.",
+        "abc-123-def-456.approval",
+        rf"{NAME}\.{NAME}(\.[0-9]{{1,9}})?",
+    ),
+]
+Delay = Annotated[str | None, p.query_text("Start after this: `90s`, `2h`, `3d`.", "90s", p.DURATION)]
+At = Annotated[
+    str | None,
+    Query(
+        description="Start at this time: RFC 3339, or a date.",
+        examples=["2026-11-22T12:00:00Z"],
+        json_schema_extra={"anyOf": [{"type": "string", "format": each} for each in ("date", "date-time")]},
+    ),
+]
+NewId = Annotated[str | None, p.query_text("The invocation id; one is made without it.", "order-17")]
+NewPartitionKey = Annotated[str | None, p.query_text("Its partition key.", "user-001")]
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        description="Sent again with the same key, it starts nothing, and answers the same; 409 with another input.",
+        examples=["3f0e6a52"],
+        json_schema_extra=p.pattern("[!-~]{1,255}"),
+    ),
+]
 
 
 def router(backend: Backend) -> APIRouter:
@@ -39,13 +69,13 @@ def router(backend: Backend) -> APIRouter:
     )
     async def invoke(
         request: Request,
-        handler: p.HandlerName,
+        handler: HandlerName,
         *,
-        id: p.NewId = None,
-        partition_key: p.NewPartitionKey = None,
-        delay: p.Delay = None,
-        at: p.At = None,
-        idempotency_key: p.IdempotencyKey = None,
+        id: NewId = None,
+        partition_key: NewPartitionKey = None,
+        delay: Delay = None,
+        at: At = None,
+        idempotency_key: IdempotencyKey = None,
     ) -> Response:
         """The body is the input, as JSON; nothing for none. Returns once the start is stored."""
         if id is not None and idempotency_key is not None:
@@ -73,7 +103,7 @@ def router(backend: Backend) -> APIRouter:
         responses=documented(Done, *CHANGED),
         openapi_extra=json_body("hello"),
     )
-    async def signal(request: Request, invocation_id: p.InvocationId, name: p.SignalName) -> Response:
+    async def signal(request: Request, invocation_id: p.InvocationId, name: SignalName) -> Response:
         """The body is its data, as JSON."""
         return done(await control.signal(backend.store, invocation_id, name, await _body(request)))
 
@@ -83,7 +113,7 @@ def router(backend: Backend) -> APIRouter:
         responses=documented(Done, *CHANGED),
         openapi_extra=json_body(example=True),
     )
-    async def resolve(request: Request, awakeable_id: p.AwakeableId) -> Response:
+    async def resolve(request: Request, awakeable_id: AwakeableId) -> Response:
         """The body is the answer, as JSON."""
         return done(await control.resolve(backend.store, awakeable_id, await _body(request)))
 
@@ -93,7 +123,7 @@ def router(backend: Backend) -> APIRouter:
         responses=documented(Done, *CHANGED),
         openapi_extra=json_body("card declined", {"type": ["string", "null"]}),
     )
-    async def reject(request: Request, awakeable_id: p.AwakeableId) -> Response:
+    async def reject(request: Request, awakeable_id: AwakeableId) -> Response:
         """The body is the error, as a JSON string."""
         error = await _body(request)
         if error is not None and not isinstance(error, str):

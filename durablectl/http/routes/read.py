@@ -2,90 +2,105 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import urlencode
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Header, Query, Request, Response
+from pydantic import BaseModel
 
 from durablectl import query
+from durablectl.errors import UsageError
 from durablectl.http import query_parameters as p
+from durablectl.http.filter_parameters import INDEXED, with_filters
 from durablectl.http.responses import json_response
 from durablectl.http.schemas import Page, PartOfWorkflow, Processors, Row, Stats, Workflow, documented
+from durablectl.model.status import ACTIVE
 from durablectl.model.user_input import parse_step_range
+from durablectl.query.filters import Filters
+from durablectl.query.list import MAX_LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from durablectl.http.backend import Backend
-    from durablectl.query import Filters, WorkflowPage, WorkflowView
+    from durablectl.query import WorkflowPage, WorkflowView
+
+
+def _fields(shape: type[BaseModel], example: str) -> Any:
+    names = "|".join(shape.model_fields)
+    about = "Only these fields of a workflow, separated by commas."
+    return p.query_text(about, example, f"({names})(,({names}))*")
+
+
+Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT, description="How many at most.", examples=[50])]
+Offset = Annotated[
+    int, Query(ge=0, le=10_000_000, description="How many to leave out at the beginning.", examples=[100])
+]
+Cursor = Annotated[
+    str,
+    Query(
+        description="`next_cursor` of the page before.",
+        examples=["LTE3NjM4MDQ4MDAwMDAwMDB-YWJjLTEyMw"],
+        json_schema_extra=p.pattern("[A-Za-z0-9_-]*"),
+    ),
+]
+OldestFirst = Annotated[bool, Query(description="Instead of the newest first.", examples=[False])]
+RowFields = Annotated[str | None, _fields(Row, "invocation_id,status")]
+WorkflowFields = Annotated[str | None, _fields(Workflow, "status,journal")]
+Steps = Annotated[
+    str | None,
+    p.query_text(
+        "The part of the journal: `0:50`, `-10:`, `:` for all, or one number. The last 50 without it.",
+        "0:50",
+        "-?[0-9]{1,9}|(-?[0-9]{1,9})?:(-?[0-9]{1,9})?",
+    ),
+]
+IfNoneMatch = Annotated[str, Header(description="An `ETag` that is known: 304 if it is still so.", examples=['"41-3"'])]
 
 
 def router(backend: Backend) -> APIRouter:
     routes = APIRouter(prefix="/api", tags=["workflows"], dependencies=p.ONLY_KNOWN)
 
     @routes.get("/workflows", summary="List workflows, newest first", responses=documented(Page, 400, 404, 503))
+    @with_filters()
     async def list_workflows(
         request: Request,
         *,
-        status: p.Status = None,
-        handler: p.Handler = None,
-        partition_key: p.PartitionKey = None,
-        since: p.Since = None,
-        until: p.Until = None,
-        created_since: p.CreatedSince = None,
-        created_until: p.CreatedUntil = None,
-        error: p.ErrorText = None,
-        parent: p.Parent = None,
-        limit: p.Limit = 50,
-        offset: p.Offset = 0,
-        cursor: p.Cursor = "",
-        oldest_first: p.OldestFirst = False,
-        fields: p.RowFields = None,
+        filters: Filters,
+        limit: Limit = 50,
+        offset: Offset = 0,
+        cursor: Cursor = "",
+        oldest_first: OldestFirst = False,
+        fields: RowFields = None,
     ) -> Response:
         """`total` counts all matches. `next_cursor`, and the `Link` header, lead to the page behind this one."""
-        filters = p.filters(
-            status=status,
-            handler=handler,
-            partition_key=partition_key,
-            since=since,
-            until=until,
-            created_since=created_since,
-            created_until=created_until,
-            error=error,
-            parent=parent,
-        )
-        shown = p.chosen(fields, Row)
+        shown = _chosen(fields, Row)
         page = await _listed(backend, filters, limit, cursor, offset, oldest_first=oldest_first)
         return _page(request, page, shown)
 
     @routes.get(
         "/workflows/active", summary="List those that have not ended", responses=documented(Page, 400, 404, 503)
     )
+    @with_filters("handler", "partition_key")
     async def list_active(
         request: Request,
         *,
-        handler: p.Handler = None,
-        partition_key: p.PartitionKey = None,
-        limit: p.Limit = 50,
-        offset: p.Offset = 0,
-        cursor: p.Cursor = "",
-        oldest_first: p.OldestFirst = False,
-        fields: p.RowFields = None,
+        filters: Filters,
+        limit: Limit = 50,
+        offset: Offset = 0,
+        cursor: Cursor = "",
+        oldest_first: OldestFirst = False,
+        fields: RowFields = None,
     ) -> Response:
-        filters = p.filters(status=["active"], handler=handler, partition_key=partition_key)
-        shown = p.chosen(fields, Row)
-        page = await _listed(backend, filters, limit, cursor, offset, oldest_first=oldest_first)
+        active = replace(filters, statuses=ACTIVE)
+        shown = _chosen(fields, Row)
+        page = await _listed(backend, active, limit, cursor, offset, oldest_first=oldest_first)
         return _page(request, page, shown)
 
     @routes.get("/workflows/stats", summary="Count workflows", responses=documented(Stats, 400, 404, 503))
-    async def stats(
-        status: p.Status = None,
-        handler: p.Handler = None,
-        partition_key: p.PartitionKey = None,
-        since: p.Since = None,
-        until: p.Until = None,
-    ) -> Response:
-        filters = p.filters(status=status, handler=handler, partition_key=partition_key, since=since, until=until)
+    @with_filters(*INDEXED)
+    async def stats(filters: Filters) -> Response:
         counts = await backend.queries.ask(("stats", filters), lambda: query.get_stats(backend.store, filters))
         return json_response(counts.to_json())
 
@@ -96,13 +111,13 @@ def router(backend: Backend) -> APIRouter:
     )
     async def get_workflow(
         invocation_id: p.InvocationId,
-        steps: p.Steps = None,
-        fields: p.WorkflowFields = None,
-        if_none_match: p.IfNoneMatch = "",
+        steps: Steps = None,
+        fields: WorkflowFields = None,
+        if_none_match: IfNoneMatch = "",
     ) -> Response:
         """The `ETag` begins with the revision, and changes with the journal, too."""
         part = parse_step_range(steps, "parameter steps")
-        shown = p.chosen(fields, Workflow)
+        shown = _chosen(fields, Workflow)
         view = await query.get_workflow(backend.store, invocation_id, steps=part)
         tag = entity_tag(view)
         headers = {"ETag": tag, "Cache-Control": "no-cache"}
@@ -151,3 +166,17 @@ def _page(request: Request, page: WorkflowPage, names: Sequence[str]) -> Respons
         target = f"{request.url.path}?{urlencode([*kept, ('cursor', page.next_cursor)])}"
         headers["Link"] = f'<{target}>; rel="next"'
     return json_response(body, headers=headers)
+
+
+def _chosen(fields: str | None, shape: type[BaseModel]) -> list[str]:
+    """The fields that an answer is to have, all without ``fields``. UsageError lists those that there are."""
+    if fields is None:
+        return list(shape.model_fields)
+    names = [name.strip() for name in fields.split(",")]
+    unknown = [name for name in names if name not in shape.model_fields]
+    if unknown:
+        raise UsageError(
+            f"The parameter fields cannot be used: there is no field {unknown[0]!r}.",
+            hint=f"The fields are {', '.join(shape.model_fields)}.",
+        )
+    return names
