@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import secrets
 
 from durablectl.errors import InvalidNameError
 
@@ -48,6 +47,8 @@ def validate_invocation_id(invocation_id: str) -> str:
 
 def new_invocation_id() -> str:
     """Random, 20 lower-case hexadecimal digits in four groups, easy to read out over a telephone."""
+    import secrets  # Most commands only check names.
+
     text = secrets.token_hex(10)
     return "-".join(text[i : i + 5] for i in range(0, 20, 5))
 
