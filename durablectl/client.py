@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack
 from durablectl import control, query
 from durablectl.errors import UsageError
 from durablectl.model.clock import MICROSECONDS, SYSTEM_CLOCK
+from durablectl.model.filters import FILTERS, FilterKind, Filters
 from durablectl.model.retry_policy import seconds
-from durablectl.query.filters import FILTERS, FilterKind, Filters
 from durablectl.settings import Settings, resolve
 from durablectl.storage.connection.store import open_store
 

@@ -11,7 +11,7 @@ from fastapi import Query, Response
 
 from durablectl.http.query_parameters import DURATION, STATUSES, pattern, query_list, query_text, split
 from durablectl.http.schemas import NAME
-from durablectl.query.filters import FILTERS, FilterDeclaration, FilterKind, parse_filters
+from durablectl.model.filters import FILTERS, FilterDeclaration, FilterKind, parse_filters
 
 Route = Callable[..., Awaitable[Response]]
 

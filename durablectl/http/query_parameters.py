@@ -8,8 +8,8 @@ from fastapi import Depends, Path, Query, Request
 
 from durablectl.errors import UsageError
 from durablectl.http.schemas import NAME
+from durablectl.model.filters import FILTERS
 from durablectl.model.status import Status
-from durablectl.query.filters import FILTERS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

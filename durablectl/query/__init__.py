@@ -8,13 +8,14 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from durablectl.model.filters import Filters
+
 if TYPE_CHECKING:
     from durablectl.query.board import Board, watch_board, watch_changes
     from durablectl.query.diff import ABSENT, Aspect, Change, Comparison, StepDifference, compare
     from durablectl.query.doctor import Diagnosis, diagnose
     from durablectl.query.doctor_checks import Check, Severity
     from durablectl.query.error_clusters import ErrorCluster, ErrorsView, FailedStep, Failure, get_errors
-    from durablectl.query.filters import Filters
     from durablectl.query.get import get_children, get_workflow
     from durablectl.query.list import count_workflows, list_workflows
     from durablectl.query.processors import live_processors
@@ -44,7 +45,6 @@ _HOME = {
         "doctor": ("Diagnosis", "diagnose"),
         "tree": ("Tree", "watch_tree"),
         "error_clusters": ("ErrorCluster", "ErrorsView", "FailedStep", "Failure", "get_errors"),
-        "filters": ("Filters",),
         "list": ("count_workflows", "list_workflows"),
         "processors": ("live_processors",),
         "why": ("Cause", "Live", "Reason", "explain"),

@@ -7,7 +7,7 @@ import contextlib
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from durablectl.query.filters import Filters
+from durablectl.model.filters import Filters
 from durablectl.query.list import list_workflows
 from durablectl.query.state_changes import DELETED, StateChange, TailFilters, tail
 from durablectl.query.stats import count_by_status

@@ -10,8 +10,8 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from durablectl.model.clock import to_rfc3339
+from durablectl.model.filters import Filters
 from durablectl.model.status import Status
-from durablectl.query.filters import Filters
 from durablectl.query.selection import list_pages
 
 if TYPE_CHECKING:

@@ -6,13 +6,13 @@ from heapq import merge
 from typing import TYPE_CHECKING, NamedTuple
 
 from durablectl.errors import NotFoundError, UsageError
+from durablectl.model.filters import Filters
 from durablectl.model.names import validate_invocation_id
 from durablectl.model.records import INDEX_LAG
 from durablectl.model.status import Status
 from durablectl.model.termination import children
 from durablectl.query import full_scan
 from durablectl.query.cursors import read_cursor, write_cursor
-from durablectl.query.filters import Filters
 from durablectl.query.view_builder import payloads, workflow_view
 from durablectl.query.views import WorkflowPage
 from durablectl.storage.index import time_buckets

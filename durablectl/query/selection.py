@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from durablectl.model.clock import to_rfc3339
-from durablectl.query.filters import Filters
+from durablectl.model.filters import Filters
 from durablectl.query.full_scan import has_strays
 from durablectl.query.list import MAX_LIMIT, list_workflows, matches
 from durablectl.storage.records import states

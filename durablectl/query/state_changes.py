@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from durablectl.errors import StorageError
 from durablectl.model.codec import decode_execution
+from durablectl.model.filters import Filters
 from durablectl.model.records import Execution
-from durablectl.query.filters import Filters
 from durablectl.query.message_types import MetSchemas
 from durablectl.query.view_builder import payloads, workflow_view
 from durablectl.storage.streams.direct_get import first_since

@@ -8,9 +8,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from durablectl.model.clock import MICROSECONDS, SYSTEM_CLOCK
+from durablectl.model.filters import Filters
 from durablectl.model.status import ACTIVE, OTHER, Status
 from durablectl.query import full_scan
-from durablectl.query.filters import Filters
 from durablectl.query.list import first_rows, matches, running_within, scope_of, views
 from durablectl.query.views import StatsView
 from durablectl.storage.commands.command_queue import count_set_aside

@@ -9,8 +9,8 @@ from statistics import median_low
 from typing import TYPE_CHECKING
 
 from durablectl.model.clock import MICROSECONDS, SYSTEM_CLOCK
+from durablectl.model.filters import Filters
 from durablectl.model.status import Status, is_terminal
-from durablectl.query.filters import Filters
 from durablectl.query.list import count_indexed, first_rows
 
 if TYPE_CHECKING:

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from durablectl.errors import NotProvisionedError, StorageError
 from durablectl.model.codec import decode_execution
+from durablectl.model.filters import Filters
 from durablectl.model.names import validate_name
 from durablectl.model.status import is_terminal
-from durablectl.query.filters import Filters
 from durablectl.query.get import get_workflow, not_found, with_processor
 from durablectl.query.message_types import MetSchemas
 from durablectl.query.view_builder import payloads, workflow_view

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 from durablectl.errors import NonDeterminismError, NotFoundError, WorkflowTimeoutError
 from durablectl.model.clock import MICROSECONDS, SYSTEM_CLOCK
+from durablectl.model.filters import Filters
 from durablectl.model.status import Status
 from durablectl.model.termination import WAITS
 from durablectl.query.error_clusters import Failure
-from durablectl.query.filters import Filters
 from durablectl.query.get import get_workflow
 from durablectl.query.list import count_workflows
 from durablectl.query.processors import live_processors

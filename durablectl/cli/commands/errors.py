@@ -18,8 +18,8 @@ from durablectl.cli.options.signatures import extend
 from durablectl.cli.terminal.output import Output, OutputFormat, note, show, stdout_console
 from durablectl.cli.terminal.progress import Reading
 from durablectl.model.clock import SYSTEM_CLOCK, to_rfc3339
+from durablectl.model.filters import parse_filters, to_flags
 from durablectl.model.status import Status
-from durablectl.query.filters import parse_filters, to_flags
 from durablectl.settings import Settings
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from durablectl.cli.completion.scripts import (
 from durablectl.cli.options.signatures import extend, option
 from durablectl.cli.terminal.output import Output, OutputFormat, Verbosity, is_decorated, verbosity, warn
 from durablectl.errors import UsageError
-from durablectl.query.filters import FILTERS, FilterKind, flag_of, parse_filters
+from durablectl.model.filters import FILTERS, FilterKind, flag_of, parse_filters
 from durablectl.settings import DEFAULT_URL, Settings, resolve
 
 R = TypeVar("R")

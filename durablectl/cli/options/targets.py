@@ -14,7 +14,7 @@ from durablectl.cli.completion.scripts import complete_id
 from durablectl.cli.options.shared import filter_options, is_filtered
 from durablectl.cli.options.signatures import extend, option
 from durablectl.errors import UsageError
-from durablectl.query.filters import parse_filters
+from durablectl.model.filters import parse_filters
 
 if TYPE_CHECKING:
     from durablectl.query import Filters

@@ -15,9 +15,9 @@ from durablectl.http import query_parameters as p
 from durablectl.http.filter_parameters import INDEXED, with_filters
 from durablectl.http.responses import json_response
 from durablectl.http.schemas import Page, PartOfWorkflow, Processors, Row, Stats, Workflow, documented
+from durablectl.model.filters import Filters
 from durablectl.model.status import ACTIVE
 from durablectl.model.user_input import parse_step_range
-from durablectl.query.filters import Filters
 from durablectl.query.list import MAX_LIMIT
 
 if TYPE_CHECKING:

@@ -21,10 +21,25 @@ from durablectl.model.user_input import parse_past_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
-    from typing import Any
+    from typing import Any, Protocol
 
-    from durablectl.model.records import Execution
-    from durablectl.query.views import WorkflowView
+    class Filterable(Protocol):
+        """What filters ask of a record, or of a view of one."""
+
+        @property
+        def status(self) -> str: ...
+        @property
+        def handler(self) -> str: ...
+        @property
+        def partition_key(self) -> str: ...
+        @property
+        def created_at(self) -> int: ...
+        @property
+        def updated_at(self) -> int: ...
+        @property
+        def error(self) -> str: ...
+        @property
+        def parent_id(self) -> str: ...
 
 
 class FilterKind(StrEnum):
@@ -219,20 +234,20 @@ class Filters:
         """Whether the index does not say enough, so that every state that may match must be read."""
         return any(getattr(self, each.field) for each in FILTERS if each.reads_records)
 
-    def match(self, execution: Execution | WorkflowView, changed_at: int = 0) -> bool:
+    def match(self, workflow: Filterable, changed_at: int = 0) -> bool:
         """``changed_at`` stands in for records of other implementations, which do not say it."""
         return (
-            (not self.statuses or execution.status in self.statuses)
-            and (not self.handlers or execution.handler in self.handlers)
-            and (not self.partition_key or execution.partition_key == self.partition_key)
-            and _within(execution.updated_at or changed_at, self.since, self.until)
-            and _within(execution.created_at, self.created_since, self.created_until)
-            and (not self.error or self._has_error(execution))
-            and (not self.parent or execution.parent_id == self.parent)
+            (not self.statuses or workflow.status in self.statuses)
+            and (not self.handlers or workflow.handler in self.handlers)
+            and (not self.partition_key or workflow.partition_key == self.partition_key)
+            and _within(workflow.updated_at or changed_at, self.since, self.until)
+            and _within(workflow.created_at, self.created_since, self.created_until)
+            and (not self.error or self._has_error(workflow))
+            and (not self.parent or workflow.parent_id == self.parent)
         )
 
-    def _has_error(self, execution: Execution | WorkflowView) -> bool:
-        return execution.status == Status.FAILED and self.error.casefold() in execution.error.casefold()
+    def _has_error(self, workflow: Filterable) -> bool:
+        return workflow.status == Status.FAILED and self.error.casefold() in workflow.error.casefold()
 
 
 def parse_filters(given: Mapping[str, str | Sequence[str] | None], label: Callable[[str], str] = flag_of) -> Filters:

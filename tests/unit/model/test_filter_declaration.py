@@ -17,9 +17,9 @@ from durablectl.client import Client, Matching
 from durablectl.http.asgi import create_app
 from durablectl.http.backend import Backend
 from durablectl.http.server_options import HttpOptions
+from durablectl.model.filters import FILTERS, FilterKind, Filters, flag_of, parse_filters, to_flags
 from durablectl.model.records import Execution
 from durablectl.model.status import Status
-from durablectl.query.filters import FILTERS, FilterKind, Filters, flag_of, parse_filters, to_flags
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 NAMES = [each.name for each in FILTERS]
