@@ -8,7 +8,7 @@ from functools import cached_property
 from random import Random
 from typing import TYPE_CHECKING
 
-from durablectl.engine.operations.attempts import inside_step
+from durablectl.engine.operations.function_step import inside_step
 from durablectl.engine.replay.control_flow import Halt, HandedBack, Mismatch, Paused, TimedOut
 from durablectl.engine.replay.current_step import Position
 from durablectl.engine.replay.journal_writer import Recording
@@ -23,7 +23,7 @@ from durablectl.model.termination import WAITS
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from durablectl.engine.operations.attempts import Attempt
+    from durablectl.engine.operations.function_step import Attempt
     from durablectl.engine.replay.ownership import Ownership
     from durablectl.engine.worker.resources import Resources
     from durablectl.model.records import Execution, JournalEntry, Payload, PendingWait

@@ -5,12 +5,12 @@ from __future__ import annotations
 import uuid
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from durablectl.engine.operations.attempts import Call, Local, step_name
-from durablectl.engine.operations.awaitables import Awaiting, Gather, Race, Step
-from durablectl.engine.operations.child_start import SEND, SPAWN, StartChild
-from durablectl.engine.operations.waits import AwakeableWait, ChildWait, SignalWait, Sleep
+from durablectl.engine.operations.awakeable import Awakeable, ChildHandle, microseconds
+from durablectl.engine.operations.child import SEND, SPAWN, StartChild
+from durablectl.engine.operations.function_step import Call, Local, step_name
+from durablectl.engine.operations.group import Awaiting, Gather, Race, Step
+from durablectl.engine.operations.wait_operation import AwakeableWait, ChildWait, SignalWait, Sleep
 from durablectl.engine.replay.run import COMPENSATION
-from durablectl.engine.sdk.handles import Awakeable, ChildHandle, microseconds
 from durablectl.errors import InvalidValueError, UsageError
 from durablectl.model.clock import to_datetime
 from durablectl.model.names import awakeable_id_of, validate_invocation_id, validate_name
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from datetime import datetime, timedelta
 
-    from durablectl.engine.operations.awaitables import Durable
+    from durablectl.engine.operations.group import Durable
     from durablectl.engine.replay.replay_logger import ReplayLogger
     from durablectl.engine.replay.run import Run
     from durablectl.engine.sdk.registry import Workflow

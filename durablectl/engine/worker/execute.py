@@ -6,8 +6,8 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any
 
-from durablectl.engine.operations.awaitables import Step
-from durablectl.engine.operations.step_execution import APP_ERRORS, is_interrupted
+from durablectl.engine.operations.group import Step
+from durablectl.engine.operations.step_operation import APP_ERRORS, is_interrupted
 from durablectl.engine.replay.control_flow import (
     FencedOut,
     Halt,
@@ -40,7 +40,7 @@ from durablectl.storage.records.schedules import FIRE
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from durablectl.engine.operations.attempts import Attempt
+    from durablectl.engine.operations.function_step import Attempt
     from durablectl.engine.replay.ownership import Ownership
     from durablectl.engine.sdk.registry import Workflow
     from durablectl.engine.worker.resources import Resources

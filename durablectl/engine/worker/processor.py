@@ -11,12 +11,12 @@ import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from durablectl.engine.metrics import Metrics
 from durablectl.engine.recovery.failover import Failover
 from durablectl.engine.recovery.undelivered import Stranded
 from durablectl.engine.replay.control_flow import HandedBack
 from durablectl.engine.worker.claim import tidy
 from durablectl.engine.worker.command_pump import Intake
-from durablectl.engine.worker.metrics import Metrics
 from durablectl.engine.worker.resources import Resources
 from durablectl.engine.worker.slots import InFlight
 from durablectl.errors import ConnectionFailedError, DurableError

@@ -11,8 +11,8 @@ from durablectl.engine.worker.crash_loop_guard import Suspects
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from durablectl.engine.metrics import Metrics
     from durablectl.engine.sdk.registry import Workflow
-    from durablectl.engine.worker.metrics import Metrics
     from durablectl.model.clock import Clock
     from durablectl.storage.connection.store import Store
     from durablectl.storage.records.message_types import SchemaWriter

@@ -14,7 +14,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from durablectl import query
-from durablectl.engine.worker.metrics import Durations, exposition
+from durablectl.engine.metrics import Durations, exposition
 from durablectl.errors import DurableError
 from durablectl.http.query_parameters import ONLY_KNOWN
 from durablectl.http.schemas import Failure, documented

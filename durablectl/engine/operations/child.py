@@ -6,12 +6,12 @@ import hashlib
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from durablectl.engine.operations.attempts import describe
+from durablectl.engine.operations.function_step import describe
 from durablectl.model.retry_policy import TRANSPORT_RETRY
 from durablectl.storage.transitions.start_writes import StartCommand, start_child
 
 if TYPE_CHECKING:
-    from durablectl.engine.operations.attempts import Failure
+    from durablectl.engine.operations.function_step import Failure
     from durablectl.engine.replay.run import Run
     from durablectl.model.records import Payload
 

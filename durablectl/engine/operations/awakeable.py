@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
-from durablectl.engine.operations.awaitables import Awaiting
-from durablectl.engine.operations.waits import AwakeableWait, ChildWait
+from durablectl.engine.operations.group import Awaiting
+from durablectl.engine.operations.wait_operation import AwakeableWait, ChildWait
 from durablectl.model.clock import MICROSECONDS
 from durablectl.model.retry_policy import seconds
 

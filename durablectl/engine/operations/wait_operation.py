@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from durablectl.engine.operations.child_start import child_id
+from durablectl.engine.operations.child import child_id
 from durablectl.engine.replay.wait_registry import CHILD, Outcome
 from durablectl.model.records import JournalEntry, PendingWait
 from durablectl.model.status import Status

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
-from durablectl.engine.operations.step_execution import perform, step_error
+from durablectl.engine.operations.step_operation import perform, step_error
 from durablectl.engine.replay.control_flow import Halt
 from durablectl.engine.replay.run import CANCELLED
 from durablectl.errors import UsageError
@@ -15,7 +15,7 @@ from durablectl.model.values import decode_value
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
-    from durablectl.engine.operations.attempts import Attempt
+    from durablectl.engine.operations.function_step import Attempt
     from durablectl.engine.replay.run import Run
     from durablectl.engine.replay.wait_registry import Wait
 

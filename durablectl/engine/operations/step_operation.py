@@ -12,7 +12,7 @@ from durablectl.model.records import JournalEntry, PendingWait
 from durablectl.model.values import encode_value, recorded
 
 if TYPE_CHECKING:
-    from durablectl.engine.operations.attempts import Attempt
+    from durablectl.engine.operations.function_step import Attempt
     from durablectl.engine.replay.run import Run
 
 TIMED_OUT = "TimeoutError"
