@@ -13,9 +13,10 @@ from durablectl.errors import ConflictError, StaleRevisionError, UsageError
 from durablectl.model.clock import SYSTEM_CLOCK
 from durablectl.model.codec import encode_entry
 from durablectl.model.names import new_invocation_id
+from durablectl.model.operation_kinds import COMPENSATION, WAITS
 from durablectl.model.records import NO_PAYLOAD, DroppedSteps
 from durablectl.model.status import Status, is_terminal
-from durablectl.model.termination import FOLD_LIMIT_BYTES, WAITS, interrupted_children
+from durablectl.model.termination import FOLD_LIMIT_BYTES, interrupted_children
 from durablectl.model.termination import children as children_of
 from durablectl.storage.commands.wake import safety_net, wake
 from durablectl.storage.index import index_entries
@@ -88,7 +89,7 @@ def split(
     anew = {
         e.step_number
         for e in entries
-        if e.kind == "compensation" or e.error_type == "Cancelled" or children.intersection(children_of([e]))
+        if e.kind == COMPENSATION or e.error_type == "Cancelled" or children.intersection(children_of([e]))
     }
     if from_step is not None:
         anew.update(e.step_number for e in entries if e.step_number >= from_step)

@@ -6,15 +6,13 @@ import json
 from typing import TYPE_CHECKING, NamedTuple
 
 from durablectl.model.names import is_name
+from durablectl.model.operation_kinds import CHILD, SEND, SPAWN, STARTS_CHILD
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from durablectl.model.records import Execution, JournalEntry
     from durablectl.model.status import Status
-
-WAITS = frozenset({"sleep", "awakeable", "signal", "child"})
-"""Kinds of journal entries that are written when the wait begins, and again when it is over."""
 
 FOLD_LIMIT_BYTES = 256 * 1024
 """A journal up to this size becomes part of the record; a bigger one stays where it is."""
@@ -38,8 +36,8 @@ def end(execution: Execution, status: Status, moment: int, *, unfolded: int) -> 
 
 def children(entries: Sequence[JournalEntry]) -> list[str]:
     """The ids of the workflows that these steps started."""
-    started = [_started(entry) for entry in entries if entry.kind in {"spawn", "send"}]
-    awaited = [entry.awaited_id for entry in entries if entry.kind == "child"]
+    started = [_started(entry) for entry in entries if entry.kind in STARTS_CHILD]
+    awaited = [entry.awaited_id for entry in entries if entry.kind == CHILD]
     return [child for child in dict.fromkeys([*started, *awaited]) if is_name(child)]
 
 
@@ -65,13 +63,13 @@ def interrupted_children(entries: Sequence[JournalEntry]) -> list[Child]:
     spared: set[str] = set()
     for entry in entries:
         handler = entry.step_type.partition(":")[2]
-        if entry.kind == "spawn":
+        if entry.kind == SPAWN:
             found[_started(entry)] = handler
-        elif entry.kind == "send":
+        elif entry.kind == SEND:
             spared.add(_started(entry))
-        elif entry.kind == "child" and entry.finished_at and entry.error_type != "Cancelled":
+        elif entry.kind == CHILD and entry.finished_at and entry.error_type != "Cancelled":
             spared.add(entry.awaited_id)
-        elif entry.kind == "child":
+        elif entry.kind == CHILD:
             found[entry.awaited_id] = handler
     return [
         Child(child, handler)

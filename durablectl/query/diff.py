@@ -6,16 +6,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from durablectl.model.operation_kinds import STARTS_CHILD, WAITS
 from durablectl.model.status import Status
-from durablectl.model.termination import WAITS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from durablectl.query.views import StepView, WorkflowView
-
-_NAMED_BY_RUN = frozenset({"spawn", "send"})
-"""Their result is the id of a child, another one in every run."""
 
 
 class Aspect(StrEnum):
@@ -197,7 +194,8 @@ def _step(number: int, a: StepView | None, b: StepView | None) -> StepDifference
     if request:
         aspects.append(Aspect.REQUEST)
     result: list[Change] = []
-    if not (a.kind == b.kind and a.kind in _NAMED_BY_RUN) and not a.error and not b.error:
+    # The result of a step that starts a child is the child's id, another one in every run.
+    if not (a.kind == b.kind and a.kind in STARTS_CHILD) and not a.error and not b.error:
         result = changes(a.response, b.response)
     if result and Aspect.STATE not in aspects:
         aspects.append(Aspect.RESULT)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from durablectl.errors import NonDeterminismError, NotFoundError, WorkflowTimeoutError
 from durablectl.model.clock import MICROSECONDS, SYSTEM_CLOCK
 from durablectl.model.filters import Filters
+from durablectl.model.operation_kinds import WAITS
 from durablectl.model.status import Status
-from durablectl.model.termination import WAITS
 from durablectl.query.error_clusters import Failure
 from durablectl.query.get import get_workflow
 from durablectl.query.list import count_workflows

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from chaos_app import EFFECTS, effect
 from durablectl import workflow
-from durablectl.engine.operations import child, wait_operation
+from durablectl.engine.operations import child
 from durablectl.storage.transitions.start_writes import start_child
 
 DIE = 9
@@ -42,7 +42,7 @@ async def _start_child_and_die(store, start, child_id, parent):
         await asyncio.Event().wait()
 
 
-child.start_child = wait_operation.start_child = _start_child_and_die
+child.start_child = _start_child_and_die
 
 
 @workflow

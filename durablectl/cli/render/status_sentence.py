@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from durablectl.cli.render.formatting import count, countdown, duration, elapsed, one_line
 from durablectl.cli.render.symbols import RETRYING, Symbol, spinner, status_symbol
+from durablectl.model.operation_kinds import OPERATION_KINDS
 from durablectl.model.status import Status, is_terminal
 
 if TYPE_CHECKING:
@@ -40,13 +41,11 @@ def wait_sentence(reason: WaitingView, now: int) -> str:
         case "start":
             return f"starts in {countdown(reason.until - now)}"
         case _:
-            what = one_line(_KINDS.get(reason.kind, reason.kind))
+            kind = OPERATION_KINDS.get(reason.kind)
+            what = one_line((kind and kind.awaited) or reason.kind)
             most = f", at most another {countdown(reason.until - now)}" if reason.until else ""
             which = f" {one_line(reason.awaited_id)}" if reason.kind == "child" and reason.awaited_id else ""
             return f"waiting for {what} {name.partition(':')[2] or name}{which}{most}"
-
-
-_KINDS = {"awakeable": "the awakeable", "signal": "the signal", "child": "the child workflow"}
 
 
 def answer_command(view: WorkflowView) -> str:

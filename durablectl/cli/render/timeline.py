@@ -22,8 +22,8 @@ from durablectl.cli.render.status_sentence import (
 from durablectl.cli.render.symbols import DONE, FAILED, RETRYING, RUNNING, STATUS, Symbol
 from durablectl.cli.render.table import Column, plain, separated, shortened, table
 from durablectl.model.clock import MICROSECONDS, to_rfc3339
+from durablectl.model.operation_kinds import DRAWN_AS_WAIT
 from durablectl.model.status import Status, is_terminal
-from durablectl.model.termination import WAITS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -125,7 +125,7 @@ def _row(view: WorkflowView, step: StepView, now: int) -> Row:
     end = step.finished_at or (0 if is_open(step) and not is_terminal(view.status) else view.finished_at)
     spans = []
     if step.started_at and (step.finished_at or is_open(step)):
-        phase = Phase.WAIT if step.kind in WAITS or step.kind == "race" else Phase.WORK
+        phase = Phase.WAIT if step.kind in DRAWN_AS_WAIT else Phase.WORK
         phase = Phase.RETRIED if phase is Phase.WORK and step.attempts > 1 else phase
         spans = [Span(phase, step.started_at, max(step.started_at, end or now))]
     state = "failed" if step.error else "done"

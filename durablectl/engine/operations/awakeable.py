@@ -1,47 +1,49 @@
-"""What a handler can hold on to: an answer that is to come, a child that runs."""
+"""``ctx.awakeable``: an answer that an outside system gives under an id."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from durablectl.engine.operations.group import Awaiting
-from durablectl.engine.operations.wait_operation import AwakeableWait, ChildWait
-from durablectl.model.clock import MICROSECONDS
-from durablectl.model.retry_policy import seconds
+from durablectl.engine.operations.wait_operation import WaitOperation
+from durablectl.engine.replay.wait_registry import Outcome
+from durablectl.model.operation_kinds import AWAKEABLE
+from durablectl.model.records import NO_PAYLOAD
 
 if TYPE_CHECKING:
-    from datetime import timedelta
-
     from durablectl.engine.replay.run import Run
+    from durablectl.engine.replay.run_state import RunState
+    from durablectl.model.records import Execution, JournalEntry
 
 _T = TypeVar("_T")
 
 
-def microseconds(duration: float | timedelta | None) -> int:
-    return 0 if duration is None else int(seconds(duration) * MICROSECONDS)
-
-
-class Awakeable(Awaiting[_T]):
+class Awakeable(WaitOperation[_T]):
     """An awaitable answer; ``id`` is what the outside system needs to give it."""
 
     __slots__ = ("id",)
 
-    def __init__(self, run: Run, wait: AwakeableWait, awakeable_id: str) -> None:
-        super().__init__(run, wait)
+    def __init__(
+        self, run: Run, name: str, awakeable_id: str, timeout_us: int, response_type: type[Any] | None
+    ) -> None:
+        super().__init__(run, AWAKEABLE, f"{AWAKEABLE}:{name}", timeout_us, response_type)
         self.id = awakeable_id
 
+    def new_entry(self, number: int) -> JournalEntry:
+        entry = super().new_entry(number)
+        entry.awaited_id = self.id
+        return entry
 
-class ChildHandle:
-    """A child workflow that was spawned."""
+    def poll(self, entry: JournalEntry, children: dict[str, Execution]) -> Outcome | None:
+        del children
+        answer = self._run.state.ownership.execution.awakeables.get(entry.awaited_id)
+        if answer is None or not answer.resolved:
+            return self._timed_out(entry)
+        if answer.error:
+            return Outcome(error=answer.error, error_type="Rejected")
+        return Outcome(answer.result)
 
-    def __init__(self, run: Run, handler: str, child_id: str) -> None:
-        self._run = run
-        self._handler = handler
-        self.id = child_id
-
-    def result(
-        self, response_type: type[_T] | None = None, *, timeout: float | timedelta | None = None
-    ) -> Awaiting[_T]:
-        """Await the child's output; StepError when it failed or was cancelled."""
-        wait = ChildWait(self._handler, self.id, None, microseconds(timeout), response_type)
-        return Awaiting(self._run, wait)
+    @staticmethod
+    def drop_received(state: RunState, execution: Execution) -> None:
+        for answer in execution.awakeables.values():
+            if any(e.awaited_id == answer.awakeable_id and e.finished_at for e in state.entries.values()):
+                answer.result = NO_PAYLOAD

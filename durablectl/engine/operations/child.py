@@ -1,50 +1,126 @@
-"""Starting other workflows from a workflow."""
+"""Other workflows: ``ctx.send`` and ``ctx.spawn`` start one, ``ctx.invoke`` and a handle wait for its end."""
 
 from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from durablectl.engine.operations.function_step import describe
+from durablectl.engine.operations.step_operation import StepOperation, describe_failure
+from durablectl.engine.operations.wait_operation import WaitOperation, microseconds
+from durablectl.engine.replay.wait_registry import Outcome
+from durablectl.model.operation_kinds import CHILD
 from durablectl.model.retry_policy import TRANSPORT_RETRY
+from durablectl.model.status import Status
 from durablectl.storage.transitions.start_writes import StartCommand, start_child
 
 if TYPE_CHECKING:
-    from durablectl.engine.operations.function_step import Failure
+    from datetime import timedelta
+
+    from durablectl.engine.operations.step_operation import Failure
     from durablectl.engine.replay.run import Run
-    from durablectl.model.records import Payload
+    from durablectl.engine.replay.run_state import RunState
+    from durablectl.model.records import Execution, JournalEntry, Payload
 
-SEND = "send"
-SPAWN = "spawn"
+_T = TypeVar("_T")
 
 
-def child_id(run: Run, number: int) -> str:
+def child_id(state: RunState, number: int) -> str:
     """The id of the child that step ``number`` starts: the same on every replay, another after a retry dropped it."""
-    execution = run.ownership.execution
-    source = f"{run.invocation_id}:{execution.start_token}:{number}:{len(execution.history)}"
+    execution = state.ownership.execution
+    source = f"{state.invocation_id}:{execution.start_token}:{number}:{len(execution.history)}"
     text = hashlib.sha256(source.encode()).hexdigest()[:20]
     return "-".join(text[i : i + 5] for i in range(0, 20, 5))
 
 
-class StartChild:
+class StartChild(StepOperation[str]):
     """The step that starts a child and does not wait for it; its result is the child's id."""
 
+    __slots__ = ("_id", "_start")
+
     def __init__(self, run: Run, kind: str, start: StartCommand, given_id: str) -> None:
-        self.kind = kind
-        self.step_type = f"{kind}:{start.handler}"
-        self._run = run
+        super().__init__(run, kind, f"{kind}:{start.handler}")
         self._start = start
         self._id = given_id
 
     def request(self, number: int) -> tuple[Payload, list[type[Any]]]:
-        self._id = self._id or child_id(self._run, number)
+        self._id = self._id or child_id(self._run.state, number)
         return self._start.input, []
 
-    async def run(self) -> str:
-        start = replace(self._start, created_at=self._run.clock.now())
-        await start_child(self._run.store, start, self._id, self._run.ownership.execution)
+    async def attempt(self) -> str:
+        state = self._run.state
+        start = replace(self._start, created_at=state.clock.now())
+        await start_child(state.store, start, self._id, state.ownership.execution)
         return self._id
 
     def failure(self, error: BaseException) -> Failure:
-        return describe(error, TRANSPORT_RETRY)
+        return describe_failure(error, TRANSPORT_RETRY)
+
+
+class ChildResult(WaitOperation[_T]):
+    """The end of a child workflow; with ``start``, its beginning too."""
+
+    __slots__ = ("_child_id", "_start")
+
+    def __init__(
+        self,
+        run: Run,
+        handler: str,
+        *,
+        timeout_us: int,
+        message_type: type[Any] | None,
+        child_id: str = "",
+        start: StartCommand | None = None,
+    ) -> None:
+        super().__init__(run, CHILD, f"invoke:{handler}", timeout_us, message_type)
+        self._child_id = child_id
+        self._start = start
+
+    def new_entry(self, number: int) -> JournalEntry:
+        entry = super().new_entry(number)
+        entry.awaited_id = self._child_id or child_id(self._run.state, number)
+        if self._start is not None:
+            entry.request = self._start.input
+        return entry
+
+    async def prepare(self, entry: JournalEntry) -> None:
+        if self._start is not None:
+            state = self._run.state
+            await start_child(state.store, self._start, entry.awaited_id, state.ownership.execution)
+
+    def awaited_child(self, entry: JournalEntry) -> str:
+        return entry.awaited_id
+
+    def poll(self, entry: JournalEntry, children: dict[str, Execution]) -> Outcome | None:
+        child = children.get(entry.awaited_id)
+        if child is None:
+            return self._timed_out(entry)
+        if child.status == Status.COMPLETED:
+            return Outcome(child.output)
+        if child.status == Status.CANCELLED:
+            reason = f": {child.reason}" if child.reason else ""
+            return Outcome(
+                error=f"the workflow {child.invocation_id} was cancelled{reason}", error_type="Cancelled child"
+            )
+        return Outcome(error=child.error or "failed", error_type=child.error_type or "WorkflowFailedError")
+
+
+class ChildHandle:
+    """A child workflow that was spawned."""
+
+    def __init__(self, run: Run, handler: str, child_id: str) -> None:
+        self._run = run
+        self._handler = handler
+        self.id = child_id
+
+    def result(
+        self, response_type: type[_T] | None = None, *, timeout: float | timedelta | None = None
+    ) -> ChildResult[_T]:
+        """Await the child's output; StepError when it failed or was cancelled."""
+        return ChildResult(
+            self._run,
+            self._handler,
+            timeout_us=microseconds(timeout),
+            message_type=response_type,
+            child_id=self.id,
+        )

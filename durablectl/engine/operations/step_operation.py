@@ -1,107 +1,146 @@
-"""Running one step to its end: attempts, back-off, and the journal entry."""
+"""The base of operations that execute something, with attempts, back-off and one journal entry at the end."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from durablectl.engine.replay.run import CANCELLED
-from durablectl.errors import InvalidValueError, StepError, StepTimeoutError
+from durablectl.engine.operations.operation import NumberedOperation, raise_recorded, step_error
+from durablectl.engine.replay.run_state import CANCELLED
+from durablectl.engine.replay.wait_registry import RETRY
+from durablectl.errors import InvalidValueError, TerminalError, UsageError
 from durablectl.model.clock import MICROSECONDS
 from durablectl.model.records import JournalEntry, PendingWait
-from durablectl.model.values import encode_value, recorded
+from durablectl.model.text import message_of
+from durablectl.model.values import decode_value, encode_value, recorded
 
 if TYPE_CHECKING:
-    from durablectl.engine.operations.function_step import Attempt
     from durablectl.engine.replay.run import Run
+    from durablectl.model.records import Payload
+    from durablectl.model.retry_policy import Retry
 
-TIMED_OUT = "TimeoutError"
+_T = TypeVar("_T")
 
 APP_ERRORS = (Exception, asyncio.CancelledError, SystemExit)
 """Whatever an app's code raises is its own failure, sys.exit() included."""
 
 
-async def perform(run: Run, number: int, attempt: Attempt) -> Any:
-    """Run a step and journal its end; the value as a replay will see it, or StepError."""
-    if not run.window.is_open(number):
-        await run.window.wait(number)
-    if run.recording.is_busy:
-        await run.recording.flush()
-        run.check_still_wanted()
-    entry = JournalEntry(number, attempt.step_type, attempt.kind, started_at=run.clock.now())
-    run.position.started(number, attempt.step_type)
-    try:
-        value = await _attempts(run, entry, attempt)
-    except asyncio.CancelledError:
-        if run.is_cancelling and not run.is_compensating and run.halted is None:
-            entry.error, entry.error_type = "interrupted by a cancellation", CANCELLED
-            entry.finished_at = run.clock.now()
-            await run.recording.append(entry)
-        raise
-    finally:
-        run.position.ended(number)
-    entry.finished_at = run.clock.now()
-    await run.recording.hold(entry)
-    run.metrics.step(entry.kind, entry.finished_at - entry.started_at)
-    run.consume(entry)
-    if entry.error:
-        raise step_error(entry) from (value if isinstance(value, BaseException) else None)
-    return recorded(value, entry.response)
+class Failure(NamedTuple):
+    """Why an attempt failed and whether, and after which rule, there is another."""
+
+    message: str
+    error_type: str
+    retry: Retry
+    terminal: bool
 
 
-async def _attempts(run: Run, entry: JournalEntry, attempt: Attempt) -> Any:
-    """Try until there is a result or no try left; the value, or the last exception."""
-    earlier = run.retries.pop(entry.step_number, None)
-    if earlier is not None:
-        entry.attempts = earlier.attempt
-        await run.waits.back_off(earlier)
-    try:
-        entry.request, types = attempt.request(entry.step_number)
-    except InvalidValueError as error:
-        entry.attempts += 1
-        entry.error, entry.error_type = error.message, type(error).__name__
-        return error
-    for message_type in types:
-        run.recording.note_type(message_type)
-    while True:
-        entry.attempts += 1
+class StepOperation(NumberedOperation[_T]):
+    """A step that starts when it is awaited. A subclass says what is recorded, tried, and tried again."""
+
+    __slots__ = ("_response_type",)
+
+    def __init__(self, run: Run, kind: str, step_type: str, response_type: type[_T] | None = None) -> None:
+        super().__init__(run, kind, step_type)
+        self._response_type = response_type
+
+    def request(self, number: int) -> tuple[Payload, list[type[Any]]]:
+        """The recorded request and the message types in it; InvalidValueError when it cannot be recorded."""
+        raise NotImplementedError
+
+    async def attempt(self) -> Any:
+        """Execute it once."""
+        raise NotImplementedError
+
+    def failure(self, error: BaseException) -> Failure:
+        """What an exception of ``attempt`` means."""
+        raise NotImplementedError
+
+    async def result(self) -> _T:
+        """The recorded result, or that of executing the step now. Raises StepError when it failed for good."""
+        entry = self._entry
+        if entry is None:
+            result: _T = await self.execute_step()
+            return result
+        self._run.mark_seen(entry)
+        raise_recorded(entry)
+        value: _T = decode_value(entry.response, self._response_type)
+        return value
+
+    async def execute_step(self) -> Any:
+        """Execute the step and journal its end; the value as a replay will see it, or StepError."""
+        run, number = self._run, self._number
+        state, journal_writer = run.state, run.journal_writer
+        if not run.window.is_open(number):
+            await run.window.wait(number)
+        if journal_writer.is_busy:
+            await journal_writer.flush()
+            state.raise_if_unwanted()
+        entry = JournalEntry(number, self.step_type, self.kind, started_at=state.clock.now())
+        run.tracker.step_started(number, self.step_type)
         try:
-            value = await attempt.run()
-            entry.response = encode_value(value, f"the result of step {entry.step_number} {entry.step_type!r}")
-        except APP_ERRORS as error:
-            if isinstance(error, asyncio.CancelledError) and is_interrupted():
-                raise
-            failure = attempt.failure(error)
-            delay = None if failure.terminal else failure.retry.delay(entry.attempts, run.resources.random)
-            if delay is None:
-                entry.error, entry.error_type = failure.message, failure.error_type
-                return error
-            until = run.clock.now() + int(delay * MICROSECONDS)
-            run.metrics.retries += 1
-        else:
-            if entry.response.type_name:
-                run.recording.note_type(type(value))
-            return value
-        await run.waits.back_off(
-            PendingWait("retry", entry.step_type, entry.step_number, until, entry.attempts, failure.message)
-        )
+            value = await self._attempts(entry)
+        except asyncio.CancelledError:
+            if state.is_cancelling and not state.is_compensating and state.exit_reason is None:
+                entry.error, entry.error_type = "interrupted by a cancellation", CANCELLED
+                entry.finished_at = state.clock.now()
+                await journal_writer.append(entry)
+            raise
+        finally:
+            run.tracker.step_ended(number)
+        entry.finished_at = state.clock.now()
+        await journal_writer.append_or_defer(entry)
+        run.metrics.step(entry.kind, entry.finished_at - entry.started_at)
+        run.mark_seen(entry)
+        if entry.error:
+            raise step_error(entry) from (value if isinstance(value, BaseException) else None)
+        return recorded(value, entry.response)
+
+    async def _attempts(self, entry: JournalEntry) -> Any:
+        """Try until there is a result or no try left; the value, or the last exception."""
+        run = self._run
+        earlier = run.back_offs.pop(entry.step_number, None)
+        if earlier is not None:
+            entry.attempts = earlier.attempt
+            await run.waits.back_off(earlier)
+        try:
+            entry.request, types = self.request(entry.step_number)
+        except InvalidValueError as error:
+            entry.attempts += 1
+            entry.error, entry.error_type = error.message, type(error).__name__
+            return error
+        for message_type in types:
+            run.journal_writer.note_type(message_type)
+        while True:
+            entry.attempts += 1
+            try:
+                value = await self.attempt()
+                entry.response = encode_value(value, f"the result of step {entry.step_number} {entry.step_type!r}")
+            except APP_ERRORS as error:
+                if isinstance(error, asyncio.CancelledError) and is_interrupted():
+                    raise
+                failure = self.failure(error)
+                delay = None if failure.terminal else failure.retry.delay(entry.attempts, run.jitter)
+                if delay is None:
+                    entry.error, entry.error_type = failure.message, failure.error_type
+                    return error
+                until = run.state.clock.now() + int(delay * MICROSECONDS)
+                run.metrics.retries += 1
+            else:
+                if entry.response.type_name:
+                    run.journal_writer.note_type(type(value))
+                return value
+            await run.waits.back_off(
+                PendingWait(RETRY, entry.step_type, entry.step_number, until, entry.attempts, failure.message)
+            )
+
+
+def describe_failure(error: BaseException, retry: Retry) -> Failure:
+    """An error that the step itself raised; one that another attempt would meet again is terminal."""
+    terminal = isinstance(error, (TerminalError, InvalidValueError, UsageError))
+    return Failure(message_of(error), type(error).__name__, retry, terminal)
 
 
 def is_interrupted() -> bool:
     """Whether someone cancelled this task, and not the step's own code something else."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
-
-
-def step_error(entry: JournalEntry) -> StepError:
-    """What the handler sees of a step that failed for good, now and on every replay."""
-    kind = StepTimeoutError if entry.error_type == TIMED_OUT else StepError
-    tries = {0: "", 1: " at its first attempt"}.get(entry.attempts, f" after {entry.attempts} attempts")
-    return kind(
-        f"Step {entry.step_number} {entry.step_type!r} failed{tries}: {entry.error}",
-        step_number=entry.step_number,
-        step_type=entry.step_type,
-        attempts=entry.attempts,
-        error=entry.error,
-        error_type=entry.error_type,
-    )

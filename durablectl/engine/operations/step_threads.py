@@ -21,7 +21,7 @@ async def run_in_thread(function: Callable[..., Any], *args: Any) -> Any:
     future: asyncio.Future[Any] = loop.create_future()
     context = contextvars.copy_context()
 
-    def settle(result: Any, error: BaseException | None) -> None:
+    def deliver(result: Any, error: BaseException | None) -> None:
         if future.done():
             return
         if error is None:
@@ -39,7 +39,7 @@ async def run_in_thread(function: Callable[..., Any], *args: Any) -> Any:
         except BaseException as raised:  # noqa: BLE001 - handed over to the caller, whatever it is
             error = raised
         with contextlib.suppress(RuntimeError):  # the loop has ended
-            loop.call_soon_threadsafe(settle, result, error)
+            loop.call_soon_threadsafe(deliver, result, error)
 
     threading.Thread(target=work, name=f"step {getattr(function, '__name__', '')}", daemon=True).start()
     return await future

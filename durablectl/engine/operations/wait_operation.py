@@ -1,135 +1,77 @@
-"""The kinds of waits: sleep, awakeable, signal, child."""
+"""The base of operations that wait, and that the workflow may be suspended for."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from durablectl.engine.operations.child import child_id
-from durablectl.engine.replay.wait_registry import CHILD, Outcome
+from durablectl.engine.operations.operation import TIMED_OUT, NumberedOperation, raise_recorded
+from durablectl.engine.replay.wait_registry import Outcome
+from durablectl.model.clock import MICROSECONDS
 from durablectl.model.records import JournalEntry, PendingWait
-from durablectl.model.status import Status
+from durablectl.model.retry_policy import seconds
 from durablectl.model.values import decode_value
-from durablectl.storage.transitions.start_writes import StartCommand, start_child
 
 if TYPE_CHECKING:
+    from datetime import timedelta
+
     from durablectl.engine.replay.run import Run
+    from durablectl.engine.replay.run_state import RunState
     from durablectl.model.records import Execution
 
-_TIMED_OUT = "TimeoutError"
+_T = TypeVar("_T")
 
 
-class _Base:
-    kind = ""
+class WaitOperation(NumberedOperation[_T]):
+    """One kind of wait. ``duration_us`` is how long it lasts at most; 0 is without limit."""
 
-    def __init__(self, step_type: str, microseconds: int, message_type: type[Any] | None = None) -> None:
-        self.step_type = step_type
-        self._microseconds = microseconds
-        self._message_type = message_type
-
-    def entry(self, run: Run, number: int) -> JournalEntry:
-        now = run.clock.now()
-        until = now + self._microseconds if self._microseconds else 0
-        return JournalEntry(number, self.step_type, self.kind, started_at=now, until=until)
-
-    async def prepare(self, run: Run, entry: JournalEntry) -> None:
-        pass
-
-    def waiting(self, entry: JournalEntry) -> PendingWait:
-        return PendingWait(self.kind, self.step_type, entry.step_number, entry.until, awaited_id=entry.awaited_id)
-
-    def value(self, entry: JournalEntry) -> Any:
-        return decode_value(entry.response, self._message_type)
-
-    def _timed_out(self, run: Run, entry: JournalEntry) -> Outcome | None:
-        if not entry.until or run.clock.now() < entry.until:
-            return None
-        return Outcome(error=f"nothing came within {self._microseconds / 1_000_000:g} s", error_type=_TIMED_OUT)
-
-
-class Sleep(_Base):
-    """A timer."""
-
-    kind = "sleep"
-
-    def poll(self, run: Run, entry: JournalEntry, children: dict[str, Execution]) -> Outcome | None:
-        del children
-        return Outcome() if run.clock.now() >= entry.until else None
-
-
-class AwakeableWait(_Base):
-    """An answer that an outside system gives under an id."""
-
-    kind = "awakeable"
-
-    def __init__(self, name: str, awakeable_id: str, microseconds: int, message_type: type[Any] | None) -> None:
-        super().__init__(f"awakeable:{name}", microseconds, message_type)
-        self._id = awakeable_id
-
-    def entry(self, run: Run, number: int) -> JournalEntry:
-        entry = super().entry(run, number)
-        entry.awaited_id = self._id
-        return entry
-
-    def poll(self, run: Run, entry: JournalEntry, children: dict[str, Execution]) -> Outcome | None:
-        del children
-        answer = run.ownership.execution.awakeables.get(entry.awaited_id)
-        if answer is None or not answer.resolved:
-            return self._timed_out(run, entry)
-        if answer.error:
-            return Outcome(error=answer.error, error_type="Rejected")
-        return Outcome(answer.result)
-
-
-class SignalWait(_Base):
-    """The next signal of a name that this workflow has not received yet."""
-
-    kind = "signal"
-
-    def __init__(self, name: str, microseconds: int, message_type: type[Any] | None) -> None:
-        super().__init__(f"signal:{name}", microseconds, message_type)
-        self._name = name
-
-    def poll(self, run: Run, entry: JournalEntry, children: dict[str, Execution]) -> Outcome | None:
-        del children
-        for signal in run.ownership.execution.signals:
-            if signal.name == self._name and signal.number not in run.received_signals:
-                run.received_signals.add(signal.number)
-                return Outcome(signal.data, awaited_id=str(signal.number))
-        return self._timed_out(run, entry)
-
-
-class ChildWait(_Base):
-    """The end of a child workflow; with ``start``, its beginning too."""
-
-    kind = CHILD
+    __slots__ = ("_duration_us", "_message_type")
 
     def __init__(
-        self, handler: str, child_id: str, start: StartCommand | None, microseconds: int, message_type: type[Any] | None
+        self, run: Run, kind: str, step_type: str, duration_us: int, message_type: type[Any] | None = None
     ) -> None:
-        super().__init__(f"invoke:{handler}", microseconds, message_type)
-        self._child_id = child_id
-        self._start = start
+        super().__init__(run, kind, step_type)
+        self._duration_us = duration_us
+        self._message_type = message_type
 
-    def entry(self, run: Run, number: int) -> JournalEntry:
-        entry = super().entry(run, number)
-        entry.awaited_id = self._child_id or child_id(run, number)
-        if self._start is not None:
-            entry.request = self._start.input
-        return entry
+    async def result(self) -> _T:
+        entry = self._entry
+        if entry is None or not entry.finished_at:
+            entry = await self._run.waits.wait(self._number, self, entry)
+        self._run.mark_seen(entry)
+        raise_recorded(entry)
+        value: _T = decode_value(entry.response, self._message_type)
+        return value
 
-    async def prepare(self, run: Run, entry: JournalEntry) -> None:
-        if self._start is not None:
-            await start_child(run.store, self._start, entry.awaited_id, run.ownership.execution)
+    def new_entry(self, number: int) -> JournalEntry:
+        now = self._run.state.clock.now()
+        until = now + self._duration_us if self._duration_us else 0
+        return JournalEntry(number, self.step_type, self.kind, started_at=now, until=until)
 
-    def poll(self, run: Run, entry: JournalEntry, children: dict[str, Execution]) -> Outcome | None:
-        child = children.get(entry.awaited_id)
-        if child is None:
-            return self._timed_out(run, entry)
-        if child.status == Status.COMPLETED:
-            return Outcome(child.output)
-        if child.status == Status.CANCELLED:
-            reason = f": {child.reason}" if child.reason else ""
-            return Outcome(
-                error=f"the workflow {child.invocation_id} was cancelled{reason}", error_type="Cancelled child"
-            )
-        return Outcome(error=child.error or "failed", error_type=child.error_type or "WorkflowFailedError")
+    async def prepare(self, entry: JournalEntry) -> None:
+        pass
+
+    def pending_wait(self, entry: JournalEntry) -> PendingWait:
+        return PendingWait(self.kind, self.step_type, entry.step_number, entry.until, awaited_id=entry.awaited_id)
+
+    def awaited_child(self, entry: JournalEntry) -> str:
+        del entry
+        return ""
+
+    def poll(self, entry: JournalEntry, children: dict[str, Execution]) -> Outcome | None:
+        raise NotImplementedError
+
+    def give_back(self, outcome: Outcome) -> None:
+        pass
+
+    @staticmethod
+    def drop_received(state: RunState, execution: Execution) -> None:
+        """Take out of the record of a run that is being suspended what its journal has by now."""
+
+    def _timed_out(self, entry: JournalEntry) -> Outcome | None:
+        if not entry.until or self._run.state.clock.now() < entry.until:
+            return None
+        return Outcome(error=f"nothing came within {self._duration_us / MICROSECONDS:g} s", error_type=TIMED_OUT)
+
+
+def microseconds(duration: float | timedelta | None) -> int:
+    return 0 if duration is None else int(seconds(duration) * MICROSECONDS)

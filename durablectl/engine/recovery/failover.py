@@ -20,7 +20,7 @@ from durablectl.storage.streams.provision import LEASE_SECONDS
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
 
-    from durablectl.engine.recovery.undelivered import Stranded
+    from durablectl.engine.recovery.undelivered import UndeliveredScanner
     from durablectl.model.records import Execution
     from durablectl.storage.connection.store import Store
     from durablectl.storage.records.states import Stored
@@ -43,9 +43,9 @@ class Failover:
     """Follows all leases. When one runs out, every survivor tries to claim what it ran; one of them wins.
 
     ``adopt`` takes an invocation over in this process; False when it cannot. A command would not do: JetStream may
-    hand it to the very processor that is frozen. Only what does not fit in here is called for by a command. ``mend``
-    finishes the writes after a state that took its invocation out of a processor's hands: the dead one may not have
-    come to them. ``stranded`` finds what was delivered to it, and what was lost on the way during an outage.
+    hand it to the very processor that is frozen. Only what does not fit in here is called for by a command. ``repair``
+    makes the writes after a state that took its invocation out of a processor's hands: the dead one may not have
+    come to them. ``scanner`` finds what was delivered to it, and what was lost on the way during an outage.
     """
 
     def __init__(
@@ -53,25 +53,25 @@ class Failover:
         store: Store,
         processor_id: str,
         adopt: Callable[[Execution], bool],
-        mend: Callable[[Stored], Awaitable[None]],
-        stranded: Stranded,
+        repair: Callable[[Stored], Awaitable[None]],
+        scanner: UndeliveredScanner,
     ) -> None:
         self._store = store
         self._processor_id = processor_id
         self._adopt = adopt
-        self._mend = mend
-        self._stranded = stranded
+        self._repair = repair
+        self._scanner = scanner
         self._renewed: dict[str, float] = {}
         self._reconnects = 0
         self._may_have_orphans = True
-        self._to_look_through: set[str] = set()
+        self._on_restored_store: set[str] = set()
         self._loop = asyncio.get_running_loop()
 
     async def run(self) -> None:
         """Without end; a lost connection is waited for."""
         subjects = self._store.subjects
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._look())
+            group.create_task(self._watch_leases())
             while True:
                 with contextlib.suppress(PutBackError):
                     async with follow(self._store, subjects.processors_stream, subjects.processors_subjects) as feed:
@@ -83,37 +83,37 @@ class Failover:
 
         An invocation that runs, or was dropped, has a command that is not acknowledged.
         """
-        self._may_have_orphans = await self._stranded.prepare(handlers)
+        self._may_have_orphans = await self._scanner.prepare(handlers)
         if self._may_have_orphans:
-            self._stranded.expect()
+            self._scanner.expect()
 
-    def look_again(self, processor_id: str) -> None:
+    def expect_orphans(self, processor_id: str) -> None:
         """The store has been put back: what ran then, on this processor too, may run nowhere now."""
-        self._to_look_through.add(processor_id)
+        self._on_restored_store.add(processor_id)
         self._may_have_orphans = True
-        self._stranded.expect()
+        self._scanner.expect()
 
-    async def _look(self) -> None:
+    async def _watch_leases(self) -> None:
         while True:
             await asyncio.sleep(_LOOK_SECONDS)
-            self._forgive_outage()
+            self._restart_leases_after_outage()
             deadline = self._loop.time() - LEASE_SECONDS - _MARGIN_SECONDS
             silent = [processor for processor, renewed in self._renewed.items() if renewed < deadline]
             if not self._store.is_connected:
                 continue
             if self._is_one_quiet():
-                self._stranded.expect()
+                self._scanner.expect()
             try:
                 dead = {processor for processor in silent if not await leases.is_alive(self._store, processor)}
                 if dead:
                     # One that is frozen, not gone, is handed commands as long as its pulls are open.
-                    self._stranded.expect(PULL_SECONDS)
+                    self._scanner.expect(PULL_SECONDS)
                     await self._take_over(lambda owner, dead=dead: owner in dead)  # type: ignore[misc]
                 elif self._may_have_orphans:
                     await self._take_orphans()
                 for processor in dead:
                     del self._renewed[processor]
-                await self._stranded.look()
+                await self._scanner.scan_if_due()
             except DurableError as error:
                 _log.warning("Could not look for workflows to take over, will try again: %s", error)
 
@@ -124,12 +124,12 @@ class Failover:
 
     async def _take_orphans(self) -> None:
         alive = {lease.processor_id for lease in await leases.live_processors(self._store)}
-        alive -= self._to_look_through
+        alive -= self._on_restored_store
         await self._take_over(lambda owner: owner not in alive)
-        self._to_look_through.clear()
+        self._on_restored_store.clear()
         self._may_have_orphans = False
 
-    def _forgive_outage(self) -> None:
+    def _restart_leases_after_outage(self) -> None:
         """While nobody can renew, nobody is dead: all leases count from when that was over.
 
         Of an outage of the server this processor knows; that the leases have no leader it sees by its own.
@@ -139,7 +139,7 @@ class Failover:
         if reconnects != self._reconnects or not (is_seen and self._store.is_connected):
             self._reconnects = reconnects
             self._renewed = dict.fromkeys(self._renewed, self._loop.time())
-            self._stranded.expect()
+            self._scanner.expect()
 
     async def _take_over(self, is_dead: Callable[[str], bool]) -> None:
         called = 0
@@ -158,7 +158,7 @@ class Failover:
         found = {invocation_id: stored for invocation_id, stored in loaded.items() if is_sound(stored.execution)}
         for stored in found.values():
             if stored.execution.index_group not in _OWNED:
-                await self._mend(stored)
+                await self._repair(stored)
         orphans = [
             stored.execution
             for stored in found.values()

@@ -35,15 +35,15 @@ _SELDOM_SECONDS = 5.0
 _LEADER_SECONDS = 3.0
 
 
-class _Left(NamedTuple):
-    """A command that nobody seems to work on; ``revision`` is that of its invocation, 0 where there is none."""
+class _UndeliveredCommand(NamedTuple):
+    """A command that no processor seems to work on; ``revision`` is that of its invocation, 0 where there is none."""
 
     command: Command
-    moment: int
+    stored_at_us: int
     revision: int
 
 
-class Stranded:
+class UndeliveredScanner:
     """Finds them once it is told to expect some, or sees another leader of a consumer; this process takes them then.
 
     ``take`` is called with a command and when it was stored (microseconds); False when it cannot be taken here.
@@ -58,12 +58,12 @@ class Stranded:
         self._is_dropped = is_dropped
         self._handlers: tuple[str, ...] = ()
         self._leaders: dict[str, str] = {}
-        self._looks_to_go = 0
-        self._seen: dict[int, _Left] = {}
+        self._scans_left = 0
+        self._seen: dict[int, _UndeliveredCommand] = {}
         self._taken: set[int] = set()
         self._until = 0.0
-        self._next_look = 0.0
-        self._next_look_at_leaders = 0.0
+        self._next_scan = 0.0
+        self._next_leader_check = 0.0
         self._loop = asyncio.get_running_loop()
 
     async def prepare(self, handlers: Iterable[str]) -> bool:
@@ -74,27 +74,27 @@ class Stranded:
 
     def expect(self, seconds: float = 0) -> None:
         """Take what nobody works on at two looks from now on, and at those that follow, less often, for ``seconds``."""
-        self._looks_to_go = 2
-        self._next_look = min(self._next_look, self._loop.time() + _APART_SECONDS)
+        self._scans_left = 2
+        self._next_scan = min(self._next_scan, self._loop.time() + _APART_SECONDS)
         self._until = max(self._until, self._loop.time() + seconds)
 
-    async def look(self) -> None:
-        """To be called all the time; does nothing as long as there is nothing to expect. Raises DurableError."""
+    async def scan_if_due(self) -> None:
+        """Scan, if one is due; meant to be called often. Raises DurableError."""
         now = self._loop.time()
-        if self._store.requests.is_cluster and now >= self._next_look_at_leaders:
-            self._next_look_at_leaders = now + _LEADER_SECONDS
+        if self._store.requests.is_cluster and now >= self._next_leader_check:
+            self._next_leader_check = now + _LEADER_SECONDS
             for handler in self._handlers:
                 await self._consumer(handler)
-        if now < self._next_look or not (self._looks_to_go or now < self._until):
+        if now < self._next_scan or not (self._scans_left or now < self._until):
             return
         found = await self._find()
         before, self._seen = self._seen, found
         left = {sequence: each for sequence, each in found.items() if before.get(sequence) == each}
-        taken = [await self._take_up(sequence, each) for sequence, each in left.items()]
+        taken = [await self._redeliver(sequence, each) for sequence, each in left.items()]
         if any(taken):
             _log.warning("%d commands were delivered to nobody, and are taken up again.", sum(taken))
-        self._looks_to_go = max(self._looks_to_go - 1, 1 if left else 0)
-        self._next_look = self._loop.time() + (_APART_SECONDS if self._looks_to_go else _SELDOM_SECONDS)
+        self._scans_left = max(self._scans_left - 1, 1 if left else 0)
+        self._next_scan = self._loop.time() + (_APART_SECONDS if self._scans_left else _SELDOM_SECONDS)
 
     async def _consumer(self, handler: str) -> dict[str, Any] | None:
         info = await command_queue.consumer_info(self._store, command_queue.consumer_name(handler))
@@ -104,7 +104,7 @@ class Stranded:
             self.expect()
         return info
 
-    async def _find(self) -> dict[int, _Left]:
+    async def _find(self) -> dict[int, _UndeliveredCommand]:
         """By their sequence in the stream."""
         delivered: dict[int, tuple[Command, int]] = {}
         there: set[int] = set()
@@ -120,10 +120,10 @@ class Stranded:
         for batch in batches(delivered):
             loaded = await states.load_many(self._store, [delivered[sequence][0].invocation_id for sequence in batch])
             for sequence in batch:
-                command, moment = delivered[sequence]
+                command, stored_at_us = delivered[sequence]
                 stored = loaded.get(command.invocation_id)
                 if self._is_left(command, stored.execution if stored else None):
-                    found[sequence] = _Left(command, moment, stored.revision if stored else 0)
+                    found[sequence] = _UndeliveredCommand(command, stored_at_us, stored.revision if stored else 0)
         return found
 
     def _read(self, change: Change) -> Command | None:
@@ -147,14 +147,14 @@ class Stranded:
             command.kind == "cancel" and execution.status == Status.PAUSED
         )
 
-    async def _take_up(self, sequence: int, left: _Left) -> bool:
+    async def _redeliver(self, sequence: int, left: _UndeliveredCommand) -> bool:
         """Here; else a copy of the command calls another, once for all processors that have found it.
 
         False for what has to wait for a slot here.
         """
-        if not self._take(left.command, left.moment):
+        if not self._take(left.command, left.stored_at_us):
             if left.command.kind == FIRE:
-                return False  # What it starts is named after the moment at which it was stored.
+                return False  # What it starts is named after the time at which it was stored.
             copy = command_queue.publication(self._store, left.command, f"stranded-{sequence}")
             await self._store.requests.exchange([copy])
         self._taken.add(sequence)

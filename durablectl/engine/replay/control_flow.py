@@ -1,4 +1,4 @@
-"""How a run stops before its handler has ended.
+"""How a run leaves its handler before the handler has ended.
 
 These derive from BaseException so that a handler's ``except Exception`` cannot swallow them.
 """
@@ -12,29 +12,29 @@ if TYPE_CHECKING:
     from durablectl.model.records import Execution, PendingWait
 
 
-class Halt(BaseException):
+class RunExit(BaseException):
     """Root of the reasons for which a run leaves its handler."""
 
 
-class FencedOut(Halt):
-    """Another writer owns the invocation now. Made from the state that stands, None when it was deleted."""
+class FencedOut(RunExit):
+    """Another writer owns the invocation now; ``execution`` is the state that it wrote, None when it was deleted."""
 
     def __init__(self, execution: Execution | None) -> None:
         super().__init__(f"now {execution.status}, owner {execution.owner or 'none'}" if execution else "gone")
 
 
-class Mismatch(Halt):
-    """The handler asked for another step than its journal holds; the message says both."""
+class JournalMismatch(RunExit):
+    """The handler asked for another step than its journal holds; the message names both."""
 
 
-class StorageFailed(Halt):
-    """The store refused a write for a reason that is not the workflow's; the command will be delivered again."""
+class StorageFailed(RunExit):
+    """The store refused a write for a reason that is not the workflow's; the command is redelivered."""
 
     def __init__(self, error: DurableError) -> None:
         super().__init__(error.message)
 
 
-class Suspended(Halt):
+class Suspended(RunExit):
     """Nothing is left to do until one of ``waits`` is over, as of the state's ``revision``."""
 
     def __init__(self, waits: list[PendingWait], revision: int) -> None:
@@ -43,17 +43,17 @@ class Suspended(Halt):
         self.revision = revision
 
 
-class Paused(Halt):
+class Paused(RunExit):
     """An operator paused the invocation: no further step is started."""
 
 
-class TimedOut(Halt):
+class WorkflowTimedOut(RunExit):
     """The workflow's own time limit has passed."""
 
 
-class HandedBack(Halt):
-    """Handed back because the processor is stopping: whoever takes the invocation next goes on with it."""
+class ProcessorStopping(RunExit):
+    """The processor is stopping: the invocation is released, and another processor resumes it."""
 
 
-class Overtaken(Halt):
-    """Someone changed the state while the run was about to leave it: run the handler again and look."""
+class StateChanged(RunExit):
+    """Another writer changed the state while the run was about to leave it: the handler is run again on that state."""

@@ -1,7 +1,7 @@
-"""Which step an invocation is at, written to its state once it has stood there for 20 ms.
+"""Which step an invocation is at, written to its state once that step has lasted 20 ms.
 
-Faster steps are nobody's business and cost nothing, but for one write a second of a run that has no slower ones. One
-look at all runs every 20 ms, by InFlight, does without timers.
+Faster steps are not written, but for one write per second of a run that has no slower ones. One pass over all runs
+every 20 ms, by ActiveRuns, does without timers.
 """
 
 from __future__ import annotations
@@ -10,15 +10,17 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, NamedTuple
 
-from durablectl.engine.replay.control_flow import FencedOut, Overtaken, StorageFailed
+from durablectl.engine.replay.control_flow import FencedOut, StateChanged, StorageFailed
 from durablectl.errors import DurableError, PayloadTooLargeError
 from durablectl.model.status import Status
 from durablectl.storage.index import index_entries
 
 if TYPE_CHECKING:
-    from collections.abc import Container
+    from collections.abc import Callable, Container
 
-    from durablectl.engine.replay.run import Run
+    from durablectl.engine.replay.control_flow import RunExit
+    from durablectl.engine.replay.journal_writer import JournalWriter
+    from durablectl.engine.replay.run_state import RunState
     from durablectl.model.records import Execution, PendingWait
 
 _log = logging.getLogger(__name__)
@@ -27,39 +29,40 @@ VISIBLE_AFTER_SECONDS = 0.02
 _STALE_SECONDS = 1
 
 
-class _Standing(NamedTuple):
+class _CurrentStep(NamedTuple):
     number: int
     step_type: str
     waiting_for: PendingWait | None
 
 
-class Position:
-    """The steps in flight of one run, and the one that its state shows."""
+class CurrentStepTracker:
+    """The steps in flight of one run, and the one that its state shows; ``exit_run`` leaves the handler."""
 
-    def __init__(self, run: Run) -> None:
-        self._run = run
-        self._loop = run.loop
+    def __init__(self, state: RunState, journal_writer: JournalWriter, exit_run: Callable[[RunExit], None]) -> None:
+        self._state = state
+        self._journal_writer = journal_writer
+        self._exit_run = exit_run
         self._running: dict[int, tuple[str, float]] = {}
         self._waiting: dict[int, PendingWait] = {}
-        self._written: _Standing | None = None
-        self._written_at = run.loop.time()
+        self._written: _CurrentStep | None = None
+        self._written_at = state.loop.time()
         self._writing: asyncio.Task[None] | None = None
         self._is_closed = False
 
-    def started(self, number: int, step_type: str) -> None:
-        self._running[number] = (step_type, self._loop.time())
+    def step_started(self, number: int, step_type: str) -> None:
+        self._running[number] = (step_type, self._state.loop.time())
 
-    def ended(self, number: int) -> None:
+    def step_ended(self, number: int) -> None:
         del self._running[number]
         if self._waiting:
             self._waiting.pop(number, None)
 
-    def waits(self, number: int, waiting: PendingWait | None) -> None:
-        """The step waits before another attempt, or (None) has begun it."""
-        if waiting is None:
+    def step_backs_off(self, number: int, wait: PendingWait | None) -> None:
+        """Note that the step waits before another attempt, or (None) has begun it."""
+        if wait is None:
             self._waiting.pop(number, None)
         else:
-            self._waiting[number] = waiting
+            self._waiting[number] = wait
 
     def is_only(self, numbers: Container[int]) -> bool:
         """Whether no other step than these is in flight."""
@@ -71,48 +74,48 @@ class Position:
         if self._writing is not None:
             await asyncio.wait([self._writing])
 
-    def look(self, now: float) -> None:
-        """Write the position if it has lasted, or the one before is old; ``now`` is the loop's time."""
-        if not self._running or self._is_closed or self._run.halted is not None:
+    def write_if_due(self, now: float) -> None:
+        """Write the current step if it has lasted, or the last write is old; ``now`` is the loop's time."""
+        if not self._running or self._is_closed or self._state.exit_reason is not None:
             return
-        standing = self._standing()
-        has_lasted = now - self._running[standing.number][1] >= VISIBLE_AFTER_SECONDS
+        current = self._current()
+        has_lasted = now - self._running[current.number][1] >= VISIBLE_AFTER_SECONDS
         is_due = has_lasted or now - self._written_at >= _STALE_SECONDS
-        if is_due and standing != self._written and (self._writing is None or self._writing.done()):
+        if is_due and current != self._written and (self._writing is None or self._writing.done()):
             self._written_at = now
-            self._writing = self._loop.create_task(self._write(standing))
+            self._writing = self._state.loop.create_task(self._write(current))
 
-    def _standing(self) -> _Standing:
+    def _current(self) -> _CurrentStep:
         number = min(self._running)
-        waiting = self._waiting.get(number)
-        if waiting is None and self._waiting:
-            waiting = min(self._waiting.values(), key=lambda w: w.until)
-        return _Standing(number, self._running[number][0], waiting)
+        wait = self._waiting.get(number)
+        if wait is None and self._waiting:
+            wait = min(self._waiting.values(), key=lambda w: w.until)
+        return _CurrentStep(number, self._running[number][0], wait)
 
-    async def _write(self, standing: _Standing) -> None:
-        run = self._run
-        self._written = standing
+    async def _write(self, current: _CurrentStep) -> None:
+        state = self._state
+        self._written = current
         indexed_at = 0
 
         def change(execution: Execution) -> None:
             nonlocal indexed_at
             indexed_at = execution.indexed_at
-            execution.current_step = standing.number
-            execution.current_step_type = standing.step_type
-            execution.waiting_for = standing.waiting_for
-            execution.total_steps = run.total
-            execution.workflow_state = dict(run.workflow_state)
+            execution.current_step = current.number
+            execution.current_step_type = current.step_type
+            execution.waiting_for = current.waiting_for
+            execution.total_steps = state.step_count
+            execution.workflow_state = dict(state.workflow_state)
             if execution.status == Status.RUNNING:
-                execution.enter(Status.RUNNING, run.clock.now())
+                execution.enter(Status.RUNNING, state.clock.now())
 
         try:
-            await run.recording.describe_types()
-            execution = await run.ownership.write(change)
+            await self._journal_writer.describe_types()
+            execution = await state.ownership.write(change)
             if execution.indexed_at != indexed_at:
-                await index_entries.settle(run.store, execution)
-        except (FencedOut, Overtaken) as halt:
-            run.halt(halt)
+                await index_entries.settle(state.store, execution)
+        except (FencedOut, StateChanged) as reason:
+            self._exit_run(reason)
         except PayloadTooLargeError as error:
-            _log.warning("%s: where it is cannot be shown. %s", run.invocation_id, error)
+            _log.warning("%s: where it is cannot be shown. %s", state.invocation_id, error)
         except DurableError as error:
-            run.halt(StorageFailed(error))
+            self._exit_run(StorageFailed(error))

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
-from durablectl.engine.replay.control_flow import FencedOut, Overtaken
+from durablectl.engine.replay.control_flow import FencedOut, StateChanged
 from durablectl.model.status import Status
 from durablectl.storage.connection.rejections import StorageFullError
 from durablectl.storage.records import journal, states
@@ -36,7 +36,8 @@ class Ownership:
     Writes go out one at a time: replicated streams refuse a second conditional publish in flight (error 10164).
 
     A server that comes back with an older store gives revisions a second time: after a reconnection nothing is written
-    before the state was looked at. Has it been put back, and is still ours, Overtaken tells to run from its journal.
+    before the state was loaded. Where it was put back, and is still ours, StateChanged is raised: the handler
+    is run again from its journal.
     """
 
     def __init__(self, store: Store, execution: Execution, revision: int) -> None:
@@ -96,8 +97,8 @@ class Ownership:
         _log.warning("Waiting for room to store what %s has done: %s", self.execution.invocation_id, error)
         await asyncio.sleep(_FULL_SECONDS)
 
-    def doubt(self) -> None:
-        """The store has been put back: look before the next write."""
+    def require_confirmation(self) -> None:
+        """Load the state before the next write: the store has been put back."""
         self._reconnects = -1
 
     async def _confirm(self) -> None:
@@ -116,7 +117,7 @@ class Ownership:
         if stored.revision != self.revision:
             self.execution, self.revision = stored
         if was_put_back:
-            raise Overtaken
+            raise StateChanged
         self.observe(self.execution)
 
     async def _reload(self) -> None:
@@ -131,7 +132,7 @@ class Ownership:
         self.observe(self.execution)
 
     async def refresh(self) -> None:
-        """Look at the state now. Raises FencedOut, Overtaken, ConnectionFailedError, StorageError."""
+        """Load the state now. Raises FencedOut, StateChanged, ConnectionFailedError, StorageError."""
         async with self._lock:
             await self._confirm()
             stored = await states.load(self._store, self.execution.invocation_id)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
 
-    from durablectl.engine.replay.run import Run
+    from durablectl.engine.replay.run_state import RunState
 
 _logger = logging.getLogger("durablectl.workflow")
 
@@ -16,12 +16,12 @@ _logger = logging.getLogger("durablectl.workflow")
 class ReplayLogger(logging.LoggerAdapter[logging.Logger]):
     """Adds the invocation to each record, and is silent while recorded steps are ahead."""
 
-    def __init__(self, run: Run) -> None:
-        super().__init__(_logger, {"invocation_id": run.invocation_id, "handler": run.handler})
-        self._run = run
+    def __init__(self, state: RunState) -> None:
+        super().__init__(_logger, {"invocation_id": state.invocation_id, "handler": state.handler})
+        self._state = state
 
     def isEnabledFor(self, level: int) -> bool:  # noqa: N802 - the name in logging
-        return not self._run.is_replaying and super().isEnabledFor(level)
+        return not self._state.is_replaying and super().isEnabledFor(level)
 
     def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
         kwargs["extra"] = {**(self.extra or {}), **kwargs.get("extra", {})}

@@ -1,253 +1,171 @@
-"""One run of one invocation: numbering, replay, and how it is told to stop."""
+"""One run of one invocation: its parts put together, the numbering of its steps, and how it is told to stop."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from functools import cached_property
 from random import Random
 from typing import TYPE_CHECKING
 
-from durablectl.engine.operations.function_step import inside_step
-from durablectl.engine.replay.control_flow import Halt, HandedBack, Mismatch, Paused, TimedOut
-from durablectl.engine.replay.current_step import Position
-from durablectl.engine.replay.journal_writer import Recording
+from durablectl.engine.replay.control_flow import JournalMismatch, WorkflowTimedOut
+from durablectl.engine.replay.current_step import CurrentStepTracker
+from durablectl.engine.replay.handler_task import HandlerTask
+from durablectl.engine.replay.journal_writer import JournalWriter
 from durablectl.engine.replay.replay_logger import ReplayLogger
-from durablectl.engine.replay.step_window import Window
-from durablectl.engine.replay.wait_registry import Waits
+from durablectl.engine.replay.run_state import RunState, inside_step
+from durablectl.engine.replay.step_window import StepWindow
+from durablectl.engine.replay.wait_registry import RETRY, WaitRegistry
 from durablectl.errors import UsageError
 from durablectl.model.clock import MICROSECONDS
+from durablectl.model.operation_kinds import COMPENSATION, WAITS
 from durablectl.model.status import Status
-from durablectl.model.termination import WAITS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
+    from typing import Any
 
-    from durablectl.engine.operations.function_step import Attempt
+    from durablectl.engine.metrics import HandlerMetrics
+    from durablectl.engine.replay.control_flow import RunExit
     from durablectl.engine.replay.ownership import Ownership
-    from durablectl.engine.worker.resources import Resources
-    from durablectl.model.records import Execution, JournalEntry, Payload, PendingWait
+    from durablectl.model.records import Execution, JournalEntry, PendingWait
     from durablectl.storage.connection.store import Store
-
-COMPENSATION = "compensation"
-CANCELLED = "Cancelled"
-"""The error type of a step that a cancellation interrupted."""
+    from durablectl.storage.records.message_types import SchemaWriter
 
 
 class Run:
-    """The state of a handler's execution that lives in memory only; the journal can rebuild all of it."""
+    """A handler's execution: the state and the parts that work on it.
 
-    def __init__(self, resources: Resources, ownership: Ownership, entries: Sequence[JournalEntry]) -> None:
+    ``jitter`` spreads retries. ``retention_us`` is how long the ended workflow is kept; 0 keeps it without limit.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        ownership: Ownership,
+        entries: Sequence[JournalEntry],
+        *,
+        schemas: SchemaWriter,
+        metrics: HandlerMetrics,
+        jitter: Random,
+        retention_us: int = 0,
+    ) -> None:
         execution = ownership.execution
-        self.resources = resources
-        self.ownership = ownership
-        self.clock = resources.clock
-        self.metrics = resources.metrics.of[execution.handler]
-        self.loop = asyncio.get_running_loop()
-        self.invocation_id = execution.invocation_id
-        self.handler = execution.handler
-        self.attempt = execution.attempt
-        self.moment = execution.started_at
-        self.workflow_state: dict[str, Payload] = {}
-        self.entries = {entry.step_number: entry for entry in entries}
-        self.total = 0
-        self.halted: Halt | None = None
-        self.deferred: list[Callable[[], Attempt]] = []
-        self.is_cancelling = execution.cancel_requested
-        self.is_compensating = False
-        self.window = Window()
-        self.retries: dict[int, PendingWait] = {w.step_number: w for w in execution.waits if w.kind == "retry"}
-        self.position = Position(self)
-        self.waits = Waits(self)
-        self.recording = Recording(self)
-        self.received_signals = {
-            int(entry.awaited_id) for entry in entries if entry.kind == "signal" and entry.awaited_id.isdecimal()
-        }
-        self._recorded = dict(self.entries)
-        self._last_recorded = max(self._recorded, default=-1)
-        self._seed = f"{execution.invocation_id}:{execution.start_token}"
-        self.deadline = 0
+        self.state = RunState(store, ownership, entries)
+        self.metrics = metrics
+        self.jitter = jitter
+        self.retention_us = retention_us
+        self.handler_task = HandlerTask(self.state)
+        self.exit = self.handler_task.exit
+        self.window = StepWindow()
+        self.journal_writer = JournalWriter(self.state, self.handler_task, schemas)
+        self.tracker = CurrentStepTracker(self.state, self.journal_writer, self.exit)
+        self.waits = WaitRegistry(self.state, self.journal_writer, self.tracker, self.exit)
+        self.compensations: list[Callable[[], Awaitable[Any]]] = []
+        """What was deferred, in the order in which it was registered."""
+        self.back_offs: dict[int, PendingWait] = {w.step_number: w for w in execution.waits if w.kind == RETRY}
+        """By step number, the back-offs in which an earlier run was suspended."""
+        self.deadline_us = 0
         self._deadline_timer: asyncio.TimerHandle | None = None
-        self._task = asyncio.current_task()
-        self.is_interruptible = False
-        self.on_progress: Callable[[], None] | None = None
-        """Called when the journal has grown, and at the end of the run."""
-        self.moving = 0
-        """How many groups of steps have ended and have not gone on yet."""
-        self._interrupt_later = False
-        self._is_stopping = False
-        self._is_pausing = execution.status == Status.PAUSED
+        self._recorded = dict(self.state.entries)
+        self._seed = f"{execution.invocation_id}:{execution.start_token}"
         ownership.observe = self.observe
-
-    @property
-    def store(self) -> Store:
-        return self.resources.store
 
     @property
     def state_limit(self) -> int:
         """Bytes that the workflow state may take, so that the record fits into a message."""
-        input_size = len(self.ownership.execution.input.data)
-        return max(0, self.store.max_payload - self.store.record_headroom - input_size)
-
-    @property
-    def is_replaying(self) -> bool:
-        return self.total <= self._last_recorded
+        store = self.state.store
+        input_size = len(self.state.ownership.execution.input.data)
+        return max(0, store.max_payload - store.record_headroom - input_size)
 
     @cached_property
     def log(self) -> ReplayLogger:
-        return ReplayLogger(self)
+        return ReplayLogger(self.state)
 
     @cached_property
     def random(self) -> Random:
+        """The randomness that the handler sees."""
         return Random(self._seed)  # noqa: S311 - must repeat on replay
 
     @property
-    def leftover(self) -> JournalEntry | None:
+    def first_unrequested_entry(self) -> JournalEntry | None:
         """The first recorded step that the handler has not asked for."""
         return self._recorded[min(self._recorded)] if self._recorded else None
 
-    @property
-    def stop_reason(self) -> Halt | None:
-        """Why no new step may start, if that is so."""
-        if self._is_pausing:
-            return Paused()
-        return HandedBack() if self._is_stopping else None
-
     def check_deadline(self, timeout: float | None) -> None:
-        """Hold the workflow to its own time limit, counted from its first start or last retry; TimedOut after that."""
-        if timeout is None or self.is_cancelling:
+        """Hold the workflow to its own time limit, from its first start or last retry; WorkflowTimedOut after that."""
+        state = self.state
+        if timeout is None or state.is_cancelling:
             return
-        execution = self.ownership.execution
+        execution = state.ownership.execution
         begin = max([execution.started_at, *(dropped.dropped_at for dropped in execution.history)])
-        self.deadline = begin + int(timeout * MICROSECONDS)
-        left = (self.deadline - self.clock.now()) / MICROSECONDS
+        self.deadline_us = begin + int(timeout * MICROSECONDS)
+        left = (self.deadline_us - state.clock.now()) / MICROSECONDS
         if left <= 0:
-            raise TimedOut
-        self._deadline_timer = self.loop.call_later(left, self.halt, TimedOut())
+            raise WorkflowTimedOut
+        self._deadline_timer = state.loop.call_later(left, self.exit, WorkflowTimedOut())
 
     def close(self) -> None:
         if self._deadline_timer is not None:
             self._deadline_timer.cancel()
-        if self.on_progress is not None:
-            self.on_progress()
         self.waits.close()
-        self.recording.close()
-
-    def check_not_halted(self) -> None:
-        if self.halted is not None:
-            raise self.halted
-
-    def check_still_wanted(self) -> None:
-        """No step is to begin any more once it is paused or cancelled; recording the one before may have shown that."""
-        self.check_not_halted()
-        if self.is_cancelling and not self.is_compensating:
-            raise asyncio.CancelledError
-        if self.stop_reason is not None:
-            self.halted = self.stop_reason
-            raise self.halted
-
-    def halt(self, reason: Halt) -> None:
-        """Leave the handler, wherever it waits; the first reason stands."""
-        if self.halted is None:
-            self.halted = reason
-            self.interrupt()
-
-    @contextlib.contextmanager
-    def interruptible(self) -> Iterator[None]:
-        """The app's code runs: it may be interrupted, unlike what the engine writes before and after."""
-        self.is_interruptible = True
-        try:
-            yield
-        finally:
-            self.is_interruptible = False
-
-    def interrupt(self) -> None:
-        """Wake the handler, wherever it waits; once a result that is being written is."""
-        if self.is_compensating and self.halted is None:
-            return  # A cancellation that came while a result was journaled: the handler has left by itself since.
-        if self.recording.is_appending:
-            self._interrupt_later = True
-        elif self.is_interruptible and self._task is not None and self._task is not asyncio.current_task():
-            self._task.cancel()
-
-    def interrupt_if_due(self) -> None:
-        """Nothing is being written any more."""
-        if self._interrupt_later:
-            self._interrupt_later = False
-            self.loop.call_soon(self.interrupt)
+        self.journal_writer.close()
 
     def stop_at_next_step(self) -> None:
         """Start no further step, and end every wait now."""
-        self._is_stopping = True
-        self.waits.recheck()
+        self.state.is_stopping = True
+        self.waits.poll()
 
     def observe(self, execution: Execution) -> None:
-        """Someone else has written the state, and left it to this run."""
-        self._is_pausing = execution.status == Status.PAUSED
-        if execution.cancel_requested and not self.is_cancelling:
-            self.is_cancelling = True
-            if self.halted is None:
-                self.interrupt()
-        self.waits.recheck()
+        """Follow a write of the state by another writer that left the invocation to this run."""
+        state = self.state
+        state.is_pausing = execution.status == Status.PAUSED
+        if execution.cancel_requested and not state.is_cancelling:
+            state.is_cancelling = True
+            if state.exit_reason is None:
+                self.handler_task.interrupt()
+        self.waits.poll()
 
     def begin(self, step_type: str, kind: str) -> tuple[int, JournalEntry | None]:
         """The next step's number, and its entry when the journal has it."""
-        self.check_not_halted()
+        state = self.state
+        state.raise_if_exiting()
         if inside_step.get():
             raise UsageError(
                 f"The step {step_type!r} was started from inside another step.",
                 hint="Start steps from the workflow itself, or make the outer one a child workflow.",
             )
-        number = self.total
+        number = state.step_count
         entry = self._recorded.get(number)
         if entry is None:
-            self.check_still_wanted()
-        elif self.is_cancelling and not self.is_compensating and _is_unfinished(entry):
+            state.raise_if_unwanted()
+        elif state.is_cancelling and not state.is_compensating and _is_unfinished(entry):
             raise asyncio.CancelledError
         if entry is not None and (entry.step_type != step_type or (entry.kind or kind) != kind):
-            self.halted = Mismatch(
+            mismatch: RunExit = JournalMismatch(
                 f"step {number} is recorded as {_named(entry.kind, entry.step_type)}, "
                 f"but the code now asks for {_named(kind, step_type)}"
             )
-            raise self.halted
+            state.exit_reason = mismatch
+            raise mismatch
         self._recorded.pop(number, None)
-        self.total += 1
+        state.step_count += 1
         return number, entry
 
     def begin_compensating(self) -> None:
         """Number the compensations on from the last entry of the handler: the same on every replay."""
-        self.is_compensating = True
-        while self._task is not None and self._task.uncancel():
-            pass
-        self.total = 1 + max((n for n, entry in self.entries.items() if entry.kind != COMPENSATION), default=-1)
+        state = self.state
+        state.is_compensating = True
+        self.handler_task.forget_cancellations()
+        state.step_count = 1 + max((n for n, entry in state.entries.items() if entry.kind != COMPENSATION), default=-1)
 
-    def consume(self, entry: JournalEntry) -> None:
-        """The handler is about to see the end of this step."""
-        self.moment = max(self.moment, entry.finished_at)
+    def mark_seen(self, entry: JournalEntry) -> None:
+        """Note that the handler is about to see the end of this step."""
+        self.state.logical_time_us = max(self.state.logical_time_us, entry.finished_at)
         self.window.finished(entry.step_number)
-
-    def abandon(self, number: int) -> None:
-        """Nobody sees the end of this step. A signal that it had received goes to the next who asks."""
-        self.window.finished(number)
-        entry = self.entries.get(number)
-        if (
-            entry is not None
-            and entry.kind == "signal"
-            and entry.awaited_id.isdecimal()
-            and not self._has_gone_on(entry)
-        ):
-            self.received_signals.discard(int(entry.awaited_id))
-
-    def _has_gone_on(self, abandoned: JournalEntry) -> bool:
-        """Whether, on a replay, the next who asked for that signal has it in the journal already."""
-        return any(
-            entry.kind == "signal" and entry.awaited_id == abandoned.awaited_id and entry is not abandoned
-            for entry in self.entries.values()
-        )
 
 
 def _is_unfinished(entry: JournalEntry) -> bool:
-    """Where a cancelled handler is interrupted on a replay: at a wait not over, or what compensated it."""
+    """Whether a cancelled handler is interrupted here on a replay: at an open wait, or at a compensation."""
     return entry.kind == COMPENSATION or (entry.kind in WAITS and not entry.finished_at)
 
 

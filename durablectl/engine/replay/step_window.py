@@ -7,28 +7,28 @@ import asyncio
 from durablectl.storage.records.journal import READ_AT_ONCE
 
 
-class Window:
+class StepWindow:
     """Keeps every started step within READ_AT_ONCE numbers of the oldest unfinished one."""
 
     def __init__(self) -> None:
         self._low = 0
         self._done: set[int] = set()
-        self._moved: asyncio.Event | None = None
+        self._advanced: asyncio.Event | None = None
 
     def finished(self, number: int) -> None:
         self._done.add(number)
         while self._low in self._done:
             self._done.discard(self._low)
             self._low += 1
-        if self._moved is not None:
-            self._moved.set()
+        if self._advanced is not None:
+            self._advanced.set()
 
     def is_open(self, number: int) -> bool:
         return number - self._low < READ_AT_ONCE
 
     async def wait(self, number: int) -> None:
-        if self._moved is None:
-            self._moved = asyncio.Event()
+        if self._advanced is None:
+            self._advanced = asyncio.Event()
         while not self.is_open(number):
-            self._moved.clear()
-            await self._moved.wait()
+            self._advanced.clear()
+            await self._advanced.wait()

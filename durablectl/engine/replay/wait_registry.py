@@ -1,10 +1,10 @@
-"""What a run waits for: kept in memory while it is short or other steps run, else the run is suspended."""
+"""The open waits of a run: kept in memory while they are short or other steps run, else the run is suspended."""
 
 from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from durablectl.engine.replay.control_flow import StorageFailed, Suspended
 from durablectl.errors import DurableError, PayloadTooLargeError, StorageError
@@ -14,19 +14,25 @@ from durablectl.model.status import is_terminal
 from durablectl.storage.records import states
 
 if TYPE_CHECKING:
-    from durablectl.engine.replay.run import Run
+    from collections.abc import Callable
+
+    from durablectl.engine.replay.control_flow import RunExit
+    from durablectl.engine.replay.current_step import CurrentStepTracker
+    from durablectl.engine.replay.journal_writer import JournalWriter
+    from durablectl.engine.replay.run_state import RunState
     from durablectl.model.records import Execution, JournalEntry
 
-_SETTLE_SECONDS = 0.01
-_KEPT_IN_MEMORY = {"retry": 5 * MICROSECONDS}
-_KEPT_IN_MEMORY_OTHERWISE = 1 * MICROSECONDS
-_LONGEST_TIMER_SECONDS = 3600.0
-CHILD = "child"
 RETRY = "retry"
+"""The kind of a step's back-off, which is no operation of its own."""
+
+_SUSPEND_CHECK_SECONDS = 0.01
+_KEPT_IN_MEMORY_US = {RETRY: 5 * MICROSECONDS}
+_KEPT_IN_MEMORY_OTHERWISE_US = 1 * MICROSECONDS
+_LONGEST_TIMER_SECONDS = 3600.0
 
 
 class Outcome(NamedTuple):
-    """How a wait ended; ``awaited_id`` says by what, where that is known only then."""
+    """How a wait ended; ``awaited_id`` names what ended it, where that is known only then."""
 
     response: Payload = NO_PAYLOAD
     error: str = ""
@@ -34,184 +40,193 @@ class Outcome(NamedTuple):
     awaited_id: str = ""
 
 
-class Wait(Protocol):
-    """One kind of wait; ``kind`` is that of its journal entry."""
+class Awaited(Protocol):
+    """What the registry asks of an operation that waits; each kind of wait answers by its own rules."""
 
-    kind: str
-    step_type: str
-
-    def entry(self, run: Run, number: int) -> JournalEntry: ...
-
-    async def prepare(self, run: Run, entry: JournalEntry) -> None:
-        """What must have happened before the wait is journaled; may happen again after a crash."""
-
-    def waiting(self, entry: JournalEntry) -> PendingWait:
-        """How the state shows it, and what can wake it."""
+    def new_entry(self, number: int) -> JournalEntry:
+        """The journal entry with which the wait begins."""
         ...
 
-    def poll(self, run: Run, entry: JournalEntry, children: dict[str, Execution]) -> Outcome | None:
+    async def prepare(self, entry: JournalEntry) -> None:
+        """Do what must have happened before the wait is journaled; may happen again after a crash."""
+
+    def pending_wait(self, entry: JournalEntry) -> PendingWait:
+        """How the state shows the wait, and what can end it."""
+        ...
+
+    def awaited_child(self, entry: JournalEntry) -> str:
+        """The id of the child workflow whose end ends the wait, else ""."""
+        ...
+
+    def poll(self, entry: JournalEntry, children: dict[str, Execution]) -> Outcome | None:
         """The end of the wait, if it has come; ``children`` are the states of those that have ended."""
         ...
 
-    def value(self, entry: JournalEntry) -> Any: ...
+    def give_back(self, outcome: Outcome) -> None:
+        """Undo what ``poll`` took: the handler does not see this outcome."""
 
 
 @dataclass(slots=True)
-class _Open:
-    waiting: PendingWait
-    wait: Wait | None
+class _OpenWait:
+    pending: PendingWait
+    awaited: Awaited | None
     entry: JournalEntry | None
-    over: asyncio.Future[Outcome]
+    ended: asyncio.Future[Outcome]
 
 
-class Waits:
-    """The open waits of one run."""
+class WaitRegistry:
+    """The open waits of one run; ``exit_run`` leaves the handler."""
 
-    def __init__(self, run: Run) -> None:
-        self._run = run
-        self._loop = run.loop
-        self._open: dict[int, _Open] = {}
+    def __init__(
+        self,
+        state: RunState,
+        journal_writer: JournalWriter,
+        tracker: CurrentStepTracker,
+        exit_run: Callable[[RunExit], None],
+    ) -> None:
+        self._state = state
+        self._journal_writer = journal_writer
+        self._tracker = tracker
+        self._exit_run = exit_run
+        self._open: dict[int, _OpenWait] = {}
         self._timer: asyncio.TimerHandle | None = None
-        self._settling: asyncio.TimerHandle | None = None
-        self._checking: asyncio.Task[None] | None = None
-        self._check_again = False
+        self._suspend_check: asyncio.TimerHandle | None = None
+        self._polling: asyncio.Task[None] | None = None
+        self._poll_again = False
 
-    def summary(self) -> list[PendingWait]:
+    def pending(self) -> list[PendingWait]:
         """Everything that can wake the run, the earliest first; what no time ends comes last."""
-        waits = [opened.waiting for opened in self._open.values()]
+        waits = [opened.pending for opened in self._open.values()]
         return sorted(waits, key=lambda w: (w.until == 0, w.until, w.step_number))
 
-    async def back_off(self, waiting: PendingWait) -> None:
+    async def back_off(self, pending: PendingWait) -> None:
         """Wait before another attempt."""
-        self._run.position.waits(waiting.step_number, waiting)
-        await self._until_over(_Open(waiting, None, None, self._loop.create_future()))
-        self._run.position.waits(waiting.step_number, None)
+        self._tracker.step_backs_off(pending.step_number, pending)
+        await self._until_ended(_OpenWait(pending, None, None, self._state.loop.create_future()))
+        self._tracker.step_backs_off(pending.step_number, None)
 
-    async def wait(self, number: int, wait: Wait, entry: JournalEntry | None) -> JournalEntry:
+    async def wait(self, number: int, awaited: Awaited, entry: JournalEntry | None) -> JournalEntry:
         """Wait to the end and journal it. A wait that may outlive this run is journaled when it begins, too."""
-        run = self._run
-        if run.recording.is_busy:
-            await run.recording.flush()
-            run.check_still_wanted()
+        state, journal_writer = self._state, self._journal_writer
+        if journal_writer.is_busy:
+            await journal_writer.flush()
+            state.raise_if_unwanted()
         if entry is None:
-            entry = wait.entry(run, number)
-            await self._prepare(wait, entry)
-            if not self._is_brief(wait.waiting(entry)):
-                await run.recording.append(entry)
-        waiting = wait.waiting(entry)
-        run.position.started(number, entry.step_type)
-        opened = _Open(waiting, wait, entry, self._loop.create_future())
+            entry = awaited.new_entry(number)
+            await self._prepare(awaited, entry)
+            if not self._is_brief(awaited.pending_wait(entry)):
+                await journal_writer.append(entry)
+        self._tracker.step_started(number, entry.step_type)
+        opened = _OpenWait(awaited.pending_wait(entry), awaited, entry, state.loop.create_future())
         try:
-            outcome = await self._until_over(opened)
+            outcome = await self._until_ended(opened)
         except asyncio.CancelledError:
-            self._give_back(opened)
+            if opened.ended.done() and not opened.ended.cancelled():
+                awaited.give_back(opened.ended.result())
             raise
         finally:
-            run.position.ended(number)
+            self._tracker.step_ended(number)
         entry.response, entry.error, entry.error_type = outcome.response, outcome.error, outcome.error_type
         entry.awaited_id = outcome.awaited_id or entry.awaited_id
-        entry.finished_at = run.clock.now()
-        await run.recording.append(entry)
+        entry.finished_at = state.clock.now()
+        await journal_writer.append(entry)
         return entry
 
-    async def _prepare(self, wait: Wait, entry: JournalEntry) -> None:
-        run = self._run
+    async def _prepare(self, awaited: Awaited, entry: JournalEntry) -> None:
+        state = self._state
         try:
-            await wait.prepare(run, entry)
+            await awaited.prepare(entry)
         except PayloadTooLargeError:
             raise
         except (StorageError, *states.UNREACHABLE) as error:
-            # The store's trouble is not the workflow's: the handler must not see it.
-            run.halted = run.halted or StorageFailed(error)
-            raise run.halted from error
+            # A failure of the store is not the workflow's: the handler must not see it.
+            state.exit_reason = state.exit_reason or StorageFailed(error)
+            raise state.exit_reason from error
 
-    def _give_back(self, opened: _Open) -> None:
-        """A signal that was picked for a wait that lost a race: the next who asks for it gets it."""
-        if opened.over.done() and not opened.over.cancelled() and opened.waiting.kind == "signal":
-            taken = opened.over.result().awaited_id
-            if taken:
-                self._run.received_signals.discard(int(taken))
-
-    async def _until_over(self, opened: _Open) -> Outcome:
-        number = opened.waiting.step_number
+    async def _until_ended(self, opened: _OpenWait) -> Outcome:
+        number = opened.pending.step_number
         self._open[number] = opened
-        self.recheck()
+        self.poll()
         try:
-            return await opened.over
+            return await opened.ended
         finally:
             del self._open[number]
-            self._settle()
+            self._schedule_suspend_check()
 
-    def recheck(self) -> None:
-        """Something may have come in."""
-        self._check_again = True
-        if self._open and (self._checking is None or self._checking.done()):
-            self._checking = self._loop.create_task(self._check())
+    def poll(self) -> None:
+        """Check every open wait: the state, or a child, may have changed."""
+        self._poll_again = True
+        if self._open and (self._polling is None or self._polling.done()):
+            self._polling = self._state.loop.create_task(self._poll_all())
 
-    async def _check(self) -> None:
-        run = self._run
-        while self._check_again:
-            self._check_again = False
-            stop = run.stop_reason
-            if stop is not None:
-                run.halt(stop)
+    async def _poll_all(self) -> None:
+        while self._poll_again:
+            self._poll_again = False
+            reason = self._state.pending_exit
+            if reason is not None:
+                self._exit_run(reason)
                 return
             try:
                 children = await self._ended_children()
             except DurableError:
-                # Out of reach: look again when the next timer or word comes.
+                # Out of reach: the next timer or notification polls again.
                 children = {}
             for opened in list(self._open.values()):
-                outcome = self._poll(opened, children)
-                if outcome is not None and not opened.over.done():
-                    opened.over.set_result(outcome)
-        self._arm()
-        self._settle()
+                outcome = self._poll_one(opened, children)
+                if outcome is not None and not opened.ended.done():
+                    opened.ended.set_result(outcome)
+        self._set_timer()
+        self._schedule_suspend_check()
 
-    def _poll(self, opened: _Open, children: dict[str, Execution]) -> Outcome | None:
-        if opened.wait is None or opened.entry is None:
-            return Outcome() if opened.waiting.until <= self._run.clock.now() else None
-        return opened.wait.poll(self._run, opened.entry, children)
+    def _poll_one(self, opened: _OpenWait, children: dict[str, Execution]) -> Outcome | None:
+        if opened.awaited is None or opened.entry is None:
+            return Outcome() if opened.pending.until <= self._state.clock.now() else None
+        return opened.awaited.poll(opened.entry, children)
 
     async def _ended_children(self) -> dict[str, Execution]:
-        ids = [o.waiting.awaited_id for o in self._open.values() if o.waiting.kind == CHILD]
-        found = await states.load_many(self._run.store, ids) if ids else {}
+        ids = [
+            child
+            for opened in self._open.values()
+            if opened.awaited is not None and opened.entry is not None
+            if (child := opened.awaited.awaited_child(opened.entry))
+        ]
+        found = await states.load_many(self._state.store, ids) if ids else {}
         return {i: stored.execution for i, stored in found.items() if is_terminal(stored.execution.status)}
 
-    def _arm(self) -> None:
+    def _set_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        moments = [o.waiting.until for o in self._open.values() if o.waiting.until and not o.over.done()]
-        if moments:
-            seconds = (min(moments) - self._run.clock.now()) / MICROSECONDS
-            self._timer = self._loop.call_later(min(max(seconds, 0.0), _LONGEST_TIMER_SECONDS), self.recheck)
+        ends = [o.pending.until for o in self._open.values() if o.pending.until and not o.ended.done()]
+        if ends:
+            seconds = (min(ends) - self._state.clock.now()) / MICROSECONDS
+            self._timer = self._state.loop.call_later(min(max(seconds, 0.0), _LONGEST_TIMER_SECONDS), self.poll)
 
-    def _settle(self) -> None:
-        """Look a moment later whether only long waits are left."""
-        if self._settling is None and self._open:
-            self._settling = self._loop.call_later(_SETTLE_SECONDS, self._consider)
+    def _schedule_suspend_check(self) -> None:
+        if self._suspend_check is None and self._open:
+            self._suspend_check = self._state.loop.call_later(_SUSPEND_CHECK_SECONDS, self._suspend_if_idle)
 
-    def _consider(self) -> None:
-        self._settling = None
-        run = self._run
-        if not self._open or run.halted is not None or not run.position.is_only(self._open):
+    def _suspend_if_idle(self) -> None:
+        """Suspend the run if only long waits are left."""
+        self._suspend_check = None
+        state = self._state
+        if not self._open or state.exit_reason is not None or not self._tracker.is_only(self._open):
             return
-        is_checking = self._checking is not None and not self._checking.done()
-        if run.recording.is_busy or run.moving or is_checking:
-            self._settle()
+        is_polling = self._polling is not None and not self._polling.done()
+        if self._journal_writer.is_busy or state.unresumed_groups or is_polling:
+            self._schedule_suspend_check()
             return
-        if any(opened.over.done() or self._is_brief(opened.waiting) for opened in self._open.values()):
+        if any(opened.ended.done() or self._is_brief(opened.pending) for opened in self._open.values()):
             return
-        run.halt(Suspended(self.summary(), run.ownership.revision))
+        self._exit_run(Suspended(self.pending(), state.ownership.revision))
 
-    def _is_brief(self, waiting: PendingWait) -> bool:
-        limit = _KEPT_IN_MEMORY.get(waiting.kind, _KEPT_IN_MEMORY_OTHERWISE)
-        return bool(waiting.until) and waiting.until - self._run.clock.now() <= limit
+    def _is_brief(self, pending: PendingWait) -> bool:
+        limit = _KEPT_IN_MEMORY_US.get(pending.kind, _KEPT_IN_MEMORY_OTHERWISE_US)
+        return bool(pending.until) and pending.until - self._state.clock.now() <= limit
 
     def close(self) -> None:
-        for handle in (self._timer, self._settling):
+        for handle in (self._timer, self._suspend_check):
             if handle is not None:
                 handle.cancel()
-        if self._checking is not None:
-            self._checking.cancel()
+        if self._polling is not None:
+            self._polling.cancel()

@@ -154,7 +154,7 @@ def _load_file(path: Path) -> ModuleType:
 
 def _import_failed(name: str, error: BaseException) -> AppError:
     """The error with the frames that belong to the app, not to Python's import machinery or to us."""
-    ours = str(Path(__file__).parent)
+    ours = str(Path(__file__).parents[1])
     frames = [
         frame
         for frame in traceback.extract_tb(error.__traceback__)

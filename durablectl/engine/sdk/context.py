@@ -5,15 +5,18 @@ from __future__ import annotations
 import uuid
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from durablectl.engine.operations.awakeable import Awakeable, ChildHandle, microseconds
-from durablectl.engine.operations.child import SEND, SPAWN, StartChild
-from durablectl.engine.operations.function_step import Call, Local, step_name
-from durablectl.engine.operations.group import Awaiting, Gather, Race, Step
-from durablectl.engine.operations.wait_operation import AwakeableWait, ChildWait, SignalWait, Sleep
-from durablectl.engine.replay.run import COMPENSATION
+from durablectl.engine.operations.awakeable import Awakeable
+from durablectl.engine.operations.child import ChildHandle, ChildResult, StartChild
+from durablectl.engine.operations.function_step import FunctionStep, compensation, step_name
+from durablectl.engine.operations.group import Gather, Race
+from durablectl.engine.operations.service_call import ServiceCall
+from durablectl.engine.operations.signal import SignalWait
+from durablectl.engine.operations.sleep import Sleep
+from durablectl.engine.operations.wait_operation import microseconds
 from durablectl.errors import InvalidValueError, UsageError
 from durablectl.model.clock import to_datetime
 from durablectl.model.names import awakeable_id_of, validate_invocation_id, validate_name
+from durablectl.model.operation_kinds import SEND, SPAWN
 from durablectl.model.retry_policy import Retry, seconds
 from durablectl.model.values import decode_value, encode_value
 from durablectl.storage.transitions.start_writes import StartCommand
@@ -22,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from datetime import datetime, timedelta
 
-    from durablectl.engine.operations.group import Durable
+    from durablectl.engine.operations.operation import Operation
     from durablectl.engine.replay.replay_logger import ReplayLogger
     from durablectl.engine.replay.run import Run
     from durablectl.engine.sdk.registry import Workflow
@@ -52,21 +55,21 @@ class Context:
 
     @property
     def invocation_id(self) -> str:
-        return self._run.invocation_id
+        return self._run.state.invocation_id
 
     @property
     def handler(self) -> str:
-        return self._run.handler
+        return self._run.state.handler
 
     @property
     def attempt(self) -> int:
         """How many times a processor has taken this invocation up; 1 on the first run, more after a crash."""
-        return self._run.attempt
+        return self._run.state.attempt
 
     @property
     def is_replaying(self) -> bool:
         """Whether recorded steps are still ahead."""
-        return self._run.is_replaying
+        return self._run.state.is_replaying
 
     @property
     def log(self) -> ReplayLogger:
@@ -82,7 +85,7 @@ class Context:
         *,
         retry: Retry | None = None,
         timeout: float | timedelta | None = None,
-    ) -> Step[_T]:
+    ) -> ServiceCall[_T]:
         """Ask a NATS micro service at the subject ``<service>.<method>``; await the result.
 
         A protobuf ``request`` is sent as protobuf, anything else as JSON. ``timeout`` is in seconds an attempt, 30 by
@@ -92,10 +95,9 @@ class Context:
         validate_name("service name", service)
         validate_name("method name", method)
         attempt_timeout = None if timeout is None else seconds(timeout)
-        call = Call(
-            self._run.store, f"{service}.{method}", request, response_type, retry=retry, timeout=attempt_timeout
+        return ServiceCall(
+            self._run, f"{service}.{method}", request, response_type, retry=retry, timeout=attempt_timeout
         )
-        return Step(self._run, call, response_type)
 
     @overload
     def step(
@@ -105,7 +107,7 @@ class Context:
         name: str | None = None,
         retry: Retry | None = None,
         timeout: float | timedelta | None = None,
-    ) -> Step[_T]: ...
+    ) -> FunctionStep[_T]: ...
 
     @overload
     def step(
@@ -115,7 +117,7 @@ class Context:
         name: str | None = None,
         retry: Retry | None = None,
         timeout: float | timedelta | None = None,
-    ) -> Step[_T]: ...
+    ) -> FunctionStep[_T]: ...
 
     def step(
         self,
@@ -124,30 +126,29 @@ class Context:
         name: str | None = None,
         retry: Retry | None = None,
         timeout: float | timedelta | None = None,
-    ) -> Step[Any]:
+    ) -> FunctionStep[Any]:
         """Run a function, async or sync (in a thread), and record its result; await it.
 
         ``timeout`` is in seconds an attempt; a thread that is late cannot be stopped, its result is dropped. Three
         attempts by default, then StepError; TerminalError is not tried again.
         """
         attempt_timeout = None if timeout is None else seconds(timeout)
-        local = Local(function, args, step_name(function, name), retry=retry, timeout=attempt_timeout)
-        return Step(self._run, local, None)
+        return FunctionStep(self._run, function, args, step_name(function, name), retry=retry, timeout=attempt_timeout)
 
-    def gather(self, *steps: Durable) -> Gather:
+    def gather(self, *steps: Operation[Any]) -> Gather:
         """Run steps side by side; await the list of their results, in the order given.
 
         All of them end before the first error, in that order, is raised.
         """
         return Gather(self._run, steps)
 
-    def race(self, *steps: Durable) -> Race:
+    def race(self, *steps: Operation[Any]) -> Race:
         """Run steps side by side until one has ended; await its index and its result. The others are interrupted."""
         return Race(self._run, steps)
 
-    def sleep(self, duration: float | timedelta) -> Awaiting[None]:
+    def sleep(self, duration: float | timedelta) -> Sleep:
         """Wait; longer than a second, the workflow is suspended and takes no slot. ``duration`` is in seconds."""
-        return Awaiting(self._run, Sleep("sleep", max(1, microseconds(duration))))
+        return Sleep(self._run, microseconds(duration))
 
     def awakeable(
         self, name: str, *, timeout: float | timedelta | None = None, response_type: type[_T] | None = None
@@ -161,16 +162,14 @@ class Context:
         count = self._awakeables.get(name, 0) + 1
         self._awakeables[name] = count
         awakeable_id = awakeable_id_of(self.invocation_id, name, count)
-        return Awakeable(
-            self._run, AwakeableWait(name, awakeable_id, microseconds(timeout), response_type), awakeable_id
-        )
+        return Awakeable(self._run, name, awakeable_id, microseconds(timeout), response_type)
 
     def signal(
         self, name: str, *, timeout: float | timedelta | None = None, response_type: type[_T] | None = None
-    ) -> Awaiting[_T]:
+    ) -> SignalWait[_T]:
         """Receive the next signal of this name, in the order sent; StepTimeoutError after ``timeout`` seconds."""
         validate_name("signal name", name)
-        return Awaiting(self._run, SignalWait(name, microseconds(timeout), response_type))
+        return SignalWait(self._run, name, microseconds(timeout), response_type)
 
     def invoke(
         self,
@@ -180,13 +179,15 @@ class Context:
         *,
         partition_key: str = "",
         timeout: float | timedelta | None = None,
-    ) -> Awaiting[_T]:
+    ) -> ChildResult[_T]:
         """Run another workflow as a child; await its output. StepError when it failed or was cancelled.
 
         Cancelling this workflow cancels the child.
         """
         start = self._start(workflow, input, partition_key, None, is_awaited=True)
-        return Awaiting(self._run, ChildWait(start.handler, "", start, microseconds(timeout), response_type))
+        return ChildResult(
+            self._run, start.handler, timeout_us=microseconds(timeout), message_type=response_type, start=start
+        )
 
     async def spawn(
         self,
@@ -204,7 +205,7 @@ class Context:
             raise UsageError(f"parent_close={parent_close!r} is unknown.", hint='Use "cancel" or "abandon".')
         start = self._start(workflow, input, partition_key, None, is_awaited=True)
         kind = SPAWN if parent_close == "cancel" else SEND
-        child_id = await Step[str](self._run, StartChild(self._run, kind, start, ""), None)
+        child_id = await StartChild(self._run, kind, start, "")
         return ChildHandle(self._run, start.handler, child_id)
 
     def send(
@@ -215,7 +216,7 @@ class Context:
         delay: float | timedelta | None = None,
         partition_key: str = "",
         id: str = "",
-    ) -> Step[str]:
+    ) -> StartChild:
         """Start another workflow, after ``delay`` seconds if given, and forget it; await its id.
 
         Without ``id`` the id follows from this invocation and step, so that a replay does not send twice.
@@ -223,13 +224,13 @@ class Context:
         if id:
             validate_invocation_id(id)
         start = self._start(workflow, input, partition_key, delay, is_awaited=False)
-        return Step(self._run, StartChild(self._run, SEND, start, id), None)
+        return StartChild(self._run, SEND, start, id)
 
     def defer(self, function: Callable[..., Any], *args: Any, name: str | None = None) -> None:
         """Register a compensation: a durable step that runs if the workflow is cancelled, the last registered first."""
-        self._run.check_not_halted()
+        self._run.state.raise_if_exiting()
         step = step_name(function, name)
-        self._run.deferred.append(lambda: Local(function, args, step, retry=None, timeout=None, kind=COMPENSATION))
+        self._run.compensations.append(lambda: compensation(self._run, function, args, step))
 
     def _start(
         self,
@@ -246,21 +247,21 @@ class Context:
             validate_name("partition key", partition_key)
         payload = encode_value(input, f"the input of workflow {handler!r}")
         if payload.type_name:
-            self._run.recording.note_type(type(input))
-        moment = self._run.clock.now()
-        start_at = moment + microseconds(delay) if delay else 0
-        return StartCommand(handler, payload, partition_key, start_at, moment, is_awaited)
+            self._run.journal_writer.note_type(type(input))
+        now = self._run.state.clock.now()
+        start_at = now + microseconds(delay) if delay else 0
+        return StartCommand(handler, payload, partition_key, start_at, now, is_awaited)
 
     def set(self, key: str, value: Any) -> None:
         """Keep a value in the workflow's state, where ``wf get`` shows it. InvalidValueError if it cannot be stored."""
-        self._run.check_not_halted()
+        self._run.state.raise_if_exiting()
         given: object = key
         if not isinstance(given, str) or not given.isprintable() or not 0 < len(given) <= LONGEST_KEY:
             raise InvalidValueError(
                 f"{str(given)[:50]!r} cannot be a key of the workflow state.",
                 hint=f"Use a string of 1 to {LONGEST_KEY} printable characters.",
             )
-        state = self._run.workflow_state
+        state = self._run.state.workflow_state
         payload = encode_value(value, f"the value of the workflow state {key!r}")
         size = sum(state_size(k, p) for k, p in state.items() if k != key) + state_size(key, payload)
         limit = self._run.state_limit
@@ -270,17 +271,17 @@ class Context:
                 hint="Store the data elsewhere and keep a reference.",
             )
         if payload.type_name:
-            self._run.recording.note_type(type(value))
+            self._run.journal_writer.note_type(type(value))
         state[key] = payload
 
     def get(self, key: str, default: Any = None) -> Any:
         """A copy of the value that ``set`` kept, or ``default``."""
-        payload = self._run.workflow_state.get(key)
+        payload = self._run.state.workflow_state.get(key)
         return default if payload is None else decode_value(payload)
 
     def now(self) -> datetime:
         """The time, in UTC, at which the last awaited step ended, or the workflow started: the same on every replay."""
-        return to_datetime(self._run.moment)
+        return to_datetime(self._run.state.logical_time_us)
 
     def random(self) -> float:
         """From 0 up to but not including 1; the same on every replay. Not for secrets."""

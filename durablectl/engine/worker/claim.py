@@ -1,4 +1,4 @@
-"""Taking an invocation up: one compare-and-set decides who runs it."""
+"""The claim of an invocation: one compare-and-set decides which processor runs it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, NamedTuple
 
 from durablectl.engine.replay.ownership import Ownership
+from durablectl.engine.worker.wake_conditions import EARLY_US, is_due, wake_times
 from durablectl.model.status import Status, is_terminal
 from durablectl.model.termination import interrupted_children
 from durablectl.model.validation import check_execution
@@ -13,7 +14,7 @@ from durablectl.storage.commands.notifications import notify_processor
 from durablectl.storage.commands.wake import START_TIMER, timer, wake_timer
 from durablectl.storage.index import index_entries
 from durablectl.storage.records import leases, states
-from durablectl.storage.records.consistent_reads import is_stale, load_many_known, sync_clock
+from durablectl.storage.records.consistent_reads import is_stale, sync_clock
 from durablectl.storage.records.states import Stored
 from durablectl.storage.transitions import cancel_request
 from durablectl.storage.transitions.end_writes import after_end, fold
@@ -23,12 +24,8 @@ if TYPE_CHECKING:
     from durablectl.engine.worker.resources import Resources
     from durablectl.model.records import Command, Execution
     from durablectl.storage.commands.pulls import Delivery
-    from durablectl.storage.connection.store import Store
 
-EARLY_MICROSECONDS = 500_000
-"""A timer that fires this much before its time, by our clock, counts: the run waits out the rest."""
-
-_LOOK_AGAIN_SECONDS = (0.0, 0.003)
+_RELOAD_SECONDS = (0.0, 0.003)
 """Whoever starts a workflow writes its state right after the command: writing it for them at once costs both more."""
 
 
@@ -54,15 +51,15 @@ async def claim(resources: Resources, command: Command, delivery: Delivery) -> C
             break
     if stored is not None:
         is_suspect = delivery.attempt > 1 or command.kind == "wake"
-        if is_suspect or _lasts_too_long(resources, stored.execution):
-            await tidy(resources, stored)
+        if is_suspect or _lacks_expiry(resources, stored.execution):
+            await complete_writes(resources, stored)
     return None
 
 
 async def _claim(resources: Resources, command: Command, delivery: Delivery) -> tuple[Claim | None, Stored | None]:
     """The claim, or the state for which there is nothing to do."""
     store = resources.store
-    pauses = iter(_LOOK_AGAIN_SECONDS if delivery.attempt == 1 else ())
+    pauses = iter(_RELOAD_SECONDS if delivery.attempt == 1 else ())
     while True:
         stored, deleted_start = await states.load_or_trace(store, command.invocation_id)
         if stored is None:
@@ -76,13 +73,13 @@ async def _claim(resources: Resources, command: Command, delivery: Delivery) -> 
         else:
             execution, revision = stored
             check_execution(execution)
-            _complete(execution, command)
+            _fill_in_input(execution, command)
             if not await _may_claim(resources, execution, command, delivery):
                 return None, stored
         before = (execution.index_group, execution.indexed_at)
         is_again = execution.status == Status.RUNNING
         crashed = is_again and execution.owner not in {"", resources.processor_id}
-        _take(resources, execution, command, delivery)
+        _mark_claimed(resources, execution, command, delivery)
         if revision == 0:
             new_revision = await states.create(store, execution)
         else:
@@ -94,14 +91,14 @@ async def _claim(resources: Resources, command: Command, delivery: Delivery) -> 
             return Claim(Ownership(store, execution, new_revision), crashed), stored
 
 
-def _complete(execution: Execution, command: Command) -> None:
+def _fill_in_input(execution: Execution, command: Command) -> None:
     """A state that another implementation has created knows its input from the command only."""
     if command.kind == "start" and not (execution.attempt or execution.start_token or execution.input.data):
         execution.input = command.input
         execution.created_at = execution.created_at or command.created_at
 
 
-def _take(resources: Resources, execution: Execution, command: Command, delivery: Delivery) -> None:
+def _mark_claimed(resources: Resources, execution: Execution, command: Command, delivery: Delivery) -> None:
     now = resources.clock.now()
     execution.begin(now)
     execution.owner = resources.processor_id
@@ -124,9 +121,9 @@ async def _may_claim(resources: Resources, execution: Execution, command: Comman
         return True
     match execution.status:
         case Status.PENDING:
-            return await _is_time(resources, execution, delivery)
+            return await _is_start_due(resources, execution, delivery)
         case Status.SUSPENDED:
-            return await _is_due(resources, execution, delivery)
+            return await _is_resume_due(resources, execution, delivery)
         case Status.RUNNING | Status.PAUSED if execution.status == Status.RUNNING or execution.owner:
             return await _may_take_over(resources, execution, command, delivery)
         case _:
@@ -148,46 +145,33 @@ async def _may_take_over(resources: Resources, execution: Execution, command: Co
     return is_running or command.kind == "cancel"
 
 
-async def _is_time(resources: Resources, execution: Execution, delivery: Delivery) -> bool:
+async def _is_start_due(resources: Resources, execution: Execution, delivery: Delivery) -> bool:
     """Whether a delayed start is due; if not, its timer is set again."""
-    await _trust_timer(resources, execution.start_at, delivery)
-    if execution.start_at <= resources.clock.now() + EARLY_MICROSECONDS:
+    await _check_clock(resources, execution.start_at, delivery)
+    if execution.start_at <= resources.clock.now() + EARLY_US:
         return True
     await resources.store.requests.exchange([timer(resources.store, execution, execution.start_at, START_TIMER)])
     return False
 
 
-async def _is_due(resources: Resources, execution: Execution, delivery: Delivery) -> bool:
-    """Whether a suspended workflow goes on; if not, its timer is set again: the one that fired is gone."""
+async def _is_resume_due(resources: Resources, execution: Execution, delivery: Delivery) -> bool:
+    """Whether a suspended workflow is resumed; if not, its timer is set again: the one that fired is gone."""
     store = resources.store
-    moments = [moment for moment in (execution.deadline, *(w.until for w in execution.waits)) if moment]
-    await _trust_timer(resources, min(moments, default=0), delivery)
-    if await due(store, execution, resources.clock.now()):
+    times = wake_times(execution.waits, execution.deadline)
+    await _check_clock(resources, min(times, default=0), delivery)
+    if await is_due(store, execution, resources.clock.now()):
         return True
-    if moments:
+    if times:
         name = wake_timer(execution.timer_attempt or execution.attempt)
-        await store.requests.exchange([timer(store, execution, min(moments), name)])
+        await store.requests.exchange([timer(store, execution, min(times), name)])
     return False
 
 
-async def _trust_timer(resources: Resources, moment: int, delivery: Delivery) -> None:
-    """Where the server, storing the command, and our clock disagree whether ``moment`` has come, ours may be wrong."""
-    begin = moment - EARLY_MICROSECONDS
+async def _check_clock(resources: Resources, due_us: int, delivery: Delivery) -> None:
+    """Ask the server for its time where it, storing the command, and our clock disagree whether ``due_us`` has come."""
+    begin = due_us - EARLY_US
     if delivery.moment and (delivery.moment < begin) != (resources.clock.now() < begin):
         await sync_clock(resources.store)
-
-
-async def due(store: Store, execution: Execution, now: int) -> bool:
-    """Whether something that a suspended workflow waits for is there."""
-    if execution.deadline and execution.deadline <= now + EARLY_MICROSECONDS:
-        return True
-    for waiting in execution.waits:
-        if (waiting.until and waiting.until <= now + EARLY_MICROSECONDS) or execution.has_come(waiting):
-            return True
-    children = [waiting.awaited_id for waiting in execution.waits if waiting.kind == "child"]
-    found = await load_many_known(store, children, execution.invocation_id)
-    # Nothing listed means a record that someone else suspended: the handler will know what it waits for.
-    return not execution.waits or any(is_terminal(stored.execution.status) for stored in found.values())
 
 
 def _is_other_start(command: Command, execution: Execution) -> bool:
@@ -200,13 +184,13 @@ def _is_other_start(command: Command, execution: Execution) -> bool:
     )
 
 
-async def tidy(resources: Resources, stored: Stored) -> None:
-    """Finish what someone may have left undone after the last state write; doing it again changes nothing."""
+async def complete_writes(resources: Resources, stored: Stored) -> None:
+    """Make the writes that follow the last state write: its writer may have died before. Repeating changes nothing."""
     store = resources.store
     if not is_terminal(stored.execution.status):
         await index_entries.settle(store, stored.execution)
         return
-    execution, revision = await _limit(resources, stored)
+    execution, revision = await _set_expiry(resources, stored)
     if execution.expires_at:
         # Again, if need be: who set the time may have died before the entry had it, and an entry alone would stay.
         await store.requests.exchange(index_entries.expiry(store, execution))
@@ -215,14 +199,14 @@ async def tidy(resources: Resources, stored: Stored) -> None:
     await after_end(store, execution, revision, entries, children)
 
 
-async def _limit(resources: Resources, stored: Stored) -> Stored:
-    """Give what was ended without a processor, by an operator, its time to live."""
+async def _set_expiry(resources: Resources, stored: Stored) -> Stored:
+    """Set the time to live of a workflow that an operator ended, without a processor."""
     execution, revision = stored
-    if not _lasts_too_long(resources, execution):
+    if not _lacks_expiry(resources, execution):
         return stored
-    execution.expires_at = resources.clock.now() + resources.retention
+    execution.expires_at = resources.clock.now() + resources.retention_us
     return Stored(execution, await states.replace(resources.store, execution, revision) or revision)
 
 
-def _lasts_too_long(resources: Resources, execution: Execution) -> bool:
-    return is_terminal(execution.status) and resources.retention > 0 and not execution.expires_at
+def _lacks_expiry(resources: Resources, execution: Execution) -> bool:
+    return is_terminal(execution.status) and resources.retention_us > 0 and not execution.expires_at

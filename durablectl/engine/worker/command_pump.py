@@ -6,7 +6,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
-from durablectl.engine.worker.quarantine import set_aside
+from durablectl.engine.worker.quarantine import quarantine_command
 from durablectl.errors import DurableError, InvalidNameError, StorageError
 from durablectl.model.codec import decode_command
 from durablectl.model.validation import check_command
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable
     from typing import Any
 
-    from durablectl.engine.worker.slots import InFlight
+    from durablectl.engine.worker.slots import ActiveRuns
     from durablectl.model.records import Command
     from durablectl.storage.commands.pulls import Delivery
     from durablectl.storage.connection.store import Store
@@ -28,13 +28,13 @@ _UNROUTED_AT_ONCE = 100
 _RETRY_SECONDS = 1.0
 
 
-class Intake:
+class CommandPump:
     """The open pulls of one processor."""
 
-    def __init__(self, store: Store, handlers: Iterable[str], inflight: InFlight, ack_wait: float) -> None:
+    def __init__(self, store: Store, handlers: Iterable[str], active_runs: ActiveRuns, ack_wait: float) -> None:
         self._store = store
         self._handlers = sorted(handlers)
-        self._inflight = inflight
+        self._active_runs = active_runs
         self._ack_wait = ack_wait
         self._pulls: list[Pulls] = []
         self._unrouted: Pulls | None = None
@@ -58,7 +58,7 @@ class Intake:
             command_queue.UNROUTED, "of unrouted commands", subjects.unrouted_commands, self._on_unrouted, unrouted
         )
         self._unrouted = unrouted[0]
-        self._inflight.freed = self.fill
+        self._active_runs.freed = self.fill
         self.fill()
 
     async def _open(
@@ -92,7 +92,7 @@ class Intake:
         while self._is_short:
             self._is_short = False
             for pulls in self._pulls:
-                free = self._inflight.free
+                free = self._active_runs.free
                 # With hysteresis: one pull for many freed slots, but never none open while a slot is free.
                 if pulls.outstanding * 2 < free:
                     await pulls.ask(free - pulls.outstanding)
@@ -100,7 +100,7 @@ class Intake:
                 await self._unrouted.ask(_UNROUTED_AT_ONCE)
 
     def _on_delivery(self, delivery: Delivery) -> None:
-        if self._closed or self._inflight.free <= 0:
+        if self._closed or self._active_runs.free <= 0:
             self._spawn(delivery.hand_back())
             return
         command = self._read(delivery)
@@ -108,7 +108,7 @@ class Intake:
             # The subject brought it here, but the body decides.
             self._spawn(self._route(command, delivery))
         elif command is not None:
-            self._inflight.start(command, delivery)
+            self._active_runs.start(command, delivery)
         self.fill()
 
     def _on_unrouted(self, delivery: Delivery) -> None:
@@ -135,7 +135,7 @@ class Intake:
             command = decode_command(delivery.data)
             check_command(command)
         except (StorageError, InvalidNameError) as error:
-            self._spawn(set_aside(self._store, delivery, error.message))
+            self._spawn(quarantine_command(self._store, delivery, error.message))
             return None
         return command
 

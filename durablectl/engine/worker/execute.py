@@ -6,18 +6,17 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any
 
-from durablectl.engine.operations.group import Step
 from durablectl.engine.operations.step_operation import APP_ERRORS, is_interrupted
 from durablectl.engine.replay.control_flow import (
     FencedOut,
-    Halt,
-    HandedBack,
-    Mismatch,
-    Overtaken,
+    JournalMismatch,
     Paused,
+    ProcessorStopping,
+    RunExit,
+    StateChanged,
     StorageFailed,
     Suspended,
-    TimedOut,
+    WorkflowTimedOut,
 )
 from durablectl.engine.replay.run import Run
 from durablectl.engine.sdk.context import Context
@@ -40,7 +39,6 @@ from durablectl.storage.records.schedules import FIRE
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from durablectl.engine.operations.function_step import Attempt
     from durablectl.engine.replay.ownership import Ownership
     from durablectl.engine.sdk.registry import Workflow
     from durablectl.engine.worker.resources import Resources
@@ -52,10 +50,12 @@ _log = logging.getLogger(__name__)
 _RETRY_SECONDS = 1.0
 
 
-async def work(resources: Resources, command: Command, delivery: Delivery, running: Callable[[Run], None]) -> None:
+async def process_command(
+    resources: Resources, command: Command, delivery: Delivery, on_run: Callable[[Run], None]
+) -> None:
     """Do what a command asks for. It is acknowledged last, after everything that it caused is stored.
 
-    ``running`` is told of the run once it is claimed.
+    ``on_run`` is called with the run once the invocation is claimed.
     """
     if command.kind == FIRE:
         await fire(resources, delivery, command.schedule)
@@ -71,7 +71,7 @@ async def work(resources: Resources, command: Command, delivery: Delivery, runni
     metrics.claimed(first=claimed.ownership.execution.attempt == 1, lag=lag)
     try:
         crashed = claimed.crashed
-        while not await _run_once(resources, claimed.ownership, running, about, crashed=crashed):
+        while not await _run_once(resources, claimed.ownership, on_run, about, crashed=crashed):
             crashed = False
     except FencedOut as fenced:
         metrics.fences += 1
@@ -85,31 +85,39 @@ async def work(resources: Resources, command: Command, delivery: Delivery, runni
 
 
 async def _run_once(
-    resources: Resources, ownership: Ownership, running: Callable[[Run], None], about: dict[str, str], *, crashed: bool
+    resources: Resources, ownership: Ownership, on_run: Callable[[Run], None], about: dict[str, str], *, crashed: bool
 ) -> bool:
     """Run the handler and write where that led; False when it must be run again on what changed meanwhile."""
     try:
         entries = await _entries(resources, ownership)
-    except Overtaken:
+    except StateChanged:
         return False
     except UnreadableError as error:
-        await quarantine.stop(resources, ownership, error, about)
+        await quarantine.stop_unreadable(resources, ownership, error, about)
         return True
-    run = Run(resources, ownership, entries)
-    running(run)
-    workflow = resources.workflows[run.handler]
+    run = Run(
+        resources.store,
+        ownership,
+        entries,
+        schemas=resources.schemas,
+        metrics=resources.metrics.of[ownership.execution.handler],
+        jitter=resources.random,
+        retention_us=resources.retention_us,
+    )
+    on_run(run)
+    workflow = resources.workflows[run.state.handler]
     try:
-        if crashed and not await resources.suspects.admit(run):
+        if crashed and not await _admit(resources, run):
             await outcome.pause(run, f"crashed its processor {MAX_CRASHES} times")
             _log.error("Paused: it crashed its processor %d times.", MAX_CRASHES, extra=about)
             return True
-        await _to_its_end_or_rest(run, workflow, about)
-    except Overtaken:
+        await _run_until_exit(run, workflow, about)
+    except StateChanged:
         return False
     except PayloadTooLargeError as error:
         try:
             await outcome.fail(run, error)
-        except (Overtaken, Paused):
+        except (StateChanged, Paused):
             raise StorageFailed(error) from error
         _log.error("Failed: its record does not fit into a message. %s", error, extra=about)
     finally:
@@ -117,17 +125,26 @@ async def _run_once(
     return True
 
 
-async def _to_its_end_or_rest(run: Run, workflow: Workflow, about: dict[str, str]) -> None:
+async def _admit(resources: Resources, run: Run) -> bool:
+    """Wait until the crash-loop guard lets the invocation begin; False where it has crashed too often."""
+    admission = await resources.crash_loop_guard.admit(run.state.ownership, len(run.state.entries))
+    if admission is None:
+        return False
+    run.journal_writer.on_progress = admission.end
+    return True
+
+
+async def _run_until_exit(run: Run, workflow: Workflow, about: dict[str, str]) -> None:
     try:
-        await _to_its_end(run, workflow, about)
+        await _run_to_end(run, workflow, about)
     except Suspended as suspended:
         await outcome.suspend(run, suspended.waits, suspended.revision)
     except Paused:
-        await outcome.let_go(run)
-        _log.info("Paused at step %d.", run.total, extra=about)
-    except HandedBack:
-        await outcome.hand_back(run)
-        _log.info("Handed back at step %d.", run.total, extra=about)
+        await outcome.release_paused(run)
+        _log.info("Paused at step %d.", run.state.step_count, extra=about)
+    except ProcessorStopping:
+        await outcome.release_pending(run)
+        _log.info("Handed back at step %d.", run.state.step_count, extra=about)
 
 
 async def _entries(resources: Resources, ownership: Ownership) -> list[JournalEntry]:
@@ -160,72 +177,73 @@ async def _entries(resources: Resources, ownership: Ownership) -> list[JournalEn
     return entries
 
 
-async def _to_its_end(run: Run, workflow: Workflow, about: dict[str, str]) -> None:
-    """Run the handler and write its outcome; Halt when the run ends without one."""
+async def _run_to_end(run: Run, workflow: Workflow, about: dict[str, str]) -> None:
+    """Run the handler and write its outcome; RunExit when the run ends without one."""
     try:
         output = await _run_handler(run, workflow)
-    except Mismatch as mismatch:
+    except JournalMismatch as mismatch:
         execution = await outcome.pause(run, f"{NonDeterminismError.__name__}: {mismatch}")
         _log.error("Paused: %s", execution.reason, extra=about)
-    except TimedOut:
+    except WorkflowTimedOut:
         timeout = WorkflowTimeoutError(f"The workflow had not ended after {workflow.timeout:g} s.")
         await outcome.fail(run, timeout)
         _log.warning("Failed: %s", timeout, extra=about)
-    except Halt:
+    except RunExit:
         raise
     except APP_ERRORS as error:
-        if isinstance(error, asyncio.CancelledError) and not run.is_cancelling and is_interrupted():
+        if isinstance(error, asyncio.CancelledError) and not run.state.is_cancelling and is_interrupted():
             raise
-        if run.is_cancelling:
+        if run.state.is_cancelling:
             await _cancel(run, about)
             return
         execution = await outcome.fail(run, error)
         _log.warning("Failed: %s: %s", execution.error_type, execution.error, extra=about)
     else:
-        if run.is_cancelling:
+        if run.state.is_cancelling:
             await _cancel(run, about)
             return
         execution = await outcome.complete(run, output)
-        _log.debug("%s after %d steps.", execution.status.capitalize(), run.total, extra=about)
+        _log.debug("%s after %d steps.", execution.status.capitalize(), run.state.step_count, extra=about)
 
 
 async def _cancel(run: Run, about: dict[str, str]) -> None:
     """Run the compensations, the last registered first, each a durable step; then end as cancelled."""
     run.begin_compensating()
     failures = []
-    while run.deferred:
-        attempt: Attempt = run.deferred.pop()()
+    while run.compensations:
+        compensation = run.compensations.pop()
         try:
-            with run.interruptible():
-                await Step[Any](run, attempt, None)
+            with run.handler_task.interruptible():
+                await compensation()
         except StepError as error:
             failures.append(error.message)
             _log.error("A compensation failed: %s", error, extra=about)
     await outcome.cancel(run, "; ".join(failures))
-    _log.info("Cancelled after %d steps.", run.total, extra=about)
+    _log.info("Cancelled after %d steps.", run.state.step_count, extra=about)
 
 
 async def _run_handler(run: Run, workflow: Workflow) -> Payload:
     try:
         run.check_deadline(workflow.timeout)
-        with run.interruptible():
+        with run.handler_task.interruptible():
             output = await _call_handler(run, workflow)
     except APP_ERRORS:
-        run.check_not_halted()
+        run.state.raise_if_exiting()
         raise
-    run.check_not_halted()
-    if run.leftover is not None and not run.is_cancelling:
-        raise Mismatch(
-            f"step {run.leftover.step_number} is recorded as {run.leftover.step_type!r}, "
-            f"but the code now ends after {run.total} steps"
+    run.state.raise_if_exiting()
+    unrequested = run.first_unrequested_entry
+    if unrequested is not None and not run.state.is_cancelling:
+        raise JournalMismatch(
+            f"step {unrequested.step_number} is recorded as {unrequested.step_type!r}, "
+            f"but the code now ends after {run.state.step_count} steps"
         )
     if is_message(output):
-        run.recording.note_type(type(output))
+        run.journal_writer.note_type(type(output))
     return encode_value(output, f"the result of workflow {workflow.name!r}")
 
 
 async def _call_handler(run: Run, workflow: Workflow) -> Any:
-    payload = run.ownership.execution.input
+    payload = run.state.ownership.execution.input
     context = Context(run)
     value = decode_value(payload, workflow.input_type if payload.type_name else None)
     if value is None and not workflow.needs_input:

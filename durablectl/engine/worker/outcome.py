@@ -6,16 +6,16 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from durablectl.engine.replay.control_flow import Overtaken, Paused
-from durablectl.engine.worker.claim import EARLY_MICROSECONDS
+from durablectl.engine.operations.registry import WAIT_OPERATIONS
+from durablectl.engine.replay.control_flow import Paused, StateChanged
+from durablectl.engine.worker.wake_conditions import EARLY_US, has_child_ended, wake_times
 from durablectl.errors import PayloadTooLargeError
 from durablectl.model.records import NO_PAYLOAD
-from durablectl.model.status import Status, is_terminal
+from durablectl.model.status import Status
 from durablectl.model.termination import FOLD_LIMIT_BYTES, end, interrupted_children
 from durablectl.model.text import message_of, storable
 from durablectl.storage.commands.wake import timer, timer_removal, wake, wake_timer
 from durablectl.storage.index import index_entries
-from durablectl.storage.records.consistent_reads import load_many_known
 from durablectl.storage.transitions.end_writes import after_end
 
 if TYPE_CHECKING:
@@ -31,14 +31,14 @@ async def complete(run: Run, output: Payload) -> Execution:
         return await _end(run, Status.COMPLETED, output=output)
     except PayloadTooLargeError as error:
         message = f"The output of {len(output.data):,} bytes cannot be stored: {error.message}"
-        return await _end_somehow(run, Status.FAILED, error=message, error_type=type(error).__name__)
+        return await _end_or_shorten(run, Status.FAILED, error=message, error_type=type(error).__name__)
 
 
 async def fail(run: Run, error: BaseException) -> Execution:
     """End as failed, with the message and the traceback of what the handler raised."""
-    limit = run.store.record_headroom // 8
+    limit = run.state.store.record_headroom // 8
     trace = storable("".join(_without_engine_frames(traceback.TracebackException.from_exception(error)).format()), None)
-    return await _end_somehow(
+    return await _end_or_shorten(
         run,
         Status.FAILED,
         error=message_of(error, limit),
@@ -49,59 +49,57 @@ async def fail(run: Run, error: BaseException) -> Execution:
 
 async def cancel(run: Run, error: str = "") -> Execution:
     """End as cancelled; ``error`` tells of a compensation that failed."""
-    return await _end_somehow(run, Status.CANCELLED, error=error, error_type="CompensationFailed" if error else "")
+    return await _end_or_shorten(run, Status.CANCELLED, error=error, error_type="CompensationFailed" if error else "")
 
 
-async def _end_somehow(
+async def _end_or_shorten(
     run: Run, status: Status, *, error: str = "", error_type: str = "", trace: str = ""
 ) -> Execution:
     """Without the workflow's state and what it was answered, if the record has no room for them."""
     try:
         return await _end(run, status, error=error, error_type=error_type, trace=trace)
     except PayloadTooLargeError:
-        run.workflow_state = {}
-        run.ownership.execution.awakeables = {}
+        run.state.workflow_state = {}
+        run.state.ownership.execution.awakeables = {}
         return await _end(run, status, error=error, error_type=error_type, trace=trace)
 
 
 async def suspend(run: Run, waits: list[PendingWait], known_revision: int) -> Execution:
-    """Store what is waited for, and let go of slot and memory. Overtaken when an answer has come in meanwhile.
+    """Store what is waited for, and free slot and memory. StateChanged when an answer has come in meanwhile.
 
     ``known_revision`` is that of the state in which nothing of it had come in. The timer is set first: dying after it
     costs a needless wake. What comes in before the state is written changes the state, so that the write fails; a child
     that ends meanwhile, or a timer that fires, is looked for afterwards.
     """
-    known = run.ownership.execution
-    moments = [moment for moment in (waits[0].until, run.deadline) if moment]
+    state = run.state
+    known = state.ownership.execution
+    times = wake_times(waits[:1], run.deadline_us)
 
     def change(execution: Execution) -> None:
-        if run.ownership.revision != known_revision:
-            raise Overtaken
+        if state.ownership.revision != known_revision:
+            raise StateChanged
         _leave(run, execution, Status.SUSPENDED)
         execution.waits = waits
-        execution.deadline = run.deadline
-        execution.timer_attempt = run.attempt if moments else 0
+        execution.deadline = run.deadline_us
+        execution.timer_attempt = state.attempt if times else 0
         execution.waiting_for = waits[0]
         execution.current_step, execution.current_step_type = waits[0].step_number, waits[0].name
-        execution.signals = [s for s in execution.signals if s.number not in run.received_signals]
-        for answer in execution.awakeables.values():
-            if any(e.awaited_id == answer.awakeable_id and e.finished_at for e in run.entries.values()):
-                answer.result = NO_PAYLOAD
+        for operation in WAIT_OPERATIONS.values():
+            operation.drop_received(state, execution)
 
-    if moments:
-        await run.store.requests.exchange([timer(run.store, known, min(moments), wake_timer(run.attempt))])
+    if times:
+        await state.store.requests.exchange([timer(state.store, known, min(times), wake_timer(state.attempt))])
     execution = await _write(run, change)
     earlier = known.timer_attempt
     await index_entries.settle(
-        run.store,
+        state.store,
         execution,
-        [timer_removal(run.store, run.invocation_id, wake_timer(earlier))] if earlier else [],
+        [timer_removal(state.store, state.invocation_id, wake_timer(earlier))] if earlier else [],
     )
-    children = [waiting.awaited_id for waiting in waits if waiting.kind == "child"]
-    found = await load_many_known(run.store, children, run.invocation_id, run.ownership.revision)
-    has_fired = bool(moments) and min(moments) <= run.clock.now() + EARLY_MICROSECONDS
-    if has_fired or any(is_terminal(stored.execution.status) for stored in found.values()):
-        await run.store.requests.exchange([wake(run.store, execution)])
+    has_ended = await has_child_ended(state.store, waits, state.invocation_id, state.ownership.revision)
+    has_fired = bool(times) and min(times) <= state.clock.now() + EARLY_US
+    if has_fired or has_ended:
+        await state.store.requests.exchange([wake(state.store, execution)])
     return execution
 
 
@@ -114,28 +112,30 @@ async def pause(run: Run, reason: str) -> Execution:
         execution.waiting_for = None
 
     execution = await _write(run, change)
-    await index_entries.settle(run.store, execution)
+    await index_entries.settle(run.state.store, execution)
     return execution
 
 
-async def let_go(run: Run) -> None:
-    """An operator's pause: the step in flight has ended. Overtaken when it was resumed meanwhile.
+async def release_paused(run: Run) -> None:
+    """Leave an invocation that an operator paused: the step in flight has ended.
+
+    Raises StateChanged when it was resumed meanwhile.
 
     The operator, who enters it in the index, may have died before that.
     """
 
     def change(execution: Execution) -> None:
         if execution.status != Status.PAUSED:
-            raise Overtaken
+            raise StateChanged
         _leave(run, execution, Status.PAUSED)
         execution.current_step, execution.current_step_type = -1, ""
         execution.waiting_for = None
 
-    await index_entries.settle(run.store, await _write(run, change))
+    await index_entries.settle(run.state.store, await _write(run, change))
 
 
-async def hand_back(run: Run) -> None:
-    """Back to pending, for another processor, which a new command calls at once.
+async def release_pending(run: Run) -> None:
+    """Set the invocation to pending, for another processor, which a new command calls at once.
 
     Handing the old command back would not do: nats-server forgets that when it is restarted.
     """
@@ -146,16 +146,16 @@ async def hand_back(run: Run) -> None:
 
     execution = await _write(run, change)
     if execution.status == Status.PENDING:
-        await index_entries.settle(run.store, execution, [wake(run.store, execution)])
+        await index_entries.settle(run.state.store, execution, [wake(run.state.store, execution)])
 
 
 def _leave(run: Run, execution: Execution, status: Status) -> None:
     if (execution.status, status) != (Status.PAUSED, Status.PAUSED):
-        execution.enter(status, run.clock.now())
+        execution.enter(status, run.state.clock.now())
     execution.owner = ""
-    execution.total_steps = max(execution.total_steps, len(run.entries))
-    execution.workflow_state = dict(run.workflow_state)
-    execution.compensations = len(run.deferred)
+    execution.total_steps = max(execution.total_steps, len(run.state.entries))
+    execution.workflow_state = dict(run.state.workflow_state)
+    execution.compensations = len(run.compensations)
 
 
 async def _end(
@@ -167,27 +167,27 @@ async def _end(
     error_type: str = "",
     trace: str = "",
 ) -> Execution:
-    held = await run.recording.take()
-    entries = [run.entries[number] for number in sorted(run.entries)]
+    deferred = await run.journal_writer.take_deferred()
+    entries = [run.state.entries[number] for number in sorted(run.state.entries)]
     encoded = [entry.encoded for entry in entries]
     folded = encoded if sum(map(len, encoded)) <= FOLD_LIMIT_BYTES else []
-    if held is not None and not folded:
-        await run.recording.append(held)
-        held = None
+    if deferred is not None and not folded:
+        await run.journal_writer.append(deferred)
+        deferred = None
 
     def change(execution: Execution) -> None:
         if status != Status.CANCELLED and execution.cancel_requested:
-            raise Overtaken
+            raise StateChanged
         if status != Status.CANCELLED and execution.status == Status.PAUSED:
             raise Paused
-        end(execution, status, run.clock.now(), unfolded=0 if folded else len(entries))
-        execution.expires_at = execution.finished_at + run.resources.retention if run.resources.retention else 0
-        execution.total_steps = max([run.total, *(number + 1 for number in run.entries)])
-        execution.workflow_state = dict(run.workflow_state)
+        end(execution, status, run.state.clock.now(), unfolded=0 if folded else len(entries))
+        execution.expires_at = execution.finished_at + run.retention_us if run.retention_us else 0
+        execution.total_steps = max([run.state.step_count, *(number + 1 for number in run.state.entries)])
+        execution.workflow_state = dict(run.state.workflow_state)
         execution.output = output
         execution.error, execution.error_type, execution.traceback = error, error_type, trace
 
-    await run.recording.describe_types()
+    await run.journal_writer.describe_types()
     try:
         try:
             execution = await _write(run, change, folded)
@@ -195,31 +195,33 @@ async def _end(
             if not folded:
                 raise
             folded = []
-            if held is not None:
-                await run.recording.append(held)
-                held = None
+            if deferred is not None:
+                await run.journal_writer.append(deferred)
+                deferred = None
             execution = await _write(run, change)
-    except (Overtaken, Paused):
-        if held is not None:
-            await run.recording.append(held)
+    except (StateChanged, Paused):
+        if deferred is not None:
+            await run.journal_writer.append(deferred)
         raise
     run.metrics.ended[status] += 1
     children = interrupted_children(entries) if status != Status.COMPLETED else []
-    held_number = -1 if held is None else held.step_number
-    await after_end(run.store, execution, run.ownership.revision, entries, children, unstored=held_number)
+    deferred_number = -1 if deferred is None else deferred.step_number
+    await after_end(
+        run.state.store, execution, run.state.ownership.revision, entries, children, unstored=deferred_number
+    )
     return execution
 
 
 async def _write(run: Run, change: Callable[[Execution], None], folded: list[bytes] | None = None) -> Execution:
     run.waits.close()
-    await run.recording.flush()
-    await run.position.close()
-    return await run.ownership.write(change, folded or [])
+    await run.journal_writer.flush()
+    await run.tracker.close()
+    return await run.state.ownership.write(change, folded or [])
 
 
 def _without_engine_frames(error: traceback.TracebackException) -> traceback.TracebackException:
     """Show the app's own code only, in the error and in those that caused it."""
-    ours = str(Path(__file__).parent)
+    ours = str(Path(__file__).parents[1])
     error.stack = traceback.StackSummary.from_list([f for f in error.stack if not f.filename.startswith(ours)])
     for other in (error.__cause__, error.__context__):
         if other is not None:

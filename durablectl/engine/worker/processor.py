@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 
 from durablectl.engine.metrics import Metrics
 from durablectl.engine.recovery.failover import Failover
-from durablectl.engine.recovery.undelivered import Stranded
-from durablectl.engine.replay.control_flow import HandedBack
-from durablectl.engine.worker.claim import tidy
-from durablectl.engine.worker.command_pump import Intake
+from durablectl.engine.recovery.undelivered import UndeliveredScanner
+from durablectl.engine.replay.control_flow import ProcessorStopping
+from durablectl.engine.worker.claim import complete_writes
+from durablectl.engine.worker.command_pump import CommandPump
 from durablectl.engine.worker.resources import Resources
-from durablectl.engine.worker.slots import InFlight
+from durablectl.engine.worker.slots import ActiveRuns
 from durablectl.errors import ConnectionFailedError, DurableError
 from durablectl.model.clock import MICROSECONDS
 from durablectl.storage.commands.notifications import subscribe_notifications
@@ -63,17 +63,17 @@ class Processor:
         self._store = store
         self._app = app
         self._options = options
-        self.metrics = Metrics(app.workflows, options.max_concurrent, lambda: self._inflight.busy)
+        self.metrics = Metrics(app.workflows, options.max_concurrent, lambda: self._active_runs.busy)
         self._resources = Resources(
             store=store,
             schemas=SchemaWriter(store),
             workflows=app.workflows,
             processor_id=self.id,
             metrics=self.metrics,
-            retention=int(options.retention * MICROSECONDS),
+            retention_us=int(options.retention * MICROSECONDS),
         )
-        self._inflight = InFlight(self._resources, options.max_concurrent, options.ack_wait)
-        self._intake = Intake(store, app.workflows, self._inflight, options.ack_wait)
+        self._active_runs = ActiveRuns(self._resources, options.max_concurrent, options.ack_wait)
+        self._command_pump = CommandPump(store, app.workflows, self._active_runs, options.ack_wait)
         self._started_at = 0
 
     async def run(self, stop: asyncio.Event, ready: asyncio.Event | None = None) -> None:
@@ -87,21 +87,21 @@ class Processor:
         self._started_at = self._store.clock.now()
         await leases.renew(self._store, self._lease())
         await index_entries.add_handlers(self._store, self._app.workflows)
-        inflight = self._inflight
-        stranded = Stranded(self._store, inflight.take_up, inflight.is_dropped)
+        active_runs = self._active_runs
+        scanner = UndeliveredScanner(self._store, active_runs.adopt_command, active_runs.is_dropped)
         failover = Failover(
-            self._store, self.id, inflight.adopt, lambda stored: tidy(self._resources, stored), stranded
+            self._store, self.id, active_runs.adopt, lambda stored: complete_writes(self._resources, stored), scanner
         )
         await failover.prepare(self._app.workflows)
         helpers = [
             self._helper(self._renew_lease(failover)),
-            self._helper(self._inflight.keep_alive()),
-            self._helper(self._inflight.show_positions()),
+            self._helper(self._active_runs.keep_alive()),
+            self._helper(self._active_runs.write_current_steps()),
             self._helper(failover.run()),
         ]
         try:
-            async with subscribe_notifications(self._store, self.id, self._inflight.poke):
-                await self._intake.start()
+            async with subscribe_notifications(self._store, self.id, self._active_runs.notify):
+                await self._command_pump.start()
                 names = ", ".join(sorted(self._app.workflows)) or "none"
                 _log.info("Processor %s takes commands for: %s.", self.id, names)
                 if ready is not None:
@@ -124,16 +124,16 @@ class Processor:
 
     async def _stop(self) -> None:
         """Pull no more, let steps end for ``grace`` seconds, hand the rest back."""
-        await self._intake.stop()
-        busy = self._inflight.busy
+        await self._command_pump.stop()
+        busy = self._active_runs.busy
         if busy:
             _log.info("Stopping: %d workflows go to their next step, for at most %g s.", busy, self._options.grace)
-        self._inflight.stop_at_next_step()
-        if not await self._inflight.drain(self._options.grace):
-            self._inflight.halt_all(HandedBack())
+        self._active_runs.stop_at_next_step()
+        if not await self._active_runs.drain(self._options.grace):
+            self._active_runs.exit_all(ProcessorStopping())
             answers_within = self._store.settings.timeout if self._store.is_connected else 0
-            if not await self._inflight.drain(answers_within + 1):
-                await self._inflight.abandon()
+            if not await self._active_runs.drain(answers_within + 1):
+                await self._active_runs.cancel_all()
         if not await self._leave() and busy:
             _log.warning(
                 "The NATS server is out of reach: %d workflows may not have been handed back. Other processors take "
@@ -171,8 +171,8 @@ class Processor:
                 if last < reached:
                     _log.warning("The store was put back to an older state: it ends at %d, not %d.", last, reached)
                     self._store.reached = last
-                    self._inflight.doubt()
-                    failover.look_again(self.id)
+                    self._active_runs.require_confirmation()
+                    failover.expect_orphans(self.id)
             except DurableError as error:
                 _log.warning("The lease of %s could not be renewed: %s", self.id, error)
 
@@ -184,7 +184,7 @@ class Processor:
             host=socket.gethostname(),
             process_id=os.getpid(),
             slots=self._options.max_concurrent,
-            busy=self._inflight.busy,
+            busy=self._active_runs.busy,
             started_at=self._started_at,
         )
 

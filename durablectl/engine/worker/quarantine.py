@@ -25,7 +25,7 @@ _log = logging.getLogger(__name__)
 _RETRY_SECONDS = 1.0
 
 
-async def set_aside(store: Store, delivery: Delivery, why: str) -> None:
+async def quarantine_command(store: Store, delivery: Delivery, why: str) -> None:
     """Keep a command out of the way, with the reason, and go on with the others."""
     if not delivery.sequence:  # A takeover, for which no command was there.
         _log.error("Left as it is: %s", why)
@@ -40,7 +40,9 @@ async def set_aside(store: Store, delivery: Delivery, why: str) -> None:
         await delivery.ack()
 
 
-async def stop(resources: Resources, ownership: Ownership, error: UnreadableError, about: dict[str, str]) -> None:
+async def stop_unreadable(
+    resources: Resources, ownership: Ownership, error: UnreadableError, about: dict[str, str]
+) -> None:
     """Pause a claimed invocation whose journal cannot be read; one that is being cancelled ends, and says so."""
     store, now = resources.store, resources.clock.now()
     if ownership.execution.cancel_requested:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import TYPE_CHECKING
 
-from durablectl.engine.worker.crash_loop_guard import Suspects
+from durablectl.engine.worker.crash_loop_guard import CrashLoopGuard
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class Resources:
     """``random`` spreads retries; the randomness that a handler sees is its run's own.
 
-    ``retention`` is how long what has ended is kept, in microseconds; 0 for ever.
+    ``retention_us`` is how long ended workflows are kept; 0 keeps them without limit.
     """
 
     store: Store
@@ -30,8 +30,8 @@ class Resources:
     workflows: Mapping[str, Workflow]
     processor_id: str
     metrics: Metrics
-    retention: int = 0
-    suspects: Suspects = field(default_factory=Suspects)
+    retention_us: int = 0
+    crash_loop_guard: CrashLoopGuard = field(default_factory=CrashLoopGuard)
     random: Random = field(default_factory=Random)
 
     @property

@@ -7,10 +7,10 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from durablectl.engine.replay.control_flow import FencedOut, Overtaken
+from durablectl.engine.replay.control_flow import FencedOut, StateChanged
 from durablectl.engine.replay.current_step import VISIBLE_AFTER_SECONDS
-from durablectl.engine.worker.execute import work
-from durablectl.engine.worker.quarantine import set_aside
+from durablectl.engine.worker.execute import process_command
+from durablectl.engine.worker.quarantine import quarantine_command
 from durablectl.errors import DurableError, PayloadTooLargeError, UnreadableError
 from durablectl.model.names import is_name
 from durablectl.model.status import Status
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from typing import Any
 
-    from durablectl.engine.replay.control_flow import Halt
+    from durablectl.engine.replay.control_flow import RunExit
     from durablectl.engine.replay.run import Run
     from durablectl.engine.worker.resources import Resources
     from durablectl.model.records import Command, Execution
@@ -34,7 +34,7 @@ _log = logging.getLogger(__name__)
 
 _RETRY_SECONDS = 0.5
 _FULL_SECONDS = 2.0
-_LOOK_SECONDS = 2.0
+_REFRESH_SECONDS = 2.0
 _CANCELLATIONS = 10
 
 
@@ -43,22 +43,22 @@ class _Slot:
     command: Command
     delivery: Delivery
     touched: float
-    looked: float
+    refreshed: float
     run: Run | None = None
 
 
 async def _refresh(run: Run) -> None:
     try:
-        await run.ownership.refresh()
-    except (FencedOut, Overtaken) as halt:
-        run.halt(halt)
+        await run.state.ownership.refresh()
+    except (FencedOut, StateChanged) as reason:
+        run.exit(reason)
     except DurableError as error:
-        _log.debug("Could not look at the state of %s: %s", run.invocation_id, error)
+        _log.debug("Could not look at the state of %s: %s", run.state.invocation_id, error)
     else:
-        run.waits.recheck()
+        run.waits.poll()
 
 
-class InFlight:
+class ActiveRuns:
     """Slots by invocation id; ``freed`` is called whenever one becomes free."""
 
     def __init__(self, resources: Resources, slots: int, ack_wait: float) -> None:
@@ -91,41 +91,41 @@ class InFlight:
         elif slot.delivery.sequence == delivery.sequence:
             # Its ack_wait ran out while it was being worked on; the acknowledgement to come covers this delivery too.
             slot.touched = self._loop.time()
-        elif slot.run is not None and slot.run.is_interruptible:
-            self._aside(self._pass_on(slot.run, command, delivery))
+        elif slot.run is not None and slot.run.handler_task.is_interruptible:
+            self._spawn_side_task(self._apply_to_running(slot.run, command, delivery))
         else:
-            self._aside(delivery.hand_back(_RETRY_SECONDS))
+            self._spawn_side_task(delivery.hand_back(_RETRY_SECONDS))
 
     def adopt(self, execution: Execution) -> bool:
         """Take over an invocation whose processor is gone; False without the handler, or a free slot."""
-        return self._take(wake_command(execution))
+        return self._start_undelivered(wake_command(execution))
 
-    def take_up(self, command: Command, moment: int) -> bool:
-        """Take a command that was delivered to nobody, and stored at ``moment``; False without a free slot."""
+    def adopt_command(self, command: Command, stored_at_us: int) -> bool:
+        """Take a command that was delivered to nobody, and stored at ``stored_at_us``; False without a free slot."""
         slot = self._slots.get(command.invocation_id)
         is_being_claimed = slot is not None and slot.run is None
-        return is_being_claimed or self._take(command, moment)
+        return is_being_claimed or self._start_undelivered(command, stored_at_us)
 
-    def _take(self, command: Command, moment: int = 0) -> bool:
+    def _start_undelivered(self, command: Command, stored_at_us: int = 0) -> bool:
         if self._stopping or self.free <= 0 or command.handler not in self._resources.workflows:
             return False
-        self.start(command, Undelivered(self._resources.store, command, moment))
+        self.start(command, Undelivered(self._resources.store, command, stored_at_us))
         return True
 
-    def poke(self, invocation_id: str) -> None:
+    def notify(self, invocation_id: str) -> None:
         """The state of an invocation may have changed: look at it, if it runs here, or should."""
         slot = self._slots.get(invocation_id)
         if slot is None and is_name(invocation_id):
-            self._aside(self._look_after(invocation_id))
+            self._spawn_side_task(self._adopt_if_dropped(invocation_id))
         elif slot is not None and slot.run is not None:
-            self._aside(_refresh(slot.run))
+            self._spawn_side_task(_refresh(slot.run))
 
     def is_dropped(self, execution: Execution) -> bool:
         """Ours, and not in work: the answer to the write that claimed it was lost, for one."""
         is_ours = execution.status == Status.RUNNING and execution.owner == self._resources.processor_id
         return is_ours and execution.invocation_id not in self._slots
 
-    async def _look_after(self, invocation_id: str) -> None:
+    async def _adopt_if_dropped(self, invocation_id: str) -> None:
         while not self._stopping:
             try:
                 stored = await states.load(self._resources.store, invocation_id)
@@ -139,14 +139,14 @@ class InFlight:
                 self.adopt(stored.execution)
             return
 
-    def doubt(self) -> None:
-        """The states may not be those that the runs know: look at each before anything more is written."""
+    def require_confirmation(self) -> None:
+        """Load the state of each run before its next write: the store has been put back."""
         for slot in self._slots.values():
             if slot.run is not None:
-                slot.run.ownership.doubt()
-                self._aside(_refresh(slot.run))
+                slot.run.state.ownership.require_confirmation()
+                self._spawn_side_task(_refresh(slot.run))
 
-    async def _pass_on(self, run: Run, command: Command, delivery: Delivery) -> None:
+    async def _apply_to_running(self, run: Run, command: Command, delivery: Delivery) -> None:
         """A command for an invocation that runs here: its state says the rest, but for a parent's cancellation."""
         try:
             if command.kind == "cancel":
@@ -156,13 +156,13 @@ class InFlight:
             await delivery.hand_back(_RETRY_SECONDS)
             return
         await _refresh(run)
-        if isinstance(run.halted, FencedOut):
+        if isinstance(run.state.exit_reason, FencedOut):
             # The store was put back to a time at which nobody ran it: this command begins it again.
             await delivery.hand_back(_RETRY_SECONDS)
         else:
             await delivery.ack()
 
-    def _aside(self, work: Coroutine[Any, Any, None]) -> None:
+    def _spawn_side_task(self, work: Coroutine[Any, Any, None]) -> None:
         """Without a slot."""
         task = self._loop.create_task(work)
         self._side_tasks.add(task)
@@ -178,7 +178,7 @@ class InFlight:
         self.freed()
 
     async def _work(self, slot: _Slot) -> None:
-        def running(run: Run) -> None:
+        def on_run(run: Run) -> None:
             slot.run = run
             if self._stopping:
                 run.stop_at_next_step()
@@ -186,9 +186,9 @@ class InFlight:
         command = slot.command
         about = {"invocation_id": command.invocation_id, "handler": command.handler}
         try:
-            await work(self._resources, command, slot.delivery, running)
+            await process_command(self._resources, command, slot.delivery, on_run)
         except (UnreadableError, PayloadTooLargeError) as error:
-            await set_aside(self._resources.store, slot.delivery, error.message)
+            await quarantine_command(self._resources.store, slot.delivery, error.message)
         except StorageFullError as error:
             # Keeping the slot: else all that waits would be tried again and again, as fast as that goes.
             _log.warning("Not done, will be delivered again: %s", error, extra=about)
@@ -209,16 +209,16 @@ class InFlight:
             del self._slots[command.invocation_id]
             if isinstance(slot.delivery, Undelivered) and slot.delivery.is_handed_back:
                 # Whom that calls may see it as ours, and leave it.
-                self._aside(self._look_after(command.invocation_id))
+                self._spawn_side_task(self._adopt_if_dropped(command.invocation_id))
 
-    async def show_positions(self) -> None:
-        """Have every run write which step it is at, if it has been there for a while."""
+    async def write_current_steps(self) -> None:
+        """Have every run write its current step, once that has lasted for a while."""
         while True:
             await asyncio.sleep(VISIBLE_AFTER_SECONDS)
             now = self._loop.time()
             for slot in self._slots.values():
                 if slot.run is not None:
-                    slot.run.position.look(now)
+                    slot.run.tracker.write_if_due(now)
 
     async def keep_alive(self) -> None:
         """Tell JetStream of every command in work that it is, three times within ack_wait; and look at the states.
@@ -227,15 +227,15 @@ class InFlight:
         """
         interval = self._ack_wait / 3
         while True:
-            await asyncio.sleep(min(interval / 2, _LOOK_SECONDS))
+            await asyncio.sleep(min(interval / 2, _REFRESH_SECONDS))
             now = self._loop.time()
             for slot in list(self._slots.values()):
                 if now - slot.touched >= interval / 2:
                     slot.touched = now
                     await slot.delivery.in_progress()
-                if slot.run is not None and now - slot.looked >= _LOOK_SECONDS:
-                    slot.looked = now
-                    self._aside(_refresh(slot.run))
+                if slot.run is not None and now - slot.refreshed >= _REFRESH_SECONDS:
+                    slot.refreshed = now
+                    self._spawn_side_task(_refresh(slot.run))
 
     def stop_at_next_step(self) -> None:
         self._stopping = True
@@ -243,10 +243,10 @@ class InFlight:
             if slot.run is not None:
                 slot.run.stop_at_next_step()
 
-    def halt_all(self, reason: Halt) -> None:
+    def exit_all(self, reason: RunExit) -> None:
         for slot in self._slots.values():
             if slot.run is not None:
-                slot.run.halt(reason)
+                slot.run.exit(reason)
 
     async def drain(self, seconds: float) -> bool:
         """Wait for the workflows in work to end; False when ``seconds`` were not enough."""
@@ -255,7 +255,7 @@ class InFlight:
         _, late = await asyncio.wait(self._tasks, timeout=seconds)
         return not late
 
-    async def abandon(self) -> None:
+    async def cancel_all(self) -> None:
         """Cancel what waits for a server that is out of reach, or full.
 
         More than once: the first answer to that is to hand back, which waits for the server too. Not without end: what

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 from durablectl.errors import PayloadTooLargeError, UnreadableError
 from durablectl.model.codec import encode_entry
+from durablectl.model.operation_kinds import WAITS
 from durablectl.model.status import Status
-from durablectl.model.termination import FOLD_LIMIT_BYTES, WAITS
+from durablectl.model.termination import FOLD_LIMIT_BYTES
 from durablectl.storage.commands.wake import START_TIMER, cancellation, timer_removal, wake_parent, wake_timer
 from durablectl.storage.index import index_entries
 from durablectl.storage.records import journal, states

@@ -12,7 +12,7 @@ import pytest
 
 from durablectl import Retry, control, query, workflow
 from durablectl.cli.main import app
-from durablectl.engine.worker.claim import EARLY_MICROSECONDS
+from durablectl.engine.worker.wake_conditions import EARLY_US
 from durablectl.model.clock import MICROSECONDS, SteadyClock
 from durablectl.query import Filters
 from durablectl.storage.commands.wake import wake
@@ -87,7 +87,7 @@ def machine(monkeypatch):
 async def lasts_two_seconds(store, invocation_id: str, since: float) -> None:
     """By a clock that nobody sets; and it was not begun again and again meanwhile."""
     await wait_for_outcome(store, invocation_id)
-    assert 2 - EARLY_MICROSECONDS / MICROSECONDS < time.monotonic() - since < 10
+    assert 2 - EARLY_US / MICROSECONDS < time.monotonic() - since < 10
     assert begun.count(invocation_id) <= 3
 
 

@@ -111,9 +111,9 @@ async def live_and_die(settings, store, this: Life, after: int, received: bool) 
         await wait_until(over, 20, 0.03)
         this.died = mortal.died.is_set()
         mortal.bury()
-        for running in [task, *processor._inflight._tasks]:
+        for running in [task, *processor._active_runs._tasks]:
             running.cancel()
-        await asyncio.gather(task, *processor._inflight._tasks, return_exceptions=True)
+        await asyncio.gather(task, *processor._active_runs._tasks, return_exceptions=True)
 
 
 @pytest.mark.parametrize("received", [True, False], ids=["received", "lost"])

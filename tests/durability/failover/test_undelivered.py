@@ -9,7 +9,7 @@ from dataclasses import replace
 from urllib.parse import urlsplit
 
 from durablectl import control, query, workflow
-from durablectl.engine.recovery.undelivered import Stranded
+from durablectl.engine.recovery.undelivered import UndeliveredScanner
 from durablectl.errors import ConnectionFailedError
 from durablectl.model.clock import to_datetime
 from durablectl.model.codec import decode_command
@@ -161,7 +161,7 @@ class Looking:
         self.taken = []
         self.dropped = []
         self._slots = slots
-        self.stranded = Stranded(store, self._take, self.dropped.__contains__)
+        self.scanner = UndeliveredScanner(store, self._take, self.dropped.__contains__)
 
     def _take(self, command, moment) -> bool:
         if len(self.taken) >= self._slots:
@@ -172,14 +172,14 @@ class Looking:
     async def look(self, times=2) -> None:
         """So often, and until there is nothing more to look for."""
         for _ in range(times):
-            self.stranded._next_look = 0
-            await self.stranded.look()
+            self.scanner._next_scan = 0
+            await self.scanner.scan_if_due()
 
 
 async def looking(store, *handlers, slots=100) -> Looking:
     made = Looking(store, slots)
-    assert await made.stranded.prepare([handler.name for handler in handlers])
-    made.stranded.expect()
+    assert await made.scanner.prepare([handler.name for handler in handlers])
+    made.scanner.expect()
     return made
 
 
@@ -201,7 +201,7 @@ async def test_command_is_taken_once_and_not_before_second_scan(store):
     assert made.taken == []
     await made.look(5)
     assert [invocation_id for invocation_id, _ in made.taken] == ["w"]
-    made.stranded.expect()
+    made.scanner.expect()
     await made.look(3)
     assert len(made.taken) == 1
 
@@ -216,7 +216,7 @@ async def test_running_workflow_is_taken_only_by_processor_that_dropped_it(store
     await made.look(3)
     assert made.taken == []
     made.dropped.append((await states.load(store, "w")).execution)
-    made.stranded.expect()
+    made.scanner.expect()
     await made.look(3)
     assert [invocation_id for invocation_id, _ in made.taken] == ["w"]
 

@@ -22,7 +22,10 @@ CONDUITS = (
     "engine.worker.crash_loop_guard._write",
 )
 """As in durablectl/storage/connection/crash_points.py: they write for whoever calls them."""
-HELD_BY = {"ownership": "engine.replay.ownership.Ownership", "recording": "engine.replay.journal_writer.Recording"}
+HELD_BY = {
+    "ownership": "engine.replay.ownership.Ownership",
+    "journal_writer": "engine.replay.journal_writer.JournalWriter",
+}
 NO_WRITERS = (
     "storage.connection.requests.",
     "storage.connection.connect.",
@@ -168,8 +171,8 @@ def _target(call: ast.Call, module: Module, function: Function, writers: set[str
     if not isinstance(called, ast.Attribute):
         return ""
     holder = _last(called.value)
-    if holder in HELD_BY:
-        return f"{HELD_BY[holder]}.{called.attr}"
+    if holder.lstrip("_") in HELD_BY:
+        return f"{HELD_BY[holder.lstrip('_')]}.{called.attr}"
     if isinstance(called.value, ast.Name):
         if holder in module.names:
             return f"{module.names[holder]}.{called.attr}"

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from durablectl import control
 from durablectl.engine.recovery.failover import Failover
-from durablectl.engine.recovery.undelivered import Stranded
-from durablectl.engine.worker.claim import tidy
+from durablectl.engine.recovery.undelivered import UndeliveredScanner
+from durablectl.engine.worker.claim import complete_writes
 from durablectl.engine.worker.processor import Processor, ProcessorOptions
 from durablectl.errors import DurableError
 from durablectl.model.codec import decode_command, decode_execution
@@ -109,22 +109,25 @@ class ProcessorActor(Actor):
         super().__init__(name, store)
         self.processor = Processor(store, app, ProcessorOptions(max_concurrent=2))
         self.id = self.processor.id
-        self._inflight = self.processor._inflight
-        self._inflight.freed = self._changed.set
+        self._active_runs = self.processor._active_runs
+        self._active_runs.freed = self._changed.set
 
     @property
     def is_idle(self) -> bool:
-        return not (self.tasks or self._inflight.busy or self._inflight._side_tasks)
+        return not (self.tasks or self._active_runs.busy or self._active_runs._side_tasks)
 
     def take(self, message: Any) -> None:
         ACTOR.set(self)
         delivery = GatedDelivery(self, message)
-        self._inflight.start(decode_command(delivery.data), delivery)
+        self._active_runs.start(decode_command(delivery.data), delivery)
 
     def look(self, dead: Callable[[str], bool]) -> None:
         resources = self.processor._resources
-        stranded = Stranded(self.store, self._inflight.take_up, self._inflight.is_dropped)
-        failover = Failover(self.store, self.id, self._inflight.adopt, lambda stored: tidy(resources, stored), stranded)
+        active_runs = self._active_runs
+        scanner = UndeliveredScanner(self.store, active_runs.adopt_command, active_runs.is_dropped)
+        failover = Failover(
+            self.store, self.id, active_runs.adopt, lambda stored: complete_writes(resources, stored), scanner
+        )
 
         async def look() -> None:
             await self.gate(("members",))
@@ -137,8 +140,8 @@ class ProcessorActor(Actor):
         self.spawn(look())
 
     async def bury(self) -> None:
-        self._inflight._stopping = True
-        self.tasks |= self._inflight._tasks
+        self._active_runs._stopping = True
+        self.tasks |= self._active_runs._tasks
         await super().bury()
 
 

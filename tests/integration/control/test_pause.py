@@ -98,7 +98,7 @@ async def test_workflow_paused_in_last_step_ends_after_resume(settings, store, g
         await control.pause(store, invocation_id)
         gates.open.set()
         await wait_until(lambda: let_go(store, invocation_id))
-        await wait_until(lambda: running.processor._inflight.busy == 0)
+        await wait_until(lambda: running.processor._active_runs.busy == 0)
         assert (await query.get_workflow(store, invocation_id)).status == "paused"
         await control.resume(store, invocation_id)
         assert await wait_for_output(store, invocation_id) == "only"

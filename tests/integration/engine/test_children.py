@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from durablectl import StepError, TerminalError, control, query, workflow
-from durablectl.engine.operations import wait_operation
+from durablectl.engine.operations import child as child_operations
 from durablectl.errors import UsageError
 from durablectl.storage.connection.rejections import NoAnswerError
 from durablectl.storage.records import states
@@ -271,7 +271,7 @@ async def test_a_connection_lost_as_a_child_is_started_does_not_fail_the_parent(
             raise NoAnswerError("The connection to the NATS server was lost before it answered.")
         await start_child(*args)
 
-    monkeypatch.setattr(wait_operation, "start_child", lost_at_first)
+    monkeypatch.setattr(child_operations, "start_child", lost_at_first)
     async with running_processor(settings, parent, child):
         parent_id = await start_workflow(store, parent, {})
         assert await wait_for_output(store, parent_id) == {"child": {}}

@@ -78,7 +78,7 @@ async def test_sleepers_hold_no_slot(settings, store):
     async with running_processor(settings, sleeper, quick, max_concurrent=1) as running:
         ids = [await start_workflow(store, sleeper, 4) for _ in range(20)]
         await wait_until(lambda: all_have(store, ids, "suspended"), 3)
-        await wait_until(lambda: running.processor._inflight.busy == 0)
+        await wait_until(lambda: running.processor._active_runs.busy == 0)
         assert await run_workflow(store, quick) == "done"
         assert await all_have(store, ids, "suspended")
         for invocation_id in ids:

@@ -149,7 +149,7 @@ async def test_fenced_run_writes_nothing_even_if_handler_catches_everything(sett
 
 
 def idle(running) -> bool:
-    return running.processor._inflight.busy == 0
+    return running.processor._active_runs.busy == 0
 
 
 async def test_a_restart_of_the_server_in_the_middle_of_a_load(tmp_path):

@@ -118,7 +118,7 @@ async def test_workflow_owned_by_another_processor_counts_as_fence(settings):
         stored = await states.load(store, invocation_id)
         stored.execution.owner = "another"
         await states.replace(store, stored.execution, stored.revision)
-        running.processor._inflight.poke(invocation_id)
+        running.processor._active_runs.notify(invocation_id)
         found = await wait_until(lambda: at_rest(running))
         assert found["durablectl_fences_total{busy}"] == 1
         assert found["durablectl_workflows_ended_total{busy,cancelled}"] == 0

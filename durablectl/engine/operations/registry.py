@@ -1,0 +1,35 @@
+"""Every kind of operation, by the class that carries its rules; ``model.operation_kinds`` says how each is shown."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from durablectl.engine.operations.awakeable import Awakeable
+from durablectl.engine.operations.child import ChildResult, StartChild
+from durablectl.engine.operations.function_step import FunctionStep
+from durablectl.engine.operations.group import Race
+from durablectl.engine.operations.service_call import ServiceCall
+from durablectl.engine.operations.signal import SignalWait
+from durablectl.engine.operations.sleep import Sleep
+from durablectl.engine.operations.wait_operation import WaitOperation
+from durablectl.model import operation_kinds as kinds
+
+if TYPE_CHECKING:
+    from durablectl.engine.operations.operation import NumberedOperation
+
+OPERATIONS: dict[str, type[NumberedOperation[Any]]] = {
+    kinds.STEP: FunctionStep,
+    kinds.COMPENSATION: FunctionStep,
+    kinds.CALL: ServiceCall,
+    kinds.SEND: StartChild,
+    kinds.SPAWN: StartChild,
+    kinds.SLEEP: Sleep,
+    kinds.AWAKEABLE: Awakeable,
+    kinds.SIGNAL: SignalWait,
+    kinds.CHILD: ChildResult,
+    kinds.RACE: Race,
+}
+
+WAIT_OPERATIONS: dict[str, type[WaitOperation[Any]]] = {
+    kind: operation for kind, operation in OPERATIONS.items() if issubclass(operation, WaitOperation)
+}

@@ -1,0 +1,98 @@
+"""``ctx.call``: a request to a NATS micro service."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from durablectl.engine.operations.step_operation import Failure, StepOperation, describe_failure
+from durablectl.errors import ConnectionFailedError, InvalidValueError
+from durablectl.model.operation_kinds import CALL
+from durablectl.model.records import NO_PAYLOAD, Payload
+from durablectl.model.retry_policy import STEP_RETRY, TRANSPORT_RETRY, Retry
+from durablectl.model.text import message_of
+from durablectl.model.values import decode_value, encode_value, is_message, parse_message
+from durablectl.storage.connection import micro_services
+
+if TYPE_CHECKING:
+    from durablectl.engine.replay.run import Run
+
+_T = TypeVar("_T")
+
+DEFAULT_CALL_SECONDS = 30.0
+
+
+class TransportError(Exception):
+    """No service answered: nothing is known to have failed."""
+
+
+class ServiceError(Exception):
+    """A service answered with the micro protocol's error headers."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+    @property
+    def is_terminal(self) -> bool:
+        """4xx, as in HTTP: the request is at fault, and the same request would fail again."""
+        return len(self.code) == 3 and self.code.startswith("4")  # noqa: PLR2004 - three digits
+
+
+class ServiceCall(StepOperation[_T]):
+    """A request whose response is recorded. ``timeout`` is in seconds per attempt."""
+
+    __slots__ = ("_payload", "_retry", "_timeout", "_value")
+
+    def __init__(
+        self,
+        run: Run,
+        subject: str,
+        value: Any,
+        response_type: type[_T] | None,
+        *,
+        retry: Retry | None,
+        timeout: float | None,
+    ) -> None:
+        super().__init__(run, CALL, subject, response_type)
+        self._value = value
+        self._retry = retry
+        self._timeout = DEFAULT_CALL_SECONDS if timeout is None else timeout
+        self._payload = NO_PAYLOAD
+
+    def request(self, number: int) -> tuple[Payload, list[type[Any]]]:
+        self._payload = encode_value(self._value, f"the request of step {number} {self.step_type!r}")
+        return self._payload, [type(self._value)] if is_message(self._value) else []
+
+    async def attempt(self) -> Any:
+        content_type = micro_services.PROTOBUF if self._payload.type_name else micro_services.JSON
+        reply = await micro_services.call(
+            self._run.state.store, self.step_type, self._payload.data, content_type, self._timeout
+        )
+        if reply is None:
+            raise TransportError("no service answers")
+        if reply.error_code or reply.error:
+            raise ServiceError(reply.error_code, reply.error or f"error {reply.error_code}")
+        return self._decode(reply)
+
+    def _decode(self, reply: micro_services.Reply) -> Any:
+        response_type: type[Any] | None = self._response_type
+        if response_type is None:
+            if reply.content_type == micro_services.PROTOBUF:
+                raise InvalidValueError(
+                    f"{self.step_type} answered with a protobuf message.",
+                    hint="Name its class as the response type of ctx.call.",
+                )
+            return decode_value(Payload(reply.data))
+        if reply.content_type == micro_services.JSON:
+            return parse_message(decode_value(Payload(reply.data)), response_type)
+        return decode_value(Payload(reply.data, response_type.DESCRIPTOR.full_name), response_type)
+
+    def failure(self, error: BaseException) -> Failure:
+        if isinstance(error, (TransportError, TimeoutError, ConnectionFailedError)):
+            message = str(error) if isinstance(error, TransportError) else f"no answer within {self._timeout:g} s"
+            return Failure(message, "Unavailable", self._retry or TRANSPORT_RETRY, terminal=False)
+        if isinstance(error, ServiceError):
+            return Failure(
+                message_of(error), f"ServiceError {error.code}", self._retry or STEP_RETRY, error.is_terminal
+            )
+        return describe_failure(error, self._retry or STEP_RETRY)
