@@ -3,7 +3,7 @@
 from durablectl.control.index_repair import Repaired, repair
 from durablectl.control.lifecycle import OperationResult, cancel, pause, resume, wait_until_cancelled
 from durablectl.control.messages import reject, resolve, signal
-from durablectl.control.retry_and_delete import delete, restart, retry
+from durablectl.control.retry import delete, restart, retry
 from durablectl.control.schedules import (
     ScheduleView,
     create_schedule,

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from durablectl.control.load import load
+from durablectl.control.operation import load
 from durablectl.control.wait import wait_for_outcome, wait_until_listed
 from durablectl.errors import InvalidStateError
 from durablectl.model.clock import SYSTEM_CLOCK

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from durablectl.control.lifecycle import OperationResult, invalid_state_error
-from durablectl.control.load import load
+from durablectl.control.operation import load
 from durablectl.errors import InvalidStateError, PayloadTooLargeError
 from durablectl.model.clock import SYSTEM_CLOCK
 from durablectl.model.codec import encode_execution

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, defaultdict
+from importlib import import_module
 
 import pytest
 
@@ -250,7 +251,7 @@ async def test_next_retry_finishes_an_interrupted_retry(settings, store, monkeyp
     async with running_processor(settings, big):
         invocation_id = (await run_to_end(store, big)).invocation_id
     with monkeypatch.context() as patch:
-        patch.setattr("durablectl.control.retry_and_delete._reopen", die)
+        patch.setattr(import_module("durablectl.control.retry"), "_reopen", die)
         with pytest.raises(Died):
             await control.retry(store, invocation_id, from_step=2)
     view = await query.get_workflow(store, invocation_id)

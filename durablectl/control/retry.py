@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from durablectl.control.lifecycle import OperationResult, invalid_state_error
-from durablectl.control.load import load
+from durablectl.control.operation import load
 from durablectl.control.start import start_again
 from durablectl.errors import ConflictError, StaleRevisionError, UsageError
 from durablectl.model.clock import SYSTEM_CLOCK
