@@ -1,9 +1,10 @@
-"""Changing workflows: starting and steering them, answering them, and waiting for how they end."""
+"""Changing workflows: starting, operating and answering them, and waiting for their outcome."""
 
 from durablectl.control.index_repair import Repaired, repair
-from durablectl.control.lifecycle import OperationResult, cancel, pause, resume, wait_until_cancelled
+from durablectl.control.lifecycle import cancel, delete, pause, resume, wait_until_cancelled
 from durablectl.control.messages import reject, resolve, signal
-from durablectl.control.retry import delete, restart, retry
+from durablectl.control.operation import OperationResult
+from durablectl.control.retry import restart, retry
 from durablectl.control.schedules import (
     ScheduleView,
     create_schedule,

@@ -1,4 +1,4 @@
-"""Mending the index while processors run: every write follows from a state just read, and is looked at afterwards.
+"""Repairing the index while processors run: every write follows from a state just read, and is looked at afterwards.
 
 What is missing is entered before what is wrong is removed. Dying anywhere leaves at most an entry too many, which its
 state disowns and another run removes.
@@ -91,24 +91,24 @@ async def repair(store: Store, *, dry_run: bool = False, progress: Progress | No
             handlers=len(unknown),
             called=len(idle),
         )
-    mending = _Mending(store)
+    repairs = _Repairs(store)
     try:
         if unknown:
             await index_entries.add_handlers(store, unknown)
-            mending.done.handlers = len(unknown)
-        await mending.mend_all(found, progress)
+            repairs.done.handlers = len(unknown)
+        await repairs.repair_all(found, progress)
         for executions in batches(idle):
             await store.requests.exchange([wake(store, execution) for execution in executions])
-        mending.done.called = len(idle)
+        repairs.done.called = len(idle)
     except PermissionDeniedError as error:
         raise PermissionDeniedError(
             "These credentials may not repair: the server refused what has to be written.",
             hint=f"{error.message} {error.hint}",
         ) from error
-    return mending.done
+    return repairs.done
 
 
-class _Mending:
+class _Repairs:
     """Goes through what seems to disagree, AT_ONCE workflows at a time."""
 
     def __init__(self, store: Store) -> None:
@@ -116,18 +116,18 @@ class _Mending:
         self._store = store
         self._stateless: dict[str, Collection[str]] = {}
 
-    async def mend_all(self, found: Audit, progress: Progress | None) -> None:
+    async def repair_all(self, found: Audit, progress: Progress | None) -> None:
         done = 0
         for batch in batches(found.suspects):
-            await self._mend({invocation_id: found.suspects[invocation_id] for invocation_id in batch})
+            await self._repair({invocation_id: found.suspects[invocation_id] for invocation_id in batch})
             done += len(batch)
             if progress is not None:
                 progress("differences mended", done, len(found.suspects))
         for malformed in batches(found.malformed):
             await self._delete(malformed)
-        await self._mend_stateless()
+        await self._repair_stateless()
 
-    async def _mend_stateless(self) -> None:
+    async def _repair_stateless(self) -> None:
         """A start enters its workflow before it stores the state: time is left for that, before and after."""
         if not self._stateless:
             return
@@ -135,9 +135,9 @@ class _Mending:
         for entries in (stateless, dict.fromkeys(stateless, ())):
             await asyncio.sleep(PAUSE_SECONDS)
             for batch in batches(entries):
-                await self._mend({each: entries[each] for each in batch}, with_stateless=True)
+                await self._repair({each: entries[each] for each in batch}, with_stateless=True)
 
-    async def _mend(self, suspects: Mapping[str, Collection[str]], *, with_stateless: bool = False) -> None:
+    async def _repair(self, suspects: Mapping[str, Collection[str]], *, with_stateless: bool = False) -> None:
         for _ in range(_ROUNDS):
             found = await look(self._store, suspects)
             absent = [each for each in found if each.is_absence]

@@ -1,6 +1,7 @@
-"""Steering workflows. Each operation is one compare-and-set, repeated on whatever state stands when another was first.
+"""Pausing, resuming, cancelling and deleting workflows.
 
-With ``if_revision`` an operation is done to that revision only, and raises StaleRevisionError for another.
+Each operation is one compare-and-set, which is repeated on the newer state when another write was first. With
+``if_revision`` it is done to that revision only, and raises StaleRevisionError for another.
 
 Where an operation needs a processor, a timer is set before the write and a wake command published after it: dying in
 between costs two seconds, not the workflow.
@@ -8,12 +9,12 @@ between costs two seconds, not the workflow.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from durablectl.control.operation import load
+from durablectl.control.operation import OperationResult, invalid_state_error, load
 from durablectl.control.wait import wait_for_outcome, wait_until_listed
-from durablectl.errors import InvalidStateError
+from durablectl.errors import ConflictError, InvalidStateError, StaleRevisionError
 from durablectl.model.clock import SYSTEM_CLOCK
 from durablectl.model.status import Status, is_terminal
 from durablectl.model.termination import end, interrupted_children
@@ -21,7 +22,7 @@ from durablectl.model.text import storable
 from durablectl.storage.commands.notifications import notify_processor
 from durablectl.storage.commands.wake import safety_net, wake
 from durablectl.storage.index import index_entries
-from durablectl.storage.records import leases, states
+from durablectl.storage.records import journal, leases, states
 from durablectl.storage.transitions import cancel_request
 from durablectl.storage.transitions.end_writes import after_end, fold
 
@@ -29,36 +30,6 @@ if TYPE_CHECKING:
     from durablectl.model.records import Execution
     from durablectl.storage.connection.store import Store
     from durablectl.storage.records.states import Stored
-
-
-@dataclass(frozen=True)
-class OperationResult:
-    """What an operation did. ``changed`` is False when it was so already; ``message`` is a sentence about it.
-
-    Of a restart, ``invocation_id`` and ``status`` are those of the new invocation, and ``restarted_from`` is the old.
-    """
-
-    invocation_id: str
-    status: str
-    changed: bool
-    message: str
-    restarted_from: str = ""
-
-    def to_json(self) -> dict[str, object]:
-        return {
-            "invocation_id": self.invocation_id,
-            "status": self.status,
-            "changed": self.changed,
-            "message": self.message,
-            "restarted_from": self.restarted_from or None,
-        }
-
-
-def invalid_state_error(execution: Execution, what: str, hint: str = "") -> InvalidStateError:
-    """The error for an operation that this status does not allow."""
-    return InvalidStateError(
-        f"The workflow {execution.invocation_id} is {execution.status} and cannot be {what}.", hint=hint
-    )
 
 
 async def pause(store: Store, invocation_id: str, reason: str = "", *, if_revision: int = 0) -> OperationResult:
@@ -145,6 +116,24 @@ async def cancel(
             result = await _ask_to_cancel(store, stored, reason)
         if result is not None:
             return result
+
+
+async def delete(store: Store, invocation_id: str, *, if_revision: int = 0) -> OperationResult:
+    """Remove an ended workflow with its journal and index entry. InvalidStateError for one that has not ended."""
+    execution, revision = await load(store, invocation_id, if_revision)
+    if not is_terminal(execution.status):
+        raise invalid_state_error(execution, "deleted", "Cancel it first.")
+    if not await states.delete(store, execution, revision):
+        kind = StaleRevisionError if if_revision else ConflictError
+        raise kind(f"The workflow {invocation_id} was changed meanwhile; nothing was deleted.")
+    length = max(execution.total_steps, execution.journal_length)
+    await store.requests.exchange(
+        [
+            index_entries.removal(store, index_entries.entry(store.subjects, execution)),
+            *(journal.removal(store, invocation_id, length, revision) if execution.journal_length else []),
+        ]
+    )
+    return OperationResult(invocation_id, "deleted", changed=True, message="Deleted.")
 
 
 async def wait_until_cancelled(store: Store, result: OperationResult, timeout: float | None = None) -> OperationResult:

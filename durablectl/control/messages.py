@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from durablectl.control.lifecycle import OperationResult, invalid_state_error
-from durablectl.control.operation import load
+from durablectl.control.operation import OperationResult, invalid_state_error, load
 from durablectl.errors import InvalidStateError, PayloadTooLargeError
 from durablectl.model.clock import SYSTEM_CLOCK
 from durablectl.model.codec import encode_execution
@@ -57,7 +56,7 @@ async def _answer(store: Store, awakeable_id: str, result: Payload, error: str) 
             created_at=SYSTEM_CLOCK.now(),
         )
 
-    execution = await _bring(store, invocation_of_awakeable(awakeable_id), change)
+    execution = await _deliver(store, invocation_of_awakeable(awakeable_id), change)
     done = "Rejected" if error else "Resolved"
     is_early = execution.status == Status.SUSPENDED and all(w.awaited_id != awakeable_id for w in execution.waits)
     message = f"{done}; the workflow does not wait for {awakeable_id} yet." if is_early else f"{done}."
@@ -73,13 +72,13 @@ async def signal(store: Store, invocation_id: str, name: str, value: Any = None)
         execution.signals_sent += 1
         execution.signals.append(Signal(name, payload, SYSTEM_CLOCK.now(), execution.signals_sent))
 
-    execution = await _bring(store, invocation_id, change)
+    execution = await _deliver(store, invocation_id, change)
     return OperationResult(
         invocation_id, execution.status, changed=True, message=f"Signal {execution.signals_sent} sent."
     )
 
 
-async def _bring(store: Store, invocation_id: str, change: Callable[[Execution], None]) -> Execution:
+async def _deliver(store: Store, invocation_id: str, change: Callable[[Execution], None]) -> Execution:
     """Write what has come in, then get the workflow moving if it waits."""
     while True:
         execution, revision = await load(store, invocation_id)

@@ -1,18 +1,50 @@
-"""Finding the workflow that an operation is about."""
+"""What every operation on a workflow shares: it loads the record, and answers with a result or an error."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from durablectl.errors import NotFoundError, StaleRevisionError
+from durablectl.errors import InvalidStateError, NotFoundError, StaleRevisionError
 from durablectl.model.names import validate_name
 from durablectl.model.validation import check_execution
 from durablectl.storage.records.consistent_reads import load_known
 from durablectl.storage.streams.provision import require_provisioned
 
 if TYPE_CHECKING:
+    from durablectl.model.records import Execution
     from durablectl.storage.connection.store import Store
     from durablectl.storage.records.states import Stored
+
+
+@dataclass(frozen=True)
+class OperationResult:
+    """What an operation did. ``changed`` is False when it was so already; ``message`` is a sentence about it.
+
+    Of a restart, ``invocation_id`` and ``status`` are those of the new invocation, and ``restarted_from`` is the old.
+    """
+
+    invocation_id: str
+    status: str
+    changed: bool
+    message: str
+    restarted_from: str = ""
+
+    def to_json(self) -> dict[str, object]:
+        return {
+            "invocation_id": self.invocation_id,
+            "status": self.status,
+            "changed": self.changed,
+            "message": self.message,
+            "restarted_from": self.restarted_from or None,
+        }
+
+
+def invalid_state_error(execution: Execution, what: str, hint: str = "") -> InvalidStateError:
+    """The error for an operation that this status does not allow."""
+    return InvalidStateError(
+        f"The workflow {execution.invocation_id} is {execution.status} and cannot be {what}.", hint=hint
+    )
 
 
 async def load(store: Store, invocation_id: str, if_revision: int = 0) -> Stored:

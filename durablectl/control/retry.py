@@ -1,4 +1,4 @@
-"""Giving an ended workflow another chance, or removing it; ``if_revision`` as in steering."""
+"""Retrying an ended workflow, or restarting it with the same input; ``if_revision`` as in lifecycle."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ import itertools
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from durablectl.control.lifecycle import OperationResult, invalid_state_error
-from durablectl.control.operation import load
-from durablectl.control.start import start_again
-from durablectl.errors import ConflictError, StaleRevisionError, UsageError
+from durablectl.control.operation import OperationResult, invalid_state_error, load
+from durablectl.control.start import start_copy
+from durablectl.errors import StaleRevisionError, UsageError
 from durablectl.model.clock import SYSTEM_CLOCK
 from durablectl.model.codec import encode_entry
 from durablectl.model.names import new_invocation_id
@@ -153,7 +152,7 @@ async def restart(store: Store, invocation_id: str, *, if_revision: int = 0) -> 
     execution.restarted_as = new_id
     if if_revision and await states.replace(store, execution, revision) is None:
         raise StaleRevisionError(f"The workflow {invocation_id} was changed meanwhile; nothing was started.")
-    await start_again(store, execution, new_id)
+    await start_copy(store, execution, new_id)
     while not if_revision and is_terminal(execution.status):
         execution.restarted_as = new_id
         if await states.replace(store, execution, revision) is not None:
@@ -165,21 +164,3 @@ async def restart(store: Store, invocation_id: str, *, if_revision: int = 0) -> 
         execution, revision = stored
     message = f"Started {new_id} with the input of {invocation_id}."
     return OperationResult(new_id, Status.PENDING, changed=True, message=message, restarted_from=invocation_id)
-
-
-async def delete(store: Store, invocation_id: str, *, if_revision: int = 0) -> OperationResult:
-    """Remove an ended workflow with its journal and index entry. InvalidStateError for one that has not ended."""
-    execution, revision = await load(store, invocation_id, if_revision)
-    if not is_terminal(execution.status):
-        raise invalid_state_error(execution, "deleted", "Cancel it first.")
-    if not await states.delete(store, execution, revision):
-        kind = StaleRevisionError if if_revision else ConflictError
-        raise kind(f"The workflow {invocation_id} was changed meanwhile; nothing was deleted.")
-    length = max(execution.total_steps, execution.journal_length)
-    await store.requests.exchange(
-        [
-            index_entries.removal(store, index_entries.entry(store.subjects, execution)),
-            *(journal.removal(store, invocation_id, length, revision) if execution.journal_length else []),
-        ]
-    )
-    return OperationResult(invocation_id, "deleted", changed=True, message="Deleted.")

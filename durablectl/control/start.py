@@ -74,7 +74,7 @@ async def start(store: Store, request: StartRequest, clock: Clock = SYSTEM_CLOCK
             return command.invocation_id
 
 
-async def start_again(store: Store, old: Execution, invocation_id: str) -> None:
+async def start_copy(store: Store, old: Execution, invocation_id: str) -> None:
     """Start a new invocation with the handler and input of an old one."""
     command = Command(
         invocation_id=invocation_id,

@@ -31,7 +31,7 @@ BY_TASK = "its requests leave from tasks of their own, and are traced as storage
 REFUSED = "only after an error of the server, which is the death of nobody; the command comes again in any case"
 DEFERRED = "writes only where a result is deferred: the append is swept"
 NOT_SWEPT = {
-    "control.index_repair._Mending._enter>exchange": "the second only where a processor moves what is being entered",
+    "control.index_repair._Repairs._enter>exchange": "the second only where a processor moves what is being entered",
     "control.schedules.create_schedule>exchange": "takes back what the server has refused",
     "control.schedules.create_schedule>provision": BY_TASK,
     "control.start.start>provision": BY_TASK,

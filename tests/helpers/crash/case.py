@@ -205,7 +205,7 @@ class Case:
     @property
     def may_leave_its_journal(self) -> bool:
         """Of what was deleted, where it was too big to be part of the record: nothing removes that later."""
-        return self.crash_at.startswith("control.retry.delete:")
+        return self.crash_at.startswith("control.lifecycle.delete:")
 
     async def until_quiet(self) -> list[str]:
         deadline = time.monotonic() + QUIET_SECONDS
@@ -218,4 +218,4 @@ class Case:
     @property
     def may_leave_an_entry(self) -> bool:
         """Until it is mended: of a start without its command, or of what was deleted."""
-        return bool(re.search(r">start_(command|child)\[\d\]|^control\.retry\.delete:", self.crash_at))
+        return bool(re.search(r">start_(command|child)\[\d\]|^control\.lifecycle\.delete:", self.crash_at))
