@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import logging
 import os
 import select
 import signal
 import sys
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, ParamSpec, TypeVar, overload
 
@@ -26,7 +27,9 @@ from durablectl.cli.terminal.output import (
     verbosity,
     wants_json,
 )
-from durablectl.errors import DurableError, UsageError
+from durablectl.errors import ConnectionFailedError, DurableError, UsageError
+
+_log = logging.getLogger("durablectl.run")
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -241,3 +244,28 @@ async def _until_terminated(coroutine: Coroutine[Any, Any, T]) -> T:
         if terminated:
             raise typer.Exit(TERMINATED) from None
         raise
+
+
+@contextlib.contextmanager
+def stop_signals() -> Iterator[asyncio.Event]:
+    """An event that the first SIGINT or SIGTERM sets; a second one ends the process at once, as a crash would.
+
+    A stop is a stop during an outage, too: once the event is set, a failure of the connection is only logged.
+    """
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+
+    def received() -> None:
+        if stop.is_set():
+            os._exit(INTERRUPTED)  # what is journaled is safe, and the server does not outlive its parent
+        stop.set()
+
+    with contextlib.suppress(NotImplementedError):  # Windows, where Ctrl-C cancels the command instead
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, received)
+    try:
+        yield stop
+    except ConnectionFailedError as error:
+        if not stop.is_set():
+            raise
+        _log.warning("Stopped without the NATS server: %s", error)

@@ -12,19 +12,18 @@ from typing import TYPE_CHECKING, NamedTuple
 import typer
 
 from durablectl.cli.handler_notes import note_unknown_handlers
-from durablectl.cli.terminal.confirm import agreed, can_ask
+from durablectl.cli.render.formatting import printable
 from durablectl.cli.terminal.output import (
     Output,
     OutputFormat,
     is_decorated,
-    is_quiet,
     note,
     print_json,
     show,
     stderr_console,
     stdout_console,
 )
-from durablectl.cli.terminal.progress import Reading
+from durablectl.cli.terminal.progress import ReadProgress, progress_bar
 from durablectl.errors import ConnectionFailedError, DurableError, UsageError
 from durablectl.model.clock import SYSTEM_CLOCK
 
@@ -108,8 +107,8 @@ async def _selected(store: Store, targets: Targets, operation: Operation) -> lis
 
     if targets.filters is not None:
         filters = replace(targets.filters, statuses=targets.filters.statuses or frozenset(operation.statuses))
-        with Reading() as reading:
-            return await query.select(store, filters, progress=reading.tell)
+        with ReadProgress() as reading:
+            return await query.select(store, filters, progress=reading.show)
     return await query.select_ids(store, targets.ids) if targets.dry_run else []
 
 
@@ -118,14 +117,43 @@ async def _is_agreed(selected: Sequence[Selected], operation: Operation) -> bool
     from durablectl.cli.render.formatting import count
 
     many = count(len(selected), "workflow")
-    if not can_ask():
+    if not _can_ask():
         raise UsageError(
             f"This would {operation.verb} {many}; nothing was changed.",
             hint="Add --yes to do it, or --dry-run to see which.",
         )
     console = stderr_console()
     show(console, selection_table(selected[:_SAMPLE], len(selected), SYSTEM_CLOCK.now(), console.width))
-    return await agreed(f"{operation.verb.capitalize()} {f'these {many}' if len(selected) > 1 else 'it'}?")
+    return await _agrees(f"{operation.verb.capitalize()} {f'these {many}' if len(selected) > 1 else 'it'}?")
+
+
+def _can_ask() -> bool:
+    """Whether somebody sits at both ends: the question goes to standard error, the answer comes from standard input."""
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+async def _agrees(question: str) -> bool:
+    """Only ``y`` and ``yes`` agree. The connection stays alive meanwhile, and Ctrl-C is heard."""
+    sys.stderr.write(f"{printable(question)} [y/N] ")
+    sys.stderr.flush()
+    answer = await _line()
+    if not answer.endswith("\n"):
+        sys.stderr.write("\n")
+    return answer.strip().lower() in {"y", "yes"}
+
+
+async def _line() -> str:
+    loop = asyncio.get_running_loop()
+    readable = asyncio.Event()
+    try:
+        loop.add_reader(sys.stdin, readable.set)
+    except NotImplementedError:  # on Windows
+        return sys.stdin.readline()
+    try:
+        await readable.wait()
+    finally:
+        loop.remove_reader(sys.stdin)
+    return sys.stdin.readline()
 
 
 def _show_selection(selected: Sequence[Selected], ids: Sequence[str], operation: Operation, output: Output) -> None:
@@ -252,13 +280,10 @@ def _printer(ids: Sequence[str], output: Output) -> Iterator[Callable[[str, Oper
     if len(ids) <= _AT_ONCE or sys.stdout.isatty() or not is_decorated(sys.stderr):
         yield tell
         return
-    from rich.progress import Progress
-
-    with Progress(console=stderr_console(), transient=True, disable=is_quiet()) as progress:
-        bar = progress.add_task("", total=len(ids))
+    with progress_bar(len(ids)) as advance:
 
         def tell_and_move(invocation_id: str, result: OperationResult | DurableError) -> None:
             tell(invocation_id, result)
-            progress.advance(bar)
+            advance()
 
         yield tell_and_move

@@ -1,17 +1,18 @@
-"""The HTTP API beside a processor: what the commands call, and what the process of its own runs."""
+"""The HTTP API as the commands serve it: in this process, or in a process of its own beside a processor."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import socket
 import sys
-from dataclasses import asdict
+from collections.abc import AsyncIterator, Awaitable
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
-from durablectl.cli.boundary import run_async
-from durablectl.cli.options.http_api import serving_api, warn_if_open
+from durablectl.cli.boundary import run_async, stop_signals
 from durablectl.cli.terminal.logs import configure_logs
 from durablectl.http.server_options import HttpOptions
 from durablectl.http.shared_queries import Queries
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractAsyncContextManager
 
+_log = logging.getLogger("durablectl.http")
+
+_WAIT_SECONDS = 1.5
+"""For an answer of the NATS server: a request is told within two seconds that there is none."""
 _MODULE = "durablectl.cli.http_api"
 _NICE = 10
 _REST = 4.0
@@ -35,6 +40,37 @@ def api_beside(
         return contextlib.nullcontext("")
     warn_if_open(http)
     return beside(http, _MODULE, {"http": asdict(http), "settings": asdict(settings), "logs": logs}, metrics)
+
+
+def warn_if_open(options: HttpOptions) -> None:
+    if not (options.is_local or options.token):
+        _log.warning("Everybody who can reach %s can see and change workflows: there is no token.", options.host)
+
+
+@contextlib.asynccontextmanager
+async def serving_api(
+    options: HttpOptions,
+    settings: Settings,
+    name: str,
+    listening: socket.socket | None = None,
+    processor_metrics: Callable[[], Awaitable[bytes]] | None = None,
+    queries: Queries | None = None,
+) -> AsyncIterator[tuple[str, asyncio.Event]]:
+    """Serve in this process until the block ends; the URL, and the event that SIGINT and SIGTERM set.
+
+    ``name`` is that of the connection to the NATS server.
+    """
+    from durablectl.cli import version
+    from durablectl.http.asgi import create_app
+    from durablectl.http.backend import Backend
+    from durablectl.http.server import serving
+
+    backend = Backend(queries)
+    quick = replace(settings, timeout=min(settings.timeout, _WAIT_SECONDS))
+    app = create_app(backend, options, version(), processor_metrics)
+    with stop_signals() as stop:
+        async with backend.connected(quick, name), serving(app, options, listening) as url:
+            yield url, stop
 
 
 async def _serve(link_descriptor: int, listening_descriptor: int) -> None:

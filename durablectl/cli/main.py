@@ -11,7 +11,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from durablectl.cli.about import PROGRAM, version
+from durablectl.cli import PROGRAM, version
 from durablectl.cli.boundary import BoundaryGroup
 from durablectl.cli.completion.scripts import VARIABLE, answer
 from durablectl.cli.lazy import Group, Lazy

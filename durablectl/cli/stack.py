@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
-import os
-import signal
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from durablectl.cli.boundary import INTERRUPTED
-from durablectl.errors import ConnectionFailedError, DurableError
+from durablectl.errors import DurableError
 from durablectl.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator
 
     from durablectl.cli.render.stack import StackView
     from durablectl.embedded import EmbeddedServer
@@ -23,8 +19,6 @@ if TYPE_CHECKING:
     from durablectl.engine.worker.processor import Processor, ProcessorOptions
     from durablectl.http.server_options import HttpOptions
     from durablectl.storage.connection.store import Store
-
-_log = logging.getLogger("durablectl.run")
 
 _LOOK_SECONDS = 0.25
 
@@ -109,28 +103,3 @@ async def _watch(server: EmbeddedServer) -> None:
                 "The nats-server ended by itself, and so does all that stood on it.",
                 hint="The end of nats-server.log in the data directory may tell why.",
             )
-
-
-@contextlib.contextmanager
-def stop_signals() -> Iterator[asyncio.Event]:
-    """An event that the first SIGINT or SIGTERM sets; a second one ends the process at once, as a crash would.
-
-    A stop is a stop during an outage, too: once the event is set, a failure of the connection is only logged.
-    """
-    loop = asyncio.get_running_loop()
-    stop = asyncio.Event()
-
-    def received() -> None:
-        if stop.is_set():
-            os._exit(INTERRUPTED)  # what is journaled is safe, and the server does not outlive its parent
-        stop.set()
-
-    with contextlib.suppress(NotImplementedError):  # Windows, where Ctrl-C cancels the command instead
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, received)
-    try:
-        yield stop
-    except ConnectionFailedError as error:
-        if not stop.is_set():
-            raise
-        _log.warning("Stopped without the NATS server: %s", error)

@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from durablectl.cli.completion.scripts import SCRIPTS, complete_from, script
+from durablectl.cli.completion.completers import complete_from
+from durablectl.cli.completion.scripts import SCRIPTS, script
 from durablectl.errors import UsageError
 
 

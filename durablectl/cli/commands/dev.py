@@ -59,8 +59,9 @@ async def dev(
     log_format = "json" if output.is_json else "text"
     configure_logs(log_format, "info")
 
-    from durablectl.cli.about import version
-    from durablectl.cli.stack import running, stop_signals
+    from durablectl.cli import version
+    from durablectl.cli.boundary import stop_signals
+    from durablectl.cli.stack import running
     from durablectl.embedded import EmbeddedServer
     from durablectl.engine.sdk.app_loader import choose_app, load_app
     from durablectl.engine.worker.processor import ProcessorOptions

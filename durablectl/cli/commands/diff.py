@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from durablectl.cli.boundary import asynchronous
-from durablectl.cli.completion.scripts import complete_id
+from durablectl.cli.completion.completers import complete_id
 from durablectl.cli.options.shared import with_connection, with_output
 from durablectl.cli.terminal.output import Output, OutputFormat, stdout_console
 from durablectl.model.clock import SYSTEM_CLOCK

@@ -2,28 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
-import sys
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from durablectl.cli.boundary import asynchronous
 from durablectl.cli.options.shared import with_connection, with_output
-from durablectl.cli.terminal.output import (
-    Output,
-    OutputFormat,
-    is_decorated,
-    is_quiet,
-    show,
-    stderr_console,
-    stdout_console,
-)
+from durablectl.cli.terminal.output import Output, OutputFormat, show, stdout_console
+from durablectl.cli.terminal.progress import status_line
 from durablectl.errors import UsageError
 from durablectl.settings import Settings
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
 
 _UNHEALTHY = 1
 
@@ -52,7 +40,7 @@ async def doctor(
         raise UsageError("--dry-run goes with --repair.", hint="Without --repair nothing is changed anyway.")
     repaired = None
     async with open_store(settings) as store:
-        with _progress() as progress:
+        with status_line("Looking ...") as progress:
             if repair:
                 from durablectl import control
 
@@ -70,13 +58,3 @@ async def doctor(
     console = stdout_console()
     show(console, diagnosis_table(diagnosis, repaired, console.width))
     return code
-
-
-@contextlib.contextmanager
-def _progress() -> Iterator[Callable[[str, int, int], None] | None]:
-    """A line on standard error that moves while much is read, at a terminal."""
-    if not is_decorated(sys.stderr) or is_quiet():
-        yield None
-        return
-    with stderr_console().status("Looking ...") as status:
-        yield lambda what, done, total: status.update(f"{done:,} of {total:,} {what}")

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from durablectl.cli.about import PROGRAM
+from durablectl.cli import PROGRAM
 from durablectl.cli.boundary import asynchronous
+from durablectl.cli.connection_flags import given_connection_flags
 from durablectl.cli.handler_notes import note_unknown_handlers
-from durablectl.cli.options.shared import filter_options, may_be_secret, with_connection, with_output
+from durablectl.cli.options.shared import filter_options, with_connection, with_output
 from durablectl.cli.options.signatures import extend
 from durablectl.cli.terminal.output import Output, OutputFormat, note, show, stdout_console
-from durablectl.cli.terminal.progress import Reading
+from durablectl.cli.terminal.progress import ReadProgress
 from durablectl.model.clock import SYSTEM_CLOCK, to_rfc3339
 from durablectl.model.filters import parse_filters, to_flags
 from durablectl.model.status import Status
@@ -65,8 +66,8 @@ async def errors(
     from durablectl.storage.connection.store import open_store
 
     async with open_store(settings) as store:
-        with Reading() as reading:
-            found = await query.get_errors(store, filters, limit, progress=reading.tell)
+        with ReadProgress() as reading:
+            found = await query.get_errors(store, filters, limit, progress=reading.show)
         if not found.errors:
             await note_unknown_handlers(store, filters.handlers)
     commands = [_command(cluster, filters, context) for cluster in found.errors]
@@ -107,16 +108,4 @@ def _command(cluster: ErrorCluster, filters: Filters, context: typer.Context) ->
         error=cluster.literal or filters.error,
         since=cluster.first_at or filters.since,
     )
-    return shlex.join([PROGRAM, "wf", "retry", *connection_flags(context), *to_flags(failures)])
-
-
-def connection_flags(context: typer.Context) -> list[str]:
-    """The connection flags that were given, without what may be a secret."""
-    words: list[str] = []
-    for parameter in context.command.params:
-        name = str(parameter.name)
-        value = context.params.get(name)
-        is_connection = getattr(parameter, "rich_help_panel", "") == "Connection"
-        if is_connection and value is not None and not may_be_secret(name, value):
-            words += [parameter.opts[0], str(value)]
-    return words
+    return shlex.join([PROGRAM, "wf", "retry", *given_connection_flags(context), *to_flags(failures)])

@@ -7,9 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from durablectl.cli.about import PROGRAM
-from durablectl.cli.completion.scripts import complete_from
-from durablectl.cli.terminal.output import is_decorated, stdout_console
+from durablectl.cli import PROGRAM
+from durablectl.cli.completion.completers import complete_from
+from durablectl.cli.terminal.output import is_decorated, show_paged, stdout_console
 from durablectl.errors import UsageError
 from durablectl.model.text import did_you_mean
 
@@ -65,9 +65,7 @@ def _print(text: str, *, paged: bool) -> None:
     if paged and is_decorated(sys.stdout):
         from rich.text import Text
 
-        from durablectl.cli.terminal.pager import page
-
-        page(stdout_console(), Text(text, end=""))
+        show_paged(stdout_console(), Text(text, end=""))
     else:
         typer.echo(text, nl=False)
 

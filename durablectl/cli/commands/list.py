@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
@@ -9,14 +10,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from durablectl.cli.boundary import asynchronous
-from durablectl.cli.completion.scripts import complete_id
+from durablectl.cli.completion.completers import complete_id
+from durablectl.cli.connection_flags import may_be_secret
 from durablectl.cli.handler_notes import note_unknown_handlers
 from durablectl.cli.options.columns import complete_columns, read_columns
-from durablectl.cli.options.shared import StepsOption, repeated, with_connection, with_filters, with_output
+from durablectl.cli.options.shared import StepsOption, with_connection, with_filters, with_output
 from durablectl.cli.options.times import with_times
 from durablectl.cli.render.formatting import TimeFormat
 from durablectl.cli.terminal.output import WIDE, Output, OutputFormat, note, show, stdout_console
-from durablectl.cli.terminal.progress import Reading
+from durablectl.cli.terminal.progress import ReadProgress
 from durablectl.errors import UsageError
 from durablectl.model.clock import SYSTEM_CLOCK
 from durablectl.model.user_input import parse_step_range
@@ -134,7 +136,7 @@ async def list_(
 
     async with AsyncExitStack() as connection:
         store = await connection.enter_async_context(open_store(settings))
-        with Reading() as reading:
+        with ReadProgress() as reading:
             if not count:
                 pages = query.list_pages(
                     store,
@@ -143,16 +145,16 @@ async def list_(
                     cursor=cursor,
                     oldest_first=oldest_first,
                     scan=scan,
-                    progress=reading.tell,
+                    progress=reading.show,
                 )
                 layout = Layout(
                     output, times, chosen, lambda views: query.find_typical_steps(store, views), connection.aclose
                 )
-                if not await print_pages(pages, layout, reading, lambda cursor: repeated(context, cursor=cursor)):
+                if not await print_pages(pages, layout, reading, lambda cursor: _command_again(context, cursor=cursor)):
                     await note_unknown_handlers(store, filters.handlers)
                 return
             if scan or filters.needs_states:
-                total = (await query.list_workflows(store, filters, 1, scan=scan, progress=reading.tell)).total
+                total = (await query.list_workflows(store, filters, 1, scan=scan, progress=reading.show)).total
             else:
                 total = await query.count_workflows(store, filters)
     if output.is_json:
@@ -174,8 +176,8 @@ async def stats(*, filters: Filters, settings: Settings, output: Output) -> None
     from durablectl.storage.connection.store import open_store
 
     async with open_store(settings) as store:
-        with Reading() as reading:
-            counts = await query.get_stats(store, filters, progress=reading.tell)
+        with ReadProgress() as reading:
+            counts = await query.get_stats(store, filters, progress=reading.show)
         if not counts.total:
             await note_unknown_handlers(store, filters.handlers)
     if output.is_json:
@@ -224,3 +226,18 @@ async def processors(*, times: TimeFormat, settings: Settings, output: Output) -
         typer.echo(processor_lines(views, SYSTEM_CLOCK.now(), times))
     if not views and output.format is not OutputFormat.JSONL:
         note("No live processor. Start one with `durablectl run processor`.")
+
+
+def _command_again(context: typer.Context, **changed: str) -> str:
+    """The command line again, with other values for some options at its end; what may be a secret is left out."""
+    given = {str(parameter.name): parameter.opts[0] for parameter in context.command.params}
+    words = context.command_path.split()
+    for name, flag in given.items():
+        value = context.params.get(name)
+        if name in changed or may_be_secret(name, value):
+            continue
+        if value is True:
+            words.append(flag)
+        elif value:
+            words += [word for each in (value if isinstance(value, list) else [value]) for word in (flag, str(each))]
+    return shlex.join([*words, *(word for name, value in changed.items() for word in (given[name], value))])

@@ -10,8 +10,9 @@ import typer
 
 from durablectl.cli.boundary import asynchronous
 from durablectl.cli.options.http_api import with_http
+from durablectl.cli.options.logs import LogFormat, LogLevel
 from durablectl.cli.options.shared import with_connection
-from durablectl.cli.terminal.logs import LogFormat, LogLevel, configure_logs
+from durablectl.cli.terminal.logs import configure_logs
 from durablectl.errors import AppError, UsageError
 from durablectl.http.server_options import HttpOptions
 from durablectl.model.user_input import parse_duration
@@ -64,9 +65,9 @@ async def processor(
     keep = 0.0 if retention is None else _retention(retention, ack_wait)
     configure_logs(log_format, log_level)
 
-    from durablectl.cli.about import version
+    from durablectl.cli import version
+    from durablectl.cli.boundary import stop_signals
     from durablectl.cli.http_api import api_beside
-    from durablectl.cli.stack import stop_signals
     from durablectl.engine.worker.garbage_collection import collect_seldom
     from durablectl.engine.worker.processor import Processor, ProcessorOptions
     from durablectl.storage.connection.store import open_store
@@ -105,7 +106,7 @@ async def service(
     """
     configure_logs(log_format, log_level)
 
-    from durablectl.cli.stack import stop_signals
+    from durablectl.cli.boundary import stop_signals
     from durablectl.engine.worker.service_host import hosted
     from durablectl.storage.connection.store import open_store
 

@@ -8,7 +8,7 @@ import typer
 
 from durablectl.cli.boundary import asynchronous
 from durablectl.cli.commands.start import note_if_nobody_runs
-from durablectl.cli.completion.scripts import complete_from, complete_handler, complete_schedule
+from durablectl.cli.completion.completers import complete_from, complete_handler, complete_schedule
 from durablectl.cli.options.json_input import read_input
 from durablectl.cli.options.shared import with_connection, with_output
 from durablectl.cli.options.times import with_times

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from durablectl.cli.boundary import asynchronous
-from durablectl.cli.completion.scripts import complete_handler, complete_id
+from durablectl.cli.completion.completers import complete_handler, complete_id
 from durablectl.cli.handler_notes import with_guess
 from durablectl.cli.options.json_input import read_input
 from durablectl.cli.options.shared import with_connection, with_output

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from durablectl.cli.boundary import asynchronous
-from durablectl.cli.completion.scripts import complete_from, complete_handler
+from durablectl.cli.completion.completers import complete_from, complete_handler
 from durablectl.cli.options.shared import with_connection, with_output
 from durablectl.cli.terminal.follow import ending_with_reader, telling
 from durablectl.cli.terminal.output import Output, OutputFormat, is_decorated, note, print_json, show, stdout_console

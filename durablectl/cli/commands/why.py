@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from durablectl.cli.boundary import asynchronous
-from durablectl.cli.commands.errors import connection_flags
-from durablectl.cli.completion.scripts import complete_id
+from durablectl.cli.completion.completers import complete_id
+from durablectl.cli.connection_flags import given_connection_flags
 from durablectl.cli.options.shared import with_connection, with_output
 from durablectl.cli.terminal.output import Output, OutputFormat, stdout_console
 from durablectl.model.clock import SYSTEM_CLOCK
@@ -39,7 +39,7 @@ async def why(
         reason = await query.explain(store, invocation_id)
     from durablectl.cli.render.why import why_json, why_page, why_text
 
-    now, connection = SYSTEM_CLOCK.now(), connection_flags(context)
+    now, connection = SYSTEM_CLOCK.now(), given_connection_flags(context)
     if output.is_json:
         output.print_json(why_json(reason, now, connection))
     elif output.decorated:

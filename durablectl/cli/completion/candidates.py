@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 
 import typer
 
-from durablectl.cli.options.shared import connection_settings
+from durablectl.cli.connection_flags import connection_settings
 from durablectl.model.status import ACTIVE, TERMINAL, Status
 from durablectl.storage.connection.store import Store, open_store
 from durablectl.storage.index import index_entries

@@ -1,18 +1,12 @@
-"""Shell completion: the scripts that a shell sources, and what may stand where the cursor is."""
+"""The protocol with a shell: the scripts that it sources, and the answer for a line up to the cursor."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any
 
-import typer
-
-from durablectl.cli.about import PROGRAM
+from durablectl.cli import PROGRAM
 from durablectl.cli.render.formatting import printable
-from durablectl.model.status import Status
-from durablectl.settings.contexts import known_contexts
 
 VARIABLE = "_DURABLECTL_COMPLETE"
 """The line up to the cursor; where it is set, candidates are printed instead of running a command."""
@@ -89,38 +83,3 @@ def answer(command: Any, line: str) -> str:
 
 def _one_line(text: str | None) -> str:
     return printable(" ".join((text or "").split()))
-
-
-def complete_from(words: Sequence[str]) -> Callable[[str], list[str]]:
-    """A completer for a fixed set of words."""
-
-    def complete(incomplete: str) -> list[str]:
-        return [word for word in words if word.startswith(incomplete)]
-
-    return complete
-
-
-complete_status = complete_from([*Status, "active"])
-
-
-def complete_context(incomplete: str) -> list[str]:
-    """The NATS CLI's contexts."""
-    return complete_from(known_contexts(os.environ))(incomplete)
-
-
-def _live(name: str) -> Callable[[typer.Context, str], list[tuple[str, str]]]:
-    """A completer that asks the server, by its name in durablectl.cli.completion.candidates."""
-
-    def complete(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
-        from durablectl.cli.completion import candidates
-
-        found: list[tuple[str, str]] = candidates.ask(ctx, incomplete, getattr(candidates, name))
-        return found
-
-    return complete
-
-
-complete_id = _live("ids")
-complete_handler = _live("handlers")
-complete_namespace = _live("namespaces")
-complete_schedule = _live("schedules")

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-import logging
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import replace
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import typer
 
@@ -16,22 +13,11 @@ from durablectl.cli.options.signatures import extend, option
 from durablectl.errors import UsageError
 from durablectl.http.server_options import DEFAULT_PORT, HttpOptions, check, check_token, read_token
 
-if TYPE_CHECKING:
-    import asyncio
-    import socket
-
-    from durablectl.http.shared_queries import Queries
-    from durablectl.settings import Settings
-
 R = TypeVar("R")
-
-_log = logging.getLogger("durablectl.http")
 
 TOKEN_VARIABLE = "DURABLECTL_API_TOKEN"  # noqa: S105  # the name of a variable
 PORT_VARIABLE = "DURABLECTL_HTTP_PORT"
 _LARGEST_PORT = 65535
-_WAIT_SECONDS = 1.5
-"""For an answer of the NATS server: a request is told within two seconds that there is none."""
 _PANEL = "HTTP API"
 
 
@@ -100,35 +86,3 @@ def _default_port() -> int:
     if not (text.isascii() and text.isdecimal() and int(text[:6]) <= _LARGEST_PORT):
         raise UsageError(f"{PORT_VARIABLE}={text} is no port.", hint=f"It takes a number from 0 to {_LARGEST_PORT}.")
     return int(text)
-
-
-def warn_if_open(options: HttpOptions) -> None:
-    if not (options.is_local or options.token):
-        _log.warning("Everybody who can reach %s can see and change workflows: there is no token.", options.host)
-
-
-@contextlib.asynccontextmanager
-async def serving_api(
-    options: HttpOptions,
-    settings: Settings,
-    name: str,
-    listening: socket.socket | None = None,
-    processor_metrics: Callable[[], Awaitable[bytes]] | None = None,
-    queries: Queries | None = None,
-) -> AsyncIterator[tuple[str, asyncio.Event]]:
-    """Serve in this process until the block ends; the URL, and the event that SIGINT and SIGTERM set.
-
-    ``name`` is that of the connection to the NATS server.
-    """
-    from durablectl.cli.about import version
-    from durablectl.cli.stack import stop_signals
-    from durablectl.http.asgi import create_app
-    from durablectl.http.backend import Backend
-    from durablectl.http.server import serving
-
-    backend = Backend(queries)
-    quick = replace(settings, timeout=min(settings.timeout, _WAIT_SECONDS))
-    app = create_app(backend, options, version(), processor_metrics)
-    with stop_signals() as stop:
-        async with backend.connected(quick, name), serving(app, options, listening) as url:
-            yield url, stop

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -12,7 +11,7 @@ from typing import Annotated, Any, TypeVar, overload
 
 import typer
 
-from durablectl.cli.completion.scripts import (
+from durablectl.cli.completion.completers import (
     complete_context,
     complete_from,
     complete_handler,
@@ -20,36 +19,13 @@ from durablectl.cli.completion.scripts import (
     complete_namespace,
     complete_status,
 )
+from durablectl.cli.connection_flags import CONNECTION_FLAGS, connection_settings
 from durablectl.cli.options.signatures import extend, option
 from durablectl.cli.terminal.output import Output, OutputFormat, Verbosity, is_decorated, verbosity, warn
 from durablectl.errors import UsageError
 from durablectl.model.filters import FILTERS, FilterKind, flag_of, parse_filters
-from durablectl.settings import DEFAULT_URL, Settings, resolve
 
 R = TypeVar("R")
-
-_CONNECTION: Sequence[tuple[str, str, str, tuple[str, ...], str, str]] = (
-    # parameter, field of Settings, metavar, declarations, help, environment variable
-    (
-        "nats_url",
-        "url",
-        "URL",
-        ("--nats-url", "-s"),
-        f"NATS servers, comma-separated (default {DEFAULT_URL}).",
-        "NATS_URL",
-    ),
-    ("nats_context", "context", "NAME", ("--context",), "NATS context: a name, or a .json file.", "NATS_CONTEXT"),
-    ("creds", "creds", "FILE", ("--creds",), "Credentials file.", "NATS_CREDS"),
-    ("nkey", "nkey", "FILE", ("--nkey",), "NKey seed file.", "NATS_NKEY"),
-    ("user", "user", "NAME", ("--user",), "User name; without a password it is a token.", "NATS_USER"),
-    ("password", "password", "TEXT", ("--password",), "Password.", "NATS_PASSWORD"),
-    ("token", "token", "TEXT", ("--token",), "Token.", "NATS_TOKEN"),
-    ("tlscert", "tls_cert", "FILE", ("--tlscert",), "TLS client certificate.", "NATS_CERT"),
-    ("tlskey", "tls_key", "FILE", ("--tlskey",), "TLS client key.", "NATS_KEY"),
-    ("tlsca", "tls_ca", "FILE", ("--tlsca",), "TLS certificate authority.", "NATS_CA"),
-    ("namespace", "namespace", "NAME", ("--namespace",), "Namespace of streams and buckets.", "DURABLECTL_NAMESPACE"),
-    ("timeout", "timeout", "DURATION", ("--timeout",), "How long to wait for the server (default 5s).", "NATS_TIMEOUT"),
-)
 
 StepsOption = Annotated[
     str | None,
@@ -68,7 +44,6 @@ _FILTER_COMPLETERS: Mapping[str, Callable[..., Any]] = {
     FilterKind.HANDLER: complete_handler,
     FilterKind.ID: complete_id,
 }
-_SECRET = frozenset({"user", "password", "token"})
 
 
 def with_connection(function: Callable[..., R]) -> Callable[..., R]:
@@ -78,7 +53,7 @@ def with_connection(function: Callable[..., R]) -> Callable[..., R]:
     settings go to standard error.
     """
     taken = inspect.signature(function).parameters
-    rows = [row for row in _CONNECTION if row[0] not in taken]
+    rows = [row for row in CONNECTION_FLAGS if row[0] not in taken]
 
     def provide(values: dict[str, Any]) -> dict[str, Any]:
         _set_verbosity(quiet=values["quiet"], verbose=values["verbose"])
@@ -125,11 +100,6 @@ def _set_verbosity(*, quiet: bool, verbose: bool) -> None:
         raise UsageError("-q says less and -v says more, but both were given.", hint="Give only one of them.")
     if quiet or verbose:
         verbosity.set(Verbosity.QUIET if quiet else Verbosity.VERBOSE)
-
-
-def connection_settings(values: Mapping[str, Any]) -> Settings:
-    """What the connection flags among these values of parameters say. Raises what ``resolve`` raises."""
-    return resolve({field: values.get(parameter) for parameter, field, *_ in _CONNECTION})
 
 
 @overload
@@ -230,23 +200,3 @@ def filter_options(panel: str, **texts: str) -> list[inspect.Parameter]:
 def is_filtered(values: dict[str, Any]) -> bool:
     """Whether any of ``filter_options`` was given."""
     return any(values[each.name] not in (None, []) for each in FILTERS)
-
-
-def may_be_secret(name: str, value: object) -> bool:
-    """Whether this value of a connection option is not to be printed."""
-    return name in _SECRET or (name == "nats_url" and "@" in str(value))
-
-
-def repeated(context: typer.Context, **changed: str) -> str:
-    """The command line again, with other values for some options at its end; what may be a secret is left out."""
-    given = {str(parameter.name): parameter.opts[0] for parameter in context.command.params}
-    words = context.command_path.split()
-    for name, flag in given.items():
-        value = context.params.get(name)
-        if name in changed or may_be_secret(name, value):
-            continue
-        if value is True:
-            words.append(flag)
-        elif value:
-            words += [word for each in (value if isinstance(value, list) else [value]) for word in (flag, str(each))]
-    return shlex.join([*words, *(word for name, value in changed.items() for word in (given[name], value))])

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from durablectl.cli.completion.scripts import complete_id
+from durablectl.cli.completion.completers import complete_id
 from durablectl.cli.options.shared import filter_options, is_filtered
 from durablectl.cli.options.signatures import extend, option
 from durablectl.errors import UsageError

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
-from durablectl.cli.completion.scripts import complete_from
+from durablectl.cli.completion.completers import complete_from
 from durablectl.cli.options.signatures import extend, option
 from durablectl.cli.render.formatting import TimeFormat, TimeStyle
 from durablectl.cli.terminal.output import is_decorated

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from durablectl.cli.render.formatting import TimeFormat
     from durablectl.cli.render.list import Look
-    from durablectl.cli.terminal.progress import Reading
+    from durablectl.cli.terminal.progress import ReadProgress
     from durablectl.query import WorkflowView
 
 
@@ -42,7 +42,7 @@ class Layout:
 
 
 async def print_pages(
-    pages: AsyncIterator[WorkflowPage], layout: Layout, reading: Reading, again: Callable[[str], str]
+    pages: AsyncIterator[WorkflowPage], layout: Layout, reading: ReadProgress, again: Callable[[str], str]
 ) -> int:
     """As they come, where the format allows it; how many. ``again`` is the command that goes on behind a cursor."""
     output = layout.output

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import signal
 import sys
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Generic, TypeVar
@@ -13,8 +15,9 @@ from durablectl.model.clock import SYSTEM_CLOCK
 from durablectl.model.status import Status
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable, Iterator
 
+    from rich.console import Console
     from rich.text import Text
 
     from durablectl.query import Board, Tree, WaitingView
@@ -23,6 +26,52 @@ T = TypeVar("T")
 
 _MOVING_SECONDS = 0.1
 _STILL_SECONDS = 1.0
+
+
+class _Painter:
+    """Shows frames. What was on the terminal before is there again after the end; use it in ``_screen``."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._shown: list[str] = []
+        self._size = (0, 0)
+
+    def paint(self, frame: Text) -> None:
+        """Of a frame that is taller than the terminal the upper part."""
+        size = tuple(self._console.size)
+        out = []
+        if size != self._size:
+            self._size, self._shown = (size[0], size[1]), []
+            out.append("\x1b[2J")
+        lines = [self._coded(line) for line in frame.split("\n")[: size[1]]]
+        before = [*self._shown, *[""] * (len(lines) - len(self._shown))]
+        for row, (line, old) in enumerate(zip([*lines, *[""] * (len(before) - len(lines))], before, strict=True), 1):
+            if line != old:
+                out.append(f"\x1b[{row};1H\x1b[2K{line}")
+        self._shown = lines
+        if out:
+            self._console.file.write("".join(out))
+            self._console.file.flush()
+
+    def _coded(self, line: Text) -> str:
+        with self._console.capture() as captured:
+            self._console.print(line, end="", no_wrap=True, overflow="crop", crop=True)
+        return captured.get()
+
+
+@contextlib.contextmanager
+def _screen(console: Console, resized: Callable[[], None]) -> Iterator[_Painter]:
+    """``resized`` is called when the terminal has got another size."""
+    loop = asyncio.get_running_loop()
+    with console.screen():
+        # Not on Windows, and not outside the main thread.
+        with contextlib.suppress(AttributeError, NotImplementedError, RuntimeError, ValueError):
+            loop.add_signal_handler(signal.SIGWINCH, resized)
+        try:
+            yield _Painter(console)
+        finally:
+            with contextlib.suppress(AttributeError, NotImplementedError, RuntimeError, ValueError):
+                loop.remove_signal_handler(signal.SIGWINCH)
 
 
 class Screen(ABC, Generic[T]):
@@ -48,8 +97,6 @@ class Screen(ABC, Generic[T]):
 
     async def show(self, changes: AsyncIterator[T]) -> T | None:
         """Until the changes end, or Ctrl-C; the last of them."""
-        from durablectl.cli.terminal.screen import painting
-
         console = stdout_console()
         following = asyncio.create_task(self._follow(changes))
         try:
@@ -57,7 +104,7 @@ class Screen(ABC, Generic[T]):
                 while self.state is None and not following.done():
                     await self.wait(following)
                 if not following.done():
-                    with painting(console, self._changed.set) as painter:
+                    with _screen(console, self._changed.set) as painter:
                         self._is_up = True
                         while not following.done():
                             painter.paint(self.frame(SYSTEM_CLOCK.now(), *console.size))

@@ -5,11 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
-
-from durablectl.cli.completion.scripts import complete_from
 from durablectl.cli.render.formatting import printable
 from durablectl.cli.terminal.output import Verbosity, is_coloured, is_decorated, note, verbosity
 from durablectl.errors import UsageError
@@ -21,18 +18,6 @@ if TYPE_CHECKING:
 FORMATS = ("text", "json")
 _SECRET = frozenset({"user", "password", "token", "user_jwt", "user_seed"})  # a user without a password is a token
 LEVELS = ("debug", "info", "warning", "error")
-LogFormat = Annotated[
-    str,
-    typer.Option(
-        "--log-format", metavar="|".join(FORMATS), help="Of the log on stderr.", autocompletion=complete_from(FORMATS)
-    ),
-]
-LogLevel = Annotated[
-    str,
-    typer.Option(
-        "--log-level", metavar="|".join(LEVELS), help="The least to log.", autocompletion=complete_from(LEVELS)
-    ),
-]
 WIRE = "durablectl.wire"
 """The logger to which storage tells its connection and its requests."""
 

@@ -71,12 +71,7 @@ class Output:
 
     def show(self, console: Console, renderable: RenderableType) -> None:
         """On a terminal, all that the command has to show there."""
-        if self.paged:
-            from durablectl.cli.terminal.pager import page
-
-            page(console, renderable)
-        else:
-            show(console, renderable)
+        (show_paged if self.paged else show)(console, renderable)
 
 
 def print_json(value: object, file: IO[str] | None = None, *, one_line: bool = False) -> None:
@@ -134,6 +129,15 @@ def _console(stream: IO[str], width: int | None) -> Console:
 def show(console: Console, renderable: RenderableType) -> None:
     """Print what was laid out for the console's width already: lines longer than that are left to the terminal."""
     console.print(renderable, soft_wrap=True)
+
+
+def show_paged(console: Console, renderable: RenderableType) -> None:
+    """As ``show``, but through the pager where it does not fit on the console's screen, a terminal."""
+    from durablectl.cli.terminal.pager import page
+
+    with console.capture() as captured:
+        show(console, renderable)
+    page(captured.get(), console.width, console.height)
 
 
 @functools.cache

@@ -9,29 +9,21 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from durablectl.cli.render.symbols import ERROR_HANDLER
-from durablectl.cli.terminal.output import show
-
-if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
 
 _DEFAULT = "less -FIRX"
 _LESS = "FIRX"
 """What git sets, too, for a PAGER that is less without options: colours come through, and what is short just stays."""
 
 
-def page(console: Console, renderable: RenderableType) -> None:
-    """As ``show``, but through the pager where it does not fit on the console's screen, a terminal.
+def page(text: str, width: int, height: int) -> None:
+    """Print text, through the pager where it does not fit on a terminal of this size.
 
     DURABLECTL_PAGER, then PAGER, name the pager; empty or ``cat`` means none, and so does one that is not there.
     """
-    with console.capture() as captured:
-        show(console, renderable)
-    text = captured.get()
     command = _command()
-    if not command or _height(text, console.width) < console.height or not _run(command, text):
+    if not command or _height(text, width) < height or not _run(command, text):
         sys.stdout.write(text)
 
 

@@ -1,24 +1,26 @@
-"""How many records a command has read, where it reads more than it shows."""
+"""Progress on standard error, where that is a terminal and -q was not given."""
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from typing import TYPE_CHECKING, Self
 
-from durablectl.cli.terminal.output import is_decorated, is_quiet
+from durablectl.cli.terminal.output import is_decorated, is_quiet, stderr_console
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from types import TracebackType
 
 _ERASE = "\r\x1b[K"
 
 
-class Reading:
-    """A line on standard error, where that is a terminal; gone at the end of the ``with`` block."""
+class ReadProgress:
+    """How many workflows a command has read, on a line that is gone at the end of the ``with`` block."""
 
     def __init__(self) -> None:
-        self._decorated = is_decorated(sys.stderr) and not is_quiet()
-        self._told = False
+        self._is_wanted = is_decorated(sys.stderr) and not is_quiet()
+        self._is_shown = False
 
     def __enter__(self) -> Self:
         return self
@@ -26,16 +28,36 @@ class Reading:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.clear()
 
-    def tell(self, number: int) -> None:
+    def show(self, number: int) -> None:
         """So many were read until now."""
-        if self._decorated:
-            self._told = True
+        if self._is_wanted:
+            self._is_shown = True
             sys.stderr.write(f"{_ERASE}{number:,} workflows read")
             sys.stderr.flush()
 
     def clear(self) -> None:
         """Make room for output."""
-        if self._told:
-            self._told = False
+        if self._is_shown:
+            self._is_shown = False
             sys.stderr.write(_ERASE)
             sys.stderr.flush()
+
+
+@contextlib.contextmanager
+def status_line(text: str) -> Iterator[Callable[[str, int, int], None] | None]:
+    """A line that moves while much is read: what is read, how many are done, of how many. None for none."""
+    if not is_decorated(sys.stderr) or is_quiet():
+        yield None
+        return
+    with stderr_console().status(text) as status:
+        yield lambda what, done, total: status.update(f"{done:,} of {total:,} {what}")
+
+
+@contextlib.contextmanager
+def progress_bar(total: int) -> Iterator[Callable[[], None]]:
+    """A bar, moved on by each call of what it gives."""
+    from rich.progress import Progress
+
+    with Progress(console=stderr_console(), transient=True, disable=is_quiet()) as progress:
+        bar = progress.add_task("", total=total)
+        yield lambda: progress.advance(bar)

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from durablectl.cli.stack import stop_signals
+from durablectl.cli.boundary import stop_signals
 from durablectl.embedded import EmbeddedServer
 from durablectl.errors import ConnectionFailedError
 

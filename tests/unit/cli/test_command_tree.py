@@ -9,7 +9,7 @@ import sys
 import pytest
 from typer.testing import CliRunner
 
-from durablectl.cli.about import version
+from durablectl.cli import version
 from durablectl.cli.main import app
 
 HEAVY = ("nats", "google.protobuf", "fastapi", "uvicorn", "uvloop", "prometheus_client")
