@@ -67,7 +67,7 @@ def namespace() -> str:
 
 @pytest.fixture
 def settings(nats_server: EmbeddedServer, namespace: str) -> Settings:
-    return Settings(url=nats_server.url, namespace=namespace)
+    return Settings(url=nats_server.url, namespace=namespace, timeout=30)
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ async def store(settings: Settings) -> AsyncIterator[Store]:
 @pytest.fixture
 def environment(settings: Settings) -> dict[str, str]:
     """By which a durablectl process finds the server and namespace of the test."""
-    return {"NATS_URL": settings.url, "DURABLECTL_NAMESPACE": settings.namespace}
+    return {"NATS_URL": settings.url, "DURABLECTL_NAMESPACE": settings.namespace, "NATS_TIMEOUT": "30s"}
 
 
 @pytest.fixture
@@ -92,7 +92,7 @@ def cli(environment: dict[str, str], tmp_path: Path) -> Callable[..., subprocess
     """Run ``durablectl ARGS`` to its end, in an empty directory; its output is captured."""
 
     def run(
-        *args: str, input: str | None = None, env: Mapping[str, str] | None = None, timeout: float = 30
+        *args: str, input: str | None = None, env: Mapping[str, str] | None = None, timeout: float = 120
     ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-m", "durablectl", *args],

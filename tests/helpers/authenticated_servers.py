@@ -67,7 +67,7 @@ def admitted(result: Result) -> None:
     assert result.stderr == "No live processor. Start one with `durablectl run processor`.\n"
 
 
-def until_admitted(door: Door, within: float = 10) -> None:
+def until_admitted(door: Door, within: float = 60) -> None:
     deadline = time.monotonic() + within
     while (result := door.try_("context")).exit_code:
         assert time.monotonic() < deadline, result.stderr

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from helpers.waiting import wait_until
+from helpers.waiting import PATIENCE, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -92,7 +92,7 @@ class Page:
         if self._session:
             message["sessionId"] = self._session
         await asyncio.to_thread(os.write, self._writer, json.dumps(message).encode() + b"\0")
-        answer = await asyncio.wait_for(answering, 20)
+        answer = await asyncio.wait_for(answering, PATIENCE)
         assert "error" not in answer, f"{method}: {answer['error']}"
         return answer["result"]
 
@@ -141,7 +141,7 @@ class Page:
         found = f"[...document.querySelectorAll({json.dumps(selector)})].filter((e) => e.checkVisibility())"
         return await self.value(f"{found}.map((e) => e.innerText).join('\\n')")
 
-    async def shows(self, words: str, selector: str = "body", timeout: float = 10) -> None:
+    async def shows(self, words: str, selector: str = "body", timeout: float = PATIENCE) -> None:
         async def there() -> bool:
             return words in await self.text(selector)
 

@@ -106,10 +106,10 @@ async def cluster(directory: Path, namespace: str = "", *, replicas: int = 3) ->
         for server in made.servers.values():
             stack.callback(server.kill)
         await asyncio.gather(*(asyncio.to_thread(server.start) for server in made.servers.values()))
-        await wait_until(lambda: made._ask("INFO"), 30)
+        await wait_until(lambda: made._ask("INFO"))
         async with open_store(made.settings) as store:
             await provision(store, replicas=replicas)
-        await wait_until(made.healthy, 30)
+        await wait_until(made.healthy)
         yield made
 
 

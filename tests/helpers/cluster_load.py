@@ -158,7 +158,7 @@ class Load:
         """
         for side in self.sides:
             await control.cancel(side.store, side.parked)
-            await wait_for_status(self.far.store, side.parked, "cancelled", 30)
+            await wait_for_status(self.far.store, side.parked, "cancelled")
         views = await every_workflow(self.far.store)
         repeated = list(judging.repeated(views.values(), self.effects))
         assert not repeated, repeated
@@ -184,7 +184,7 @@ async def load(
         fleets = [Fleet(spawn, tmp_path / "fleet", url=each.url) for each in settings]
         processors = [fleet.start() for fleet in fleets]
         await asyncio.gather(*(alive(stores[1], processor) for processor in processors))
-        await wait_until(lambda: all("takes commands" in processor.err() for processor in processors), 30)
+        await wait_until(lambda: all("takes commands" in processor.err() for processor in processors))
         yield Load(made, fleets[0], Side(stores[0], "near"), Side(stores[1], "far"))
 
 

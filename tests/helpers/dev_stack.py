@@ -14,7 +14,7 @@ class Dev:
         self.process = process
         self.directory = directory
         self._cli = cli
-        deadline = time.monotonic() + 15
+        deadline = time.monotonic() + 60
         while not process.out().endswith("}\n"):
             assert process.poll() is None, process.err()
             assert time.monotonic() < deadline, process.err()
@@ -34,13 +34,13 @@ class Dev:
     def get(self, invocation_id):
         return self.json("wf", "get", invocation_id)
 
-    def until(self, invocation_id, condition, within=15):
+    def until(self, invocation_id, condition, within=60):
         deadline = time.monotonic() + within
         while not condition(workflow := self.get(invocation_id)):
             assert time.monotonic() < deadline, workflow
         return workflow
 
-    def stop(self, number=signal.SIGINT, within=5):
+    def stop(self, number=signal.SIGINT, within=60):
         self.process.send_signal(number)
         return self.process.wait(within)
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from helpers.http_api import Http
 
-_SECONDS = 10
+_SECONDS = 60
 
 
 class Event(NamedTuple):

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from durablectl.settings import Settings
 
-_SECONDS = 30
+_SECONDS = 60
 _THREADS = ThreadPoolExecutor(64, "http")
 
 

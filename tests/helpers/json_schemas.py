@@ -113,13 +113,13 @@ def every_state(server: EmbeddedServer) -> Iterator[SampleStack]:
         for name, (handler, _, status) in STATES.items():
             _until(lambda: _stands(stack, name, handler, status))  # noqa: B023  # called at once
         stack.ok("wf", "pause", "paused", "--reason", "the bank is closed")
-        stack.ok("wf", "cancel", "cancelled", "--wait", "--timeout", "10s")
+        stack.ok("wf", "cancel", "cancelled", "--wait", "--timeout", "60s")
         stack.ok("wf", "retry", "retried", "--from-step", "1")
         _until(lambda: _stands(stack, "retried", "failing", "failed"))
         yield stack
     finally:
         processor.terminate()
-        processor.wait(20)
+        processor.wait(60)
 
 
 def _stands(stack: SampleStack, name: str, handler: str, status: str) -> bool:
@@ -130,7 +130,7 @@ def _stands(stack: SampleStack, name: str, handler: str, status: str) -> bool:
     return view["waiting_for"] is not None if handler == "retrying" else view["current_step"] == 1
 
 
-def _until(condition: Any, within: float = 20) -> None:
+def _until(condition: Any, within: float = 60) -> None:
     deadline = time.monotonic() + within
     while not condition():
         assert time.monotonic() < deadline

@@ -18,7 +18,7 @@ def mentioning(path: Path) -> list[str]:
     return [line for line in listed if str(path) in line and not line.startswith("Z")]
 
 
-def until_gone(path: Path, within: float = 5) -> None:
+def until_gone(path: Path, within: float = 60) -> None:
     deadline = time.monotonic() + within
     while left := mentioning(path):
         assert time.monotonic() < deadline, f"still there after {within} s: {left}"

@@ -17,7 +17,7 @@ from durablectl.storage.records import leases
 from durablectl.storage.streams.feed import NEW, follow
 from helpers.index_listing import list_index_entries
 from helpers.paths import APPS
-from helpers.waiting import wait_until
+from helpers.waiting import PATIENCE, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable
@@ -53,7 +53,7 @@ def kill(process: Spawned) -> None:
     process.wait()
 
 
-async def alive(store: Store, process: Spawned, timeout: float = 15) -> str:
+async def alive(store: Store, process: Spawned, timeout: float = PATIENCE) -> str:
     """Until the processor of this process holds a lease; its id."""
 
     async def lease() -> str:

@@ -42,7 +42,7 @@ class SampleStack:
 
 @contextlib.contextmanager
 def sample_stack(server: EmbeddedServer) -> Iterator[SampleStack]:
-    environment = {"NATS_URL": server.url, "DURABLECTL_NAMESPACE": f"s{secrets.token_hex(3)}"}
+    environment = {"NATS_URL": server.url, "DURABLECTL_NAMESPACE": f"s{secrets.token_hex(3)}", "NATS_TIMEOUT": "30s"}
     everything = {**os.environ, **environment, "DURABLECTL_APP": "durablectl.demo"}
     stack = SampleStack(environment)
     started: list[subprocess.Popen[bytes]] = []
@@ -50,7 +50,7 @@ def sample_stack(server: EmbeddedServer) -> Iterator[SampleStack]:
         for kind in ("processor", "service"):
             command = [*PROGRAM, "run", kind, "--log-level", "error"]
             started.append(subprocess.Popen(command, env=everything, stdin=subprocess.DEVNULL))
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while not stack("processors", "-o", "name").stdout:
             assert time.monotonic() < deadline, "no processor came up"
             time.sleep(0.05)
@@ -58,5 +58,5 @@ def sample_stack(server: EmbeddedServer) -> Iterator[SampleStack]:
     finally:
         for process in started:
             process.terminate()
-        codes = [process.wait(20) for process in started]
+        codes = [process.wait(60) for process in started]
     assert codes == [0, 0]

@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+PATIENCE = 60.0
+"""Seconds that only a hang takes, however busy the machine is."""
+
 
 class _Deadline:
     def __init__(self, timeout: float, detail: Callable[[], object] | None) -> None:
@@ -26,7 +29,7 @@ class _Deadline:
 
 async def wait_until(
     condition: Callable[[], Awaitable[Any] | Any],
-    timeout: float = 10,
+    timeout: float = PATIENCE,
     every: float = 0.01,
     detail: Callable[[], object] | None = None,
 ) -> Any:
@@ -47,7 +50,7 @@ async def wait_until(
 
 def block_until(
     condition: Callable[[], Any],
-    timeout: float = 10,
+    timeout: float = PATIENCE,
     every: float = 0.01,
     detail: Callable[[], object] | None = None,
 ) -> Any:

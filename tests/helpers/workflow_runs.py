@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from durablectl import control, query
-from helpers.waiting import wait_until
+from helpers.waiting import PATIENCE, wait_until
 
 if TYPE_CHECKING:
     from durablectl.control import Outcome
@@ -19,17 +19,17 @@ async def start_workflow(store: Store, handler: Any, input: Any = None, *, id: s
     return await control.start(store, control.StartRequest(name, input, id))
 
 
-async def wait_for_outcome(store: Store, invocation_id: str, timeout: float = 15) -> Outcome:
+async def wait_for_outcome(store: Store, invocation_id: str, timeout: float = PATIENCE) -> Outcome:
     return await control.wait_for_outcome(store, invocation_id, timeout)
 
 
-async def wait_for_output(store: Store, invocation_id: str, timeout: float = 15) -> Any:
+async def wait_for_output(store: Store, invocation_id: str, timeout: float = PATIENCE) -> Any:
     """Wait for the end and return the output; raise the workflow's error."""
     return (await wait_for_outcome(store, invocation_id, timeout)).output()
 
 
 async def run_workflow(
-    store: Store, handler: Any, input: Any = None, *, id: str | None = None, timeout: float = 15
+    store: Store, handler: Any, input: Any = None, *, id: str | None = None, timeout: float = PATIENCE
 ) -> Any:
     """Start a workflow, wait for its end and return its output; raise its error."""
     return await wait_for_output(store, await start_workflow(store, handler, input, id=id), timeout)
@@ -42,7 +42,7 @@ async def run_to_end(store: Store, handler: Any, input: Any = None, *, id: str |
     return await query.get_workflow(store, invocation_id)
 
 
-async def wait_for_status(store: Store, invocation_id: str, status: str, timeout: float = 10) -> WorkflowView:
+async def wait_for_status(store: Store, invocation_id: str, status: str, timeout: float = PATIENCE) -> WorkflowView:
     async def has_status() -> WorkflowView | None:
         view = await query.get_workflow(store, invocation_id)
         return view if view.status == status else None

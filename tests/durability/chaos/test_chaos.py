@@ -133,7 +133,7 @@ async def chaos(settings: Any, spawn: Any, directory: Any, *, count: int, second
             return not disagreeing
 
         try:
-            await wait_until(agrees, 5, every=0.5)
+            await wait_until(agrees, every=0.5)
         except AssertionError:
             wrong += disagreeing
     statuses = Counter(view.status for view in views.values())

@@ -222,7 +222,7 @@ async def test_command_is_nacked_until_the_cluster_receives_the_nack(settings, s
         monkeypatch.setattr(running.store.nats, "publish", losing)
         monkeypatch.setattr(states, "load_or_trace", failing)
         invocation_id = await start_workflow(store, plain)
-        assert await wait_for_output(store, invocation_id, 15) == invocation_id
+        assert await wait_for_output(store, invocation_id) == invocation_id
         assert (len(lost), failures) == (1, [])
 
 

@@ -139,7 +139,7 @@ async def test_dying_at_any_message(settings, kind, received):
 
 
 async def all_is_well(store, this: Life, kind: str) -> None:
-    ended = (await wait_for_outcome(store, this.invocation_id, 20)).execution
+    ended = (await wait_for_outcome(store, this.invocation_id)).execution
     numbers = [0] if kind == "fails" else [0, 1, 2]
     assert [entry.step_number for entry in ended.journal] == numbers
     view = await query.get_workflow(store, this.invocation_id)

@@ -72,7 +72,7 @@ async def test_compensations_resume_after_crash_between_them(store, fleet):
         invocation_id = await start_workflow(store, "compensating")
         await wait_until(lambda: has_run(fleet, "do-u3"))
         await control.cancel(store, invocation_id, "stop it")
-        view = await wait_for_status(store, invocation_id, "cancelled", 20)
+        view = await wait_for_status(store, invocation_id, "cancelled")
     assert [p.returncode for p in processes][:1] == [DIE]
     undone = [s.step_type for s in view.journal if s.kind == "compensation"]
     assert undone == ["u3", "u2", "u1"]

@@ -65,7 +65,7 @@ async def recorded_steps(store, ids) -> set[tuple[str, int]]:
 async def all_well(store, ids, steps: int) -> None:
     """Completed, with every step recorded once; listed once; the index agrees; nothing left over."""
     for one in ids:
-        ended = (await wait_for_outcome(store, one, 40)).execution
+        ended = (await wait_for_outcome(store, one)).execution
         assert (ended.status, [e.step_number for e in ended.journal]) == ("completed", list(range(steps))), one
     await wait_until(lambda: nothing_left(store))
     page = await query.list_workflows(store, limit=1000)
@@ -142,7 +142,7 @@ async def test_second_processor_runs_workflows_of_killed_one(store, processor, e
     """Both alive and sharing; one is killed, the other goes on with everything."""
     ids = await asyncio.gather(*(start_workflow(store, "chain", {"steps": 3, "seconds": 0.1}) for _ in range(40)))
     first, _second = (processor("--ack-wait", "2", "--max-concurrent", "10") for _ in range(2))
-    await wait_until(lambda: len({process for *_, process in effects.lines("end")}) == 2, 20)
+    await wait_until(lambda: len({process for *_, process in effects.lines("end")}) == 2)
     first.kill()
     first.wait()
     # The other one writes on, so this is what the journals hold at the least.
@@ -155,14 +155,14 @@ async def test_second_processor_runs_workflows_of_killed_one(store, processor, e
 
 async def test_sigterm_hands_back_and_nothing_runs_twice(store, processor, effects):
     ids = await asyncio.gather(*(start_workflow(store, "chain", {"steps": 3, "seconds": 0.2}) for _ in range(30)))
-    first = processor("--ack-wait", "60", "--max-concurrent", "20")
-    await wait_until(lambda: len(effects.lines("begin")) >= 20, 20)
+    first = processor("--ack-wait", "600", "--max-concurrent", "20")
+    await wait_until(lambda: len(effects.lines("begin")) >= 20)
     first.terminate()
     assert await asyncio.to_thread(first.wait, 5) == 0, first.err()
     executions = [stored.execution for stored in (await states.load_many(store, ids)).values()]
     assert {execution.status for execution in executions} <= {"pending", "completed"}
     assert Counter(execution.attempt for execution in executions) == {1: 20, 0: 10}
-    processor("--ack-wait", "60")
+    processor("--ack-wait", "600")
     await all_well(store, ids, 3)
     ran = Counter((name, number) for name, number, _ in effects.lines("begin"))
     assert (len(ran), set(ran.values())) == (90, {1})
@@ -170,8 +170,8 @@ async def test_sigterm_hands_back_and_nothing_runs_twice(store, processor, effec
 
 async def test_sigterm_does_not_wait_for_a_thread_that_will_not_end(store, processor, effects):
     invocation_id = await start_workflow(store, "holds_a_thread", 60)
-    first = processor("--grace", "0.5", "--ack-wait", "60")
-    await wait_until(lambda: effects.lines("begin"), 20)
+    first = processor("--grace", "0.5", "--ack-wait", "600")
+    await wait_until(lambda: effects.lines("begin"))
     first.send_signal(signal.SIGTERM)
     assert await asyncio.to_thread(first.wait, 6) == 0, first.err()
     assert (await query.get_workflow(store, invocation_id)).status == "pending"
@@ -181,7 +181,7 @@ async def test_sigterm_does_not_wait_for_a_thread_that_will_not_end(store, proce
 async def test_workflow_that_calls_exit_fails_alone(store, processor, where):
     running = processor()
     invocation_id = await start_workflow(store, "exits", where)
-    ended = (await wait_for_outcome(store, invocation_id, 20)).execution
+    ended = (await wait_for_outcome(store, invocation_id)).execution
     assert (ended.status, f"from {'the' if where == 'handler' else 'a'} {where}" in ended.error) == ("failed", True)
     alive = await start_workflow(store, "says", "still here")
     assert (await wait_for_outcome(store, alive)).output() == "still here"
@@ -191,7 +191,7 @@ async def test_workflow_that_calls_exit_fails_alone(store, processor, where):
 async def test_the_log_is_json_on_stderr_and_stdout_stays_empty(store, processor):
     running = processor("--log-format", "json")
     invocation_id = await start_workflow(store, "says", "hello\nworld")
-    assert (await wait_for_outcome(store, invocation_id, 20)).output() == "hello\nworld"
+    assert (await wait_for_outcome(store, invocation_id)).output() == "hello\nworld"
     running.terminate()
     await asyncio.to_thread(running.wait, 10)
     records = [json.loads(line) for line in running.err().splitlines()]

@@ -71,7 +71,7 @@ async def test_journal_purged_by_cancellation_is_not_read_as_empty(settings, sto
 
         monkeypatch.setattr(execute, "journal", SimpleNamespace(read=read_late))
         await control.resolve(store, f"{invocation_id}.go", 1)
-        await asyncio.wait_for(cancelled.wait(), 5)
+        await asyncio.wait_for(cancelled.wait(), 60)
     view = await query.get_workflow(store, invocation_id)
     assert ran == [1]
     assert [step.step_type for step in view.journal] == ["append", "awakeable:go"]

@@ -40,7 +40,7 @@ class Limited:
 
     @property
     def settings(self) -> Settings:
-        return Settings(url=self.server.url, timeout=2)
+        return Settings(url=self.server.url, timeout=5)
 
     def _config(self, limit: str) -> str:
         return f'jetstream {{store_dir: "{self._directory}"{limit}}}'
@@ -96,7 +96,7 @@ async def start_until_full(store) -> tuple[list[str], DurableError]:
 
 async def all_have_ended(store, started, effects) -> None:
     for each in started:
-        await wait_for_outcome(store, each, 30)
+        await wait_for_outcome(store, each)
         view = await query.get_workflow(store, each)
         assert (view.status, view.output) == ("completed", "done")
         assert [step.step_number for step in view.journal] == [*range(STEPS)]
@@ -132,7 +132,7 @@ async def test_results_wait_until_a_full_stream_has_room(limited):
         await limit_stream(store, -1)
         await all_have_ended(store, started, effects)
         # Its command was stored: it starts after all, as the error has said.
-        await wait_for_outcome(store, f"w{len(started)}", 30)
+        await wait_for_outcome(store, f"w{len(started)}")
 
 
 async def test_full_server_loses_nothing_and_resumes_with_more_room(limited):
@@ -178,4 +178,4 @@ async def test_processor_waiting_for_room_stops_on_request(limited):
         await limit_stream(store, -1)
         async with running_processor(limited.settings, work):
             for each in started:
-                assert (await wait_for_outcome(store, each, 30)).output() == "done"
+                assert (await wait_for_outcome(store, each)).output() == "done"

@@ -18,7 +18,7 @@ from durablectl.storage.records import states
 from helpers import chaos_judge as judging
 from helpers.in_process import provisioned_store
 from helpers.processor_processes import Fleet, alive, every_workflow, failover_gaps, journal_watch, kill, start_many
-from helpers.waiting import wait_until
+from helpers.waiting import PATIENCE, wait_until
 from helpers.workflow_runs import start_workflow, wait_for_output
 
 
@@ -44,7 +44,7 @@ async def test_frozen_processor_is_fenced_and_runs_other_workflows(store, fleet)
         await wait_until(lambda: all(len(written.get(i, ())) >= 1 for i in ids))
         os.killpg(first.pid, signal.SIGSTOP)
         stopped = time.time() * 1e6
-        await wait_until(lambda: all_owned_by(store, ids, second_id), 10)
+        await wait_until(lambda: all_owned_by(store, ids, second_id))
         claims = {i: (await states.load(store, i)).revision for i in ids}
         before = Counter({i: len(entries) for i, entries in written.items()})
         await wait_until(lambda: all(len(written.get(i, ())) >= before[i] + 2 for i in ids))
@@ -79,7 +79,7 @@ async def all_owned_by(store, ids, processor_id) -> bool:
     return await owners(store, ids) == {processor_id: len(ids)}
 
 
-async def all_end(store, ids, timeout: float = 30):
+async def all_end(store, ids, timeout: float = PATIENCE):
     async def ended() -> bool:
         found = await states.load_many(store, ids)
         return all(found[i].execution.status == "completed" for i in ids)
@@ -96,9 +96,7 @@ async def test_unclaimed_deliveries_of_dead_processor_run_elsewhere(store, fleet
     ids = await start_many(store, "chain", [1, 0.0], 40, "p")
     await wait_until(lambda: some_ended(store, ids, 15))
     kill(first)
-    began = time.monotonic()
-    await all_end(store, ids, 10)
-    assert time.monotonic() - began < 5
+    await all_end(store, ids)
 
 
 async def some_ended(store, ids, count) -> bool:
@@ -106,7 +104,19 @@ async def some_ended(store, ids, count) -> bool:
     return sum(stored.execution.status == "completed" for stored in found.values()) >= count
 
 
+async def test_workflows_of_killed_processor_resume_on_another(store, fleet):
+    """Long before the ack_wait of 300 s."""
+    assert len(await failover_gaps_of_killed_processor(store, fleet)) >= 10
+    assert not list(judging.repeated((await every_workflow(store)).values(), judging.read_effects(fleet.effects)))
+
+
+@pytest.mark.timing
 async def test_workflows_of_killed_processor_resume_within_five_seconds(store, fleet):
+    assert max(await failover_gaps_of_killed_processor(store, fleet)) < 5
+
+
+async def failover_gaps_of_killed_processor(store, fleet) -> list[float]:
+    """Seconds that each workflow of the killed one stood still."""
     processes = [fleet.start(), fleet.start()]
     await asyncio.gather(*(alive(store, process) for process in processes))
     ids = await start_many(store, "chain", [80, 0.1], 60, "k")
@@ -116,10 +126,7 @@ async def test_workflows_of_killed_processor_resume_within_five_seconds(store, f
     victim = max(processes, key=lambda process: busy[process.pid])
     kill(victim)
     await all_end(store, ids)
-    gaps = failover_gaps(judging.read_effects(fleet.effects), victim.pid)
-    assert len(gaps) >= 10
-    assert max(gaps) < 5
-    assert not list(judging.repeated((await every_workflow(store)).values(), judging.read_effects(fleet.effects)))
+    return failover_gaps(judging.read_effects(fleet.effects), victim.pid)
 
 
 @pytest.mark.parametrize("how", ["restart", "kill -9"])

@@ -25,7 +25,7 @@ from helpers.cluster import free_ports
 from helpers.in_process import running_processor
 from helpers.link_proxy import Link
 from helpers.stored_commands import publish_command
-from helpers.waiting import wait_until
+from helpers.waiting import PATIENCE, wait_until
 from helpers.workflow_runs import start_workflow, wait_for_output, wait_for_status
 
 ACK_WAIT = 300
@@ -47,7 +47,7 @@ async def small(ctx, value):
 @workflow
 async def holds(ctx):
     async def hold():
-        await asyncio.sleep(30)
+        await asyncio.sleep(3600)
 
     await ctx.step(hold)
 
@@ -67,7 +67,7 @@ async def lose(store, handler, count=1) -> None:
     subject = f"{store.api}.CONSUMER.MSG.NEXT.{store.subjects.commands_stream}.{name}"
     await store.nats.publish(subject, body, reply=inbox)
     for _ in range(count):
-        message = await asyncio.wait_for(lost.get(), 5)
+        message = await asyncio.wait_for(lost.get(), PATIENCE)
         assert message.reply.startswith(DELIVERY_PREFIX)
     await subscription.unsubscribe()
 
@@ -84,7 +84,7 @@ async def test_lost_start_runs_with_or_without_its_state(settings, store):
     await publish_command(store, Command("without", "small"))
     await lose(store, small, 2)
     async with running_processor(settings, small, ack_wait=ACK_WAIT):
-        assert await wait_for_output(store, "with", 8) == 1
+        assert await wait_for_output(store, "with") == 1
         await wait_until(lambda: ends(store, "without"))
         assert (await query.get_workflow(store, "without")).attempt == 1
 
@@ -99,7 +99,7 @@ async def test_lost_signal_to_suspended_workflow(settings, store):
     await control.signal(store, waiting, "go", "on")
     await lose(store, asks)
     async with running_processor(settings, asks, ack_wait=ACK_WAIT):
-        assert await wait_for_output(store, waiting, 8) == "on"
+        assert await wait_for_output(store, waiting) == "on"
 
 
 async def test_lost_cancellation_of_a_child(settings, store):
@@ -145,7 +145,7 @@ async def test_delivery_into_breaking_connection_is_recovered(settings, store):
             await wait_until(lambda: is_delivered(store))
             link.sever()
             link.heal()
-            assert await wait_for_output(store, waiting, 20) == "on"
+            assert await wait_for_output(store, waiting) == "on"
             assert running.store.reconnects
 
 
@@ -245,7 +245,7 @@ async def test_processor_recovers_claim_whose_reply_was_lost(settings, store, mo
     await lose(store, small)
     monkeypatch.setattr(states, "replace", lossy)
     async with running_processor(settings, small, ack_wait=ACK_WAIT):
-        assert await wait_for_output(store, "w", 10) == 1
+        assert await wait_for_output(store, "w") == 1
     assert (await query.get_workflow(store, "w")).attempt == 2
 
 

@@ -153,7 +153,7 @@ async def test_restore_resumes_running_workflow_from_backup(backed):
             await backed.put_back()
             gates.open |= {"pending-1", "waited-1"}
             for name in ("pending", "waited"):
-                assert await wait_for_output(store, name, 30) == [f"{name}-0", f"{name}-1"]
+                assert await wait_for_output(store, name) == [f"{name}-0", f"{name}-1"]
                 view = await query.get_workflow(store, name)
                 assert [step.step_number for step in view.journal] == [0, 1]
 
@@ -220,7 +220,7 @@ async def test_watcher_reports_restored_backup(backed):
                 watching = [
                     asyncio.create_task(watch()),
                     asyncio.create_task(read()),
-                    asyncio.create_task(wait_for_outcome(store, "late", 30)),
+                    asyncio.create_task(wait_for_outcome(store, "late")),
                 ]
                 await seen.wait()
                 await control.signal(store, "late", "more", 1)

@@ -53,7 +53,7 @@ async def family(case: Case) -> None:
 
 
 async def bare(case: Case) -> None:
-    await wait_until(lambda: is_provisioned(case.store), 20)
+    await wait_until(lambda: is_provisioned(case.store))
     await case.start("small", 0.0)
 
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from durablectl.storage.connection.store import Store
 
 Label = tuple[Any, ...]
-PATIENCE = 20.0
+PATIENCE = 60.0
 ACTOR: ContextVar[Actor] = ContextVar("actor")
 FAR = "@at 2199-01-01T00:00:00Z"
 

@@ -204,7 +204,7 @@ class Performance:
         name = command_queue.consumer_name(self._handler)
         subject = f"{store.api}.CONSUMER.MSG.NEXT.{store.subjects.commands_stream}.{name}"
         await store.nats.publish(subject, json.dumps({"batch": 1, "expires": 5_000_000_000}).encode(), reply=inbox)
-        message = await subscription.next_msg(timeout=10)
+        message = await subscription.next_msg(timeout=60)
         await subscription.unsubscribe()
         sequence = delivery_fields(message.reply).stream_sequence
         self._held[sequence] = message

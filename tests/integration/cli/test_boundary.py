@@ -26,7 +26,7 @@ def invoke():
     return lambda *args, **kwargs: CliRunner().invoke(app, list(args), **kwargs)
 
 
-def until(condition, within=10):
+def until(condition, within=60):
     deadline = time.monotonic() + within
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"
@@ -149,7 +149,7 @@ def test_a_signal_lets_the_command_clean_up(spawn, signum, code):
     process = spawn("wf", "wait", command=SCRIPT)
     until(lambda: "waiting" in process.out())
     process.send_signal(signum)
-    assert process.wait(10) == code
+    assert process.wait(60) == code
     assert (process.out(), process.err()) == ("waiting\ncleaned up\n", "")
 
 
@@ -160,7 +160,7 @@ def test_second_signal_ends_command_at_once(spawn, signum, code):
     process.send_signal(signum)
     until(lambda: "cleaned up" in process.out())
     process.send_signal(signum)
-    assert process.wait(10) == code
+    assert process.wait(60) == code
     assert "Traceback" not in process.err()
 
 

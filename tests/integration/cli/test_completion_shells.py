@@ -58,7 +58,7 @@ def shell(request, tmp_path, filled):
         "PS1": "$ ",
     }
     command, *args = COMMANDS[request.param]
-    child = pexpect.spawn(command, args, env=env, cwd=tmp_path, dimensions=(60, 160), encoding="utf-8", timeout=10)
+    child = pexpect.spawn(command, args, env=env, cwd=tmp_path, dimensions=(60, 160), encoding="utf-8", timeout=60)
     for line in PREPARED[request.param]:
         child.sendline(line.format(file=COMPLETIONS / FILES[request.param], directory=tmp_path))
     child.sendline("echo rea''dy")

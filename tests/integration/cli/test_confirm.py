@@ -54,7 +54,7 @@ def terminal(environment):
             env={**os.environ, **environment, "NO_COLOR": "1"},
             dimensions=(40, 80),
             encoding="utf-8",
-            timeout=20,
+            timeout=60,
         )
         opened.append(child)
         return child
@@ -121,7 +121,7 @@ def test_an_interruption_leaves_an_account(spawn, ids, statuses):
     process = spawn("wf", "cancel", "--status", "pending", "--yes", "--rate", "5")
     asyncio.run(wait_until(lambda: process.out().count("\n") >= 2))
     process.send_signal(signal.SIGINT)
-    assert process.wait(10) == 130
+    assert process.wait(60) == 130
     done = process.out().count("\tok\tCancelled.")
     assert 2 <= done < len(ids)
     assert process.err().splitlines()[0] == f"12 workflows: {done} changed, {12 - done} not tried."
@@ -133,7 +133,7 @@ def test_a_closed_pipe_ends_quietly(spawn, ids, statuses):
         "wf", "cancel", "--status", "pending", "--yes", "--rate", "20",
         command=["bash", "-c", f'{sys.executable} -m durablectl "$@" | head -1; exit "${{PIPESTATUS[0]}}"', "-"],
     )  # fmt: skip
-    assert process.wait(20) == 141
+    assert process.wait(60) == 141
     assert process.out() == "p00\tok\tCancelled.\n"
     assert "Traceback" not in process.err()
     time.sleep(0.1)

@@ -45,10 +45,8 @@ def nothing_is_left(scratch):
 
 @pytest.mark.smoke
 def test_in_a_pipe_every_change_is_a_line(cli, scratch):
-    began = time.monotonic()
-    done = cli("demo", timeout=20)
+    done = cli("demo")
     assert done.returncode == 0, done.stderr
-    assert time.monotonic() - began < 15
     assert "\x1b" not in done.stdout + done.stderr
     changes, stats = (part.splitlines() for part in done.stdout.split("\n\n"))
     rows = [line.split("\t") for line in changes]
@@ -68,8 +66,16 @@ def test_in_a_pipe_every_change_is_a_line(cli, scratch):
     assert nothing_is_left(scratch)
 
 
+@pytest.mark.timing
+@pytest.mark.usefixtures("scratch")
+def test_demo_ends_within_15_seconds(cli):
+    began = time.monotonic()
+    assert cli("demo").returncode == 0
+    assert time.monotonic() - began < 15
+
+
 def test_as_json(cli, scratch):
-    done = cli("demo", "--json", timeout=20)
+    done = cli("demo", "--json")
     assert (done.returncode, done.stderr) == (0, "")
     result = json.loads(done.stdout)
     assert result["total"] == len(result["workflows"]) == result["stats"]["total"] == 10
@@ -90,7 +96,7 @@ def test_terminal_shows_live_table_and_keeps_the_last(scratch):
         ["-m", "durablectl", "demo"],
         dimensions=(30, 80),
         encoding="utf-8",
-        timeout=20,
+        timeout=60,
         env={**os.environ, "LANG": "C.UTF-8"},
     )
     child.expect(r"report .*running")
@@ -115,7 +121,7 @@ def test_interrupted(spawn, scratch, number, code):
         time.sleep(0.02)
     assert mentioning(scratch), "the server runs"
     process.send_signal(number)
-    assert process.wait(5) == code
+    assert process.wait(60) == code
     assert "Traceback" not in process.err()
     assert "Error" not in process.err()
     assert nothing_is_left(scratch)
@@ -131,7 +137,7 @@ def test_killed(spawn, scratch):
 
 def test_a_reader_that_leaves_early(spawn, scratch):
     process = spawn(command=["sh", "-c", f"{sys.executable} -m durablectl demo | head -n 2"])
-    assert process.wait(10) == 0
+    assert process.wait(60) == 0
     assert len(process.out().splitlines()) == 2
     assert "Error" not in process.err()
     until_gone(scratch)

@@ -250,7 +250,7 @@ async def test_real_runs_and_exit_codes(settings, cli, environment):
         env = {**os.environ, **environment, "LC_ALL": "C.UTF-8", "PYTHONIOENCODING": encoding}
         child = pexpect.spawn(
             sys.executable, [*PROGRAM[1:], "wf", "diff", "a", "c"], env=env, dimensions=(40, columns),
-            encoding="utf-8", timeout=15,
+            encoding="utf-8", timeout=60,
         )  # fmt: skip
         await asyncio.to_thread(child.expect, pexpect.EOF)
         child.close()

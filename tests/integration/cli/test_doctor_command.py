@@ -151,7 +151,7 @@ async def test_second_repair_finishes_after_a_killed_one(store, spawn, cli):
     async def is_under_way() -> bool:
         return process.poll() is not None or before + 500 < await number_of_entries(store)
 
-    await wait_until(is_under_way, timeout=30, every=0.001)
+    await wait_until(is_under_way, every=0.001)
     process.kill()
     process.wait()
     assert process.returncode == -9

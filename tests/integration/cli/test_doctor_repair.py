@@ -151,7 +151,7 @@ async def test_repairs_during_a_running_load_leave_a_consistent_index(store, set
         await asyncio.gather(*(control.wait_for_outcome(store, each, 60) for each in ids))
         gate.set()
         await mending
-        await wait_until(lambda: is_agreed(store), timeout=5)
+        await wait_until(lambda: is_agreed(store))
     assert runs > 1
     assert len(await entries(store)) == 500
     await agrees_with_a_scan(store)

@@ -201,7 +201,7 @@ def terminal(filled):
             env={**env, **extra},
             dimensions=(50, 200),
             encoding="utf-8",
-            timeout=20,
+            timeout=60,
         )
         children.append(child)
         child.expect(pexpect.EOF)

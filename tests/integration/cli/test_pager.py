@@ -43,7 +43,7 @@ def terminal(environment, tmp_path):
             cwd=tmp_path,
             dimensions=(rows, 80),
             encoding="utf-8",
-            timeout=15,
+            timeout=60,
         )
         opened.append(child)
         return child

@@ -60,7 +60,7 @@ def processor(spawn, app):
     return start
 
 
-def awaited(condition, process, seconds: float = 10) -> None:
+def awaited(condition, process, seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, process.err()
@@ -81,7 +81,7 @@ def test_a_signal_hands_the_work_back_and_exits_0(processor, cli, number):
     cli("wf", "start", "napping", "--input", "60", "--id", "nap")
     awaited(lambda: "good night" in process.err(), process)
     process.send_signal(number)
-    assert process.wait(5) == 0
+    assert process.wait(60) == 0
     assert json.loads(cli("wf", "get", "nap", "--json").stdout)["status"] == "pending"
     (night,) = [record for record in records(process) if record["message"] == "good night"]
     assert night.items() >= {"invocation_id": "nap", "handler": "napping", "bed": 7, "level": "info"}.items()
@@ -91,16 +91,14 @@ def test_a_signal_hands_the_work_back_and_exits_0(processor, cli, number):
 
 @pytest.mark.parametrize("handler", ["blocking", "napping"])
 def test_second_signal_ends_processor_at_once(processor, cli, handler):
-    process = processor("--grace", "60")
+    process = processor("--grace", "3600")
     cli("wf", "start", handler, *(["--input", "60"] if handler == "napping" else []))
     awaited(lambda: busy(cli) == 1, process)
     process.interrupt()
     awaited(lambda: "Stopping" in process.err(), process)
     assert process.poll() is None
-    began = time.monotonic()
     process.interrupt()
-    assert process.wait(5) == 130
-    assert time.monotonic() - began < 1
+    assert process.wait(60) == 130
 
 
 def test_a_step_that_blocks_does_not_hold_up_the_end(processor, cli):
@@ -108,7 +106,7 @@ def test_a_step_that_blocks_does_not_hold_up_the_end(processor, cli):
     cli("wf", "start", "blocking")
     awaited(lambda: busy(cli) == 1, process)
     process.terminate()
-    assert process.wait(5) == 0
+    assert process.wait(60) == 0
 
 
 def test_processor_logs_its_slots_and_failures(processor, cli):
@@ -126,14 +124,14 @@ def test_the_sample_app_is_announced(spawn):
     awaited(lambda: "TicketService" in process.err(), process)
     assert "WARNING  No app was named: running the sample app durablectl.demo." in process.err()
     process.terminate()
-    assert process.wait(10) == 0
+    assert process.wait(60) == 0
 
 
 def test_service_starts_and_stops(spawn, app):
     process = spawn("run", "service", app, "--log-format", "json")
     awaited(lambda: "Echo" in process.err(), process)
     process.interrupt()
-    assert process.wait(10) == 0
+    assert process.wait(60) == 0
     assert [record["message"] for record in records(process)] == ["Service Echo serves: Say.", "Stopping."]
 
 
@@ -141,7 +139,7 @@ def test_the_app_may_come_from_the_environment_or_pyproject(spawn, app, tmp_path
     process = spawn("run", "processor", env={"DURABLECTL_APP": app})
     awaited(lambda: "takes commands for: blocking, failing, napping" in process.err(), process)
     process.terminate()
-    assert process.wait(10) == 0
+    assert process.wait(60) == 0
     (tmp_path / "pyproject.toml").write_text(f'[tool.durablectl]\napp = "{app}"\n')
     process = spawn("run", "processor")
     awaited(lambda: "takes commands for: blocking, failing, napping" in process.err(), process)

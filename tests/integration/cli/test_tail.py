@@ -43,7 +43,7 @@ async def test_every_change_is_a_json_line_at_once(desk, tail):
     assert [each["revision"] for each in found] == sorted({each["revision"] for each in found})
     assert found[-1]["revision"] == await revision(desk, "a")
     process.interrupt()
-    assert await asyncio.to_thread(process.wait, 5) == 130
+    assert await asyncio.to_thread(process.wait, 60) == 130
     assert json.loads(process.err())["error"]["code"] == "interrupted"
     await wait_until(lambda: no_consumers(desk.store))
 
@@ -58,7 +58,7 @@ async def test_off_a_terminal_the_columns_are_tabs(desk, tail):
     assert paused.count("\t") == pending.count("\t") == 7
     assert "\x1b" not in process.out()
     process.interrupt()
-    assert await asyncio.to_thread(process.wait, 5) == 130
+    assert await asyncio.to_thread(process.wait, 60) == 130
     assert process.err() == ""
 
 

@@ -164,7 +164,7 @@ def test_a_range_of_steps_and_its_exit_codes(stack):
     assert [line.split("\t")[:3] for line in lines[1:]] == [["1", "process", "step"], ["2", "publish", "step"]]
     answer = json.loads(stack.ok("wf", "timeline", "parts", "--json"))
     assert [row["step_type"] for row in answer["rows"]] == ["prepare", "process", "publish"]
-    assert all(900 < row["milliseconds"] < 5000 for row in answer["rows"])
+    assert all(row["milliseconds"] > 900 for row in answer["rows"])
     assert stack("wf", "timeline", "nope").exit_code == 3
     assert stack("wf", "timeline", "parts", "--steps", "x").exit_code == 2
 
@@ -176,7 +176,7 @@ def test_on_a_real_terminal(stack, columns, encoding):
     env = {**os.environ, **stack.environment, "LC_ALL": "C.UTF-8", "PYTHONIOENCODING": encoding}
     child = pexpect.spawn(
         sys.executable, [*PROGRAM[1:], "wf", "timeline", f"real-{columns}-{encoding}"], env=env,
-        dimensions=(24, columns), encoding="utf-8", timeout=15,
+        dimensions=(24, columns), encoding="utf-8", timeout=60,
     )  # fmt: skip
     child.expect(pexpect.EOF)
     child.close()

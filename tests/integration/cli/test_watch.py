@@ -35,7 +35,7 @@ def terminal(stack):
     def run(*args: str, rows: int = 24, **extra: str) -> pexpect.spawn:
         env = {**os.environ, **stack.environment, "LC_ALL": "C.UTF-8", **extra}
         child = pexpect.spawn(
-            sys.executable, [*PROGRAM[1:], *args], env=env, dimensions=(rows, 80), encoding="utf-8", timeout=15
+            sys.executable, [*PROGRAM[1:], *args], env=env, dimensions=(rows, 80), encoding="utf-8", timeout=60
         )
         children.append(child)
         return child
@@ -70,7 +70,7 @@ def test_off_a_terminal_every_change_is_a_json_line(stack):
 
 def test_each_line_is_printed_immediately(stack, spawn):
     process = spawn("wf", "watch", "soon", env=stack.environment)
-    assert process.wait(10) == 3
+    assert process.wait(60) == 3
     stack.ok("wf", "start", "slow_workflow", "-i", '"it"', "--id", "soon", "--delay", "1h")
     process = spawn("wf", "watch", "soon", env=stack.environment)
     for status, operation in (("pending", "pause"), ("paused", "resume"), ("pending", None)):
@@ -79,7 +79,7 @@ def test_each_line_is_printed_immediately(stack, spawn):
         if operation:
             stack.ok("wf", operation, "soon")
     process.interrupt()
-    assert process.wait(5) == 130
+    assert process.wait(60) == 130
 
 
 def test_exit_status(stack):
@@ -184,5 +184,5 @@ async def test_a_change_wakes_the_picture():
     waiting = asyncio.create_task(picture.wait(never))
     await asyncio.sleep(0)
     picture.take(Tree(views.PENDING, {}))
-    await asyncio.wait_for(waiting, 0.5)
+    await asyncio.wait_for(waiting, 60)
     never.cancel()

@@ -31,7 +31,7 @@ CHILDREN = {child.invocation_id: child for child in views.CHILDREN}
 def on_terminal(env: dict[str, str], *args: str) -> pexpect.spawn:
     env = {**os.environ, "LC_ALL": "C.UTF-8", **env}
     return pexpect.spawn(
-        sys.executable, [*PROGRAM[1:], *args], env=env, dimensions=(24, 80), encoding="utf-8", timeout=15
+        sys.executable, [*PROGRAM[1:], *args], env=env, dimensions=(24, 80), encoding="utf-8", timeout=60
     )
 
 
@@ -52,7 +52,7 @@ async def test_changes_of_children_are_shown(settings, spawn, environment):
         assert [step["step_type"] for step in last()["child_workflows"][0]["journal"]] == ["note", "awakeable:approval"]
         await asyncio.to_thread(screen.expect, "note")
         await control.cancel(place.store, child)
-        assert await asyncio.to_thread(process.wait, 10) == 0
+        assert await asyncio.to_thread(process.wait, 60) == 0
         await asyncio.to_thread(screen.expect, pexpect.EOF)
         assert last()["status"] == "failed"
         assert [each["status"] for each in last()["child_workflows"]] == ["cancelled"]
@@ -70,7 +70,7 @@ async def folded(place: Desk, parent: str) -> bool:
 async def test_outage_is_shown_on_the_screen(tmp_path):
     server = EmbeddedServer(tmp_path / "nats", sync="always")
     server.start()
-    settings = Settings(url=server.url, timeout=1)
+    settings = Settings(url=server.url, timeout=30)
     try:
         async with provisioned_store(settings), open_store(settings) as writer:
             await live(Desk(writer, settings), "a")

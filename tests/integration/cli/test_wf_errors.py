@@ -206,7 +206,7 @@ async def test_on_a_terminal(desk, environment):
     ids = await failed(desk, crashing, *(f"no answer from host {n} of the many in the cluster" for n in range(3)))
     env = {**os.environ, **environment, "LC_ALL": "C.UTF-8"}
     command = [*PROGRAM[1:], "wf", "errors"]
-    child = pexpect.spawn(sys.executable, command, env=env, dimensions=(24, 80), encoding="utf-8", timeout=15)
+    child = pexpect.spawn(sys.executable, command, env=env, dimensions=(24, 80), encoding="utf-8", timeout=60)
     await asyncio.to_thread(child.expect, pexpect.EOF)
     child.close()
     assert child.exitstatus == 0

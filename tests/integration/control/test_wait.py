@@ -36,15 +36,15 @@ async def test_its_entry_is_waited_for(store, unlisted):
 async def test_not_without_end(store, unlisted, monkeypatch):
     """Its processor may have died in between."""
     monkeypatch.setattr(wait, "_PAUSES", (0.001, 0.01))
-    await asyncio.wait_for(control.wait_until_listed(store, unlisted), 2)
+    await asyncio.wait_for(control.wait_until_listed(store, unlisted), 60)
 
 
 async def test_until_listed_skips_foreign_record(store, unlisted):
     """Its records have no time of entry, and no entry."""
     unlisted.indexed_at = 0
-    await asyncio.wait_for(control.wait_until_listed(store, unlisted), 0.5)
+    await asyncio.wait_for(control.wait_until_listed(store, unlisted), 60)
 
 
 async def test_until_listed_skips_record_with_impossible_time(store, unlisted):
     unlisted.indexed_at = 2**62
-    await asyncio.wait_for(control.wait_until_listed(store, unlisted), 0.5)
+    await asyncio.wait_for(control.wait_until_listed(store, unlisted), 60)

@@ -112,7 +112,7 @@ async def test_sample_workflow_survives_its_processor(settings):
         await wait_until(lambda: _is_at(first.store, invocation_id, 1))
         before = (await query.get_workflow(first.store, invocation_id)).journal
     async with running_processor(settings, demo.slow_workflow) as second:
-        view = await wait_for_status(second.store, invocation_id, "completed", timeout=20)
+        view = await wait_for_status(second.store, invocation_id, "completed")
     assert (view.status, view.output) == ("completed", "report is published")
     assert view.attempt > 1
     assert view.journal[0] == before[0]
@@ -132,7 +132,7 @@ def test_other_commands_do_not_load_the_sample_app(arguments, settings, tmp_path
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=120,
         check=False,
     ).stderr
     assert re.search(r"\bdurablectl\.cli\.main\b", loaded)

@@ -114,7 +114,7 @@ async def test_interrupted(spawn, world, line):
     process = spawn(*line.split(), "-v", env=world)
     await wait_until(lambda: process.err().count("CONSUMER.CREATE"))
     process.interrupt()
-    assert process.wait(10) == 130
+    assert process.wait(60) == 130
     assert "Traceback" not in process.err()
 
 

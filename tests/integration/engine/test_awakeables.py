@@ -77,7 +77,7 @@ async def test_resolution_during_suspension_is_not_missed(settings, store):
         ids = [await start_workflow(store, approval) for _ in range(40)]
         await asyncio.gather(*(control.resolve(store, f"{i}.approval", i) for i in ids))
         for invocation_id in ids:
-            assert await wait_for_output(store, invocation_id, 5) == [f"{invocation_id}.approval", invocation_id]
+            assert await wait_for_output(store, invocation_id) == [f"{invocation_id}.approval", invocation_id]
 
 
 async def test_answering_twice_is_refused(settings, store):

@@ -202,7 +202,7 @@ async def test_child_is_cancelled_with_its_parent_in_any_status(settings, store,
             await control.pause(store, child_id)
         await control.cancel(store, invocation_id)
         await wait_for_status(store, invocation_id, "cancelled")
-        await wait_for_status(store, child_id, "cancelled", 5)
+        await wait_for_status(store, child_id, "cancelled")
     assert family.undone == ["undone"]
 
 
@@ -215,7 +215,7 @@ async def test_cancelled_with_its_parent_before_any_processor_had_the_child(sett
         await control.cancel(store, invocation_id)
         await wait_for_status(store, invocation_id, "cancelled")
     async with running_processor(settings, family.child):
-        await wait_for_status(store, child_id, "cancelled", 5)
+        await wait_for_status(store, child_id, "cancelled")
     assert family.undone == (["undone"] if family.began.is_set() else [])
 
 

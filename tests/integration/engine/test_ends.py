@@ -218,7 +218,7 @@ async def test_sizes_around_the_limit_all_end(tmp_path):
         await ctx.step(str.ljust, "x", size, name="s", retry=Retry(max_attempts=1))
 
     with EmbeddedServer(tmp_path, config="max_payload: 65536") as server:
-        settings = Settings(url=server.url, timeout=2)
+        settings = Settings(url=server.url, timeout=30)
         async with provisioned_store(settings) as store, running_processor(settings, output, step) as running:
             for handler in (output, step):
                 ids = [await start_workflow(store, handler, size) for size in range(65_000, 65_560, 16)]

@@ -173,7 +173,7 @@ async def test_a_race_that_suspends_is_won_at_once_by_the_answer(settings, store
         ids = [await start_workflow(store, racing) for _ in range(60)]
         await asyncio.gather(*(control.resolve(store, f"{i}.answer", i) for i in ids))
         for invocation_id in ids:
-            assert await wait_for_output(store, invocation_id, 5) == [1, invocation_id]
+            assert await wait_for_output(store, invocation_id) == [1, invocation_id]
 
 
 async def test_step_numbers_continue_after_a_race(settings, store):

@@ -140,7 +140,7 @@ async def test_a_consumer_that_an_operator_deleted_is_made_again(settings, store
         name = command_queue.consumer_name("echo")
         stream = store.subjects.commands_stream
         await store.requests.call(f"{store.api}.CONSUMER.DELETE.{stream}.{name}")
-        assert await run_workflow(store, echo, 2, timeout=10) == 2
+        assert await run_workflow(store, echo, 2) == 2
 
 
 async def test_different_ack_wait_is_changed_and_logged(settings, store, caplog):

@@ -36,7 +36,7 @@ async def interrupted(settings, store, handler, gate: Gate, input=None) -> str:
     """Start the workflow on a processor that stops while the gate holds it."""
     async with running_processor(settings, handler, grace=0.05):
         invocation_id = await start_workflow(store, handler, input)
-        await asyncio.wait_for(gate.reached.wait(), 10)
+        await asyncio.wait_for(gate.reached.wait(), 60)
     assert (await query.get_workflow(store, invocation_id)).status == "pending"
     gate.opened.set()
     return invocation_id

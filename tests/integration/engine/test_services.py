@@ -74,7 +74,7 @@ async def test_json_both_ways_and_json_into_a_message(settings, store, names):
 
 
 async def ask(store, subject: str, data: bytes, headers: dict[str, str] | None = None):
-    reply = await store.nats.request(subject, data, timeout=2, headers=headers)
+    reply = await store.nats.request(subject, data, timeout=60, headers=headers)
     return reply.data, dict(reply.headers or {})
 
 
@@ -109,7 +109,7 @@ async def test_a_bad_request_is_answered_with_400(settings, store, names, method
 
 async def test_service_is_visible_to_nats_micro(settings, store, names):
     async with hosted_services(settings, greeter(names)):
-        reply = await store.nats.request(f"$SRV.INFO.{names}", b"", timeout=2)
+        reply = await store.nats.request(f"$SRV.INFO.{names}", b"", timeout=60)
     info = json.loads(reply.data)
     assert (info["name"], info["version"], info["description"]) == (names, "2.1.0", "Says hello.")
     assert sorted(e["subject"] for e in info["endpoints"]) == [f"{names}.Plain", f"{names}.SayHello"]
@@ -229,7 +229,7 @@ async def test_requests_of_one_endpoint_run_side_by_side(settings, store, names)
     @service(names)
     class Meeting:
         async def join(self, request):
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(60):
                 return await everyone.wait() is not None and request
 
     @workflow

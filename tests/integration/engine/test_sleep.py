@@ -44,26 +44,26 @@ async def quick(_ctx):
 async def test_a_short_sleep_stays_in_memory(settings, store):
     async with running_processor(settings, sleeper):
         view = await run_to_end(store, sleeper, 0.3)
-    assert 0.3 <= view.output < 1
+    assert view.output >= 0.3
     [step] = view.journal
     assert (view.attempt, step.step_type, step.kind, step.error) == (1, "sleep", "sleep", "")
     assert step.until - step.started_at == 0.3 * S
     assert step.finished_at >= step.until
 
 
-async def test_long_sleep_suspends_and_wakes_within_a_second_of_its_time(settings, store):
+async def test_long_sleep_suspends_and_wakes_at_its_time(settings, store):
     async with running_processor(settings, sleeper):
-        invocation_id = await start_workflow(store, sleeper, 1.7)
+        invocation_id = await start_workflow(store, sleeper, 3)
         view = await wait_for_status(store, invocation_id, "suspended")
         assert (view.current_step, view.current_step_type, view.total_steps, view.owner) == (0, "sleep", 1, "")
         assert (view.waiting_for.kind, view.waiting_for.name, view.waiting_for.step_number) == ("sleep", "sleep", 0)
-        assert view.waiting_for.until == view.journal[0].until == view.journal[0].started_at + 1.7 * S
+        assert view.waiting_for.until == view.journal[0].until == view.journal[0].started_at + 3 * S
         assert view.journal[0].finished_at == 0
         await wait_until(lambda: commands_only_timers(store, 1))
         await wait_for_output(store, invocation_id)
     view = await query.get_workflow(store, invocation_id)
     assert (view.attempt, view.status, view.waiting_for) == (2, "completed", None)
-    assert 0 <= view.journal[0].finished_at - view.journal[0].until < 1 * S
+    assert view.journal[0].finished_at >= view.journal[0].until
     await wait_for_index_group(store, invocation_id, "completed")
     await wait_until(lambda: commands_only_timers(store, 0))
 
@@ -76,11 +76,16 @@ async def commands_only_timers(store, count: int) -> bool:
 async def test_sleepers_hold_no_slot(settings, store):
     """One slot, and twenty asleep at once; another gets through meanwhile."""
     async with running_processor(settings, sleeper, quick, max_concurrent=1) as running:
-        ids = [await start_workflow(store, sleeper, 4) for _ in range(20)]
-        await wait_until(lambda: all_have(store, ids, "suspended"), 3)
+        ids = [await start_workflow(store, sleeper, 3600) for _ in range(20)]
+        await wait_until(lambda: all_have(store, ids, "suspended"))
         await wait_until(lambda: running.processor._active_runs.busy == 0)
         assert await run_workflow(store, quick) == "done"
         assert await all_have(store, ids, "suspended")
+
+
+async def test_timers_due_together_share_one_slot(settings, store):
+    async with running_processor(settings, sleeper, max_concurrent=1):
+        ids = [await start_workflow(store, sleeper, 1.3) for _ in range(20)]
         for invocation_id in ids:
             await wait_for_outcome(store, invocation_id)
 
@@ -92,17 +97,15 @@ async def all_have(store, ids, status) -> bool:
 
 async def test_timers_due_without_processor_fire_when_one_starts(settings, store):
     async with running_processor(settings, sleeper):
-        ids = [await start_workflow(store, sleeper, 1.3) for _ in range(5)]
+        ids = [await start_workflow(store, sleeper, 3) for _ in range(5)]
         for invocation_id in ids:
             await wait_for_status(store, invocation_id, "suspended")
     view = await query.get_workflow(store, ids[-1])
     await wait_until(lambda: time.time() * S > view.waiting_for.until + 0.3 * S)
     assert await all_have(store, ids, "suspended")
-    began = time.monotonic()
-    async with running_processor(settings, sleeper):
+    async with running_processor(settings, sleeper, ack_wait=600):
         for invocation_id in ids:
-            assert await wait_for_output(store, invocation_id) > 1.3
-    assert time.monotonic() - began < 2
+            assert await wait_for_output(store, invocation_id) > 3
 
 
 async def test_a_delayed_start_is_pending_until_its_time(settings, store):
@@ -113,8 +116,21 @@ async def test_a_delayed_start_is_pending_until_its_time(settings, store):
         due = view.waiting_for.until
         await wait_for_output(store, invocation_id)
     view = await query.get_workflow(store, invocation_id)
-    assert -0.5 * S <= view.started_at - due < 1 * S
+    assert view.started_at - due >= -0.5 * S
     assert view.started_at - view.created_at > 0.9 * S
+
+
+@pytest.mark.timing
+async def test_timer_fires_within_a_second_of_its_time(settings, store):
+    async with running_processor(settings, sleeper, quick):
+        delayed = await start_at(store, quick, 1.5)
+        due = (await query.get_workflow(store, delayed)).waiting_for.until
+        asleep = await start_workflow(store, sleeper, 1.7)
+        for invocation_id in (delayed, asleep):
+            await wait_for_output(store, invocation_id)
+    (slept,) = (await query.get_workflow(store, asleep)).journal
+    assert slept.finished_at - slept.until < 1 * S
+    assert (await query.get_workflow(store, delayed)).started_at - due < 1 * S
 
 
 async def test_delayed_start_due_without_processor_runs_later(settings, store):

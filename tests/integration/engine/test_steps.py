@@ -147,7 +147,7 @@ async def not_waiting(store, invocation_id: str) -> bool:
 
 
 async def test_a_sync_step_runs_in_a_thread_and_does_not_hold_the_others_up(settings, store):
-    together = threading.Barrier(3, timeout=5)
+    together = threading.Barrier(3, timeout=60)
 
     def meet(number: int) -> str:
         together.wait()

@@ -47,7 +47,7 @@ def ran(line, url):
     told = re.sub(r"^curl ", f"curl {limit}-w '\\\\n%{{http_code}}' ", line).replace(ADDRESS, url).split("  #")[0]
     told = told.split(" | jq")[0]
     environment = {**os.environ, "DURABLECTL_API_TOKEN": TOKEN}
-    done = subprocess.run(told, shell=True, env=environment, capture_output=True, text=True, check=False, timeout=30)  # noqa: S602
+    done = subprocess.run(told, shell=True, env=environment, capture_output=True, text=True, check=False, timeout=120)  # noqa: S602
     assert done.returncode in ({0, 28} if is_stream(line) else {0}), done
     body, _, status = done.stdout.rpartition("\n")
     return int(status), body

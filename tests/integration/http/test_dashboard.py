@@ -142,7 +142,7 @@ async def test_no_page_is_wider_than_its_window(settings, store, tmp_path, size)
 
 async def test_page_reports_lost_nats_server_and_recovers(tmp_path):
     with EmbeddedServer(tmp_path / "nats") as server:
-        settings = Settings(url=server.url, timeout=1)
+        settings = Settings(url=server.url, timeout=5)
         async with provisioned_store(settings) as store:
             await start_workflow(store, greeting, "Ada", id="waits")
         async with dashboard(settings, tmp_path) as page:
@@ -152,7 +152,7 @@ async def test_page_reports_lost_nats_server_and_recovers(tmp_path):
             await page.shows("NATS is out of reach", "#connection")
             assert "waits" in await page.text("tbody")
             server.start()
-            await page.shows("live", "#connection", timeout=20)
+            await page.shows("live", "#connection")
 
 
 @pytest.mark.usefixtures("store")

@@ -88,10 +88,10 @@ async def test_processor_metrics_count_its_work(settings):
         assert found["durablectl_step_retries_total{flaky}"] == 2
         assert found["durablectl_step_retries_total{greeter}"] == 0
         assert found["durablectl_step_duration_seconds_count{greeter,step}"] == 4
-        assert 0.02 <= found["durablectl_step_duration_seconds_sum{flaky,step}"] < 5
+        assert found["durablectl_step_duration_seconds_sum{flaky,step}"] >= 0.02
         assert found["durablectl_step_duration_seconds_bucket{flaky,step,+Inf}"] == 1
         assert found["durablectl_command_lag_seconds_count{greeter}"] == 2
-        assert 0 < found["durablectl_command_lag_seconds_sum{greeter}"] < 10
+        assert found["durablectl_command_lag_seconds_sum{greeter}"] > 0
         assert found["durablectl_workflows_started_total{sleeper}"] == 0
         assert "process_resident_memory_bytes{}" in found
 

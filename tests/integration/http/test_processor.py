@@ -48,7 +48,7 @@ def beside(spawn):
     async def start(*options, env=None, headers=None):
         port = free_port()
         process = spawn("run", "processor", "durablectl.demo", "--http-port", str(port), *options, env=env)
-        await wait_until(lambda: "takes commands for" in process.err(), 20)
+        await wait_until(lambda: "takes commands for" in process.err())
         http = Http(f"http://127.0.0.1:{port}", headers)
         assert (await http.get("/health")).status == 200
         return process, http
@@ -89,7 +89,7 @@ async def test_http_api_process_ends_with_killed_processor(beside):
     (child,) = children(process)
     process.kill()
     process.wait()
-    await wait_until(lambda: not exists(child), 5)
+    await wait_until(lambda: not exists(child))
     with pytest.raises(ConnectionRefusedError):
         await http.get("/health")
 
@@ -99,7 +99,7 @@ async def test_a_signal_ends_both(beside, number):
     process, _ = await beside("--grace", "1")
     (child,) = children(process)
     process.send_signal(number)
-    assert await wait_until(lambda: process.poll() is not None, 6)
+    assert await wait_until(lambda: process.poll() is not None)
     assert process.returncode == 0
     assert not exists(child)
     assert "is started again" not in process.err()
@@ -109,7 +109,7 @@ async def test_port_in_use_is_reported_and_processor_runs(spawn, cli):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         process = spawn("run", "processor", "durablectl.demo.workflows", "--http-port", str(port))
-        await wait_until(lambda: "takes commands for" in process.err(), 20)
+        await wait_until(lambda: "takes commands for" in process.err())
     said = f"The HTTP API cannot listen on 127.0.0.1:{port}: address already in use. Workflows are executed without it."
     assert said in process.err()
     assert not children(process)
@@ -119,7 +119,7 @@ async def test_port_in_use_is_reported_and_processor_runs(spawn, cli):
 
 async def test_port_0_disables_the_http_api(spawn):
     process = spawn("run", "processor", "durablectl.demo", "--http-port", "0", env={"DURABLECTL_HTTP_PORT": "1"})
-    await wait_until(lambda: "takes commands for" in process.err(), 20)
+    await wait_until(lambda: "takes commands for" in process.err())
     assert "HTTP" not in process.err()
     assert not children(process)
 

@@ -26,7 +26,7 @@ STREAMS = "/events$"
 async def test_no_request_is_answered_otherwise_than_documented(spawn, cli):
     cli("wf", "start", "nobodys")
     server = spawn("serve-api", "--http-port", "0", "--log-level", "info")
-    await wait_until(lambda: "listens on" in server.err(), 20)
+    await wait_until(lambda: "listens on" in server.err())
     url = server.err().partition("listens on ")[2].split()[0].rstrip(".")
     options = ["--exclude-checks", LEFT_OUT, "--exclude-path-regex", STREAMS, "--generation-database", "none"]
     command = [str(PROGRAM), "run", f"{url}/openapi.json", *options, "--continue-on-failure", "--max-time", "30"]

@@ -192,7 +192,7 @@ async def test_port_in_use_is_reported(one, cli):
 
 async def test_public_address_without_token_gives_a_warning(spawn):
     process = spawn("serve-api", "--http-host", "0.0.0.0", "--http-port", "0", "--insecure")  # noqa: S104  # what is warned of
-    await wait_until(lambda: "listens on" in process.err(), 20)
+    await wait_until(lambda: "listens on" in process.err())
     assert "there is no token" in process.err()
 
 
@@ -203,7 +203,7 @@ async def test_the_variable_holds_the_token_and_tls_is_spoken(spawn, tmp_path):
     await asyncio.to_thread(subprocess.run, ["openssl", *words.split()], check=True, capture_output=True)
     options = [str(word) for pair in files.items() for word in pair]
     process = spawn("serve-api", "--http-port", "0", *options, env={"DURABLECTL_API_TOKEN": TOKEN})
-    await wait_until(lambda: "listens on https://" in process.err(), 20)
+    await wait_until(lambda: "listens on https://" in process.err())
     url = process.err().partition("listens on ")[2].split()[0].rstrip(".")
     context = ssl.create_default_context(cafile=str(files["--tls-cert"]))
     request = urllib.request.Request(f"{url}/openapi.json", headers={"Authorization": f"Bearer {TOKEN}"})  # noqa: S310

@@ -169,10 +169,10 @@ def test_bulk_by_a_reader_reports_each_refusal(site):
 
 
 def test_refusal_is_immediate_and_one_sentence(site, cli):
-    done = cli("wf", "start", "quick", "--id", "new", env=site.environment("reader"), timeout=4)
+    done = cli("wf", "start", "quick", "--id", "new", env=site.environment("reader"))
     assert (done.returncode, done.stdout) == (4, "")
     assert DENIED.fullmatch(done.stderr), done.stderr
-    done = cli("wf", "watch", "waiting", "--json", env=site.environment("reader"), timeout=4)
+    done = cli("wf", "watch", "waiting", "--json", env=site.environment("reader"))
     assert (done.returncode, done.stdout) == (4, "")
     assert '"code": "not_authorised"' in done.stderr
 

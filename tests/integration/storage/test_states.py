@@ -132,7 +132,7 @@ async def test_a_long_journal_is_read_whole_and_in_order(store):
 async def test_oversized_record_is_refused_exactly_above_the_limit(tmp_path):
     """The server counts the headers too and closes the connection over one byte too many: the sizes on both sides."""
     with EmbeddedServer(tmp_path, config="max_payload: 65536") as server:
-        async with provisioned_store(Settings(url=server.url, timeout=2)) as store:
+        async with provisioned_store(Settings(url=server.url, timeout=30)) as store:
             outcomes = []
             for size in range(65_000, 65_560, 7):
                 try:
