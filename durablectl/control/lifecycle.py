@@ -16,9 +16,9 @@ from durablectl.control.operation import OperationResult, invalid_state_error, l
 from durablectl.control.wait import wait_for_outcome, wait_until_listed
 from durablectl.errors import ConflictError, InvalidStateError, StaleRevisionError
 from durablectl.model.clock import SYSTEM_CLOCK
+from durablectl.model.reason_codes import ReasonCode
 from durablectl.model.status import Status, is_terminal
 from durablectl.model.termination import end, interrupted_children
-from durablectl.model.text import storable
 from durablectl.storage.commands.notifications import notify_processor
 from durablectl.storage.commands.wake import safety_net, wake
 from durablectl.storage.index import index_entries
@@ -47,7 +47,8 @@ async def pause(store: Store, invocation_id: str, reason: str = "", *, if_revisi
             return OperationResult(invocation_id, Status.PAUSED, changed=False, message="It was paused already.")
         owner = execution.owner if execution.status == Status.RUNNING else ""
         execution.enter(Status.PAUSED, SYSTEM_CLOCK.now())
-        execution.owner, execution.reason = owner, storable(reason)
+        execution.owner = owner
+        execution.set_reason(ReasonCode.PAUSED_BY_OPERATOR, reason)
         await store.requests.exchange([safety_net(store, execution)])
         if await states.replace(store, execution, revision) is None:
             continue
@@ -76,7 +77,8 @@ async def resume(store: Store, invocation_id: str, *, if_revision: int = 0) -> O
             return OperationResult(invocation_id, execution.status, changed=False, message=message)
         in_flight = await leases.is_alive(store, execution.owner)
         execution.enter(Status.RUNNING if in_flight else Status.PENDING, SYSTEM_CLOCK.now())
-        execution.reason, execution.crashes = "", 0
+        execution.set_reason()
+        execution.crashes = 0
         if not in_flight:
             execution.owner = ""
             await store.requests.exchange([safety_net(store, execution)])
@@ -150,7 +152,7 @@ async def _ask_to_cancel(store: Store, stored: Stored, reason: str) -> Operation
     """Leave it to a processor: only the handler knows its compensations."""
     execution = stored.execution
     await store.requests.exchange([safety_net(store, execution)])
-    if not await cancel_request.mark(store, stored, reason):
+    if not await cancel_request.mark(store, stored, ReasonCode.CANCELLED_BY_OPERATOR, reason):
         return None
     await _call(store, execution)
     return OperationResult(execution.invocation_id, Status.RUNNING, changed=True, message="Cancelling.")
@@ -164,7 +166,8 @@ async def _cancel_here(store: Store, stored: Stored, reason: str) -> OperationRe
     unfolded = max(1, execution.total_steps) if may_have_more else 0
     end(execution, Status.CANCELLED, SYSTEM_CLOCK.now(), unfolded=unfolded)
     execution.total_steps = max(execution.total_steps, len(entries))
-    execution.reason, execution.owner = storable(reason), ""
+    execution.set_reason(ReasonCode.CANCELLED_BY_OPERATOR, reason)
+    execution.owner = ""
     await store.requests.exchange([safety_net(store, execution)])
     ended = await states.replace(store, execution, revision)
     if ended is None:

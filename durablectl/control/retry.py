@@ -11,8 +11,10 @@ from durablectl.control.start import start_copy
 from durablectl.errors import StaleRevisionError, UsageError
 from durablectl.model.clock import SYSTEM_CLOCK
 from durablectl.model.codec import encode_entry
+from durablectl.model.kinds import StepKind
 from durablectl.model.names import new_invocation_id
-from durablectl.model.operation_kinds import COMPENSATION, WAITS
+from durablectl.model.operation_kinds import WAITS
+from durablectl.model.reason_codes import ReasonCode
 from durablectl.model.records import NO_PAYLOAD, DroppedSteps
 from durablectl.model.status import Status, is_terminal
 from durablectl.model.termination import FOLD_LIMIT_BYTES, interrupted_children
@@ -88,19 +90,17 @@ def split(
     anew = {
         e.step_number
         for e in entries
-        if e.kind == COMPENSATION or e.error_type == "Cancelled" or children.intersection(children_of([e]))
+        if e.kind == StepKind.COMPENSATION
+        or e.reason_code == ReasonCode.INTERRUPTED
+        or children.intersection(children_of([e]))
     }
     if from_step is not None:
         anew.update(e.step_number for e in entries if e.step_number >= from_step)
     else:
-        first_failed = min((e.step_number for e in entries if _ended_it(e, execution)), default=len(entries))
+        failed = execution.failed_step
+        first_failed = failed.step_number if failed is not None else len(entries)
         anew.update(e.step_number for e in entries if e.error and e.step_number >= first_failed)
     return [e for e in entries if e.step_number not in anew], [e for e in entries if e.step_number in anew]
-
-
-def _ended_it(entry: JournalEntry, execution: Execution) -> bool:
-    """The workflow's error is the step's, word for word: nobody handled it."""
-    return bool(entry.error) and entry.error in execution.error
 
 
 def _half_done(execution: Execution) -> set[int]:
@@ -120,7 +120,9 @@ def _remember(execution: Execution, dropped: list[JournalEntry]) -> None:
 def _reopen(execution: Execution) -> None:
     execution.enter(Status.PENDING, SYSTEM_CLOCK.now())
     execution.output = NO_PAYLOAD
-    execution.error = execution.error_type = execution.traceback = execution.reason = execution.owner = ""
+    execution.error = execution.error_type = execution.traceback = execution.owner = ""
+    execution.set_reason()
+    execution.failed_step = None
     if not execution.journal_length:
         # Otherwise it tells the processor that entries of the journal must be kept longer than they were to.
         execution.expires_at = 0

@@ -17,6 +17,7 @@ _STEP: dict[str, Any] = {
     "finished_at": "2026-11-22T09:00:00.120000Z",
     "until": None,
     "awaited_id": None,
+    "reason_code": None,
 }
 _WAITING: dict[str, Any] = {
     "kind": "awakeable",
@@ -26,6 +27,7 @@ _WAITING: dict[str, Any] = {
     "attempt": None,
     "error": None,
     "awaited_id": "abc-123-def-456.approval",
+    "reason_code": None,
 }
 _ROW: dict[str, Any] = {
     "invocation_id": "abc-123-def-456",
@@ -40,6 +42,7 @@ _ROW: dict[str, Any] = {
     "error_type": None,
     "traceback": None,
     "reason": None,
+    "reason_code": None,
     "partition_key": "user-001",
     "attempt": 1,
     "owner": None,

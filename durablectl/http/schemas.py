@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
+from durablectl.model.reason_codes import ReasonCode
+
 Moment = AwareDatetime | None
 Json = Any
+Reason = Annotated[
+    str | None, Field(description="Why, for programs; a later version may have others.", examples=list(ReasonCode))
+]
 
 NAME = "[A-Za-z0-9_=-]{1,128}"
 """What ids and names are made of."""
@@ -43,6 +48,7 @@ class Waiting(_Shape):
     attempt: int | None
     error: str | None
     awaited_id: str | None
+    reason_code: Reason
 
 
 class Step(_Shape):
@@ -58,6 +64,7 @@ class Step(_Shape):
     finished_at: Moment
     until: Moment
     awaited_id: str | None
+    reason_code: Reason
 
 
 class Dropped(_Shape):
@@ -79,6 +86,7 @@ class Row(_Shape):
     error_type: str | None
     traceback: str | None
     reason: str | None
+    reason_code: Reason
     partition_key: str | None
     attempt: int
     owner: str | None

@@ -1,7 +1,8 @@
 """Records to protobuf bytes and back; the only module that knows the generated code.
 
 Every decode accepts records in which only fields 1 to 9 are set, and raises UnreadableError on bytes that are not
-such a record at all. Fields that have the same name and type on both sides are listed once, in ``_PLAIN_*``.
+such a record at all. Fields that have the same name and type on both sides are listed once, in ``_PLAIN_*``. Records of
+versions that knew no reason codes get theirs here (legacy_reasons).
 """
 
 from __future__ import annotations
@@ -13,16 +14,20 @@ from google.protobuf.message import DecodeError, Message
 
 from durablectl._proto import durable_pb2 as pb
 from durablectl.errors import UnreadableError
+from durablectl.model import legacy_reasons
+from durablectl.model.kinds import CommandKind
 from durablectl.model.records import (
     Awakeable,
     Command,
     DroppedSteps,
     Execution,
+    FailedStep,
     IndexTime,
     JournalEntry,
     Payload,
     PendingWait,
     Signal,
+    StepMismatch,
 )
 
 if TYPE_CHECKING:
@@ -70,8 +75,9 @@ _PLAIN_ENTRY = _Plain(
     "error_type",
     "until",
     "awaited_id",
+    "reason_code",
 )
-_PLAIN_WAITING = _Plain("kind", "name", "step_number", "until", "attempt", "error", "awaited_id")
+_PLAIN_WAITING = _Plain("kind", "name", "step_number", "until", "attempt", "error", "awaited_id", "reason_code")
 _PLAIN_AWAKEABLE = _Plain("awakeable_id", "invocation_id", "resolved", "error", "created_at", "name")
 _PLAIN_EXECUTION = _Plain(
     "handler",
@@ -110,7 +116,11 @@ _PLAIN_EXECUTION = _Plain(
     "timer_attempt",
     "expires_at",
     "indexed_as",
+    "reason_code",
+    "cancel_reason",
 )
+_PLAIN_FAILED_STEP = _Plain(*FailedStep._fields)
+_PLAIN_MISMATCH = _Plain(*StepMismatch._fields)
 
 
 def _parse(message: _M, data: bytes, what: str) -> _M:
@@ -138,7 +148,7 @@ def decode_command(data: bytes) -> Command:
     return Command(
         **_PLAIN_COMMAND.of(message),
         input=Payload(message.args, message.input_type),
-        kind=message.kind or "start",
+        kind=message.kind or CommandKind.START,
     )
 
 
@@ -156,19 +166,22 @@ def _entry_message(entry: JournalEntry) -> pb.JournalEntry:
         finished_at=entry.finished_at,
         attempts=entry.attempts,
     )
-    if entry.error or entry.error_type:
-        message.error, message.error_type = entry.error, entry.error_type
+    if entry.error or entry.error_type or entry.reason_code:
+        message.error, message.error_type, message.reason_code = entry.error, entry.error_type, entry.reason_code
     if entry.awaited_id or entry.until:
         message.awaited_id, message.until = entry.awaited_id, entry.until
     return message
 
 
 def _entry(message: pb.JournalEntry) -> JournalEntry:
-    return JournalEntry(
+    entry = JournalEntry(
         **_PLAIN_ENTRY.of(message),
         request=Payload(message.request, message.request_type),
         response=Payload(message.response, message.response_type),
     )
+    if entry.error and not entry.reason_code:
+        entry.reason_code = legacy_reasons.of_entry(entry)
+    return entry
 
 
 def encode_entry(entry: JournalEntry) -> bytes:
@@ -217,12 +230,12 @@ def _execution_message(execution: Execution) -> pb.ExecutionState:
             message.workflow_state[key] = payload.data
             if payload.type_name:
                 message.workflow_state_types[key] = payload.type_name
-    if execution.waiting_for is not None:
-        message.waiting_for.CopyFrom(_waiting_message(execution.waiting_for))
+    if execution.reason_code or execution.waiting_for is not None:
+        _add_details(message, execution)
     for left in execution.left_behind:
         message.left_behind.add(status=left.status, at=left.at)
-    if execution.waits:
-        message.waits.extend([_waiting_message(waiting) for waiting in execution.waits])
+    for waiting in execution.waits:
+        message.waits.append(_waiting_message(waiting))
     for key, awakeable in execution.awakeables.items():
         message.awakeables[key].CopyFrom(
             pb.AwakeableState(
@@ -231,17 +244,22 @@ def _execution_message(execution: Execution) -> pb.ExecutionState:
                 result_type=awakeable.result.type_name,
             )
         )
-    if execution.signals:
-        message.signals.extend(
-            [
-                pb.Signal(name=s.name, data=s.data.data, type=s.data.type_name, sent_at=s.sent_at, number=s.number)
-                for s in execution.signals
-            ]
-        )
+    for s in execution.signals:
+        message.signals.add(name=s.name, data=s.data.data, type=s.data.type_name, sent_at=s.sent_at, number=s.number)
     for dropped in execution.history:
-        entries = [_entry_message(entry) for entry in dropped.entries]
+        entries = map(_entry_message, dropped.entries)
         message.history.add(dropped_at=dropped.dropped_at, reason=dropped.reason, entries=entries)
     return message
+
+
+def _add_details(message: pb.ExecutionState, execution: Execution) -> None:
+    """What only a record that waits, or has a reason, has."""
+    if execution.waiting_for is not None:
+        message.waiting_for.CopyFrom(_waiting_message(execution.waiting_for))
+    if execution.failed_step is not None:
+        message.failed_step.CopyFrom(pb.FailedStep(**_PLAIN_FAILED_STEP.set_in(execution.failed_step)))
+    if execution.mismatch is not None:
+        message.mismatch.CopyFrom(pb.StepMismatch(**_PLAIN_MISMATCH.set_in(execution.mismatch)))
 
 
 def _waiting_message(waiting: PendingWait) -> pb.Waiting:
@@ -267,13 +285,20 @@ def decode_execution(data: bytes, invocation_id: str) -> Execution:
     for name, decode in _DECODERS.items():
         if name in given:
             special[name] = [decode(item) for item in take(name)]
-    if "waiting_for" in given:
-        special["waiting_for"] = _waiting(take("waiting_for"))
-    return Execution(**{**_ABSENT, **given, **special})
+    for name, decode in _SINGLE_DECODERS.items():
+        if name in given:
+            special[name] = decode(take(name))
+    execution = Execution(**{**_ABSENT, **given, **special})
+    if not execution.reason_code and (execution.status in legacy_reasons.EXPLAINED or execution.cancel_requested):
+        legacy_reasons.complete(execution)
+    return execution
 
 
 def _waiting(message: pb.Waiting) -> PendingWait:
-    return PendingWait(**_PLAIN_WAITING.of(message))
+    waiting = PendingWait(**_PLAIN_WAITING.of(message))
+    if waiting.error and not waiting.reason_code:
+        waiting.reason_code = legacy_reasons.of_attempt(waiting)
+    return waiting
 
 
 def _awakeable(message: pb.AwakeableState) -> Awakeable:
@@ -291,6 +316,11 @@ def _dropped(message: pb.DroppedSteps) -> DroppedSteps:
 _ABSENT = {"handler": "", "status": "", "current_step": 0}
 """Where a record says nothing, and our own defaults for a new one are different."""
 
+_SINGLE_DECODERS: dict[str, Callable[[Any], Any]] = {
+    "waiting_for": _waiting,
+    "failed_step": lambda message: FailedStep(**_PLAIN_FAILED_STEP.of(message)),
+    "mismatch": lambda message: StepMismatch(**_PLAIN_MISMATCH.of(message)),
+}
 _DECODERS: dict[str, Callable[[Any], Any]] = {
     "journal": _entry,
     "left_behind": lambda message: IndexTime(message.status, message.at),

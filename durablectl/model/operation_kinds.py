@@ -7,23 +7,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-STEP = "step"
-COMPENSATION = "compensation"
-CALL = "call"
-SEND = "send"
-SPAWN = "spawn"
-SLEEP = "sleep"
-AWAKEABLE = "awakeable"
-SIGNAL = "signal"
-CHILD = "child"
-RACE = "race"
+from durablectl.model.kinds import StepKind
 
 
 @dataclass(frozen=True, slots=True)
 class OperationKind:
     """What distinguishes the journal entries of one kind."""
 
-    kind: str
+    kind: StepKind
     is_wait: bool = False
     """Whether it is journaled when it begins, and again when it ends."""
     is_drawn_as_wait: bool = False
@@ -34,26 +25,26 @@ class OperationKind:
     """What a sentence calls that which ends it: "waits for the signal go"; empty where its time alone does."""
 
 
-def _wait(kind: str, awaited: str = "") -> OperationKind:
+def _wait(kind: StepKind, awaited: str = "") -> OperationKind:
     return OperationKind(kind, is_wait=True, is_drawn_as_wait=True, awaited=awaited)
 
 
-OPERATION_KINDS = {
+OPERATION_KINDS: dict[str, OperationKind] = {
     row.kind: row
     for row in (
-        OperationKind(STEP),
-        OperationKind(COMPENSATION),
-        OperationKind(CALL),
-        OperationKind(SEND, starts_child=True),
-        OperationKind(SPAWN, starts_child=True),
-        _wait(SLEEP),
-        _wait(AWAKEABLE, "the awakeable"),
-        _wait(SIGNAL, "the signal"),
-        _wait(CHILD, "the child workflow"),
-        OperationKind(RACE, is_drawn_as_wait=True),
+        OperationKind(StepKind.STEP),
+        OperationKind(StepKind.COMPENSATION),
+        OperationKind(StepKind.CALL),
+        OperationKind(StepKind.SEND, starts_child=True),
+        OperationKind(StepKind.SPAWN, starts_child=True),
+        _wait(StepKind.SLEEP),
+        _wait(StepKind.AWAKEABLE, "the awakeable"),
+        _wait(StepKind.SIGNAL, "the signal"),
+        _wait(StepKind.CHILD, "the child workflow"),
+        OperationKind(StepKind.RACE, is_drawn_as_wait=True),
     )
 }
 
-WAITS = frozenset(row.kind for row in OPERATION_KINDS.values() if row.is_wait)
-DRAWN_AS_WAIT = frozenset(row.kind for row in OPERATION_KINDS.values() if row.is_drawn_as_wait)
-STARTS_CHILD = frozenset(row.kind for row in OPERATION_KINDS.values() if row.starts_child)
+WAITS: frozenset[str] = frozenset(row.kind for row in OPERATION_KINDS.values() if row.is_wait)
+DRAWN_AS_WAIT: frozenset[str] = frozenset(row.kind for row in OPERATION_KINDS.values() if row.is_drawn_as_wait)
+STARTS_CHILD: frozenset[str] = frozenset(row.kind for row in OPERATION_KINDS.values() if row.starts_child)

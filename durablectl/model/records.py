@@ -7,7 +7,9 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from durablectl.model.clock import MICROSECONDS
+from durablectl.model.kinds import CommandKind, StepKind, WaitKind
 from durablectl.model.status import OTHER, Status
+from durablectl.model.text import storable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -32,11 +34,11 @@ _STATUSES = frozenset(Status)
 
 @dataclass(slots=True)
 class Command:
-    """A message in COMMANDS: ``kind`` is "start", "wake" or "resume"."""
+    """A message in COMMANDS; ``kind`` is a CommandKind, or a word of a later version."""
 
     invocation_id: str
     handler: str
-    kind: str = "start"
+    kind: str = CommandKind.START
     input: Payload = NO_PAYLOAD
     partition_key: str = ""
     created_at: int = 0
@@ -51,7 +53,7 @@ class Command:
 
 @dataclass(slots=True)
 class JournalEntry:
-    """One step. ``error`` is empty unless the step failed for good.
+    """One step. ``error`` is empty unless the step failed for good; ``reason_code`` says in which way.
 
     A wait is journaled when it begins, and again when it ends; until then ``finished_at`` is 0. ``until`` is when it
     ends by itself, ``awaited_id`` the awakeable or child that ends it.
@@ -69,6 +71,7 @@ class JournalEntry:
     attempts: int = 0
     until: int = 0
     awaited_id: str = ""
+    reason_code: str = ""
     encoded: bytes = field(default=b"", compare=False, repr=False)
     """As it stands in the stream; kept so that folding need not encode it again."""
 
@@ -84,6 +87,8 @@ class PendingWait:
     attempt: int = 0
     error: str = ""
     awaited_id: str = ""
+    reason_code: str = ""
+    """Of ``error``."""
 
 
 @dataclass(slots=True)
@@ -121,6 +126,39 @@ class IndexTime(NamedTuple):
 
     status: str
     at: int
+
+
+class FailedStep(NamedTuple):
+    """The step that a workflow failed with.
+
+    Its own message begins at ``message_at`` (characters) in the error of the workflow; 0 where that is another error,
+    raised because of the step's.
+    """
+
+    step_number: int
+    step_type: str
+    message_at: int = 0
+
+
+class StepMismatch(NamedTuple):
+    """What a journal holds at a step, and what the code asked for there: nothing, if it ended after ``ended_after``."""
+
+    step_number: int
+    recorded_kind: str
+    recorded_type: str
+    asked_kind: str = ""
+    asked_type: str = ""
+    ended_after: int = 0
+
+    def sentence(self) -> str:
+        if not self.asked_type:
+            ended = f"the code now ends after {self.ended_after} steps"
+            return f"step {self.step_number} is recorded as {self.recorded_type!r}, but {ended}"
+        recorded, asked = (
+            f"the {kind or StepKind.STEP} {step_type!r}"
+            for kind, step_type in ((self.recorded_kind, self.recorded_type), (self.asked_kind, self.asked_type))
+        )
+        return f"step {self.step_number} is recorded as {recorded}, but the code now asks for {asked}"
 
 
 @dataclass(slots=True)
@@ -177,6 +215,10 @@ class Execution:
     timer_attempt: int = 0
     expires_at: int = 0
     indexed_as: str = ""
+    reason_code: str = ""
+    cancel_reason: str = ""
+    failed_step: FailedStep | None = None
+    mismatch: StepMismatch | None = None
 
     def copied(self) -> Execution:
         """With the same lists and maps. copy.copy takes three times as long, and every write of a state copies."""
@@ -188,8 +230,20 @@ class Execution:
         return (
             waiting.awaited_id in ended
             or (answer is not None and answer.resolved)
-            or (waiting.kind == "signal" and any(s.name == waiting.name.partition(":")[2] for s in self.signals))
+            or (waiting.kind == WaitKind.SIGNAL and any(s.name == waiting.name.partition(":")[2] for s in self.signals))
         )
+
+    def set_reason(self, code: str = "", text: str = "", mismatch: StepMismatch | None = None) -> None:
+        """Say why it has its status, with a code for programs and a text for people; without both, nothing needs it."""
+        self.reason_code = code
+        self.reason = storable(text)
+        self.mismatch = mismatch
+
+    def request_cancellation(self, code: str, text: str = "") -> None:
+        """Note that it is to be cancelled, and why; ``text`` becomes its reason when it has ended."""
+        self.cancel_requested = True
+        self.cancel_reason = storable(text)
+        self.set_reason(code, f"cancelling: {text}" if text else "cancelling")
 
     @property
     def index_group(self) -> str:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, NamedTuple
 
+from durablectl.model.kinds import StepKind
 from durablectl.model.names import is_name
-from durablectl.model.operation_kinds import CHILD, SEND, SPAWN, STARTS_CHILD
+from durablectl.model.operation_kinds import STARTS_CHILD
+from durablectl.model.reason_codes import ReasonCode
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,17 +29,17 @@ def end(execution: Execution, status: Status, moment: int, *, unfolded: int) -> 
     execution.waiting_for = None
     execution.waits = []
     execution.signals = []
+    if execution.cancel_requested:
+        execution.reason, execution.cancel_reason = execution.cancel_reason, ""
     execution.cancel_requested = False
     execution.compensations = 0
     execution.journal_length = unfolded
-    if execution.reason.startswith("cancelling"):
-        execution.reason = execution.reason.removeprefix("cancelling").removeprefix(": ")
 
 
 def children(entries: Sequence[JournalEntry]) -> list[str]:
     """The ids of the workflows that these steps started."""
     started = [_started(entry) for entry in entries if entry.kind in STARTS_CHILD]
-    awaited = [entry.awaited_id for entry in entries if entry.kind == CHILD]
+    awaited = [entry.awaited_id for entry in entries if entry.kind == StepKind.CHILD]
     return [child for child in dict.fromkeys([*started, *awaited]) if is_name(child)]
 
 
@@ -63,13 +65,13 @@ def interrupted_children(entries: Sequence[JournalEntry]) -> list[Child]:
     spared: set[str] = set()
     for entry in entries:
         handler = entry.step_type.partition(":")[2]
-        if entry.kind == SPAWN:
+        if entry.kind == StepKind.SPAWN:
             found[_started(entry)] = handler
-        elif entry.kind == SEND:
+        elif entry.kind == StepKind.SEND:
             spared.add(_started(entry))
-        elif entry.kind == CHILD and entry.finished_at and entry.error_type != "Cancelled":
+        elif entry.kind == StepKind.CHILD and entry.finished_at and entry.reason_code != ReasonCode.INTERRUPTED:
             spared.add(entry.awaited_id)
-        elif entry.kind == CHILD:
+        elif entry.kind == StepKind.CHILD:
             found[entry.awaited_id] = handler
     return [
         Child(child, handler)

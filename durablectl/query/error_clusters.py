@@ -24,9 +24,6 @@ SAMPLES = 3
 LONGEST_LITERAL = 160
 _LONGEST_MESSAGE = 1000
 
-_STEP = re.compile(
-    r"""Step (\d+) ('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*") failed(?: at its first attempt| after \d+ attempts)?: """
-)
 _KEPT = re.compile(r"<(?:\*|str|path|time)>")
 _MONTH = "(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)"
 _CLOCK = r"\d\d:\d\d(?::\d\d(?:[.,]\d+)?)?"
@@ -174,9 +171,9 @@ class Failure(NamedTuple):
 
     @classmethod
     def of(cls, view: WorkflowView) -> Failure:
-        found = _STEP.match(view.error)
-        if found is not None:
-            return cls(view.error[found.end() :], found[2][1:-1], int(found[1]))
+        failed = view.failed_step
+        if failed is not None and failed.message_at:
+            return cls(view.error[failed.message_at :], failed.step_type, failed.step_number)
         return cls(view.error, view.current_step_type, view.current_step)
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from durablectl.errors import NotFoundError, NotProvisionedError
 from durablectl.model.clock import SYSTEM_CLOCK
+from durablectl.model.kinds import WaitKind
 from durablectl.model.names import validate_name
 from durablectl.model.status import Status, is_terminal
 from durablectl.query.view_builder import payloads, workflow_view
@@ -88,9 +89,9 @@ async def with_processor(store: Store, view: WorkflowView) -> WorkflowView:
             return view
         live = await leases.live_processors(store)
         if not any(view.handler in lease.handlers for lease in live):
-            return replace(view, waiting_for=WaitingView("processor", view.handler))
+            return replace(view, waiting_for=WaitingView(WaitKind.PROCESSOR, view.handler))
     elif view.status == Status.RUNNING and view.owner and not await leases.is_alive(store, view.owner):
-        return replace(view, waiting_for=WaitingView("takeover", view.owner))
+        return replace(view, waiting_for=WaitingView(WaitKind.TAKEOVER, view.owner))
     elif view.status == Status.PAUSED and view.owner and not await leases.is_alive(store, view.owner):
         # What was in flight when it was paused has died with its processor.
         return replace(view, owner="", current_step=-1, current_step_type="")

@@ -63,6 +63,9 @@ def workflow_view(
         restarted_from=execution.restarted_from,
         restarted_as=execution.restarted_as,
         expires_at=execution.expires_at if is_terminal(execution.status) else 0,
+        reason_code=execution.reason_code,
+        failed_step=execution.failed_step,
+        mismatch=execution.mismatch,
         children=children(entries or ()),
         journal=journal,
         journal_start=part.before if part is not None else 0,
@@ -82,6 +85,7 @@ def _waiting_view(waiting: PendingWait | None) -> WaitingView | None:
         waiting.attempt,
         waiting.error,
         waiting.awaited_id,
+        waiting.reason_code,
     )
 
 
@@ -104,4 +108,5 @@ def _step_view(entry: JournalEntry, schemas: Schemas) -> StepView:
         finished_at=entry.finished_at,
         until=entry.until,
         awaited_id=entry.awaited_id,
+        reason_code=entry.reason_code,
     )

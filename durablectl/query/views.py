@@ -13,13 +13,15 @@ from durablectl.model.clock import to_rfc3339
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from durablectl.model.records import FailedStep, StepMismatch
+
 
 @dataclass(frozen=True)
 class StepView:
     """A journaled step; ``request`` and ``response`` are JSON data.
 
     A wait has ``finished_at`` 0 until it is over; ``until`` is when it ends by itself, ``awaited_id`` the awakeable,
-    child or signal that ends it.
+    child or signal that ends it. ``reason_code`` (ReasonCode) says why it failed.
     """
 
     step_number: int
@@ -34,6 +36,7 @@ class StepView:
     finished_at: int
     until: int = 0
     awaited_id: str = ""
+    reason_code: str = ""
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -49,6 +52,7 @@ class StepView:
             "finished_at": to_rfc3339(self.finished_at),
             "until": to_rfc3339(self.until),
             "awaited_id": self.awaited_id or None,
+            "reason_code": self.reason_code or None,
         }
 
 
@@ -71,6 +75,7 @@ class WaitingView:
     attempt: int = 0
     error: str = ""
     awaited_id: str = ""
+    reason_code: str = ""
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -81,6 +86,7 @@ class WaitingView:
             "attempt": self.attempt or None,
             "error": self.error or None,
             "awaited_id": self.awaited_id or None,
+            "reason_code": self.reason_code or None,
         }
 
 
@@ -105,7 +111,8 @@ class WorkflowView:
     """One invocation; in a list ``journal`` and ``history`` are None.
 
     ``journal`` may be a part: ``journal_length`` entries there are, and ``journal_start`` of them come before it.
-    ``input``, ``output`` and ``workflow_state`` are JSON data.
+    ``input``, ``output`` and ``workflow_state`` are JSON data. ``reason_code`` (ReasonCode) says why it is paused or
+    cancelled, or failed; ``failed_step`` and ``mismatch`` belong to it.
     """
 
     invocation_id: str
@@ -135,6 +142,9 @@ class WorkflowView:
     restarted_from: str = ""
     restarted_as: str = ""
     expires_at: int = 0
+    reason_code: str = ""
+    failed_step: FailedStep | None = None
+    mismatch: StepMismatch | None = None
     children: Sequence[str] = ()
     journal: Sequence[StepView] | None = None
     journal_start: int = 0
@@ -155,6 +165,7 @@ class WorkflowView:
             "error_type": self.error_type or None,
             "traceback": self.traceback or None,
             "reason": self.reason or None,
+            "reason_code": self.reason_code or None,
             "partition_key": self.partition_key or None,
             "attempt": self.attempt,
             "owner": self.owner or None,

@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from durablectl.errors import NonDeterminismError, NotFoundError, WorkflowTimeoutError
+from durablectl.errors import NotFoundError
 from durablectl.model.clock import MICROSECONDS, SYSTEM_CLOCK
 from durablectl.model.filters import Filters
+from durablectl.model.kinds import StepKind, WaitKind
 from durablectl.model.operation_kinds import WAITS
+from durablectl.model.reason_codes import CANCELLATIONS, NEVER_RETRIED, ReasonCode
 from durablectl.model.status import Status
-from durablectl.query.error_clusters import Failure
 from durablectl.query.get import get_workflow
 from durablectl.query.list import count_workflows
 from durablectl.query.processors import live_processors
 from durablectl.storage.diagnosis.inspection import waiting_commands
-from durablectl.storage.transitions.cancel_request import BY_PARENT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,8 +30,6 @@ LATE_MICROSECONDS = 5 * MICROSECONDS
 
 _LAST_STEPS = (-50, None)
 _DEEPEST = 5
-_FAILED_BY_STEP = frozenset({"StepError", "StepTimeoutError"})
-_FINAL = frozenset({"TerminalError", "InvalidValueError", "UsageError", "PayloadTooLargeError", "Rejected"})
 
 
 class Cause(StrEnum):
@@ -107,7 +105,7 @@ def serving(view: WorkflowView, processors: Sequence[ProcessorView]) -> list[Pro
 
 
 def is_final(step: StepView) -> bool:
-    return step.error_type in _FINAL or step.error_type.startswith("ServiceError 4")
+    return step.reason_code in NEVER_RETRIED
 
 
 def open_waits(view: WorkflowView) -> list[StepView]:
@@ -128,7 +126,8 @@ def _cause(view: WorkflowView, live: Live, now: int) -> tuple[Cause, StepView | 
         case Status.FAILED:
             found = _failed(view)
         case Status.CANCELLED:
-            found = (Cause.CANCELLED_WITH_PARENT if view.reason == BY_PARENT else Cause.CANCELLED), None
+            with_parent = view.reason_code == ReasonCode.CANCELLED_WITH_PARENT
+            found = (Cause.CANCELLED_WITH_PARENT if with_parent else Cause.CANCELLED), None
         case Status.PAUSED:
             found = _paused(view)
         case Status.PENDING:
@@ -139,7 +138,7 @@ def _cause(view: WorkflowView, live: Live, now: int) -> tuple[Cause, StepView | 
 
 
 def _failed(view: WorkflowView) -> tuple[Cause, StepView | None]:
-    if view.error_type == WorkflowTimeoutError.__name__:
+    if view.reason_code == ReasonCode.TIMED_OUT:
         waits = open_waits(view)
         return Cause.TIMED_OUT, waits[0] if waits else None
     step = failed_step(view)
@@ -148,32 +147,24 @@ def _failed(view: WorkflowView) -> tuple[Cause, StepView | None]:
 
 def failed_step(view: WorkflowView) -> StepView | None:
     """The step whose error the workflow ended with; None when its own code failed."""
-    number = Failure.of(view).step_number if view.error_type in _FAILED_BY_STEP else -1
-    for step in reversed(view.journal or ()):
-        if number >= 0 and step.step_number != number:
-            continue
-        if step.error and step.error in view.error:
-            return step
-    return None
+    failed = view.failed_step
+    return None if failed is None else _step(view, failed.step_number)
+
+
+def _step(view: WorkflowView, number: int) -> StepView | None:
+    return next((step for step in view.journal or () if step.step_number == number), None)
 
 
 def _paused(view: WorkflowView) -> tuple[Cause, StepView | None]:
-    if view.reason.startswith(f"{NonDeterminismError.__name__}: "):
-        number = mismatched_step(view)
-        return Cause.MISMATCH, next((s for s in view.journal or () if s.step_number == number), None)
-    if view.reason.startswith("crashed its processor "):
+    if view.reason_code == ReasonCode.MISMATCH:
+        return Cause.MISMATCH, None if view.mismatch is None else _step(view, view.mismatch.step_number)
+    if view.reason_code == ReasonCode.CRASHED_PROCESSOR:
         return Cause.CRASHING, view.journal[-1] if view.journal else None
     return Cause.PAUSED, None
 
 
-def mismatched_step(view: WorkflowView) -> int:
-    """The number in ``NonDeterminismError: step 3 is recorded as ...``; -1 without one."""
-    words = view.reason.partition(": step ")[2].split()
-    return int(words[0]) if words and words[0].isdecimal() else -1
-
-
 def _pending(view: WorkflowView, live: Live, now: int) -> Cause:
-    if view.waiting_for is not None and view.waiting_for.kind == "start" and view.waiting_for.until > now:
+    if view.waiting_for is not None and view.waiting_for.kind == WaitKind.START and view.waiting_for.until > now:
         return Cause.DELAYED
     unclaimed = _unclaimed(view, live)
     return Cause.STARTING if unclaimed is Cause.STUCK and now - due_since(view) <= LATE_MICROSECONDS else unclaimed
@@ -198,14 +189,14 @@ def due_since(view: WorkflowView) -> int:
 def _moving(view: WorkflowView, live: Live, now: int) -> tuple[Cause, StepView | None]:
     waits = view.waiting_for
     number = view.current_step if waits is None else waits.step_number
-    step = next((s for s in view.journal or () if s.step_number == number), None)
-    if waits is not None and waits.kind == "takeover":
+    step = _step(view, number)
+    if waits is not None and waits.kind == WaitKind.TAKEOVER:
         return Cause.ORPHANED, step
     if view.status == Status.SUSPENDED and 0 < due_since(view) < now - LATE_MICROSECONDS:
         return _unclaimed(view, live), step
-    if view.reason.startswith("cancelling"):
+    if view.reason_code in CANCELLATIONS:
         return Cause.CANCELLING, step
-    if waits is not None and waits.kind == "retry":
+    if waits is not None and waits.kind == WaitKind.RETRY:
         return Cause.RETRYING, step
     return (Cause.RUNNING if view.status == Status.RUNNING and waits is None else Cause.WAITING), step
 
@@ -238,9 +229,9 @@ async def _read(store: Store, invocation_id: str) -> WorkflowView:
         return view
     if view.status == Status.COMPLETED:
         return await get_workflow(store, invocation_id)
-    number = mismatched_step(view) if view.status == Status.PAUSED else Failure.of(view).step_number
-    if 0 <= number < view.journal_start:
-        return await get_workflow(store, invocation_id, steps=(number, None))
+    known = view.mismatch or view.failed_step
+    if known is not None and known.step_number < view.journal_start:
+        return await get_workflow(store, invocation_id, steps=(known.step_number, None))
     return view
 
 
@@ -256,11 +247,11 @@ async def _ahead(store: Store, view: WorkflowView) -> int:
 async def _child(store: Store, view: WorkflowView, depth: int) -> Reason | None:
     """None where there is none, it is gone, or the line of children is longer than anyone reads."""
     awaited = ""
-    if view.waiting_for is not None and view.waiting_for.kind == "child":
+    if view.waiting_for is not None and view.waiting_for.kind == WaitKind.CHILD:
         awaited = view.waiting_for.awaited_id
     elif view.status == Status.FAILED:
         step = failed_step(view)
-        awaited = step.awaited_id if step is not None and step.kind == "child" else ""
+        awaited = step.awaited_id if step is not None and step.kind == StepKind.CHILD else ""
     if not awaited or depth >= _DEEPEST:
         return None
     try:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from durablectl.model.reason_codes import ReasonCode
+from durablectl.model.records import FailedStep, StepMismatch
 from durablectl.query import ProcessorView, StepView, WaitingView, WorkflowView
 
 S = 1_000_000
@@ -70,7 +72,16 @@ RUNNING = workflow(
 RETRYING = replace(
     RUNNING,
     invocation_id="retrying-0001",
-    waiting_for=WaitingView("retry", "HelloService.SayHello", 2, NOW + 11_400_000, 7, "no service answers"),
+    waiting_for=WaitingView(
+        "retry",
+        "HelloService.SayHello",
+        2,
+        NOW + 11_400_000,
+        7,
+        "no service answers",
+        "",
+        ReasonCode.NO_SERVICE,
+    ),
 )
 ORPHANED = replace(RUNNING, invocation_id="orphaned-0001", waiting_for=WaitingView("takeover", "host-4711-c0ffee"))
 PARALLEL = workflow(
@@ -104,6 +115,8 @@ PAUSED = workflow(
     "paused",
     total_steps=1,
     reason="NonDeterminismError: step 1 is recorded as the step 'a', but the code now asks for the step 'b'",
+    reason_code=ReasonCode.MISMATCH,
+    mismatch=StepMismatch(1, "step", "a", "step", "b"),
     journal=STEPS[:1],
 )
 COMPLETED = workflow("completed", total_steps=3, output=GREETINGS, finished_at=NOW - 120_544_000, journal=STEPS)
@@ -114,6 +127,8 @@ FAILED = workflow(
     total_steps=2,
     error="no money\x07",
     error_type="ValueError",
+    reason_code=ReasonCode.STEP_FAILED,
+    failed_step=FailedStep(1, "charge"),
     traceback=TRACE,
     finished_at=NOW - 60 * S,
     workflow_state={"cart": ["A-7"]},
@@ -127,13 +142,19 @@ FAILED = workflow(
             response=None,
             error="no money",
             error_type="ValueError",
+            reason_code=ReasonCode.ATTEMPT_FAILED,
             attempts=3,
             finished_at=NOW - 97 * S,
         ),
     ],
 )
 CANCELLED = workflow(
-    "cancelled", total_steps=1, reason="ordered by mistake", finished_at=NOW - 30 * S, journal=STEPS[:1]
+    "cancelled",
+    total_steps=1,
+    reason="ordered by mistake",
+    reason_code=ReasonCode.CANCELLED_BY_OPERATOR,
+    finished_at=NOW - 30 * S,
+    journal=STEPS[:1],
 )
 FOREIGN = workflow(
     "completed",

@@ -11,7 +11,8 @@ from durablectl.cli.render.formatting import one_line
 from durablectl.cli.render.status_sentence import error_text, status_sentence, workflow_symbol
 from durablectl.cli.render.table import shortened
 from durablectl.cli.render.workflow_cells import step_dots
-from durablectl.model.operation_kinds import CHILD, STARTS_CHILD
+from durablectl.model.kinds import StepKind
+from durablectl.model.operation_kinds import STARTS_CHILD
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -41,7 +42,7 @@ def started_child(step: StepView) -> str:
     """The id of the child that the step started or waits for; empty for any other step."""
     if step.kind in STARTS_CHILD and isinstance(step.response, str):
         return step.response
-    return step.awaited_id if step.kind == CHILD else ""
+    return step.awaited_id if step.kind == StepKind.CHILD else ""
 
 
 def children_summary(view: WorkflowView, children: Sequence[WorkflowView]) -> str:

@@ -33,6 +33,7 @@ from durablectl.cli.render.status_sentence import (
 )
 from durablectl.cli.render.symbols import DONE, FAILED, RETRYING, STATUS, spinner
 from durablectl.cli.render.table import UNLIMITED, Column, plain, separated, shortened, table
+from durablectl.model.kinds import WaitKind
 from durablectl.model.status import Status, is_terminal
 
 if TYPE_CHECKING:
@@ -219,7 +220,7 @@ def _current_row(view: WorkflowView, now: int, failed_before: WaitingView | None
 
 
 def _retry(view: WorkflowView) -> WaitingView | None:
-    return view.waiting_for if view.waiting_for is not None and view.waiting_for.kind == "retry" else None
+    return view.waiting_for if view.waiting_for is not None and view.waiting_for.kind == WaitKind.RETRY else None
 
 
 def _table(rows: list[_Row], width: int | None, now: int, times: TimeFormat) -> Text:

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 
 from durablectl.cli.render.formatting import count, countdown, duration, elapsed, one_line
 from durablectl.cli.render.symbols import RETRYING, Symbol, spinner, status_symbol
+from durablectl.model.kinds import WaitKind
 from durablectl.model.operation_kinds import OPERATION_KINDS
+from durablectl.model.reason_codes import CANCELLATIONS
 from durablectl.model.status import Status, is_terminal
 
 if TYPE_CHECKING:
@@ -30,21 +32,21 @@ def status_sentence(view: WorkflowView, now: int) -> str:
 def wait_sentence(reason: WaitingView, now: int) -> str:
     name = one_line(reason.name)
     match reason.kind:
-        case "retry":
+        case WaitKind.RETRY:
             return f"retrying {name}, {next_attempt(reason, now)}: {one_line(reason.error)}"
-        case "processor":
+        case WaitKind.PROCESSOR:
             return f"waiting: no live processor has registered handler {name}"
-        case "takeover":
+        case WaitKind.TAKEOVER:
             return f"waiting: its processor {name} is gone, and no other has taken it over yet"
-        case "sleep":
+        case WaitKind.SLEEP:
             return f"sleeping, wakes in {countdown(reason.until - now)}"
-        case "start":
+        case WaitKind.START:
             return f"starts in {countdown(reason.until - now)}"
         case _:
             kind = OPERATION_KINDS.get(reason.kind)
             what = one_line((kind and kind.awaited) or reason.kind)
             most = f", at most another {countdown(reason.until - now)}" if reason.until else ""
-            which = f" {one_line(reason.awaited_id)}" if reason.kind == "child" and reason.awaited_id else ""
+            which = f" {one_line(reason.awaited_id)}" if reason.kind == WaitKind.CHILD and reason.awaited_id else ""
             return f"waiting for {what} {name.partition(':')[2] or name}{which}{most}"
 
 
@@ -54,19 +56,19 @@ def answer_command(view: WorkflowView) -> str:
     if reason is None or is_terminal(view.status):
         return ""
     match reason.kind:
-        case "awakeable" if reason.awaited_id:
+        case WaitKind.AWAKEABLE if reason.awaited_id:
             return f"durablectl wf resolve {one_line(reason.awaited_id)} --data JSON"
-        case "signal":
+        case WaitKind.SIGNAL:
             name = one_line(reason.name)
             return f"durablectl wf signal {one_line(view.invocation_id)} {name.partition(':')[2] or name} --data JSON"
-        case "child" if reason.awaited_id:
+        case WaitKind.CHILD if reason.awaited_id:
             return f"durablectl wf get {one_line(reason.awaited_id)}"
     return ""
 
 
 def is_cancelling(view: WorkflowView) -> bool:
     """It runs its compensations, or waits for a processor to do so."""
-    return view.status == Status.RUNNING and view.reason.startswith("cancelling")
+    return view.status == Status.RUNNING and view.reason_code in CANCELLATIONS
 
 
 def next_attempt(reason: WaitingView, now: int) -> str:
@@ -75,11 +77,11 @@ def next_attempt(reason: WaitingView, now: int) -> str:
 
 
 def is_retrying(view: WorkflowView) -> bool:
-    return view.waiting_for is not None and view.waiting_for.kind == "retry"
+    return view.waiting_for is not None and view.waiting_for.kind == WaitKind.RETRY
 
 
 def is_orphaned(view: WorkflowView) -> bool:
-    return view.waiting_for is not None and view.waiting_for.kind == "takeover"
+    return view.waiting_for is not None and view.waiting_for.kind == WaitKind.TAKEOVER
 
 
 def workflow_symbol(view: WorkflowView, now: int | None = None) -> Symbol:

@@ -13,6 +13,7 @@ from durablectl.cli.render.status_sentence import error_text, is_retrying, workf
 from durablectl.cli.render.symbols import RETRYING, Symbol, status_symbol
 from durablectl.cli.render.table import UNLIMITED, Column, plain, table
 from durablectl.model.clock import to_datetime
+from durablectl.model.kinds import WaitKind
 from durablectl.model.status import Status
 from durablectl.query import DELETED, Failure
 
@@ -97,6 +98,6 @@ def _detail(view: WorkflowView) -> Text:
 
 def _trouble(view: WorkflowView) -> str:
     reason = view.waiting_for
-    if reason is not None and reason.kind == "retry":
+    if reason is not None and reason.kind == WaitKind.RETRY:
         return f"attempt {reason.attempt}: {reason.error}"
     return error_text(view) or view.reason

@@ -18,6 +18,7 @@ from durablectl.cli.render.status_sentence import (
 )
 from durablectl.cli.render.why_evidence import evidence, remedies, step_name
 from durablectl.model.clock import MICROSECONDS, to_datetime
+from durablectl.model.kinds import StepKind, WaitKind
 from durablectl.model.status import Status
 from durablectl.query import Cause
 
@@ -142,7 +143,7 @@ def _failure(reason: Reason) -> str:
         return f"by its own time limit{waits}: {one_line(view.error)}"
     if step is None:
         return f"in its own code, not in a step: {error_text(view)}"
-    if step.kind == "child":
+    if step.kind == StepKind.CHILD:
         known = reason.live.child is not None  # and has a sentence of its own
         return f"because its child {one_line(step.awaited_id)} did{'' if known else f': {one_line(step.error)}'}"
     tries = {0: "", 1: " at its first attempt"}.get(step.attempts, f" after {step.attempts} attempts")
@@ -166,7 +167,8 @@ def _paused(reason: Reason) -> str:
     view = reason.view
     told = one_line(view.reason)
     if reason.cause is Cause.MISMATCH:
-        return f"it is paused because its code no longer fits its journal: {told.partition(': ')[2]}"
+        found = told if view.mismatch is None else one_line(view.mismatch.sentence())
+        return f"it is paused because its code no longer fits its journal: {found}"
     if reason.cause is Cause.CRASHING:
         after = "" if reason.step is None else f" after {step_name(reason.step)}"
         return f"it is paused because it {told}{after}"
@@ -209,7 +211,7 @@ def _moving(reason: Reason, now: int) -> str:
         told = f"step {waits.step_number} {one_line(waits.name)} has failed {tries}, the next attempt is {after}"
         told = f"{told}{_unheard(reason)}: {one_line(waits.error)}"
     elif waits is not None:
-        fine = "nothing is wrong: " if waits.kind == "sleep" and reason.serving else ""
+        fine = "nothing is wrong: " if waits.kind == WaitKind.SLEEP and reason.serving else ""
         told = f"{fine}it is {wait_sentence(waits, now)}{_unheard(reason)}"
     else:
         told = f"it is at work: {status_sentence(view, now)}"

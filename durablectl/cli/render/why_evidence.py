@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from durablectl.cli.render.formatting import count, one_line
 from durablectl.cli.render.status_sentence import answer_command, error_text, has_current
 from durablectl.model.clock import to_rfc3339
+from durablectl.model.kinds import StepKind, WaitKind
+from durablectl.model.reason_codes import ReasonCode
 from durablectl.model.status import Status, is_terminal
 from durablectl.query import Cause
 
@@ -111,9 +113,9 @@ def _of_steps(reason: Reason) -> Iterator[Fact]:
 
 
 def _of_cancelling(steps: Sequence[StepView]) -> Iterator[Fact]:
-    for each in [each for each in steps if each.error_type == "Cancelled"][:_MOST]:
+    for each in [each for each in steps if each.reason_code == ReasonCode.INTERRUPTED][:_MOST]:
         yield Fact(each.finished_at, f"{step_name(each)} was interrupted")
-    undone = [each for each in steps if each.kind == "compensation"]
+    undone = [each for each in steps if each.kind == StepKind.COMPENSATION]
     if undone:
         failed = sum(bool(each.error) for each in undone)
         told = f"{count(len(undone), 'compensation')} had run{f', of which {failed:,} failed' if failed else ''}"
@@ -205,7 +207,7 @@ def _of_ended(reason: Reason, get: str) -> list[tuple[str, str]]:
         case Cause.STEP_FAILED if step is not None:
             mended = (retry, f"go on from step {step.step_number}, once the cause is mended")
             found = [mended, (f"{get} --steps {step.step_number}", "its request and the traceback")]
-            if step.kind == "child" and step.awaited_id:
+            if step.kind == StepKind.CHILD and step.awaited_id:
                 found = [(_line("wf", "why", step.awaited_id), "why the child failed"), mended]
         case Cause.CODE_FAILED:
             found = [(get, "the traceback"), (retry, "run the mended code on the steps that are done")]
@@ -231,11 +233,11 @@ def _moving(reason: Reason, get: str, resume: str) -> list[tuple[str, str]]:
             found = [(resume, "call for a processor anew"), (_line("doctor"), "whether all is well")]
         case Cause.STUCK:
             found = [(_line("doctor"), "whether all is well"), (get, "step by step")]
-        case Cause.RETRYING if view.waiting_for is not None and view.waiting_for.error == "no service answers":
+        case Cause.RETRYING if view.waiting_for is not None and view.waiting_for.reason_code == ReasonCode.NO_SERVICE:
             service = f"a service that answers {one_line(view.waiting_for.name)}"
             found = [(_line("run", "service", "APP"), service), watch]
         case Cause.WAITING if (
-            (answer := answer_command(view)) and view.waiting_for and view.waiting_for.kind != "child"
+            (answer := answer_command(view)) and view.waiting_for and view.waiting_for.kind != WaitKind.CHILD
         ):
             found = [(answer, "end the wait"), (get, "step by step")]
         case Cause.WAITING:

@@ -18,6 +18,7 @@ from durablectl.cli.render.status_sentence import (
     wait_sentence,
 )
 from durablectl.cli.render.symbols import FAILED, RETRYING, Symbol, status_symbol
+from durablectl.model.kinds import WaitKind
 from durablectl.model.status import Status, is_terminal
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def activity(view: WorkflowView, now: int) -> Text:
         return Text(f"→ {value(view.output)}", style="dim")
     if view.error or view.reason:
         return Text(error_text(view) or one_line(view.reason), style=status_symbol(view.status).style)
-    if reason is not None and reason.kind == "retry":
+    if reason is not None and reason.kind == WaitKind.RETRY:
         told = f"{one_line(reason.name)}  {next_attempt(reason, now)}: {one_line(reason.error)}"
         return Text(told, style=RETRYING.style)
     if reason is not None and view.status != Status.PAUSED:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from durablectl.cli.terminal.follow import telling
 from durablectl.cli.terminal.output import is_decorated, show, stdout_console, warn
 from durablectl.model.clock import SYSTEM_CLOCK
+from durablectl.model.kinds import WaitKind
 from durablectl.model.status import Status
 
 if TYPE_CHECKING:
@@ -167,7 +168,7 @@ class TreeScreen(Screen["Tree"]):
 
     def take(self, state: Tree) -> None:
         view = state.view
-        if view.waiting_for is not None and view.waiting_for.kind == "retry":
+        if view.waiting_for is not None and view.waiting_for.kind == WaitKind.RETRY:
             self._failed_before = view.waiting_for
         elif self._failed_before is not None and self._failed_before.step_number != view.current_step:
             self._failed_before = None

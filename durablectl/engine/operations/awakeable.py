@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from durablectl.engine.operations.wait_operation import WaitOperation
 from durablectl.engine.replay.wait_registry import Outcome
-from durablectl.model.operation_kinds import AWAKEABLE
+from durablectl.model.kinds import StepKind
+from durablectl.model.reason_codes import ReasonCode
 from durablectl.model.records import NO_PAYLOAD
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ class Awakeable(WaitOperation[_T]):
     def __init__(
         self, run: Run, name: str, awakeable_id: str, timeout_us: int, response_type: type[Any] | None
     ) -> None:
-        super().__init__(run, AWAKEABLE, f"{AWAKEABLE}:{name}", timeout_us, response_type)
+        super().__init__(run, StepKind.AWAKEABLE, f"{StepKind.AWAKEABLE}:{name}", timeout_us, response_type)
         self.id = awakeable_id
 
     def new_entry(self, number: int) -> JournalEntry:
@@ -39,7 +40,7 @@ class Awakeable(WaitOperation[_T]):
         if answer is None or not answer.resolved:
             return self._timed_out(entry)
         if answer.error:
-            return Outcome(error=answer.error, error_type="Rejected")
+            return Outcome(error=answer.error, error_type="Rejected", reason_code=ReasonCode.REJECTED)
         return Outcome(answer.result)
 
     @staticmethod

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from durablectl.engine.operations.step_operation import StepOperation, describe_failure
 from durablectl.engine.operations.wait_operation import WaitOperation, microseconds
 from durablectl.engine.replay.wait_registry import Outcome
-from durablectl.model.operation_kinds import CHILD
+from durablectl.model.kinds import StepKind
+from durablectl.model.reason_codes import ReasonCode
 from durablectl.model.retry_policy import TRANSPORT_RETRY
 from durablectl.model.status import Status
 from durablectl.storage.transitions.start_writes import StartCommand, start_child
@@ -72,7 +73,7 @@ class ChildResult(WaitOperation[_T]):
         child_id: str = "",
         start: StartCommand | None = None,
     ) -> None:
-        super().__init__(run, CHILD, f"invoke:{handler}", timeout_us, message_type)
+        super().__init__(run, StepKind.CHILD, f"invoke:{handler}", timeout_us, message_type)
         self._child_id = child_id
         self._start = start
 
@@ -99,10 +100,13 @@ class ChildResult(WaitOperation[_T]):
             return Outcome(child.output)
         if child.status == Status.CANCELLED:
             reason = f": {child.reason}" if child.reason else ""
-            return Outcome(
-                error=f"the workflow {child.invocation_id} was cancelled{reason}", error_type="Cancelled child"
-            )
-        return Outcome(error=child.error or "failed", error_type=child.error_type or "WorkflowFailedError")
+            error = f"the workflow {child.invocation_id} was cancelled{reason}"
+            return Outcome(error=error, error_type="Cancelled child", reason_code=ReasonCode.CHILD_CANCELLED)
+        return Outcome(
+            error=child.error or "failed",
+            error_type=child.error_type or "WorkflowFailedError",
+            reason_code=ReasonCode.CHILD_FAILED,
+        )
 
 
 class ChildHandle:

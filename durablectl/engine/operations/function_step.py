@@ -11,7 +11,8 @@ from durablectl.engine.operations.step_operation import Failure, StepOperation, 
 from durablectl.engine.operations.step_threads import run_in_thread
 from durablectl.engine.replay.run_state import inside_step
 from durablectl.errors import UsageError
-from durablectl.model.operation_kinds import COMPENSATION, STEP
+from durablectl.model.kinds import StepKind
+from durablectl.model.reason_codes import ReasonCode
 from durablectl.model.records import NO_PAYLOAD, Payload
 from durablectl.model.retry_policy import STEP_RETRY, Retry
 from durablectl.model.values import encode_value, is_message, message_to_json
@@ -38,7 +39,7 @@ class FunctionStep(StepOperation[_T]):
         *,
         retry: Retry | None = None,
         timeout: float | None = None,
-        kind: str = STEP,
+        kind: StepKind = StepKind.STEP,
     ) -> None:
         super().__init__(run, kind, name)
         self._function = function
@@ -74,13 +75,13 @@ class FunctionStep(StepOperation[_T]):
 
     def failure(self, error: BaseException) -> Failure:
         if isinstance(error, TimeoutError) and not error.args and self._timeout is not None:
-            return Failure(f"no result within {self._timeout:g} s", "TimeoutError", self._retry, terminal=False)
+            return Failure(f"no result within {self._timeout:g} s", "TimeoutError", self._retry, ReasonCode.TIMED_OUT)
         return describe_failure(error, self._retry)
 
 
 def compensation(run: Run, function: Callable[..., Any], args: tuple[Any, ...], name: str) -> FunctionStep[Any]:
     """The step that undoes something when the workflow is cancelled."""
-    return FunctionStep(run, function, args, name, kind=COMPENSATION)
+    return FunctionStep(run, function, args, name, kind=StepKind.COMPENSATION)
 
 
 def _is_coroutine_function(function: Callable[..., Any]) -> bool:

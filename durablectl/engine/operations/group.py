@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from durablectl.engine.operations.operation import NumberedOperation, Operation
 from durablectl.engine.replay.control_flow import RunExit
 from durablectl.errors import UsageError
-from durablectl.model.operation_kinds import RACE
+from durablectl.model.kinds import StepKind
 from durablectl.model.records import JournalEntry, Payload
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class Race(NumberedOperation[tuple[int, Any]]):
     def __init__(self, run: Run, children: Sequence[Operation[Any]]) -> None:
         if not children:
             raise UsageError("ctx.race needs at least one step.")
-        super().__init__(run, RACE, RACE)
+        super().__init__(run, StepKind.RACE, StepKind.RACE)
         _check_children("race", children)
         self._children = children
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from durablectl.engine.replay.run_state import CANCELLED
 from durablectl.errors import StepError, StepTimeoutError, UsageError
+from durablectl.model.reason_codes import ReasonCode
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -16,9 +16,6 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 _NOT_BEGUN = -1
-
-TIMED_OUT = "TimeoutError"
-"""The error type of an operation that its time limit ended."""
 
 
 class Operation(Generic[_T]):
@@ -72,7 +69,7 @@ class NumberedOperation(Operation[_T]):
 
 def raise_recorded(entry: JournalEntry) -> None:
     """Raise what the recorded step raised, if it did."""
-    if entry.error_type == CANCELLED:
+    if entry.reason_code == ReasonCode.INTERRUPTED:
         raise asyncio.CancelledError
     if entry.error:
         raise step_error(entry)
@@ -80,7 +77,7 @@ def raise_recorded(entry: JournalEntry) -> None:
 
 def step_error(entry: JournalEntry) -> StepError:
     """What the handler sees of a step that failed for good, now and on every replay."""
-    kind = StepTimeoutError if entry.error_type == TIMED_OUT else StepError
+    kind = StepTimeoutError if entry.reason_code == ReasonCode.TIMED_OUT else StepError
     tries = {0: "", 1: " at its first attempt"}.get(entry.attempts, f" after {entry.attempts} attempts")
     return kind(
         f"Step {entry.step_number} {entry.step_type!r} failed{tries}: {entry.error}",

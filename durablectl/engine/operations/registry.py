@@ -12,22 +12,22 @@ from durablectl.engine.operations.service_call import ServiceCall
 from durablectl.engine.operations.signal import SignalWait
 from durablectl.engine.operations.sleep import Sleep
 from durablectl.engine.operations.wait_operation import WaitOperation
-from durablectl.model import operation_kinds as kinds
+from durablectl.model.kinds import StepKind
 
 if TYPE_CHECKING:
     from durablectl.engine.operations.operation import NumberedOperation
 
 OPERATIONS: dict[str, type[NumberedOperation[Any]]] = {
-    kinds.STEP: FunctionStep,
-    kinds.COMPENSATION: FunctionStep,
-    kinds.CALL: ServiceCall,
-    kinds.SEND: StartChild,
-    kinds.SPAWN: StartChild,
-    kinds.SLEEP: Sleep,
-    kinds.AWAKEABLE: Awakeable,
-    kinds.SIGNAL: SignalWait,
-    kinds.CHILD: ChildResult,
-    kinds.RACE: Race,
+    StepKind.STEP: FunctionStep,
+    StepKind.COMPENSATION: FunctionStep,
+    StepKind.CALL: ServiceCall,
+    StepKind.SEND: StartChild,
+    StepKind.SPAWN: StartChild,
+    StepKind.SLEEP: Sleep,
+    StepKind.AWAKEABLE: Awakeable,
+    StepKind.SIGNAL: SignalWait,
+    StepKind.CHILD: ChildResult,
+    StepKind.RACE: Race,
 }
 
 WAIT_OPERATIONS: dict[str, type[WaitOperation[Any]]] = {

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from durablectl.engine.operations.step_operation import Failure, StepOperation, describe_failure
 from durablectl.errors import ConnectionFailedError, InvalidValueError
-from durablectl.model.operation_kinds import CALL
+from durablectl.model.kinds import StepKind
+from durablectl.model.reason_codes import ReasonCode
 from durablectl.model.records import NO_PAYLOAD, Payload
 from durablectl.model.retry_policy import STEP_RETRY, TRANSPORT_RETRY, Retry
 from durablectl.model.text import message_of
@@ -53,7 +54,7 @@ class ServiceCall(StepOperation[_T]):
         retry: Retry | None,
         timeout: float | None,
     ) -> None:
-        super().__init__(run, CALL, subject, response_type)
+        super().__init__(run, StepKind.CALL, subject, response_type)
         self._value = value
         self._retry = retry
         self._timeout = DEFAULT_CALL_SECONDS if timeout is None else timeout
@@ -89,10 +90,11 @@ class ServiceCall(StepOperation[_T]):
 
     def failure(self, error: BaseException) -> Failure:
         if isinstance(error, (TransportError, TimeoutError, ConnectionFailedError)):
-            message = str(error) if isinstance(error, TransportError) else f"no answer within {self._timeout:g} s"
-            return Failure(message, "Unavailable", self._retry or TRANSPORT_RETRY, terminal=False)
+            is_refused = isinstance(error, TransportError)
+            message = str(error) if is_refused else f"no answer within {self._timeout:g} s"
+            code = ReasonCode.NO_SERVICE if is_refused else ReasonCode.NO_ANSWER
+            return Failure(message, "Unavailable", self._retry or TRANSPORT_RETRY, code)
         if isinstance(error, ServiceError):
-            return Failure(
-                message_of(error), f"ServiceError {error.code}", self._retry or STEP_RETRY, error.is_terminal
-            )
+            code = ReasonCode.FINAL_ERROR if error.is_terminal else ReasonCode.ATTEMPT_FAILED
+            return Failure(message_of(error), f"ServiceError {error.code}", self._retry or STEP_RETRY, code)
         return describe_failure(error, self._retry or STEP_RETRY)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from durablectl.engine.operations.wait_operation import WaitOperation
 from durablectl.engine.replay.wait_registry import Outcome
-from durablectl.model.operation_kinds import SIGNAL
+from durablectl.model.kinds import StepKind
 
 if TYPE_CHECKING:
     from durablectl.engine.replay.run import Run
@@ -22,7 +22,7 @@ class SignalWait(WaitOperation[_T]):
     __slots__ = ("_name",)
 
     def __init__(self, run: Run, name: str, timeout_us: int, message_type: type[Any] | None) -> None:
-        super().__init__(run, SIGNAL, f"{SIGNAL}:{name}", timeout_us, message_type)
+        super().__init__(run, StepKind.SIGNAL, f"{StepKind.SIGNAL}:{name}", timeout_us, message_type)
         self._name = name
 
     def poll(self, entry: JournalEntry, children: dict[str, Execution]) -> Outcome | None:
@@ -67,4 +67,4 @@ def _received(state: RunState) -> set[int]:
 
 
 def _is_receipt(entry: JournalEntry) -> bool:
-    return entry.kind == SIGNAL and entry.awaited_id.isdecimal()
+    return entry.kind == StepKind.SIGNAL and entry.awaited_id.isdecimal()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from durablectl.engine.operations.wait_operation import WaitOperation
 from durablectl.engine.replay.wait_registry import Outcome
-from durablectl.model.operation_kinds import SLEEP
+from durablectl.model.kinds import StepKind
 
 if TYPE_CHECKING:
     from durablectl.engine.replay.run import Run
@@ -19,7 +19,7 @@ class Sleep(WaitOperation[None]):
     __slots__ = ()
 
     def __init__(self, run: Run, duration_us: int) -> None:
-        super().__init__(run, SLEEP, SLEEP, max(1, duration_us))
+        super().__init__(run, StepKind.SLEEP, StepKind.SLEEP, max(1, duration_us))
 
     def poll(self, entry: JournalEntry, children: dict[str, Execution]) -> Outcome | None:
         del children

@@ -6,10 +6,10 @@ import asyncio
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from durablectl.engine.operations.operation import NumberedOperation, raise_recorded, step_error
-from durablectl.engine.replay.run_state import CANCELLED
-from durablectl.engine.replay.wait_registry import RETRY
 from durablectl.errors import InvalidValueError, TerminalError, UsageError
 from durablectl.model.clock import MICROSECONDS
+from durablectl.model.kinds import WaitKind
+from durablectl.model.reason_codes import NEVER_RETRIED, ReasonCode
 from durablectl.model.records import JournalEntry, PendingWait
 from durablectl.model.text import message_of
 from durablectl.model.values import decode_value, encode_value, recorded
@@ -31,7 +31,11 @@ class Failure(NamedTuple):
     message: str
     error_type: str
     retry: Retry
-    terminal: bool
+    reason_code: ReasonCode
+
+    @property
+    def is_terminal(self) -> bool:
+        return self.reason_code in NEVER_RETRIED
 
 
 class StepOperation(NumberedOperation[_T]):
@@ -81,7 +85,8 @@ class StepOperation(NumberedOperation[_T]):
             value = await self._attempts(entry)
         except asyncio.CancelledError:
             if state.is_cancelling and not state.is_compensating and state.exit_reason is None:
-                entry.error, entry.error_type = "interrupted by a cancellation", CANCELLED
+                entry.error, entry.error_type = "interrupted by a cancellation", "Cancelled"
+                entry.reason_code = ReasonCode.INTERRUPTED
                 entry.finished_at = state.clock.now()
                 await journal_writer.append(entry)
             raise
@@ -107,6 +112,7 @@ class StepOperation(NumberedOperation[_T]):
         except InvalidValueError as error:
             entry.attempts += 1
             entry.error, entry.error_type = error.message, type(error).__name__
+            entry.reason_code = ReasonCode.FINAL_ERROR
             return error
         for message_type in types:
             run.journal_writer.note_type(message_type)
@@ -119,9 +125,10 @@ class StepOperation(NumberedOperation[_T]):
                 if isinstance(error, asyncio.CancelledError) and is_interrupted():
                     raise
                 failure = self.failure(error)
-                delay = None if failure.terminal else failure.retry.delay(entry.attempts, run.jitter)
+                delay = None if failure.is_terminal else failure.retry.delay(entry.attempts, run.jitter)
                 if delay is None:
                     entry.error, entry.error_type = failure.message, failure.error_type
+                    entry.reason_code = failure.reason_code
                     return error
                 until = run.state.clock.now() + int(delay * MICROSECONDS)
                 run.metrics.retries += 1
@@ -130,14 +137,26 @@ class StepOperation(NumberedOperation[_T]):
                     run.journal_writer.note_type(type(value))
                 return value
             await run.waits.back_off(
-                PendingWait(RETRY, entry.step_type, entry.step_number, until, entry.attempts, failure.message)
+                PendingWait(
+                    WaitKind.RETRY,
+                    entry.step_type,
+                    entry.step_number,
+                    until,
+                    entry.attempts,
+                    failure.message,
+                    reason_code=failure.reason_code,
+                )
             )
 
 
 def describe_failure(error: BaseException, retry: Retry) -> Failure:
     """An error that the step itself raised; one that another attempt would meet again is terminal."""
-    terminal = isinstance(error, (TerminalError, InvalidValueError, UsageError))
-    return Failure(message_of(error), type(error).__name__, retry, terminal)
+    if isinstance(error, (TerminalError, InvalidValueError, UsageError)):
+        code = ReasonCode.FINAL_ERROR
+    else:
+        # Not a class of the app that derives from it, or has its name.
+        code = ReasonCode.TIMED_OUT if type(error) is TimeoutError else ReasonCode.ATTEMPT_FAILED
+    return Failure(message_of(error), type(error).__name__, retry, code)
 
 
 def is_interrupted() -> bool:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from durablectl.engine.operations.operation import TIMED_OUT, NumberedOperation, raise_recorded
+from durablectl.engine.operations.operation import NumberedOperation, raise_recorded
 from durablectl.engine.replay.wait_registry import Outcome
 from durablectl.model.clock import MICROSECONDS
+from durablectl.model.reason_codes import ReasonCode
 from durablectl.model.records import JournalEntry, PendingWait
 from durablectl.model.retry_policy import seconds
 from durablectl.model.values import decode_value
@@ -70,7 +71,8 @@ class WaitOperation(NumberedOperation[_T]):
     def _timed_out(self, entry: JournalEntry) -> Outcome | None:
         if not entry.until or self._run.state.clock.now() < entry.until:
             return None
-        return Outcome(error=f"nothing came within {self._duration_us / MICROSECONDS:g} s", error_type=TIMED_OUT)
+        error = f"nothing came within {self._duration_us / MICROSECONDS:g} s"
+        return Outcome(error=error, error_type="TimeoutError", reason_code=ReasonCode.TIMED_OUT)
 
 
 def microseconds(duration: float | timedelta | None) -> int:

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from durablectl.errors import InvalidNameError, StorageError
 from durablectl.model.codec import decode_command
+from durablectl.model.kinds import CommandKind
 from durablectl.model.status import Status
 from durablectl.model.validation import check_command
 from durablectl.storage.commands import command_queue
 from durablectl.storage.index.comparison import batches
 from durablectl.storage.records import states
-from durablectl.storage.records.schedules import FIRE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -137,14 +137,16 @@ class UndeliveredScanner:
 
     def _is_left(self, command: Command, execution: Execution | None) -> bool:
         """Whether a command would change anything in this state."""
-        if command.kind == FIRE:
+        if command.kind == CommandKind.FIRE:
             return True
         if execution is None:
-            return command.kind == "start"
+            return command.kind == CommandKind.START
         if execution.status == Status.RUNNING:
-            return self._is_dropped(execution) or (command.kind == "cancel" and not execution.cancel_requested)
+            return self._is_dropped(execution) or (
+                command.kind == CommandKind.CANCEL and not execution.cancel_requested
+            )
         return execution.status in {Status.PENDING, Status.SUSPENDED} or (
-            command.kind == "cancel" and execution.status == Status.PAUSED
+            command.kind == CommandKind.CANCEL and execution.status == Status.PAUSED
         )
 
     async def _redeliver(self, sequence: int, left: _UndeliveredCommand) -> bool:
@@ -153,7 +155,7 @@ class UndeliveredScanner:
         False for what has to wait for a slot here.
         """
         if not self._take(left.command, left.stored_at_us):
-            if left.command.kind == FIRE:
+            if left.command.kind == CommandKind.FIRE:
                 return False  # What it starts is named after the time at which it was stored.
             copy = command_queue.publication(self._store, left.command, f"stranded-{sequence}")
             await self._store.requests.exchange([copy])

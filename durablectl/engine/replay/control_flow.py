@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from durablectl.errors import DurableError
-    from durablectl.model.records import Execution, PendingWait
+    from durablectl.model.records import Execution, PendingWait, StepMismatch
 
 
 class RunExit(BaseException):
@@ -25,6 +25,10 @@ class FencedOut(RunExit):
 
 class JournalMismatch(RunExit):
     """The handler asked for another step than its journal holds; the message names both."""
+
+    def __init__(self, details: StepMismatch) -> None:
+        super().__init__(details.sentence())
+        self.details = details
 
 
 class StorageFailed(RunExit):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from durablectl.engine.replay.control_flow import RunExit, StorageFailed
 from durablectl.errors import DurableError, PayloadTooLargeError
 from durablectl.model.codec import encode_entry
+from durablectl.model.reason_codes import ReasonCode
 from durablectl.model.records import NO_PAYLOAD
 
 if TYPE_CHECKING:
@@ -135,6 +136,7 @@ class JournalWriter:
             except PayloadTooLargeError as error:
                 entry.error = f"its request and result cannot be stored: {error.message}"
                 entry.error_type = type(error).__name__
+                entry.reason_code = ReasonCode.TOO_LARGE
                 entry.request = entry.response = NO_PAYLOAD
                 await state.ownership.append(entry)
         except DurableError as error:

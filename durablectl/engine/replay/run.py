@@ -14,10 +14,12 @@ from durablectl.engine.replay.journal_writer import JournalWriter
 from durablectl.engine.replay.replay_logger import ReplayLogger
 from durablectl.engine.replay.run_state import RunState, inside_step
 from durablectl.engine.replay.step_window import StepWindow
-from durablectl.engine.replay.wait_registry import RETRY, WaitRegistry
+from durablectl.engine.replay.wait_registry import WaitRegistry
 from durablectl.errors import UsageError
 from durablectl.model.clock import MICROSECONDS
-from durablectl.model.operation_kinds import COMPENSATION, WAITS
+from durablectl.model.kinds import StepKind, WaitKind
+from durablectl.model.operation_kinds import WAITS
+from durablectl.model.records import StepMismatch
 from durablectl.model.status import Status
 
 if TYPE_CHECKING:
@@ -62,7 +64,7 @@ class Run:
         self.waits = WaitRegistry(self.state, self.journal_writer, self.tracker, self.exit)
         self.compensations: list[Callable[[], Awaitable[Any]]] = []
         """What was deferred, in the order in which it was registered."""
-        self.back_offs: dict[int, PendingWait] = {w.step_number: w for w in execution.waits if w.kind == RETRY}
+        self.back_offs: dict[int, PendingWait] = {w.step_number: w for w in execution.waits if w.kind == WaitKind.RETRY}
         """By step number, the back-offs in which an earlier run was suspended."""
         self.deadline_us = 0
         self._deadline_timer: asyncio.TimerHandle | None = None
@@ -141,10 +143,8 @@ class Run:
         elif state.is_cancelling and not state.is_compensating and _is_unfinished(entry):
             raise asyncio.CancelledError
         if entry is not None and (entry.step_type != step_type or (entry.kind or kind) != kind):
-            mismatch: RunExit = JournalMismatch(
-                f"step {number} is recorded as {_named(entry.kind, entry.step_type)}, "
-                f"but the code now asks for {_named(kind, step_type)}"
-            )
+            details = StepMismatch(number, entry.kind, entry.step_type, kind, step_type)
+            mismatch: RunExit = JournalMismatch(details)
             state.exit_reason = mismatch
             raise mismatch
         self._recorded.pop(number, None)
@@ -156,7 +156,9 @@ class Run:
         state = self.state
         state.is_compensating = True
         self.handler_task.forget_cancellations()
-        state.step_count = 1 + max((n for n, entry in state.entries.items() if entry.kind != COMPENSATION), default=-1)
+        state.step_count = 1 + max(
+            (n for n, entry in state.entries.items() if entry.kind != StepKind.COMPENSATION), default=-1
+        )
 
     def mark_seen(self, entry: JournalEntry) -> None:
         """Note that the handler is about to see the end of this step."""
@@ -166,8 +168,4 @@ class Run:
 
 def _is_unfinished(entry: JournalEntry) -> bool:
     """Whether a cancelled handler is interrupted here on a replay: at an open wait, or at a compensation."""
-    return entry.kind == COMPENSATION or (entry.kind in WAITS and not entry.finished_at)
-
-
-def _named(kind: str, step_type: str) -> str:
-    return f"the {kind or 'step'} {step_type!r}"
+    return entry.kind == StepKind.COMPENSATION or (entry.kind in WAITS and not entry.finished_at)

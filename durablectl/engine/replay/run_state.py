@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     from durablectl.model.records import JournalEntry, Payload
     from durablectl.storage.connection.store import Store
 
-CANCELLED = "Cancelled"
-"""The error type of a step that a cancellation interrupted."""
-
 inside_step: contextvars.ContextVar[bool] = contextvars.ContextVar("durablectl_inside_step", default=False)
 
 

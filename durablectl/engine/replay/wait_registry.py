@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from durablectl.engine.replay.control_flow import StorageFailed, Suspended
 from durablectl.errors import DurableError, PayloadTooLargeError, StorageError
 from durablectl.model.clock import MICROSECONDS
+from durablectl.model.kinds import WaitKind
 from durablectl.model.records import NO_PAYLOAD, Payload, PendingWait
 from durablectl.model.status import is_terminal
 from durablectl.storage.records import states
@@ -22,11 +23,8 @@ if TYPE_CHECKING:
     from durablectl.engine.replay.run_state import RunState
     from durablectl.model.records import Execution, JournalEntry
 
-RETRY = "retry"
-"""The kind of a step's back-off, which is no operation of its own."""
-
 _SUSPEND_CHECK_SECONDS = 0.01
-_KEPT_IN_MEMORY_US = {RETRY: 5 * MICROSECONDS}
+_KEPT_IN_MEMORY_US: dict[str, int] = {WaitKind.RETRY: 5 * MICROSECONDS}
 _KEPT_IN_MEMORY_OTHERWISE_US = 1 * MICROSECONDS
 _LONGEST_TIMER_SECONDS = 3600.0
 
@@ -38,6 +36,7 @@ class Outcome(NamedTuple):
     error: str = ""
     error_type: str = ""
     awaited_id: str = ""
+    reason_code: str = ""
 
 
 class Awaited(Protocol):
@@ -127,6 +126,7 @@ class WaitRegistry:
         finally:
             self._tracker.step_ended(number)
         entry.response, entry.error, entry.error_type = outcome.response, outcome.error, outcome.error_type
+        entry.reason_code = outcome.reason_code
         entry.awaited_id = outcome.awaited_id or entry.awaited_id
         entry.finished_at = state.clock.now()
         await journal_writer.append(entry)

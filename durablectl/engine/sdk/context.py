@@ -15,8 +15,8 @@ from durablectl.engine.operations.sleep import Sleep
 from durablectl.engine.operations.wait_operation import microseconds
 from durablectl.errors import InvalidValueError, UsageError
 from durablectl.model.clock import to_datetime
+from durablectl.model.kinds import StepKind
 from durablectl.model.names import awakeable_id_of, validate_invocation_id, validate_name
-from durablectl.model.operation_kinds import SEND, SPAWN
 from durablectl.model.retry_policy import Retry, seconds
 from durablectl.model.values import decode_value, encode_value
 from durablectl.storage.transitions.start_writes import StartCommand
@@ -204,7 +204,7 @@ class Context:
         if parent_close not in {"cancel", "abandon"}:
             raise UsageError(f"parent_close={parent_close!r} is unknown.", hint='Use "cancel" or "abandon".')
         start = self._start(workflow, input, partition_key, None, is_awaited=True)
-        kind = SPAWN if parent_close == "cancel" else SEND
+        kind = StepKind.SPAWN if parent_close == "cancel" else StepKind.SEND
         child_id = await StartChild(self._run, kind, start, "")
         return ChildHandle(self._run, start.handler, child_id)
 
@@ -224,7 +224,7 @@ class Context:
         if id:
             validate_invocation_id(id)
         start = self._start(workflow, input, partition_key, delay, is_awaited=False)
-        return StartChild(self._run, SEND, start, id)
+        return StartChild(self._run, StepKind.SEND, start, id)
 
     def defer(self, function: Callable[..., Any], *args: Any, name: str | None = None) -> None:
         """Register a compensation: a durable step that runs if the workflow is cancelled, the last registered first."""

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from durablectl.engine.replay.ownership import Ownership
 from durablectl.engine.worker.wake_conditions import EARLY_US, is_due, wake_times
+from durablectl.model.kinds import CommandKind
+from durablectl.model.reason_codes import ReasonCode
 from durablectl.model.status import Status, is_terminal
 from durablectl.model.termination import interrupted_children
 from durablectl.model.validation import check_execution
@@ -50,7 +52,7 @@ async def claim(resources: Resources, command: Command, delivery: Delivery) -> C
         if not await is_stale(resources.store, command.invocation_id, stored):
             break
     if stored is not None:
-        is_suspect = delivery.attempt > 1 or command.kind == "wake"
+        is_suspect = delivery.attempt > 1 or command.kind == CommandKind.WAKE
         if is_suspect or _lacks_expiry(resources, stored.execution):
             await complete_writes(resources, stored)
     return None
@@ -63,7 +65,7 @@ async def _claim(resources: Resources, command: Command, delivery: Delivery) -> 
     while True:
         stored, deleted_start = await states.load_or_trace(store, command.invocation_id)
         if stored is None:
-            if command.kind != "start" or (deleted_start and command.start_token == deleted_start):
+            if command.kind != CommandKind.START or (deleted_start and command.start_token == deleted_start):
                 return None, None
             if (pause := next(pauses, None)) is not None:
                 await asyncio.sleep(pause)
@@ -93,7 +95,7 @@ async def _claim(resources: Resources, command: Command, delivery: Delivery) -> 
 
 def _fill_in_input(execution: Execution, command: Command) -> None:
     """A state that another implementation has created knows its input from the command only."""
-    if command.kind == "start" and not (execution.attempt or execution.start_token or execution.input.data):
+    if command.kind == CommandKind.START and not (execution.attempt or execution.start_token or execution.input.data):
         execution.input = command.input
         execution.created_at = execution.created_at or command.created_at
 
@@ -106,18 +108,17 @@ def _mark_claimed(resources: Resources, execution: Execution, command: Command, 
     execution.started_at = execution.started_at or now
     execution.command_sequence = delivery.sequence
     execution.waiting_for = None
-    if command.kind == "cancel":
-        execution.cancel_requested = True
-        execution.reason = f"cancelling: {cancel_request.BY_PARENT}"
+    if command.kind == CommandKind.CANCEL:
+        execution.request_cancellation(ReasonCode.CANCELLED_WITH_PARENT, cancel_request.BY_PARENT)
     elif not execution.cancel_requested:
-        execution.reason = ""
+        execution.set_reason()
 
 
 async def _may_claim(resources: Resources, execution: Execution, command: Command, delivery: Delivery) -> bool:
     if _is_other_start(command, execution):
         return False
     is_free = not execution.owner and execution.status in {Status.PENDING, Status.SUSPENDED, Status.PAUSED}
-    if command.kind == "cancel" and is_free:
+    if command.kind == CommandKind.CANCEL and is_free:
         return True
     match execution.status:
         case Status.PENDING:
@@ -138,11 +139,11 @@ async def _may_take_over(resources: Resources, execution: Execution, command: Co
     if is_running and delivery.attempt > 1 and delivery.sequence == execution.command_sequence:
         return True
     if await leases.is_alive(resources.store, execution.owner):
-        if command.kind == "cancel":
+        if command.kind == CommandKind.CANCEL:
             await cancel_request.mark_child(resources.store, command.invocation_id)
         await notify_processor(resources.store, execution.owner, execution.invocation_id)
         return False
-    return is_running or command.kind == "cancel"
+    return is_running or command.kind == CommandKind.CANCEL
 
 
 async def _is_start_due(resources: Resources, execution: Execution, delivery: Delivery) -> bool:
@@ -177,7 +178,7 @@ async def _check_clock(resources: Resources, due_us: int, delivery: Delivery) ->
 def _is_other_start(command: Command, execution: Execution) -> bool:
     """A start of the same id that came second, or any command for another handler's invocation."""
     return command.handler != execution.handler or bool(
-        command.kind == "start"
+        command.kind == CommandKind.START
         and command.start_token
         and execution.start_token
         and command.start_token != execution.start_token

@@ -32,9 +32,11 @@ from durablectl.errors import (
     UnreadableError,
     WorkflowTimeoutError,
 )
+from durablectl.model.kinds import CommandKind
+from durablectl.model.reason_codes import ReasonCode
+from durablectl.model.records import StepMismatch
 from durablectl.model.values import decode_value, encode_value, is_message, parse_message
 from durablectl.storage.records import journal
-from durablectl.storage.records.schedules import FIRE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,7 +59,7 @@ async def process_command(
 
     ``on_run`` is called with the run once the invocation is claimed.
     """
-    if command.kind == FIRE:
+    if command.kind == CommandKind.FIRE:
         await fire(resources, delivery, command.schedule)
         await delivery.ack()
         return
@@ -108,7 +110,7 @@ async def _run_once(
     workflow = resources.workflows[run.state.handler]
     try:
         if crashed and not await _admit(resources, run):
-            await outcome.pause(run, f"crashed its processor {MAX_CRASHES} times")
+            await outcome.pause(run, ReasonCode.CRASHED_PROCESSOR, f"crashed its processor {MAX_CRASHES} times")
             _log.error("Paused: it crashed its processor %d times.", MAX_CRASHES, extra=about)
             return True
         await _run_until_exit(run, workflow, about)
@@ -182,7 +184,8 @@ async def _run_to_end(run: Run, workflow: Workflow, about: dict[str, str]) -> No
     try:
         output = await _run_handler(run, workflow)
     except JournalMismatch as mismatch:
-        execution = await outcome.pause(run, f"{NonDeterminismError.__name__}: {mismatch}")
+        reason = f"{NonDeterminismError.__name__}: {mismatch}"
+        execution = await outcome.pause(run, ReasonCode.MISMATCH, reason, mismatch.details)
         _log.error("Paused: %s", execution.reason, extra=about)
     except WorkflowTimedOut:
         timeout = WorkflowTimeoutError(f"The workflow had not ended after {workflow.timeout:g} s.")
@@ -233,10 +236,8 @@ async def _run_handler(run: Run, workflow: Workflow) -> Payload:
     run.state.raise_if_exiting()
     unrequested = run.first_unrequested_entry
     if unrequested is not None and not run.state.is_cancelling:
-        raise JournalMismatch(
-            f"step {unrequested.step_number} is recorded as {unrequested.step_type!r}, "
-            f"but the code now ends after {run.state.step_count} steps"
-        )
+        recorded = (unrequested.step_number, unrequested.kind, unrequested.step_type)
+        raise JournalMismatch(StepMismatch(*recorded, ended_after=run.state.step_count))
     if is_message(output):
         run.journal_writer.note_type(type(output))
     return encode_value(output, f"the result of workflow {workflow.name!r}")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from durablectl.engine.operations.registry import WAIT_OPERATIONS
 from durablectl.engine.replay.control_flow import Paused, StateChanged
 from durablectl.engine.worker.wake_conditions import EARLY_US, has_child_ended, wake_times
-from durablectl.errors import PayloadTooLargeError
-from durablectl.model.records import NO_PAYLOAD
+from durablectl.errors import PayloadTooLargeError, StepError, WorkflowTimeoutError
+from durablectl.model.reason_codes import ReasonCode
+from durablectl.model.records import NO_PAYLOAD, FailedStep
 from durablectl.model.status import Status
 from durablectl.model.termination import FOLD_LIMIT_BYTES, end, interrupted_children
 from durablectl.model.text import message_of, storable
@@ -22,7 +23,25 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from durablectl.engine.replay.run import Run
-    from durablectl.model.records import Execution, Payload, PendingWait
+    from durablectl.model.records import Execution, Payload, PendingWait, StepMismatch
+
+
+class _Failure(NamedTuple):
+    """What an invocation failed with, or the compensations of one that is cancelled."""
+
+    error: str = ""
+    error_type: str = ""
+    trace: str = ""
+    reason_code: str = ""
+    step: FailedStep | None = None
+
+    def write_to(self, execution: Execution) -> None:
+        execution.error, execution.error_type, execution.traceback = self.error, self.error_type, self.trace
+        if self.reason_code:
+            execution.reason_code, execution.failed_step = self.reason_code, self.step
+
+
+_NONE = _Failure()
 
 
 async def complete(run: Run, output: Payload) -> Execution:
@@ -31,37 +50,56 @@ async def complete(run: Run, output: Payload) -> Execution:
         return await _end(run, Status.COMPLETED, output=output)
     except PayloadTooLargeError as error:
         message = f"The output of {len(output.data):,} bytes cannot be stored: {error.message}"
-        return await _end_or_shorten(run, Status.FAILED, error=message, error_type=type(error).__name__)
+        failure = _Failure(message, type(error).__name__, reason_code=ReasonCode.TOO_LARGE)
+        return await _end_or_shorten(run, Status.FAILED, failure)
 
 
 async def fail(run: Run, error: BaseException) -> Execution:
     """End as failed, with the message and the traceback of what the handler raised."""
     limit = run.state.store.record_headroom // 8
     trace = storable("".join(_without_engine_frames(traceback.TracebackException.from_exception(error)).format()), None)
-    return await _end_or_shorten(
-        run,
-        Status.FAILED,
-        error=message_of(error, limit),
-        error_type=type(error).__name__,
-        trace=trace[-2 * limit :],
-    )
+    code, step = _reason_of(error)
+    failure = _Failure(message_of(error, limit), type(error).__name__, trace[-2 * limit :], code, step)
+    return await _end_or_shorten(run, Status.FAILED, failure)
+
+
+def _reason_of(error: BaseException) -> tuple[ReasonCode, FailedStep | None]:
+    """Why a handler failed that raised ``error``: the step because of which it was raised, if there is one."""
+    if isinstance(error, WorkflowTimeoutError):
+        return ReasonCode.TIMED_OUT, None
+    if isinstance(error, PayloadTooLargeError):
+        return ReasonCode.TOO_LARGE, None
+    if isinstance(error, StepError) and error.step_number >= 0:
+        at = len(error.message) - len(error.error)
+        return ReasonCode.STEP_FAILED, FailedStep(error.step_number, error.step_type, at)
+    seen: set[int] = set()
+    cause = _cause(error)
+    while cause is not None and id(cause) not in seen:
+        if isinstance(cause, StepError) and cause.step_number >= 0:
+            return ReasonCode.STEP_FAILED, FailedStep(cause.step_number, cause.step_type)
+        seen.add(id(cause))
+        cause = _cause(cause)
+    return ReasonCode.CODE_FAILED, None
+
+
+def _cause(error: BaseException) -> BaseException | None:
+    """The error that a traceback shows before this one."""
+    return error.__cause__ or (None if error.__suppress_context__ else error.__context__)
 
 
 async def cancel(run: Run, error: str = "") -> Execution:
     """End as cancelled; ``error`` tells of a compensation that failed."""
-    return await _end_or_shorten(run, Status.CANCELLED, error=error, error_type="CompensationFailed" if error else "")
+    return await _end_or_shorten(run, Status.CANCELLED, _Failure(error, "CompensationFailed") if error else _NONE)
 
 
-async def _end_or_shorten(
-    run: Run, status: Status, *, error: str = "", error_type: str = "", trace: str = ""
-) -> Execution:
+async def _end_or_shorten(run: Run, status: Status, failure: _Failure) -> Execution:
     """Without the workflow's state and what it was answered, if the record has no room for them."""
     try:
-        return await _end(run, status, error=error, error_type=error_type, trace=trace)
+        return await _end(run, status, failure)
     except PayloadTooLargeError:
         run.state.workflow_state = {}
         run.state.ownership.execution.awakeables = {}
-        return await _end(run, status, error=error, error_type=error_type, trace=trace)
+        return await _end(run, status, failure)
 
 
 async def suspend(run: Run, waits: list[PendingWait], known_revision: int) -> Execution:
@@ -103,12 +141,12 @@ async def suspend(run: Run, waits: list[PendingWait], known_revision: int) -> Ex
     return execution
 
 
-async def pause(run: Run, reason: str) -> Execution:
+async def pause(run: Run, code: ReasonCode, reason: str, mismatch: StepMismatch | None = None) -> Execution:
     """Stop for the operator; the journal stays where it is."""
 
     def change(execution: Execution) -> None:
         _leave(run, execution, Status.PAUSED)
-        execution.reason = reason
+        execution.set_reason(code, reason, mismatch)
         execution.waiting_for = None
 
     execution = await _write(run, change)
@@ -158,15 +196,7 @@ def _leave(run: Run, execution: Execution, status: Status) -> None:
     execution.compensations = len(run.compensations)
 
 
-async def _end(
-    run: Run,
-    status: Status,
-    *,
-    output: Payload = NO_PAYLOAD,
-    error: str = "",
-    error_type: str = "",
-    trace: str = "",
-) -> Execution:
+async def _end(run: Run, status: Status, failure: _Failure = _NONE, *, output: Payload = NO_PAYLOAD) -> Execution:
     deferred = await run.journal_writer.take_deferred()
     entries = [run.state.entries[number] for number in sorted(run.state.entries)]
     encoded = [entry.encoded for entry in entries]
@@ -185,7 +215,7 @@ async def _end(
         execution.total_steps = max([run.state.step_count, *(number + 1 for number in run.state.entries)])
         execution.workflow_state = dict(run.state.workflow_state)
         execution.output = output
-        execution.error, execution.error_type, execution.traceback = error, error_type, trace
+        failure.write_to(execution)
 
     await run.journal_writer.describe_types()
     try:

@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from durablectl.errors import DurableError
+from durablectl.model.reason_codes import ReasonCode
 from durablectl.model.status import Status
 from durablectl.model.termination import end
 from durablectl.storage.commands import command_queue
@@ -59,7 +60,8 @@ async def stop_unreadable(
 
     def pause(execution: Execution) -> None:
         execution.enter(Status.PAUSED, now)
-        execution.owner, execution.reason, execution.waiting_for = "", error.message, None
+        execution.owner, execution.waiting_for = "", None
+        execution.set_reason(ReasonCode.UNREADABLE, error.message)
         # Nobody knows how many: a cancellation is left to a processor.
         execution.compensations = max(1, execution.compensations)
 

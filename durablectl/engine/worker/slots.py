@@ -12,6 +12,7 @@ from durablectl.engine.replay.current_step import VISIBLE_AFTER_SECONDS
 from durablectl.engine.worker.execute import process_command
 from durablectl.engine.worker.quarantine import quarantine_command
 from durablectl.errors import DurableError, PayloadTooLargeError, UnreadableError
+from durablectl.model.kinds import CommandKind
 from durablectl.model.names import is_name
 from durablectl.model.status import Status
 from durablectl.storage.commands.pulls import Undelivered
@@ -149,7 +150,7 @@ class ActiveRuns:
     async def _apply_to_running(self, run: Run, command: Command, delivery: Delivery) -> None:
         """A command for an invocation that runs here: its state says the rest, but for a parent's cancellation."""
         try:
-            if command.kind == "cancel":
+            if command.kind == CommandKind.CANCEL:
                 await cancel_request.mark_child(self._resources.store, command.invocation_id)
         except DurableError as error:
             _log.warning("Not cancelled with its parent yet: %s", error)

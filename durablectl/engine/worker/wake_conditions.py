@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from durablectl.model.operation_kinds import CHILD
+from durablectl.model.kinds import StepKind
 from durablectl.model.status import is_terminal
 from durablectl.storage.records.consistent_reads import load_many_known
 
@@ -25,7 +25,7 @@ def wake_times(waits: Sequence[PendingWait], deadline_us: int) -> list[int]:
 
 async def has_child_ended(store: Store, waits: Sequence[PendingWait], invocation_id: str, revision: int = 0) -> bool:
     """Whether a child that is waited for has ended, as of ``revision`` or later; without it, as of now."""
-    children = [wait.awaited_id for wait in waits if wait.kind == CHILD]
+    children = [wait.awaited_id for wait in waits if wait.kind == StepKind.CHILD]
     found = await load_many_known(store, children, invocation_id, revision)
     return any(is_terminal(stored.execution.status) for stored in found.values())
 

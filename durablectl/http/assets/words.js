@@ -5,6 +5,7 @@ import { clock, countdown, duration } from "./times.js";
 
 export const STATUSES = ["pending", "running", "suspended", "paused", "completed", "failed", "cancelled"];
 const ENDED = new Set(["completed", "failed", "cancelled"]);
+const CANCELLATIONS = new Set(["cancelled_by_operator", "cancelled_with_parent"]);
 const SIGNS = {
   pending: "…", running: "▶\uFE0E", suspended: "☾", paused: "‖", completed: "✓", failed: "✗", cancelled: "⊘",
   retrying: "↻", waiting: "☾", done: "✓", abandoned: "⊘",
@@ -14,7 +15,7 @@ export const isEnded = (workflow) => ENDED.has(workflow.status);
 export const isRetrying = (workflow) => workflow.waiting_for?.kind === "retry";
 const isOrphaned = (workflow) => workflow.waiting_for?.kind === "takeover";
 export const isCancelling = (workflow) =>
-  workflow.status === "running" && (workflow.reason ?? "").startsWith("cancelling");
+  workflow.status === "running" && CANCELLATIONS.has(workflow.reason_code);
 
 // The sign, and the word that it stands for.
 export function sign(state) {

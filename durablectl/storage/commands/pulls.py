@@ -13,8 +13,8 @@ import nats.errors
 
 from durablectl.errors import ConnectionFailedError, DurableError
 from durablectl.model.clock import NANOSECONDS
+from durablectl.model.kinds import CommandKind
 from durablectl.storage.commands.command_queue import publication
-from durablectl.storage.records.schedules import FIRE
 from durablectl.storage.streams.stored_messages import DELIVERY_PREFIX, delivery_fields
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ class Undelivered(Delivery):
 
     async def hand_back(self, delay: float = 0) -> None:
         """Until that is stored: there may be no other command that leads to the invocation."""
-        if self._command.kind == FIRE:
+        if self._command.kind == CommandKind.FIRE:
             return  # What it starts is named after the moment at which it was stored: only itself can come again.
         self.is_handed_back = True
         while True:

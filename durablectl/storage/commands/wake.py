@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from durablectl.model.clock import MICROSECONDS
 from durablectl.model.codec import encode_command
+from durablectl.model.kinds import CommandKind
 from durablectl.model.records import Command
 from durablectl.storage.commands.command_queue import publication
 from durablectl.storage.connection.requests import Request
@@ -25,7 +26,7 @@ def wake_command(execution: Execution) -> Command:
     return Command(
         execution.invocation_id,
         execution.handler,
-        kind="wake",
+        kind=CommandKind.WAKE,
         partition_key=execution.partition_key,
     )
 
@@ -38,12 +39,12 @@ def wake(store: Store, execution: Execution, message_id: str = "") -> Request:
 def wake_parent(store: Store, execution: Execution) -> Request:
     """Tell the parent that its child has ended."""
     handler, partition_key = execution.parent_handler, execution.parent_partition_key
-    return publication(store, Command(execution.parent_id, handler, kind="wake", partition_key=partition_key))
+    return publication(store, Command(execution.parent_id, handler, kind=CommandKind.WAKE, partition_key=partition_key))
 
 
 def cancellation(store: Store, invocation_id: str, handler: str) -> Request:
     """The command that cancels a child with its parent; it waits for a processor that has the handler."""
-    return publication(store, Command(invocation_id, handler, kind="cancel"))
+    return publication(store, Command(invocation_id, handler, kind=CommandKind.CANCEL))
 
 
 def wake_timer(attempt: int) -> str:

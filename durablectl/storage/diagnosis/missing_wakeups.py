@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from durablectl.errors import StorageError
 from durablectl.model.codec import decode_command
+from durablectl.model.kinds import WaitKind
 from durablectl.model.status import Status, is_terminal
 from durablectl.model.validation import is_sound
 from durablectl.storage.index.comparison import batches, read
@@ -47,7 +48,9 @@ async def _uncalled(store: Store, ids: Iterable[str], left: Collection[str]) -> 
     found: dict[str, Execution] = {}
     for batch in batches([each for each in ids if each not in called]):
         states = {key: seen.execution for key, seen in (await read(store, batch)).items()}
-        ended = await _ended(store, [w.awaited_id for e in states.values() for w in e.waits if w.kind == "child"])
+        ended = await _ended(
+            store, [w.awaited_id for e in states.values() for w in e.waits if w.kind == WaitKind.CHILD]
+        )
         found |= {key: each for key, each in states.items() if _needs_call(each, ended, left) and is_sound(each)}
     return found
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from durablectl.errors import UnreadableError
 from durablectl.model.codec import encode_command
+from durablectl.model.kinds import CommandKind
 from durablectl.model.records import Command
 from durablectl.model.schedules import Schedule
 from durablectl.storage.connection.rejections import WrongSequenceError
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     from durablectl.storage.connection.store import Store
 
 _log = logging.getLogger(__name__)
-
-FIRE = "fire"
 
 
 async def load(store: Store, name: str) -> tuple[Schedule, int] | None:
@@ -63,7 +62,7 @@ def arming(store: Store, schedule: Schedule) -> Request:
     }
     if schedule.cron:
         headers["Nats-Schedule-Time-Zone"] = schedule.time_zone
-    command = Command(schedule.name, schedule.handler, kind=FIRE, schedule=schedule.name)
+    command = Command(schedule.name, schedule.handler, kind=CommandKind.FIRE, schedule=schedule.name)
     return Request(store.subjects.recurrence(schedule.name), encode_command(command), headers)
 
 

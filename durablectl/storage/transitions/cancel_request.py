@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from durablectl.model.reason_codes import ReasonCode
 from durablectl.model.status import Status, is_terminal
-from durablectl.model.text import storable
 from durablectl.storage.index import index_entries
 from durablectl.storage.records import states
 
@@ -14,17 +14,17 @@ if TYPE_CHECKING:
     from durablectl.storage.records.states import Stored
 
 BY_PARENT = "its parent was cancelled"
+"""For people; programs go by the code."""
 
 
-async def mark(store: Store, stored: Stored, reason: str) -> bool:
+async def mark(store: Store, stored: Stored, code: ReasonCode, reason: str) -> bool:
     """Write that it is to be cancelled over the state that stands; False when another writer was first.
 
     It shows as running from then on, paused or not. Dying after it, what called for a processor before does its work.
     """
     execution, revision = stored
-    execution.cancel_requested = True
     execution.enter(Status.RUNNING, store.clock.now())
-    execution.reason = storable(f"cancelling: {reason}" if reason else "cancelling")
+    execution.request_cancellation(code, reason)
     if await states.replace(store, execution, revision) is None:
         return False
     await index_entries.settle(store, execution)
@@ -37,5 +37,5 @@ async def mark_child(store: Store, invocation_id: str) -> None:
         stored = await states.load(store, invocation_id)
         if stored is None or is_terminal(stored.execution.status) or stored.execution.cancel_requested:
             return
-        if await mark(store, stored, BY_PARENT):
+        if await mark(store, stored, ReasonCode.CANCELLED_WITH_PARENT, BY_PARENT):
             return

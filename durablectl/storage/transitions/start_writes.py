@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from durablectl.errors import AlreadyExistsError, DurableError, PayloadTooLargeError
 from durablectl.model.codec import encode_command
+from durablectl.model.kinds import WaitKind
 from durablectl.model.records import NO_PAYLOAD, Command, Payload, PendingWait, pending
 from durablectl.storage.commands import command_queue
 from durablectl.storage.commands.wake import START_TIMER, scheduled
@@ -37,7 +38,7 @@ def first_state(command: Command) -> Execution:
     """The state that a start creates."""
     execution = pending(command)
     if command.start_at:
-        execution.waiting_for = PendingWait("start", command.handler, -1, until=command.start_at)
+        execution.waiting_for = PendingWait(WaitKind.START, command.handler, -1, until=command.start_at)
     return execution
 
 

@@ -13,12 +13,12 @@ from durablectl.engine.recovery.undelivered import UndeliveredScanner
 from durablectl.errors import ConnectionFailedError
 from durablectl.model.clock import to_datetime
 from durablectl.model.codec import decode_command
+from durablectl.model.kinds import CommandKind
 from durablectl.model.records import Command
 from durablectl.storage.commands import command_queue
 from durablectl.storage.commands.notifications import notify_processor
 from durablectl.storage.commands.pulls import Undelivered
 from durablectl.storage.records import states
-from durablectl.storage.records.schedules import FIRE
 from durablectl.storage.streams.direct_get import messages
 from durablectl.storage.streams.stored_messages import DELIVERY_PREFIX
 from helpers.cluster import free_ports
@@ -113,7 +113,7 @@ async def test_lost_cancellation_of_a_child(settings, store):
 async def test_lost_start_of_fired_schedule(settings, store):
     """It starts what is named after the moment at which it fired, not at which that was found."""
     await control.create_schedule(store, "seldom", "small", every=3600)
-    fire = Command("seldom", "small", kind=FIRE, schedule="seldom")
+    fire = Command("seldom", "small", kind=CommandKind.FIRE, schedule="seldom")
     await publish_command(store, fire, subject=store.subjects.fires("small", "seldom"))
     (stored_one,) = [each async for each in messages(store, store.subjects.commands_stream, commands_of_small(store))]
     await lose(store, small)

@@ -60,7 +60,7 @@ async def test_paused_in_a_step_the_step_ends_and_no_other_begins(settings, stor
         assert (view.status, view.reason, view.current_step) == ("paused", "lunch", -1)
         assert [entry.step_type for entry in await read_journal(store, invocation_id)] == ["one"]
         await control.resume(store, invocation_id)
-        assert await result(store, invocation_id) == ["one", "two"]
+        assert await wait_for_output(store, invocation_id) == ["one", "two"]
     assert gates.ran == {"one": 1, "two": 1}
     assert (await query.get_workflow(store, invocation_id)).reason == ""
 
@@ -82,7 +82,7 @@ async def test_resume_within_the_same_step_keeps_the_attempt(settings, store, ga
         result = await control.resume(store, invocation_id)
         assert (result.status, result.changed) == ("running", True)
         gates.open.set()
-        assert await result(store, invocation_id) == ["one", "two"]
+        assert await wait_for_output(store, invocation_id) == ["one", "two"]
     view = await query.get_workflow(store, invocation_id)
     assert (view.attempt, gates.ran) == (1, {"one": 1, "two": 1})
 

@@ -54,7 +54,7 @@ async def test_retry_resumes_at_the_failed_step(settings, store):
         result = await control.retry(store, invocation_id)
         assert (result.invocation_id, result.status, result.changed) == (invocation_id, "pending", True)
         assert "step 3" in result.message
-        assert await result(store, invocation_id) == ["a 1", "b 1", "mended", "c 1"]
+        assert await wait_for_output(store, invocation_id) == ["a 1", "b 1", "mended", "c 1"]
         view = await query.get_workflow(store, invocation_id)
         await wait_until(lambda: is_tidy(store, invocation_id))
     assert ran[invocation_id] == {"a": 1, "b": 1, "breaks": 2, "c": 1}

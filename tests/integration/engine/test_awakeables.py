@@ -36,7 +36,7 @@ async def test_awakeable_resolved_during_the_wait(settings, store):
         assert view.journal[0].awaited_id == "a1.approval"
         result = await control.resolve(store, "a1.approval", {"by": "eve"})
         assert (result.invocation_id, result.changed) == ("a1", True)
-        assert await result(store, invocation_id) == ["a1.approval", {"by": "eve"}]
+        assert await wait_for_output(store, invocation_id) == ["a1.approval", {"by": "eve"}]
     [step] = (await query.get_workflow(store, invocation_id)).journal
     assert (step.step_type, step.kind, step.response) == ("awakeable:approval", "awakeable", {"by": "eve"})
 

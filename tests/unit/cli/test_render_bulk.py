@@ -14,6 +14,7 @@ from durablectl.cli.render.workflow import workflow_page
 from durablectl.cli.render.workflow_cells import activity
 from durablectl.control import OperationResult, ScheduleView
 from durablectl.errors import NotFoundError
+from durablectl.model.reason_codes import ReasonCode
 from durablectl.model.schedules import Schedule
 from durablectl.query import DroppedView, Selected, WaitingView
 from helpers import views
@@ -78,7 +79,7 @@ def test_the_next_start():
 
 
 IN_FLIGHT = replace(views.RUNNING, status="paused", reason="lunch")
-CANCELLING = replace(views.RUNNING, reason="cancelling: wrong date")
+CANCELLING = replace(views.RUNNING, reason="cancelling: wrong date", reason_code=ReasonCode.CANCELLED_BY_OPERATOR)
 CHILD = WaitingView("child", "invoke:ship", 1, awaited_id="0a1b2-c3d4e")
 
 

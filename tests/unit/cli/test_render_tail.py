@@ -8,6 +8,7 @@ from datetime import UTC
 import pytest
 
 from durablectl.cli.render.tail import TailLines, tail_line
+from durablectl.model.records import FailedStep
 from durablectl.query import StateChange
 from helpers import views
 from helpers.views import NOW
@@ -26,7 +27,9 @@ def test_line_shows_status_step_and_error():
         shown(views.FAILED) == "21:59:58.000  ✗ failed     failed-0001              checkout  ValueError: no money\\x07"
     )
     assert shown(replace(views.RUNNING, updated_at=NOW - 86_400_000_000)).startswith("2026-11-21 22:00:00.000  ▶ ")
-    in_step = replace(views.FAILED, error="Step 2 'charge' failed after 3 attempts: no money", error_type="StepError")
+    begin = "Step 2 'charge' failed after 3 attempts: "
+    failed = FailedStep(2, "charge", len(begin))
+    in_step = replace(views.FAILED, error=f"{begin}no money", error_type="StepError", failed_step=failed)
     assert shown(in_step, 80) == "21:59:58  ✗ failed     failed-0001              checkout  2 charge  no money"
 
 

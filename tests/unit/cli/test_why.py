@@ -7,9 +7,10 @@ import pytest
 from durablectl.cli.main import app
 from durablectl.cli.render.why import verdict, why_page, why_text
 from durablectl.cli.render.why_evidence import evidence, remedies
+from durablectl.model.reason_codes import ReasonCode
+from durablectl.model.records import FailedStep
 from durablectl.query import Cause, Live, WaitingView
 from durablectl.query.why import reason
-from durablectl.storage.transitions.cancel_request import BY_PARENT
 from helpers import views
 from helpers.views import ALL, NOW, PROCESSORS, S, step
 
@@ -110,6 +111,7 @@ def test_delayed_start_shows_its_time():
 def test_time_limit_names_the_wait():
     late = views.replace(
         views.ASKING, status="failed", error_type="WorkflowTimeoutError", error="It had not ended after 5 s.",
+        reason_code=ReasonCode.TIMED_OUT,
         waiting_for=None, finished_at=NOW,
     )  # fmt: skip
     assert told(late).startswith(
@@ -119,45 +121,51 @@ def test_time_limit_names_the_wait():
 
 
 def test_code_error_is_shown_with_its_location():
-    view = views.replace(views.FAILED, journal=[step(0)])
+    view = views.replace(views.FAILED, reason_code=ReasonCode.CODE_FAILED, failed_step=None)
     assert told(view) == "It failed in its own code, not in a step: ValueError: no money\\x07."
     assert facts(view)[-1] == "it ended as failed, raised in shop.py, line 7, in checkout"
 
 
 @pytest.mark.parametrize(
-    ("error_type", "attempts", "rule"),
+    ("error_type", "code", "attempts", "rule"),
     [
-        ("ValueError", 3, "its retry rule allows 3 attempts"),
-        ("ValueError", 1, "its retry rule, or the kind of error, allows no second attempt"),
-        ("TerminalError", 1, "TerminalError is an error that is not tried again"),
-        ("ServiceError 404", 1, "ServiceError 404 is an error that is not tried again"),
+        ("ValueError", ReasonCode.ATTEMPT_FAILED, 3, "its retry rule allows 3 attempts"),
+        ("UsageError", ReasonCode.ATTEMPT_FAILED, 1, "its retry rule, or the kind of error, allows no second attempt"),
+        ("TerminalError", ReasonCode.FINAL_ERROR, 1, "TerminalError is an error that is not tried again"),
+        ("ServiceError 404", ReasonCode.FINAL_ERROR, 1, "ServiceError 404 is an error that is not tried again"),
     ],
 )
-def test_failed_step_shows_whether_it_can_be_retried(error_type, attempts, rule):
-    failed = views.replace(views.FAILED.journal[1], error_type=error_type, attempts=attempts)
+def test_failed_step_shows_whether_it_can_be_retried(error_type, code, attempts, rule):
+    failed = views.replace(views.FAILED.journal[1], error_type=error_type, reason_code=code, attempts=attempts)
     assert f"step 1 charge failed for good: {rule}" in facts(views.replace(views.FAILED, journal=[step(0), failed]))
 
 
 def test_error_names_its_own_step_among_similar_failures():
     first, last = (step(number, step_type="charge", error="no", error_type="E") for number in (1, 2))
     view = views.replace(
-        views.FAILED, error_type="StepError", error="Step 1 'charge' failed after 3 attempts: no", journal=[first, last]
+        views.FAILED,
+        error_type="StepError",
+        error="Step 1 'charge' failed after 3 attempts: no",
+        failed_step=FailedStep(1, "charge", 41),
+        journal=[first, last],
     )
     assert why(view).step is first
 
 
 def test_pause_names_its_origin():
-    by_hand = views.replace(views.PAUSED, reason="", owner="")
+    by_hand = views.replace(views.PAUSED, reason="", reason_code=ReasonCode.PAUSED_BY_OPERATOR, owner="")
     assert told(by_hand) == "It was paused by an operator, who gave no reason."
     assert commands(by_hand) == ["durablectl wf resume paused-0001"]
-    crashing = views.replace(views.PAUSED, reason="crashed its processor 5 times")
+    crashing = views.replace(
+        views.PAUSED, reason="crashed its processor 5 times", reason_code=ReasonCode.CRASHED_PROCESSOR
+    )
     assert told(crashing) == "It is paused because it crashed its processor 5 times after step 0 HelloService.SayHello."
-    in_flight = views.replace(views.PAUSED, reason="", current_step=1, current_step_type="charge")
+    in_flight = views.replace(by_hand, owner="host-4711-c0ffee", current_step=1, current_step_type="charge")
     assert told(in_flight).endswith("step 1 charge is in flight and ends first.")
 
 
 def test_cancellation_names_its_origin():
-    view = views.replace(views.CANCELLED, reason=BY_PARENT, parent_id="above")
+    view = views.replace(views.CANCELLED, reason_code=ReasonCode.CANCELLED_WITH_PARENT, parent_id="above")
     assert told(view) == "It was cancelled because its parent above was."
     assert commands(view)[0] == "durablectl wf why above"
     failed = views.replace(views.CANCELLED, error="no way back", error_type="CompensationFailed")
@@ -177,7 +185,7 @@ def test_finished_wait_shows_why_workflow_does_not_resume():
 def test_reason_and_fix_of_the_child_come_first():
     waits = WaitingView("child", "invoke:checkout", 1, awaited_id="paused-0001")
     parent = views.replace(views.SLEEPING, waiting_for=waits)
-    child = why(views.replace(views.PAUSED, reason="for lunch", owner=""))
+    child = why(views.replace(views.PAUSED, reason="for lunch", reason_code=ReasonCode.PAUSED_BY_OPERATOR, owner=""))
     found = Live(PROCESSORS, child=child)
     assert told(parent, found).endswith(" paused-0001. Of that child: It was paused by an operator: for lunch.")
     assert commands(parent, found)[0] == "durablectl wf resume paused-0001"

@@ -21,7 +21,15 @@ from durablectl.model.codec import (
     encode_entry,
     encode_execution,
 )
-from durablectl.model.records import Command, Execution, IndexTime, JournalEntry, Payload
+from durablectl.model.records import (
+    Command,
+    Execution,
+    FailedStep,
+    IndexTime,
+    JournalEntry,
+    Payload,
+    StepMismatch,
+)
 from durablectl.model.status import Status
 
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
@@ -33,6 +41,8 @@ PLAIN = {
     int: int32,
     Payload: st.builds(Payload, st.binary(max_size=40), text),
     IndexTime: st.builds(IndexTime, text, moments),
+    FailedStep: st.builds(FailedStep, int32, text, int32),
+    StepMismatch: st.builds(StepMismatch, int32, text, text, text, text, int32),
 }
 MOMENTS = {"until", "deadline", "command_sequence"}
 
@@ -47,6 +57,9 @@ def strategy_of(hint, name: str = "") -> st.SearchStrategy:
             return st.dictionaries(text, strategy_of(arguments[1]), max_size=2)
         case types.UnionType:
             return st.none() | strategy_of(arguments[0])
+    if name == "reason_code":
+        # What this version writes with an error; a record that has none gets one when it is read.
+        return text.filter(bool)
     if hint is int and (name in MOMENTS or name.endswith("_at")):
         return moments
     return PLAIN[hint] if hint in PLAIN else record(hint)
