@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-_LOOK_SECONDS = 0.5
+_CHECK_SECONDS = 0.5
 _MARGIN_SECONDS = 0.5
-_AT_ONCE = 500
+_BATCH_SIZE = 500
 _OWNED = (Status.PENDING, Status.RUNNING)
 """The index groups of what a processor may run: of what it claimed just now, the index still says "pending"."""
 
@@ -85,29 +85,29 @@ class Failover:
         """
         self._may_have_orphans = await self._scanner.prepare(handlers)
         if self._may_have_orphans:
-            self._scanner.expect()
+            self._scanner.schedule_scans()
 
     def expect_orphans(self, processor_id: str) -> None:
         """The store has been put back: what ran then, on this processor too, may run nowhere now."""
         self._on_restored_store.add(processor_id)
         self._may_have_orphans = True
-        self._scanner.expect()
+        self._scanner.schedule_scans()
 
     async def _watch_leases(self) -> None:
         while True:
-            await asyncio.sleep(_LOOK_SECONDS)
+            await asyncio.sleep(_CHECK_SECONDS)
             self._restart_leases_after_outage()
             deadline = self._loop.time() - LEASE_SECONDS - _MARGIN_SECONDS
             silent = [processor for processor, renewed in self._renewed.items() if renewed < deadline]
             if not self._store.is_connected:
                 continue
-            if self._is_one_quiet():
-                self._scanner.expect()
+            if self._is_a_processor_silent():
+                self._scanner.schedule_scans()
             try:
                 dead = {processor for processor in silent if not await leases.is_alive(self._store, processor)}
                 if dead:
                     # One that is frozen, not gone, is handed commands as long as its pulls are open.
-                    self._scanner.expect(PULL_SECONDS)
+                    self._scanner.schedule_scans(PULL_SECONDS)
                     await self._take_over(lambda owner, dead=dead: owner in dead)  # type: ignore[misc]
                 elif self._may_have_orphans:
                     await self._take_orphans()
@@ -117,9 +117,9 @@ class Failover:
             except DurableError as error:
                 _log.warning("Could not look for workflows to take over, will try again: %s", error)
 
-    def _is_one_quiet(self) -> bool:
+    def _is_a_processor_silent(self) -> bool:
         """Long before its lease runs out: what was delivered to it is known by then."""
-        since = self._loop.time() - LEASE_SECONDS + _LOOK_SECONDS
+        since = self._loop.time() - LEASE_SECONDS + _CHECK_SECONDS
         return any(renewed < since for renewed in self._renewed.values())
 
     async def _take_orphans(self) -> None:
@@ -139,21 +139,21 @@ class Failover:
         if reconnects != self._reconnects or not (is_seen and self._store.is_connected):
             self._reconnects = reconnects
             self._renewed = dict.fromkeys(self._renewed, self._loop.time())
-            self._scanner.expect()
+            self._scanner.schedule_scans()
 
     async def _take_over(self, is_dead: Callable[[str], bool]) -> None:
         called = 0
         batch: list[str] = []
         async for invocation_id in index_entries.members(self._store, _OWNED):
             batch.append(invocation_id)
-            if len(batch) == _AT_ONCE:
-                called += await self._call_for(batch, is_dead)
+            if len(batch) == _BATCH_SIZE:
+                called += await self._adopt_or_wake(batch, is_dead)
                 batch = []
-        called += await self._call_for(batch, is_dead)
+        called += await self._adopt_or_wake(batch, is_dead)
         if called:
             _log.warning("%d workflows of processors that are gone are to be taken over.", called)
 
-    async def _call_for(self, invocation_ids: list[str], is_dead: Callable[[str], bool]) -> int:
+    async def _adopt_or_wake(self, invocation_ids: list[str], is_dead: Callable[[str], bool]) -> int:
         loaded = await states.load_many(self._store, invocation_ids)
         found = {invocation_id: stored for invocation_id, stored in loaded.items() if is_sound(stored.execution)}
         for stored in found.values():

@@ -1,4 +1,4 @@
-"""Commands that were delivered to nobody, and that JetStream would deliver again after ``ack_wait`` only.
+"""Commands whose delivery no processor received, and that JetStream would redeliver after ``ack_wait`` only.
 
 A connection broke while they were on their way, their consumer lost its leader, or the processor that had them is gone
 and had not come to them.
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-_APART_SECONDS = 1.0
-"""What is as it was at the look before is nobody's; if it is somebody's after all, one of two claims is refused."""
-_SELDOM_SECONDS = 5.0
+_SCAN_APART_SECONDS = 1.0
+"""A command unchanged since the scan before is undelivered; if a processor has it after all, one claim is refused."""
+_IDLE_SCAN_SECONDS = 5.0
 _LEADER_SECONDS = 3.0
 
 
@@ -44,10 +44,11 @@ class _UndeliveredCommand(NamedTuple):
 
 
 class UndeliveredScanner:
-    """Finds them once it is told to expect some, or sees another leader of a consumer; this process takes them then.
+    """Scans for them once that is scheduled, or a consumer has another leader; this process takes what it finds.
 
     ``take`` is called with a command and when it was stored (microseconds); False when it cannot be taken here.
-    ``is_dropped`` tells of what runs that it should run here, and does not.
+    ``is_dropped`` says whether an invocation belongs to this processor, which does not run it.
+    A command that is the same in two scans, one second apart, is undelivered.
     """
 
     def __init__(
@@ -67,15 +68,15 @@ class UndeliveredScanner:
         self._loop = asyncio.get_running_loop()
 
     async def prepare(self, handlers: Iterable[str]) -> bool:
-        """Whether a command of these handlers is in work, or stranded."""
+        """Whether a command of these handlers is in work, or undelivered."""
         self._handlers = tuple(handlers)
         infos = [await self._consumer(handler) for handler in self._handlers]
         return any(info and info["num_ack_pending"] for info in infos)
 
-    def expect(self, seconds: float = 0) -> None:
-        """Take what nobody works on at two looks from now on, and at those that follow, less often, for ``seconds``."""
+    def schedule_scans(self, seconds: float = 0) -> None:
+        """Scan twice from now on, and then, less often, for ``seconds``; take what no processor works on."""
         self._scans_left = 2
-        self._next_scan = min(self._next_scan, self._loop.time() + _APART_SECONDS)
+        self._next_scan = min(self._next_scan, self._loop.time() + _SCAN_APART_SECONDS)
         self._until = max(self._until, self._loop.time() + seconds)
 
     async def scan_if_due(self) -> None:
@@ -87,24 +88,24 @@ class UndeliveredScanner:
                 await self._consumer(handler)
         if now < self._next_scan or not (self._scans_left or now < self._until):
             return
-        found = await self._find()
+        found = await self._scan()
         before, self._seen = self._seen, found
         left = {sequence: each for sequence, each in found.items() if before.get(sequence) == each}
         taken = [await self._redeliver(sequence, each) for sequence, each in left.items()]
         if any(taken):
             _log.warning("%d commands were delivered to nobody, and are taken up again.", sum(taken))
         self._scans_left = max(self._scans_left - 1, 1 if left else 0)
-        self._next_scan = self._loop.time() + (_APART_SECONDS if self._scans_left else _SELDOM_SECONDS)
+        self._next_scan = self._loop.time() + (_SCAN_APART_SECONDS if self._scans_left else _IDLE_SCAN_SECONDS)
 
     async def _consumer(self, handler: str) -> dict[str, Any] | None:
         info = await command_queue.consumer_info(self._store, command_queue.consumer_name(handler))
         leader = (info or {}).get("cluster", {}).get("leader", "")
         if self._leaders.setdefault(handler, leader) != leader:
             self._leaders[handler] = leader
-            self.expect()
+            self.schedule_scans()
         return info
 
-    async def _find(self) -> dict[int, _UndeliveredCommand]:
+    async def _scan(self) -> dict[int, _UndeliveredCommand]:
         """By their sequence in the stream."""
         delivered: dict[int, tuple[Command, int]] = {}
         there: set[int] = set()
@@ -122,7 +123,7 @@ class UndeliveredScanner:
             for sequence in batch:
                 command, stored_at_us = delivered[sequence]
                 stored = loaded.get(command.invocation_id)
-                if self._is_left(command, stored.execution if stored else None):
+                if self._is_undelivered(command, stored.execution if stored else None):
                     found[sequence] = _UndeliveredCommand(command, stored_at_us, stored.revision if stored else 0)
         return found
 
@@ -135,7 +136,7 @@ class UndeliveredScanner:
             return None
         return command if command.handler in self._handlers else None
 
-    def _is_left(self, command: Command, execution: Execution | None) -> bool:
+    def _is_undelivered(self, command: Command, execution: Execution | None) -> bool:
         """Whether a command would change anything in this state."""
         if command.kind == CommandKind.FIRE:
             return True

@@ -55,7 +55,7 @@ _RETRY_SECONDS = 1.0
 async def process_command(
     resources: Resources, command: Command, delivery: Delivery, on_run: Callable[[Run], None]
 ) -> None:
-    """Do what a command asks for. It is acknowledged last, after everything that it caused is stored.
+    """Execute a command. It is acknowledged last, after everything that it caused is stored.
 
     ``on_run`` is called with the run once the invocation is claimed.
     """
@@ -91,7 +91,7 @@ async def _run_once(
 ) -> bool:
     """Run the handler and write where that led; False when it must be run again on what changed meanwhile."""
     try:
-        entries = await _entries(resources, ownership)
+        entries = await _read_journal(resources, ownership)
     except StateChanged:
         return False
     except UnreadableError as error:
@@ -149,8 +149,8 @@ async def _run_until_exit(run: Run, workflow: Workflow, about: dict[str, str]) -
         _log.info("Handed back at step %d.", run.state.step_count, extra=about)
 
 
-async def _entries(resources: Resources, ownership: Ownership) -> list[JournalEntry]:
-    """The journal. Nothing can be in that of an invocation that nobody has claimed before.
+async def _read_journal(resources: Resources, ownership: Ownership) -> list[JournalEntry]:
+    """The journal. That of an invocation which no processor has claimed before is empty, and is not read.
 
     Entries inside the record, as other implementations and a retry keep them, move to the journal first: the next write
     of the state leaves them out. Dying in between, the next claim finds them in either place. Entries that were to go
@@ -197,19 +197,19 @@ async def _run_to_end(run: Run, workflow: Workflow, about: dict[str, str]) -> No
         if isinstance(error, asyncio.CancelledError) and not run.state.is_cancelling and is_interrupted():
             raise
         if run.state.is_cancelling:
-            await _cancel(run, about)
+            await _compensate(run, about)
             return
         execution = await outcome.fail(run, error)
         _log.warning("Failed: %s: %s", execution.error_type, execution.error, extra=about)
     else:
         if run.state.is_cancelling:
-            await _cancel(run, about)
+            await _compensate(run, about)
             return
         execution = await outcome.complete(run, output)
         _log.debug("%s after %d steps.", execution.status.capitalize(), run.state.step_count, extra=about)
 
 
-async def _cancel(run: Run, about: dict[str, str]) -> None:
+async def _compensate(run: Run, about: dict[str, str]) -> None:
     """Run the compensations, the last registered first, each a durable step; then end as cancelled."""
     run.begin_compensating()
     failures = []

@@ -22,7 +22,7 @@ _log = logging.getLogger(__name__)
 
 
 async def fire(resources: Resources, delivery: Delivery, name: str) -> None:
-    """Start the workflow of one fire, once: its id and token follow from the schedule and the moment of the fire."""
+    """Start the workflow of one fire, once: its id and token follow from the schedule and the time of the fire."""
     while True:
         loaded = await schedules.load(resources.store, name)
         if loaded is None:
@@ -52,15 +52,15 @@ async def _still_runs(resources: Resources, schedule: Schedule) -> bool:
     return stored is not None and not is_terminal(stored.execution.status)
 
 
-async def _start(resources: Resources, schedule: Schedule, moment: int) -> str:
-    stamp = to_datetime(moment).strftime("%Y%m%dT%H%M%S")
+async def _start(resources: Resources, schedule: Schedule, fired_at_us: int) -> str:
+    stamp = to_datetime(fired_at_us).strftime("%Y%m%dT%H%M%S")
     command = Command(
         invocation_id=f"{schedule.name}-{stamp}",
         handler=schedule.handler,
         input=encode_value(schedule.input, f"the input of schedule {schedule.name}"),
         partition_key=schedule.partition_key,
-        created_at=moment,
-        start_token=f"schedule-{moment}",
+        created_at=fired_at_us,
+        start_token=f"schedule-{fired_at_us}",
         schedule=schedule.name,
     )
     try:

@@ -1,4 +1,4 @@
-"""The workflows that this process executes right now: slots, signs of life, and the end of each."""
+"""The workflows that this process executes right now: slots, progress acknowledgements, and the end of each."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ async def _refresh(run: Run) -> None:
 
 
 class ActiveRuns:
-    """Slots by invocation id; ``freed`` is called whenever one becomes free."""
+    """The runs of this processor, a slot each; ``freed`` is called whenever a slot becomes free."""
 
     def __init__(self, resources: Resources, slots: int, ack_wait: float) -> None:
         self.freed: Callable[[], None] = lambda: None
@@ -88,7 +88,7 @@ class ActiveRuns:
             now = self._loop.time()
             slot = _Slot(command, delivery, now, now)
             self._slots[command.invocation_id] = slot
-            self._spawn(self._work(slot))
+            self._spawn_run(self._process(slot))
         elif slot.delivery.sequence == delivery.sequence:
             # Its ack_wait ran out while it was being worked on; the acknowledgement to come covers this delivery too.
             slot.touched = self._loop.time()
@@ -102,7 +102,7 @@ class ActiveRuns:
         return self._start_undelivered(wake_command(execution))
 
     def adopt_command(self, command: Command, stored_at_us: int) -> bool:
-        """Take a command that was delivered to nobody, and stored at ``stored_at_us``; False without a free slot."""
+        """Take an undelivered command that was stored at ``stored_at_us``; False without a free slot."""
         slot = self._slots.get(command.invocation_id)
         is_being_claimed = slot is not None and slot.run is None
         return is_being_claimed or self._start_undelivered(command, stored_at_us)
@@ -158,19 +158,19 @@ class ActiveRuns:
             return
         await _refresh(run)
         if isinstance(run.state.exit_reason, FencedOut):
-            # The store was put back to a time at which nobody ran it: this command begins it again.
+            # The store was put back to a time at which no processor ran it: this command starts it again.
             await delivery.hand_back(_RETRY_SECONDS)
         else:
             await delivery.ack()
 
-    def _spawn_side_task(self, work: Coroutine[Any, Any, None]) -> None:
-        """Without a slot."""
-        task = self._loop.create_task(work)
+    def _spawn_side_task(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        """Run something that takes no slot."""
+        task = self._loop.create_task(coroutine)
         self._side_tasks.add(task)
         task.add_done_callback(self._side_tasks.discard)
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = self._loop.create_task(work)
+    def _spawn_run(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
 
@@ -178,7 +178,7 @@ class ActiveRuns:
         self._tasks.discard(task)
         self.freed()
 
-    async def _work(self, slot: _Slot) -> None:
+    async def _process(self, slot: _Slot) -> None:
         def on_run(run: Run) -> None:
             slot.run = run
             if self._stopping:

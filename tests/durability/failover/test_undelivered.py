@@ -179,7 +179,7 @@ class Looking:
 async def looking(store, *handlers, slots=100) -> Looking:
     made = Looking(store, slots)
     assert await made.scanner.prepare([handler.name for handler in handlers])
-    made.scanner.expect()
+    made.scanner.schedule_scans()
     return made
 
 
@@ -201,7 +201,7 @@ async def test_command_is_taken_once_and_not_before_second_scan(store):
     assert made.taken == []
     await made.look(5)
     assert [invocation_id for invocation_id, _ in made.taken] == ["w"]
-    made.scanner.expect()
+    made.scanner.schedule_scans()
     await made.look(3)
     assert len(made.taken) == 1
 
@@ -216,7 +216,7 @@ async def test_running_workflow_is_taken_only_by_processor_that_dropped_it(store
     await made.look(3)
     assert made.taken == []
     made.dropped.append((await states.load(store, "w")).execution)
-    made.scanner.expect()
+    made.scanner.schedule_scans()
     await made.look(3)
     assert [invocation_id for invocation_id, _ in made.taken] == ["w"]
 

@@ -135,7 +135,7 @@ class ProcessorActor(Actor):
                 e.invocation_id for e in await list_index_entries(self.store) if e.group in {"pending", "running"}
             }
             if self.invocation_id in members:
-                await failover._call_for([self.invocation_id], dead)
+                await failover._adopt_or_wake([self.invocation_id], dead)
 
         self.spawn(look())
 
