@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-import itertools
 import logging
 import os
 import secrets
-import signal
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -18,6 +15,7 @@ from typer.testing import CliRunner
 from durablectl.embedded import EmbeddedServer
 from durablectl.settings import Settings
 from helpers.in_process import provisioned_store
+from helpers.spawned import Spawner
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -109,47 +107,9 @@ def cli(environment: dict[str, str], tmp_path: Path) -> Callable[..., subprocess
     return run
 
 
-class Spawned(subprocess.Popen[str]):
-    """A process whose output goes to two files, so that it never waits for a reader."""
-
-    stdout_path: Path
-    stderr_path: Path
-
-    def interrupt(self) -> None:
-        self.send_signal(signal.SIGINT)
-
-    def out(self) -> str:
-        return self.stdout_path.read_text(encoding="utf-8", errors="replace")
-
-    def err(self) -> str:
-        return self.stderr_path.read_text(encoding="utf-8", errors="replace")
-
-
 @pytest.fixture
-def spawn(environment: dict[str, str], tmp_path: Path) -> Iterator[Callable[..., Spawned]]:
+def spawn(environment: dict[str, str], tmp_path: Path) -> Iterator[Spawner]:
     """Start ``durablectl ARGS`` as a leader of its own session; what still runs after the test is killed with -9."""
-    started: list[Spawned] = []
-    numbers = itertools.count()
-
-    def start(*args: str, env: Mapping[str, str] | None = None, command: list[str] | None = None) -> Spawned:
-        stem = tmp_path / f"process-{next(numbers)}"
-        with stem.with_suffix(".out").open("wb") as out, stem.with_suffix(".err").open("wb") as err:
-            process = Spawned(
-                [*(command or [sys.executable, "-m", "durablectl"]), *args],
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=err,
-                env={**os.environ, **environment, **(env or {})},
-                cwd=tmp_path,
-                start_new_session=True,
-            )
-        process.stdout_path, process.stderr_path = stem.with_suffix(".out"), stem.with_suffix(".err")
-        started.append(process)
-        return process
-
-    yield start
-    for process in started:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        sys.stdout.write(f"--- {process.args} ended with {process.returncode}\n{process.err()[-4000:]}\n")
+    spawner = Spawner(tmp_path, environment)
+    yield spawner
+    spawner.end()

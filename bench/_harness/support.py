@@ -15,12 +15,18 @@ from durablectl.engine.worker.garbage_collection import collect_seldom
 from durablectl.engine.worker.processor import Processor, ProcessorOptions
 from durablectl.settings import Settings
 from durablectl.storage.connection.store import open_store
+from durablectl.storage.records import leases
+from helpers.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
     from durablectl.engine.sdk.registry import Workflow
     from durablectl.storage.connection.store import Store
+
+
+HUNG_SECONDS = 900
+"""A measurement that waits this long for a condition is broken."""
 
 
 @contextlib.contextmanager
@@ -53,6 +59,13 @@ async def processor(opened: Store, workflows: list[Workflow], concurrency: int) 
     finally:
         stop.set()
         await running
+
+
+async def wait_for_processors(opened: Store, count: int) -> None:
+    async def are_alive() -> bool:
+        return len(await leases.live_processors(opened)) >= count
+
+    await wait_until(are_alive, HUNG_SECONDS, 0.05)
 
 
 async def side_by_side(count: int, concurrency: int, work: Callable[[int], Awaitable[object]]) -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Iterable, Sequence
 
-_HOLDS = {"<=": operator.le, ">=": operator.ge}
+_HOLDS: dict[str, Callable[[float, float], bool]] = {"<=": operator.le, ">=": operator.ge}
 _SIGNS = {"<=": "at most", ">=": "at least"}
 _HEADINGS = ("measurement", "figure", "compared with", "ratio", "bar", "")
 
@@ -47,7 +47,9 @@ class Row(NamedTuple):
 
     def _holds(self, bar: str) -> bool:
         what, sign, limit = bar.split()
-        return _HOLDS[sign](self.figure if what == "figure" else self.ratio, float(limit))
+        value = self.figure if what == "figure" else self.ratio
+        assert value is not None
+        return _HOLDS[sign](value, float(limit))
 
 
 def compared(measurement: str, figure: float, unit: str, base: str, base_figure: float, *bars: str) -> Row:

@@ -20,13 +20,13 @@ import tempfile
 import time
 from collections import defaultdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bench._harness import table
-from bench._harness.support import server, side_by_side, store
-from durablectl import control, workflow
-from durablectl.storage.records import leases
+from bench._harness.support import HUNG_SECONDS, server, side_by_side, store, wait_for_processors
+from durablectl import Context, control, workflow
 from durablectl.storage.streams.provision import LEASE_SECONDS, provision
+from helpers.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,7 +43,7 @@ async def effect(invocation_id: str) -> None:
 
 
 @workflow
-async def steps(ctx, count):
+async def steps(ctx: Context, count: Any) -> Any:
     for _ in range(count):
         await ctx.step(effect, ctx.invocation_id)
 
@@ -69,15 +69,13 @@ class Round:
         try:
             async with store(self._url, self._namespace) as opened:
                 await provision(opened)
-                while len(await leases.live_processors(opened)) < len(processes):
-                    await asyncio.sleep(0.05)
+                await wait_for_processors(opened, len(processes))
 
                 async def begin(number: int) -> None:
                     await control.start(opened, control.StartRequest("steps", 100, f"w{number}"))
 
                 await side_by_side(self._count, 50, begin)
-                while len(self._lines()) < self._count:
-                    await asyncio.sleep(0.05)
+                await wait_until(lambda: len(self._lines()) >= self._count, HUNG_SECONDS, 0.05)
                 await asyncio.sleep(1)
                 processes[0].kill()
                 return await self._gaps(processes[0].pid)
@@ -87,14 +85,18 @@ class Round:
                 process.wait()
 
     async def _gaps(self, dead: int) -> list[float]:
-        while True:
-            await asyncio.sleep(0.2)
-            by_workflow: dict[str, list[tuple[int, float]]] = defaultdict(list)
-            for invocation_id, pid, moment in map(json.loads, self._lines()):
-                by_workflow[invocation_id].append((pid, moment))
-            died = [lines for lines in by_workflow.values() if any(pid == dead for pid, _ in lines)]
-            if all(lines[-1][0] != dead for lines in died):
-                return [_gap(lines, dead) for lines in died]
+        def all_moved() -> bool:
+            return all(lines[-1][0] != dead for lines in self._workflows_of(dead))
+
+        await wait_until(all_moved, HUNG_SECONDS, 0.2)
+        return [_gap(lines, dead) for lines in self._workflows_of(dead)]
+
+    def _workflows_of(self, dead: int) -> list[list[tuple[int, float]]]:
+        """Return process id and time of each step, for each workflow with a step in the dead process."""
+        by_workflow: dict[str, list[tuple[int, float]]] = defaultdict(list)
+        for invocation_id, pid, moment in map(json.loads, self._lines()):
+            by_workflow[invocation_id].append((pid, moment))
+        return [lines for lines in by_workflow.values() if any(pid == dead for pid, _ in lines)]
 
     def _lines(self) -> list[bytes]:
         return self._effects.read_bytes().splitlines() if self._effects.exists() else []

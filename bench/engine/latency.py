@@ -10,7 +10,6 @@ Run: ``python -m bench.engine.latency [--rounds 300]``.
 from __future__ import annotations
 
 import argparse
-import asyncio
 import statistics
 import time
 from typing import TYPE_CHECKING
@@ -18,13 +17,14 @@ from typing import TYPE_CHECKING
 import uvloop
 
 from bench._harness import table
-from bench._harness.support import processor, server, store
+from bench._harness.support import HUNG_SECONDS, processor, server, store
 from durablectl import Client, Context, workflow
 from durablectl.engine.worker.processor import ProcessorOptions
 from durablectl.model.codec import encode_entry
 from durablectl.model.records import JournalEntry, Payload
 from durablectl.storage.commands import command_queue
 from durablectl.storage.streams.provision import provision
+from helpers.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -105,7 +105,7 @@ class Turns:
         _step_seconds.clear()
         await self._client.result(await self._client.start(quick_steps, _AT_ONCE))
         times.steps += _step_seconds
-        await self._until_idle(quick_steps.name)
+        await self._wait_until_idle(quick_steps.name)
 
     async def _workflow(self, times: Times) -> None:
         _handler_moments.clear()
@@ -119,14 +119,14 @@ class Turns:
         parts = (started - began, handler_began - began, handler_ended - handler_began, seen - handler_ended)
         for name, part in zip(times.parts, parts, strict=True):
             times.parts[name].append(part)
-        await self._until_idle(three_steps.name)
+        await self._wait_until_idle(three_steps.name)
 
-    async def _until_idle(self, handler: str) -> None:
-        while True:
+    async def _wait_until_idle(self, handler: str) -> None:
+        async def is_idle() -> bool:
             info = await command_queue.consumer_info(self._store, command_queue.consumer_name(handler))
-            if not info["num_ack_pending"] and not info["num_pending"]:
-                return
-            await asyncio.sleep(0.001)
+            return info is not None and not info["num_ack_pending"] and not info["num_pending"]
+
+        await wait_until(is_idle, HUNG_SECONDS, 0.001)
 
 
 async def measure(url: str, rounds: int) -> Times:

@@ -18,7 +18,7 @@ import uvloop
 from bench._harness import table
 from bench._harness.support import processor, server, start_many, store
 from bench.engine.floor import CONCURRENCY, Life, floor
-from bench.engine.throughput import until_drained
+from bench.engine.throughput import wait_until_drained
 from durablectl import Context, workflow
 from durablectl.storage.streams.provision import provision
 
@@ -47,7 +47,7 @@ async def engine(url: str, namespace: str, count: int, value: str) -> float:
         await start_many(opened, HANDLER, count, value)
         began = time.perf_counter()
         async with processor(opened, [echo_three_times], CONCURRENCY):
-            await until_drained(opened, count, HANDLER)
+            await wait_until_drained(opened, count, HANDLER)
             return count / (time.perf_counter() - began)
 
 

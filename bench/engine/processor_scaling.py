@@ -21,14 +21,14 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
 from bench._harness import table
-from bench._harness.support import server, start_many, store
-from bench.engine.throughput import until_drained
+from bench._harness.support import HUNG_SECONDS, server, start_many, store, wait_for_processors
+from bench.engine.throughput import wait_until_drained
 from durablectl import Context, workflow
 from durablectl.control import StartRequest, start
 from durablectl.engine.worker.processor import ProcessorOptions
 from durablectl.storage.commands import command_queue
-from durablectl.storage.records import leases
 from durablectl.storage.streams.provision import provision
+from helpers.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -92,12 +92,12 @@ async def rate(url: str, namespace: str, kind: Kind, number: int, count: int) ->
         await command_queue.ensure_consumer(opened, name, opened.subjects.handler_commands(kind.handler), ack_wait)
         await _pause(opened, name, datetime.now(UTC) + timedelta(hours=1))
         with processors(number, kind, url, namespace):
-            while len(await leases.live_processors(opened)) < number or await _pulls(opened, name) < number:
-                await asyncio.sleep(0.05)
+            await wait_for_processors(opened, number)
+            await wait_until(lambda: _all_pull(opened, name, number), HUNG_SECONDS, 0.05)
             began = time.perf_counter()
             await _pause(opened, name, None)
             await start(opened, StartRequest(kind.handler))  # which the server notices sooner than the end of a pause
-            await until_drained(opened, count, kind.handler)
+            await wait_until_drained(opened, count, kind.handler)
             return count / (time.perf_counter() - began)
 
 
@@ -107,10 +107,9 @@ async def _pause(opened: Store, consumer: str, until: datetime | None) -> None:
     await opened.requests.call(f"{opened.api}.CONSUMER.PAUSE.{opened.subjects.commands_stream}.{consumer}", body)
 
 
-async def _pulls(opened: Store, consumer: str) -> int:
-    """How many are open."""
+async def _all_pull(opened: Store, consumer: str, processors: int) -> bool:
     info = await command_queue.consumer_info(opened, consumer)
-    return info["num_waiting"]
+    return info is not None and info["num_waiting"] >= processors
 
 
 def rows(options: argparse.Namespace) -> Iterator[table.Row]:
@@ -125,13 +124,13 @@ def rows(options: argparse.Namespace) -> Iterator[table.Row]:
                     rates.setdefault((kind, number), []).append(found)
                     table.say(f"processors, round {round_number}: {number} with {kind.title}: {found:.0f} a second")
     first = options.processors[0]
-    for (kind, number), found in rates.items():
+    for (kind, number), taken in rates.items():
         title = f"three-step workflows, processors {number}, {kind.title}"
         alone = statistics.median(rates[kind, first])
         if number == first:
             yield table.Row(title, alone, "/s")
         else:
-            yield table.compared(title, statistics.median(found), "/s", f"processors {first}", alone)
+            yield table.compared(title, statistics.median(taken), "/s", f"processors {first}", alone)
 
 
 def main() -> None:

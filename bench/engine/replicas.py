@@ -8,12 +8,10 @@ Run: ``python -m bench.engine.replicas [--count 2000]``.
 from __future__ import annotations
 
 import argparse
-import asyncio
 import contextlib
 import socket
 import statistics
 import tempfile
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,6 +24,7 @@ from bench.engine.throughput import engine
 from durablectl.embedded import EmbeddedServer
 from durablectl.errors import DurableError
 from durablectl.storage.streams.provision import provision
+from helpers.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,16 +63,19 @@ def _free_ports() -> list[int]:
 
 
 async def prepare(url: str, namespace: str, replicas: int) -> None:
-    """Streams with so many replicas; a cluster that has just been started elects its leader first."""
-    deadline = time.monotonic() + _FORMING_SECONDS
-    while True:
+    """Create the streams with so many replicas, once the new cluster has elected its leader."""
+    errors: list[DurableError] = []
+
+    async def is_provisioned() -> bool:
         try:
             async with store(url, namespace) as opened:
-                return await provision(opened, replicas=replicas)
-        except DurableError:
-            if time.monotonic() > deadline:
-                raise
-            await asyncio.sleep(0.2)
+                await provision(opened, replicas=replicas)
+        except DurableError as error:
+            errors.append(error)
+            return False
+        return True
+
+    await wait_until(is_provisioned, _FORMING_SECONDS, 0.2, lambda: errors[-1])
 
 
 def rows(options: argparse.Namespace) -> Iterator[table.Row]:

@@ -14,16 +14,18 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bench._harness import table
-from bench._harness.support import server, side_by_side, store
-from durablectl import control, query, workflow
-from durablectl.storage.records import leases
+from bench._harness.support import HUNG_SECONDS, server, side_by_side, store, wait_for_processors
+from durablectl import Context, control, query, workflow
 from durablectl.storage.streams.provision import provision
+from helpers.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from durablectl.storage.connection.store import Store
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -32,7 +34,7 @@ _NAMES = ("a processor", "nats-server")
 
 
 @workflow
-async def sleeper(ctx, seconds):
+async def sleeper(ctx: Context, seconds: Any) -> Any:
     await ctx.sleep(seconds)
 
 
@@ -80,8 +82,7 @@ async def measure(url: str, server_pid: int, count: int, seconds: float) -> Meas
     try:
         async with store(url, "sleeping") as opened:
             await provision(opened)
-            while not await leases.live_processors(opened):
-                await asyncio.sleep(0.05)
+            await wait_for_processors(opened, 1)
             await sleep_all(opened, 200, 0, "warm")
             before = await both_idle("idle, before", processor, nats, seconds)
             began = time.monotonic()
@@ -95,7 +96,7 @@ async def measure(url: str, server_pid: int, count: int, seconds: float) -> Meas
         running.wait()
 
 
-async def sleep_all(opened, count: int, seconds: float, stem: str) -> None:
+async def sleep_all(opened: Store, count: int, seconds: float, stem: str) -> None:
     """Start them and wait until all of them sleep or, not sleeping at all, have ended."""
 
     async def begin(number: int) -> None:
@@ -103,8 +104,11 @@ async def sleep_all(opened, count: int, seconds: float, stem: str) -> None:
 
     await side_by_side(count, 50, begin)
     status = "suspended" if seconds else "completed"
-    while (await query.get_stats(opened)).by_status.get(status, 0) < count:
-        await asyncio.sleep(0.5)
+
+    async def all_counted() -> bool:
+        return (await query.get_stats(opened)).by_status.get(status, 0) >= count
+
+    await wait_until(all_counted, HUNG_SECONDS, 0.5)
 
 
 async def both_idle(title: str, processor: Process, nats: Process, seconds: float) -> tuple[Usage, Usage]:

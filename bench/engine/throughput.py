@@ -9,7 +9,6 @@ Run: ``python -m bench.engine.throughput [--count 4000] [--sync default]``.
 from __future__ import annotations
 
 import argparse
-import asyncio
 import statistics
 import time
 from typing import TYPE_CHECKING
@@ -17,12 +16,13 @@ from typing import TYPE_CHECKING
 import uvloop
 
 from bench._harness import table
-from bench._harness.support import processor, server, start_many, store
+from bench._harness.support import HUNG_SECONDS, processor, server, start_many, store
 from bench.engine import floor as bare
 from bench.engine.floor import CONCURRENCY
 from durablectl import Context, workflow
 from durablectl.storage.commands import command_queue
 from durablectl.storage.streams.provision import provision
+from helpers.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,17 +51,18 @@ async def engine(url: str, count: int, round_number: int) -> float:
         await start_many(opened, HANDLER, count, _USER)
         began = time.perf_counter()
         async with processor(opened, [three_steps], CONCURRENCY):
-            await until_drained(opened, count)
+            await wait_until_drained(opened, count)
             return count / (time.perf_counter() - began)
 
 
-async def until_drained(opened: Store, count: int, handler: str = HANDLER) -> None:
-    """All commands acknowledged; asking fifty times a second costs the server nothing to speak of."""
-    while True:
+async def wait_until_drained(opened: Store, count: int, handler: str = HANDLER) -> None:
+    """Wait until all commands are acknowledged; fifty requests a second cost the server almost nothing."""
+
+    async def is_drained() -> bool:
         info = await command_queue.consumer_info(opened, command_queue.consumer_name(handler))
-        if info and info["ack_floor"]["consumer_seq"] >= count:
-            return
-        await asyncio.sleep(0.02)
+        return info is not None and info["ack_floor"]["consumer_seq"] >= count
+
+    await wait_until(is_drained, HUNG_SECONDS, 0.02)
 
 
 async def floor(url: str, count: int, round_number: int) -> float:

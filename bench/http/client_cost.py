@@ -21,7 +21,7 @@ import uvloop
 from bench._harness import table
 from bench._harness.support import processor, server, start_many, store
 from bench.engine.floor import CONCURRENCY
-from bench.engine.throughput import HANDLER, three_steps, until_drained
+from bench.engine.throughput import HANDLER, three_steps, wait_until_drained
 from bench.http.load_clients import Answers, hammering
 from durablectl.cli.http_api import api_beside
 from durablectl.http.server_options import HttpOptions
@@ -44,7 +44,7 @@ async def rate(url: str, namespace: str, count: int, clients: int) -> tuple[floa
             async with hammered as found:
                 began = time.perf_counter()
                 async with processor(opened, [three_steps], CONCURRENCY):
-                    await until_drained(opened, count)
+                    await wait_until_drained(opened, count)
                     seconds = time.perf_counter() - began
             return count / seconds, found.answers if found else {}
 

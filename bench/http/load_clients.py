@@ -7,7 +7,7 @@ import contextlib
 import math
 import multiprocessing
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
@@ -90,7 +90,9 @@ async def _ask(url: str, paths: list[str], count: int, link: Connection) -> None
 
     firsts = [asyncio.Event() for _ in range(count)]
     tasks = [asyncio.create_task(client(number, first)) for number, first in enumerate(firsts)]
-    await asyncio.wait([*tasks, asyncio.gather(*(first.wait() for first in firsts))], return_when="FIRST_COMPLETED")
+    all_first = asyncio.gather(*(first.wait() for first in firsts))
+    waited: list[asyncio.Future[Any]] = [*tasks, all_first]
+    await asyncio.wait(waited, return_when="FIRST_COMPLETED")
     began = time.perf_counter()
     for each in taken.values():
         each.clear()

@@ -55,6 +55,7 @@ def serve(url: str) -> tuple[subprocess.Popen[str], str]:
         stderr=subprocess.PIPE,
         text=True,
     )
+    assert process.stderr is not None
     said = json.loads(process.stderr.readline())["message"]
     return process, said.removeprefix("The HTTP API listens on ").rstrip(".")
 

@@ -31,6 +31,9 @@ from durablectl.storage.index import index_entries
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from durablectl.model.records import Execution
+    from durablectl.storage.connection.store import Store
+
 # This process stays small: what the kernel reports as the peak memory of a child begins with that of its parent.
 
 _COUNTS = (1000, 100_000, 1_000_000)
@@ -79,24 +82,27 @@ async def _fill(url: str, namespace: str, count: int, seconds: int) -> Known:
             await opened.nats.publish(opened.subjects.state(execution.invocation_id), encode_execution(execution))
             await opened.nats.publish(index_entries.entry(opened.subjects, execution), b"")
             if number % _IN_FLIGHT == 0:
-                await _until_stored(opened, number)
-        await _until_stored(opened, count)
+                await _wait_until_stored(opened, number)
+        await _wait_until_stored(opened, count)
         older_half = query.Filters.parse(until=now - seconds * 1_000_000 // 2)
         middle = await query.list_workflows(opened, older_half, 1)
         tenth = await query.list_workflows(opened, limit=9 * _PAGE)
         return Known(middle.workflows[0].invocation_id, tenth.next_cursor, middle.next_cursor)
 
 
-async def _until_stored(opened, number: int) -> None:
-    for stream in (opened.subjects.state_stream, opened.subjects.index_stream):
-        while True:
-            info = await opened.requests.call(f"{opened.api}.STREAM.INFO.{stream}")
-            if info["state"]["messages"] >= number:
-                break
-            await asyncio.sleep(0.01)
+async def _wait_until_stored(opened: Store, number: int) -> None:
+    from bench._harness.support import HUNG_SECONDS
+    from helpers.waiting import wait_until
+
+    async def is_stored() -> bool:
+        streams = (opened.subjects.state_stream, opened.subjects.index_stream)
+        infos = [await opened.requests.call(f"{opened.api}.STREAM.INFO.{stream}") for stream in streams]
+        return all(info["state"]["messages"] >= number for info in infos)
+
+    await wait_until(is_stored, HUNG_SECONDS)
 
 
-def _execution(chance: random.Random, number: int, moment: int):
+def _execution(chance: random.Random, number: int, moment: int) -> Execution:
     from durablectl.model.records import Execution, JournalEntry, Payload
 
     (status,) = chance.choices([*_STATUSES], [*_STATUSES.values()])
@@ -171,6 +177,7 @@ def cost(url: str, namespace: str, args: tuple[str, ...]) -> Cost:
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
     )
+    assert process.stdout is not None
     _ = process.stdout.read()
     process.stdout.close()
     _, status, usage = os.wait4(process.pid, 0)

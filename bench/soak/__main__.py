@@ -35,7 +35,7 @@ from durablectl.storage.connection.store import open_store
 from durablectl.storage.streams.provision import provision
 from helpers import chaos_judge as judging
 from helpers.stored_commands import count_commands
-from helpers.waiting import wait_until
+from helpers.waiting import NotInTimeError, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -122,7 +122,7 @@ class Soak:
                 self.violations.append(f"{each}: {error.message}")
 
     async def _finish(self, store: Store, processes: Processes) -> None:
-        with contextlib.suppress(AssertionError):
+        with contextlib.suppress(NotInTimeError):
             await wait_until(lambda: _none_left(store), max(120, 3 * ACK_WAIT_SECONDS), 0.2)
         left = await count_commands(store)
         if left:
@@ -130,7 +130,7 @@ class Soak:
         await self._examine(processes)
         await self.scene.stop()
         if self.seconds >= _CONSUMERS_FROM_SECONDS:
-            with contextlib.suppress(AssertionError):
+            with contextlib.suppress(NotInTimeError):
                 await wait_until(lambda: _no_consumer(store), 60, 0.5)
             self.violations += [f"a consumer is left over: {name}" for name in await reader_consumers(store)]
         await self.auditor.finish()

@@ -169,8 +169,7 @@ class Scene:
 
     async def listen(self, until: float) -> None:
         """One stream of events over HTTP, as a browser has it open."""
-        while not (found := re.search(r"http://\S+", self.api.err())):
-            await asyncio.sleep(0.1)
+        found = await wait_until(lambda: re.search(r"http://\S+", self.api.err()), 60, 0.1)
         url = urlsplit(found[0].rstrip("."))
         while time.monotonic() < until:
             with contextlib.suppress(OSError, asyncio.IncompleteReadError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import random
 import time
@@ -111,7 +112,7 @@ class Load:
             item.said.append(word)
             await asyncio.sleep(self._choices.choice([0.0, 0.05, 0.3]))
             try:
-                await self.patiently(lambda word=word: control.signal(self._store, item.id, "word", word), item)
+                await self.patiently(functools.partial(control.signal, self._store, item.id, "word", word), item)
             except InvalidStateError:
                 if not item.is_doubtful:
                     self.violations.append(f"{item.id}: {word} was refused")

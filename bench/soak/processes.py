@@ -105,8 +105,8 @@ class Samples:
 
     def quarters(self) -> dict[str, tuple[float, float]]:
         """The medians of the second and the last quarter."""
-        medians = {name: (_median(found, 0.25), _median(found, 0.75)) for name, found in self._found.items()}
-        return {name: pair for name, pair in medians.items() if None not in pair}
+        medians = ((name, _median(found, 0.25), _median(found, 0.75)) for name, found in self._found.items())
+        return {name: (second, last) for name, second, last in medians if second is not None and last is not None}
 
 
 def _median(found: list[tuple[float, float]], since: float) -> float | None:

@@ -10,9 +10,10 @@ import os
 import random
 import time
 from pathlib import Path
+from typing import Any
 
 from chaos_app import cargo, chain, effect, nap_chain, voyage  # noqa: F401 - the app holds them too
-from durablectl import Retry, workflow
+from durablectl import Context, Retry, workflow
 
 TASKS = "SOAK_TASKS"
 """Environment variable: the file into which the number of tasks goes."""
@@ -36,28 +37,29 @@ async def flaky(invocation_id: str, step: str) -> str:
 
 
 @workflow
-async def quick(ctx, steps):
+async def quick(ctx: Context, steps: Any) -> Any:
     tokens = [await ctx.step(effect, ctx.invocation_id, f"s{n}", name=f"s{n}") for n in range(steps)]
     _note_tasks()
     return tokens
 
 
 @workflow
-async def scheduled(ctx, steps):
+async def scheduled(ctx: Context, steps: Any) -> Any:
     return [await ctx.step(effect, ctx.invocation_id, f"s{n}", name=f"s{n}") for n in range(steps)]
 
 
 @workflow
-async def failing(ctx, steps):
+async def failing(ctx: Context, steps: Any) -> Any:
     """Steps that fail now and then, until they succeed."""
     retry = Retry(initial=0.02, max_attempts=40, jitter=0)
     return [await ctx.step(flaky, ctx.invocation_id, f"s{n}", name=f"s{n}", retry=retry) for n in range(steps)]
 
 
 @workflow
-async def listener(ctx, _):
+async def listener(ctx: Context, _: Any) -> Any:
     """Signals in the order sent, until one says that it is the last; a step after each."""
-    values, tokens = [], []
+    values: list[str] = []
+    tokens: list[str] = []
     while not values or values[-1] != "last":
         values.append(await ctx.signal("word"))
         number = len(tokens)

@@ -12,8 +12,9 @@ import os
 import time
 import uuid
 from pathlib import Path
+from typing import Any
 
-from durablectl import Retry, StepError, TerminalError, workflow
+from durablectl import Context, Retry, StepError, TerminalError, workflow
 
 EFFECTS = "CHAOS_EFFECTS"
 """Environment variable: the file of effects. Beside it, a file named after an invocation lets its last step succeed."""
@@ -47,7 +48,7 @@ async def last(invocation_id: str, is_broken: bool) -> str:
 
 
 @workflow
-async def cargo(ctx, plan):
+async def cargo(ctx: Context, plan: Any) -> Any:
     me = ctx.invocation_id
     ctx.defer(effect, me, "unload", name="unload")
     loaded = await ctx.step(effect, me, "load", plan["step"], name="load")
@@ -56,7 +57,7 @@ async def cargo(ctx, plan):
 
 
 @workflow
-async def voyage(ctx, plan):
+async def voyage(ctx: Context, plan: Any) -> Any:
     """One of everything: steps side by side, a sleep, an answer from outside, a child, a race, a failure."""
     me, tokens = ctx.invocation_id, []
     ctx.defer(effect, me, "undo-1", name="undo-1")
@@ -67,24 +68,24 @@ async def voyage(ctx, plan):
     )
     await ctx.sleep(plan["sleep"])
     try:
-        answer = await ctx.awakeable("approval")
+        answer: Any = await ctx.awakeable("approval")
     except StepError as error:
         answer = error.error
-    child = await ctx.invoke("cargo", plan)
+    child: Any = await ctx.invoke("cargo", plan)
     winner, value = await ctx.race(ctx.sleep(plan["race"]), ctx.step(effect, me, "racer", 0.1, name="racer"))
     tokens.append(await ctx.step(last, me, plan["broken"], name="last", retry=STEPS))
     return {"tokens": tokens, "answer": answer, "child": child, "race": [winner, value]}
 
 
 @workflow
-async def chain(ctx, plan):
+async def chain(ctx: Context, plan: Any) -> Any:
     """Steps one after the other; ``plan``: how many, and how many seconds each."""
     steps, seconds = plan
     return [await ctx.step(effect, ctx.invocation_id, f"s{n}", seconds, name=f"s{n}") for n in range(steps)]
 
 
 @workflow
-async def nap_chain(ctx, plan):
+async def nap_chain(ctx: Context, plan: Any) -> Any:
     """Steps with a sleep that suspends in the middle."""
     steps, seconds = plan
     first = [await ctx.step(effect, ctx.invocation_id, f"s{n}", name=f"s{n}") for n in range(steps)]

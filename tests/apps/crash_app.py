@@ -7,8 +7,9 @@ import os
 import random
 import sys
 import time
+from typing import Any
 
-from durablectl import workflow
+from durablectl import Context, workflow
 
 
 def leave(*words: object) -> None:
@@ -31,28 +32,28 @@ def stubborn(seconds: float) -> None:
 
 
 @workflow
-async def chain(ctx, order):
+async def chain(ctx: Context, order: Any) -> Any:
     return [await ctx.step(effect, ctx.invocation_id, n, order["seconds"]) for n in range(order["steps"])]
 
 
 @workflow
-async def fan(ctx, order):
+async def fan(ctx: Context, order: Any) -> Any:
     return await ctx.gather(*(ctx.step(effect, ctx.invocation_id, n, order["seconds"]) for n in range(order["steps"])))
 
 
 @workflow
-async def holds_a_thread(ctx, seconds):
+async def holds_a_thread(ctx: Context, seconds: Any) -> Any:
     await ctx.step(stubborn, seconds)
 
 
 @workflow
-async def exits(ctx, where):
+async def exits(ctx: Context, where: Any) -> Any:
     if where == "handler":
         sys.exit("from the handler")
     await ctx.step(sys.exit, "from a step")
 
 
 @workflow
-async def says(ctx, text):
+async def says(ctx: Context, text: Any) -> Any:
     ctx.log.info("It says %s.", text)
     return text

@@ -6,10 +6,11 @@ import asyncio
 import os
 import secrets
 from pathlib import Path
+from typing import Any
 
 from google.protobuf.wrappers_pb2 import StringValue
 
-from durablectl import TerminalError, workflow
+from durablectl import Context, TerminalError, workflow
 from durablectl.engine.sdk.registry import Workflow
 
 HUGE = 100_000
@@ -45,37 +46,37 @@ def broken(invocation_id: str, name: str) -> None:
         raise TerminalError("broken")
 
 
-def do(ctx, name, seconds=0.0):
+def do(ctx: Context, name: Any, seconds: float = 0.0) -> Any:
     return ctx.step(effect, ctx.invocation_id, name, seconds, name=name)
 
 
 @workflow
-async def small(ctx, seconds):
+async def small(ctx: Context, seconds: Any) -> Any:
     await do(ctx, "small", seconds)
     return "small"
 
 
 @workflow
-async def takes(ctx, value):
+async def takes(ctx: Context, value: Any) -> Any:
     await do(ctx, "took")
     return str(value)
 
 
 @workflow
-async def family(ctx):
+async def family(ctx: Context) -> Any:
     """Steps, a sleep, an answer, a child: suspended for each of them."""
     ctx.set("seen", "yes")
     await do(ctx, "first")
     await ctx.gather(do(ctx, "left", 0.05), do(ctx, "right"))
     await ctx.sleep(1.3)
-    answer = await ctx.awakeable("ok")
-    child = await ctx.invoke(small, 0.05)
+    answer: Any = await ctx.awakeable("ok")
+    child: Any = await ctx.invoke(small, 0.05)
     await do(ctx, "last")
     return [str(answer), child]
 
 
 @workflow
-async def fails(ctx):
+async def fails(ctx: Context) -> Any:
     await ctx.step(message, ctx.invocation_id, "message", name="message")
     await ctx.step(broken, ctx.invocation_id, "broken", name="broken")
     await do(ctx, "after")
@@ -83,7 +84,7 @@ async def fails(ctx):
 
 
 @workflow
-async def big(ctx):
+async def big(ctx: Context) -> Any:
     """A journal that does not fit into the record."""
     for name in ("a", "b", "c"):
         await ctx.step(huge, ctx.invocation_id, name, name=name)
@@ -92,15 +93,15 @@ async def big(ctx):
 
 
 @workflow
-async def waits_for_go(ctx):
+async def waits_for_go(ctx: Context) -> Any:
     await do(ctx, "before")
-    value = await ctx.signal("go")
+    value: Any = await ctx.signal("go")
     await do(ctx, "after")
     return value
 
 
 @workflow
-async def compensated(ctx):
+async def compensated(ctx: Context) -> Any:
     for name in ("one", "two"):
         await do(ctx, name)
         ctx.defer(effect, ctx.invocation_id, f"undo-{name}", name=f"undo-{name}")
@@ -108,14 +109,14 @@ async def compensated(ctx):
 
 
 @workflow
-async def compensated_in_work(ctx):
+async def compensated_in_work(ctx: Context) -> Any:
     await do(ctx, "one")
     ctx.defer(effect, ctx.invocation_id, "undo-one", name="undo-one")
     await ctx.gather(ctx.invoke(small, 30), do(ctx, "long", 30))
 
 
 @workflow
-async def slow(ctx):
+async def slow(ctx: Context) -> Any:
     await do(ctx, "one", 1.5)
     await do(ctx, "two")
     return "slow"
@@ -130,13 +131,13 @@ async def hold(invocation_id: str, name: str) -> str:
 
 
 @workflow
-async def held(ctx):
+async def held(ctx: Context) -> Any:
     await ctx.step(hold, ctx.invocation_id, "hold", name="hold")
     await do(ctx, "two")
 
 
 @workflow
-async def sends(ctx):
+async def sends(ctx: Context) -> Any:
     await ctx.send(small, 0.0, id="sent")
     await ctx.send(small, 0.0, delay=1.2, id="delayed")
     handle = await ctx.spawn(small, 0.05)
@@ -144,20 +145,20 @@ async def sends(ctx):
 
 
 @workflow(timeout=1.5)
-async def late(ctx):
+async def late(ctx: Context) -> Any:
     await do(ctx, "one")
     await ctx.signal("go")
 
 
 @workflow
-async def changed(ctx):
+async def changed(ctx: Context) -> Any:
     """Other code than its journal was written by, from its second run on."""
     await do(ctx, "one" if ctx.attempt == 1 else "other")
     await ctx.sleep(1.3)
 
 
 @workflow
-async def defers(ctx):
+async def defers(ctx: Context) -> Any:
     await do(ctx, "before")
     ctx.defer(effect, ctx.invocation_id, "undo", name="undo")
     await ctx.signal("go")
@@ -172,14 +173,14 @@ def kill(invocation_id: str, name: str) -> str:
 
 
 @workflow
-async def deadly(ctx):
+async def deadly(ctx: Context) -> Any:
     """Takes its first processor down."""
     await do(ctx, "one")
     await ctx.step(kill, ctx.invocation_id, "kill", name="kill")
 
 
 @workflow
-async def races(ctx):
+async def races(ctx: Context) -> Any:
     await ctx.race(do(ctx, "quick"), do(ctx, "slow", 30))
     ctx.set("seen", StringValue(value="yes"))
     await do(ctx, "after", 0.1)

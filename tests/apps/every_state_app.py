@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from typing import Any
 
 from durablectl import Context, Retry, TerminalError, workflow
 
@@ -27,7 +28,7 @@ async def undo(what: str) -> str:
 
 
 @workflow
-async def whole(ctx: Context, order: dict) -> dict:
+async def whole(ctx: Context, order: dict[str, Any]) -> dict[str, Any]:
     """Something of everything, and completes."""
     ctx.set("cart", [order])
     ctx.defer(undo, "never")

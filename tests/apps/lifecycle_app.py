@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 from pathlib import Path
+from typing import Any
 
 from chaos_app import EFFECTS, effect
-from durablectl import workflow
+from durablectl import Context, workflow
 from durablectl.engine.operations import child
 from durablectl.storage.transitions.start_writes import start_child
 
@@ -31,7 +32,7 @@ _TOGETHER = 3
 _started: set[str] = set()
 
 
-async def _start_child_and_die(store, start, child_id, parent):
+async def _start_child_and_die(store: Any, start: Any, child_id: str, parent: Any) -> None:
     """The children of three workflows are started, and the processor dies before their parents have journaled it."""
     await start_child(store, start, child_id, parent)
     if parent.handler == "bearing" and not _died_before(parent.invocation_id):
@@ -42,17 +43,17 @@ async def _start_child_and_die(store, start, child_id, parent):
         await asyncio.Event().wait()
 
 
-child.start_child = _start_child_and_die
+child.start_child = _start_child_and_die  # type: ignore[attr-defined]  # not exported, and replaced here
 
 
 @workflow
-async def small(ctx, value):
+async def small(ctx: Context, value: Any) -> Any:
     await ctx.step(effect, ctx.invocation_id, "small", name="small")
     return value
 
 
 @workflow
-async def borne(ctx, value):
+async def borne(ctx: Context, value: Any) -> Any:
     """Its step is not in flight when the processor dies: it would run again, as it may."""
     while not _mark("together").exists():
         await asyncio.sleep(0.01)
@@ -61,7 +62,7 @@ async def borne(ctx, value):
 
 
 @workflow
-async def bearing(ctx, how):
+async def bearing(ctx: Context, how: Any) -> Any:
     """Starts one child, by ``how``."""
     if how == "send":
         return await ctx.send("borne", 1)
@@ -79,7 +80,7 @@ async def undo(invocation_id: str, name: str, is_deadly: bool) -> str:
 
 
 @workflow
-async def compensating(ctx):
+async def compensating(ctx: Context) -> Any:
     """The second of its three compensations, in the order in which they run, kills the processor once."""
     for name in ("u1", "u2", "u3"):
         await ctx.step(effect, ctx.invocation_id, f"do-{name}", name=f"do-{name}")
@@ -96,7 +97,7 @@ async def poison(invocation_id: str, is_cured: str) -> str:
 
 
 @workflow
-async def poisonous(ctx, cure):
+async def poisonous(ctx: Context, cure: Any) -> Any:
     """Kills its processor each time, until the file named ``cure`` lies beside the effects."""
     await ctx.step(effect, ctx.invocation_id, "before", name="before")
     return await ctx.step(poison, ctx.invocation_id, cure, name="poison")

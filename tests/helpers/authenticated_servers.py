@@ -18,6 +18,7 @@ from durablectl.embedded import EmbeddedServer
 from durablectl.settings.contexts import KEYS
 from durablectl.settings.resolution import ENVIRONMENT, FLAGS
 from helpers.credential_authority import Certificates, Key, Operator, credentials
+from helpers.waiting import block_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -33,7 +34,7 @@ class Door:
     """A server, and the settings (fields of Settings) that it lets in; ``secrets`` are in no output."""
 
     server: EmbeddedServer
-    settings: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[str, str | bool] = field(default_factory=dict)
     secrets: tuple[str, ...] = ()
 
     def try_(self, by: str, settings: Mapping[str, str | bool] | None = None, *args: str) -> Result:
@@ -67,11 +68,15 @@ def admitted(result: Result) -> None:
     assert result.stderr == "No live processor. Start one with `durablectl run processor`.\n"
 
 
-def until_admitted(door: Door, within: float = 60) -> None:
-    deadline = time.monotonic() + within
-    while (result := door.try_("context")).exit_code:
-        assert time.monotonic() < deadline, result.stderr
-        time.sleep(0.05)
+def wait_until_admitted(door: Door) -> None:
+    refusals: list[str] = []
+
+    def is_admitted() -> bool:
+        result = door.try_("context")
+        refusals.append(result.stderr)
+        return result.exit_code == 0
+
+    block_until(is_admitted, every=0.05, detail=lambda: refusals[-1])
 
 
 def leaf_url(log: Path) -> str:
@@ -131,7 +136,7 @@ def tls_door(directory: Path) -> Iterator[Door]:
         yield Door(server, files)
 
 
-def _certified(directory: Path) -> tuple[Certificates, dict[str, str]]:
+def _certified(directory: Path) -> tuple[Certificates, dict[str, str | bool]]:
     authority = Certificates(directory / "tls")
     certificate, key = authority.issue("client")
     return authority, {"tls_cert": str(certificate), "tls_key": str(key), "tls_ca": str(authority.authority)}
@@ -149,10 +154,11 @@ class _Silent(EmbeddedServer):
     """Ready without a greeting."""
 
     def _await_ready(self, deadline: float) -> None:
-        while not self._read_ports():
+        def is_ready() -> bool:
             assert self.running
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+            return self._read_ports()
+
+        block_until(is_ready, deadline - time.monotonic())
 
 
 def tls_config(authority: Certificates, more: str = "", *, verify: bool = True) -> str:

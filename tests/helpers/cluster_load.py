@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
     from pathlib import Path
 
-    from conftest import Spawned
     from durablectl.model.records import Execution
     from durablectl.storage.connection.store import Store
     from helpers.cluster import Cluster
+    from helpers.spawned import Spawner
 
 STEPS, NAP_SECONDS = 4, 1.5
 _PAUSE_SECONDS = 0.1
@@ -142,10 +142,10 @@ class Load:
         return (await query.get_stats(self.far.store)).by_status.get("completed", 0) >= least
 
     async def _end(self, ids: list[str]) -> None:
-        deadline = time.monotonic() + 120
-        while left := [each for each in await self._executions(ids) if each.status != "completed"]:
-            assert time.monotonic() < deadline, f"{len(left)} have not ended: {left[:5]}"
-            await asyncio.sleep(0.5)
+        async def all_completed() -> bool:
+            return all(each.status == "completed" for each in await self._executions(ids))
+
+        await wait_until(all_completed, 120, 0.5)
         assert len(await self._executions(ids)) == len(ids)
 
     async def _executions(self, ids: list[str]) -> list[Execution]:
@@ -169,14 +169,13 @@ class Load:
         for invocation_id in ids:
             view = views[invocation_id]
             assert view.status == "completed"
+            assert view.journal is not None
             assert [s.step_type for s in view.journal] == [*(f"s{n}" for n in range(STEPS)), "sleep", "end"]
             assert view.output == [s.response for s in view.journal if s.kind == "step"]
 
 
 @contextlib.asynccontextmanager
-async def load(
-    tmp_path: Path, spawn: Callable[..., Spawned], namespace: str, *, near: str = "", far: str = ""
-) -> AsyncIterator[Load]:
+async def load(tmp_path: Path, spawn: Spawner, namespace: str, *, near: str = "", far: str = "") -> AsyncIterator[Load]:
     """A cluster with a processor and clients on either side: the name of a server, or "" for whichever is there."""
     async with cluster(tmp_path / "cluster", namespace) as made, contextlib.AsyncExitStack() as stack:
         settings = [made.settings_of(name) if name else made.settings for name in (near, far)]

@@ -10,7 +10,7 @@ import subprocess
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import nkeys
+import nkeys  # type: ignore[import-untyped]  # it has no py.typed
 import pytest
 
 if TYPE_CHECKING:

@@ -56,11 +56,11 @@ async def echo(name: str) -> str:
     return name
 
 
-def refuse(name: str) -> None:
+def refuse(name: str) -> str:
     raise TerminalError(f"refused {name} {HOSTILE}")
 
 
-def lose(_: str) -> None:
+def lose(_: str) -> str:
     raise ConnectionError("no service answers")
 
 

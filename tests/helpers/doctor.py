@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import TYPE_CHECKING, Any
 
 from durablectl import query
 from durablectl._proto import durable_pb2 as pb
@@ -16,6 +17,9 @@ from durablectl.storage.connection.store import purge_request
 from durablectl.storage.index import index_entries
 from helpers.stored_records import list_subjects
 
+if TYPE_CHECKING:
+    from durablectl.storage.connection.store import Store
+
 MINUTE = 60_000_000
 NOW = 1_795_000_000_000_000
 FOREIGN = [
@@ -26,12 +30,12 @@ FOREIGN = [
 ]
 
 
-def record(number: int, status: str = Status.COMPLETED, handler: str = "pay", **fields) -> Execution:
+def record(number: int, status: str = Status.COMPLETED, handler: str = "pay", **fields: Any) -> Execution:
     at = NOW + number * MINUTE
     return Execution(f"w{number}", handler, status, created_at=at, updated_at=at, indexed_at=at, attempt=1, **fields)
 
 
-async def put(store, *records: Execution, entered: bool = True) -> None:
+async def put(store: Store, *records: Execution, entered: bool = True) -> None:
     """As the engine leaves them, or without an index entry."""
     writes = [Request(store.subjects.state(each.invocation_id), encode_execution(each)) for each in records]
     entries = [write for each in records for write in index_entries.addition(store, each)] if entered else []
@@ -40,45 +44,45 @@ async def put(store, *records: Execution, entered: bool = True) -> None:
             await store.requests.exchange(some[first : first + 1000])
 
 
-async def put_foreign(store, *records: pb.ExecutionState) -> None:
+async def put_foreign(store: Store, *records: pb.ExecutionState) -> None:
     await store.requests.exchange(
         [Request(store.subjects.state(each.invocation_id), each.SerializeToString()) for each in records]
     )
 
 
-async def add(store, *subjects: str) -> None:
+async def add(store: Store, *subjects: str) -> None:
     await store.requests.exchange([Request(subject) for subject in subjects])
 
 
-async def remove(store, *subjects: str) -> None:
+async def remove(store: Store, *subjects: str) -> None:
     await store.requests.exchange([purge_request(store, store.subjects.index_stream, each) for each in subjects])
 
 
-async def delete_state(store, invocation_id: str) -> None:
+async def delete_state(store: Store, invocation_id: str) -> None:
     await store.requests.exchange(
         [purge_request(store, store.subjects.state_stream, store.subjects.state(invocation_id))]
     )
 
 
-def entry(store, execution: Execution) -> str:
+def entry(store: Store, execution: Execution) -> str:
     return index_entries.entry(store.subjects, execution)
 
 
-async def entries(store) -> list[str]:
+async def entries(store: Store) -> list[str]:
     return await list_subjects(store, store.subjects.index_stream, ">")
 
 
-async def check(store, name: str) -> query.Check:
+async def check(store: Store, name: str) -> query.Check:
     diagnosis = await query.diagnose(store)
     return next(check for check in diagnosis.checks if check.name == name)
 
 
-async def disagreements(store) -> dict[str, int]:
+async def disagreements(store: Store) -> dict[str, int]:
     details = dict((await check(store, "index")).details)
     return {kind: number for kind, number in details.items() if number and kind != "entries"}
 
 
-async def agrees_with_a_scan(store) -> None:
+async def agrees_with_a_scan(store: Store) -> None:
     """List and stats by the index are what reading every record gives."""
     naive = [scanned.execution async for scanned in scan(store)]
     for status in (*Status, ""):

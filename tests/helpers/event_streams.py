@@ -50,13 +50,16 @@ class Stream:
         return None
 
     async def many(self, count: int) -> list[Event]:
-        events = [await self.next() for _ in range(count)]
-        assert None not in events, events
+        events: list[Event] = []
+        for _ in range(count):
+            event = await self.next()
+            assert event is not None, events
+            events.append(event)
         return events
 
     async def rest(self) -> list[Event]:
         """Up to the end."""
-        events = []
+        events: list[Event] = []
         while (event := await self.next()) is not None:
             events.append(event)
         return events

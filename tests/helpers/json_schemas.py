@@ -7,7 +7,6 @@ import json
 import os
 import secrets
 import subprocess
-import time
 from typing import TYPE_CHECKING, Any
 
 from jsonschema import Draft202012Validator, ValidationError
@@ -17,6 +16,7 @@ from referencing.jsonschema import DRAFT202012
 
 from helpers.paths import APPS, ROOT
 from helpers.sample_stack import PROGRAM, SampleStack
+from helpers.waiting import block_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -106,32 +106,25 @@ def every_state(server: EmbeddedServer) -> Iterator[SampleStack]:
     ]
     processor = subprocess.Popen(command, env={**os.environ, **environment}, stdin=subprocess.DEVNULL)
     try:
-        _until(lambda: stack("processors", "-o", "name").stdout)
+        block_until(lambda: stack("processors", "-o", "name").stdout, 60, 0.05)
         for name, (handler, given, _) in STATES.items():
             delay = ("--delay", "1h") if name == "delayed" else ()
             stack.ok("wf", "start", handler, "--id", name, *(("--input", given) if given else ()), *delay)
         for name, (handler, _, status) in STATES.items():
-            _until(lambda: _stands(stack, name, handler, status))  # noqa: B023  # called at once
+            block_until(lambda: _has_status(stack, name, handler, status), 60, 0.05)  # noqa: B023  # called at once
         stack.ok("wf", "pause", "paused", "--reason", "the bank is closed")
         stack.ok("wf", "cancel", "cancelled", "--wait", "--timeout", "60s")
         stack.ok("wf", "retry", "retried", "--from-step", "1")
-        _until(lambda: _stands(stack, "retried", "failing", "failed"))
+        block_until(lambda: _has_status(stack, "retried", "failing", "failed"), 60, 0.05)
         yield stack
     finally:
         processor.terminate()
         processor.wait(60)
 
 
-def _stands(stack: SampleStack, name: str, handler: str, status: str) -> bool:
+def _has_status(stack: SampleStack, name: str, handler: str, status: str) -> bool:
     """Where it stays: what runs holds step 1, or is tried again."""
     (view,) = parsed(stack.ok("wf", "get", name, "--json"))
     if status != "running":
         return view["status"] == status
     return view["waiting_for"] is not None if handler == "retrying" else view["current_step"] == 1
-
-
-def _until(condition: Any, within: float = 60) -> None:
-    deadline = time.monotonic() + within
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)

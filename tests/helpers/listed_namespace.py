@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from durablectl.model.clock import SYSTEM_CLOCK
 from durablectl.model.codec import encode_entry, encode_execution
@@ -42,7 +42,7 @@ def stack_of(settings: Settings) -> SampleStack:
     return SampleStack({"NATS_URL": settings.url, "DURABLECTL_NAMESPACE": settings.namespace})
 
 
-def _record(name: str, handler: str, status: str, hours_ago: int, now: int, **fields) -> Execution:
+def _record(name: str, handler: str, status: str, hours_ago: int, now: int, **fields: Any) -> Execution:
     """Created 60 hours before it entered its status."""
     at = now - hours_ago * HOUR
     created = at - 60 * HOUR

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from durablectl import query
+from durablectl.model.clock import SYSTEM_CLOCK
 from durablectl.model.codec import decode_execution
 from durablectl.storage.streams import direct_get
 from helpers.random_index import HANDLERS, HOUR, MINUTE
 from helpers.stored_records import list_subjects
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from random import Random
 
     from durablectl.model.records import Execution
     from durablectl.storage.connection.store import Store
+    from helpers.random_index import Times
 
 ENDED = {"completed", "failed", "cancelled"}
 STATUSES = ENDED | {"pending", "running", "suspended", "paused"}
@@ -58,7 +60,7 @@ async def every_record(store: Store, entered: Mapping[str, int] | None = None) -
     return records
 
 
-def matches(record: Record, asked: dict) -> bool:
+def matches(record: Record, asked: dict[str, Any]) -> bool:
     execution = record.execution
     changed = execution.updated_at or record.entered
     return (
@@ -78,11 +80,11 @@ def _has_error(execution: Execution, text: str) -> bool:
     return execution.status == "failed" and text.lower() in execution.error.lower()
 
 
-def filters(asked: dict) -> query.Filters:
+def filters(asked: dict[str, Any]) -> query.Filters:
     return query.Filters.parse(**asked)
 
 
-def anything() -> dict:
+def anything() -> dict[str, Any]:
     return {
         "statuses": [],
         "handlers": [],
@@ -97,7 +99,13 @@ def anything() -> dict:
 
 
 async def compare(
-    store: Store, records: list[Record], asked: dict, random: Random, *, is_exact: bool = True, scan: bool = False
+    store: Store,
+    records: list[Record],
+    asked: dict[str, Any],
+    random: Random,
+    *,
+    is_exact: bool = True,
+    scan: bool = False,
 ) -> None:
     """Pages, offsets, counts and statistics. Without ``is_exact`` there are entries that no state confirms."""
     oldest_first = random.random() < 0.5
@@ -108,7 +116,8 @@ async def compare(
     offset = random.choice((0, 1, 13, len(expected) // 2, len(expected)))
     told = f"{asked}, {limit=}, {offset=}, {oldest_first=}, {scan=}"
 
-    shown, cursor = [], ""
+    shown: list[query.WorkflowView] = []
+    cursor = ""
     while True:
         page = await query.list_workflows(
             store, filters(asked), limit, cursor=cursor, oldest_first=oldest_first, scan=scan
@@ -134,7 +143,7 @@ async def compare(
         await compare_stats(store, expected, asked, told)
 
 
-async def compare_stats(store: Store, expected: list[Record], asked: dict, told: str) -> None:
+async def compare_stats(store: Store, expected: list[Record], asked: dict[str, Any], told: str) -> None:
     stats = await query.get_stats(store, filters(asked))
     statuses_of: dict[str, Counter[str]] = defaultdict(Counter)
     for record in expected:
@@ -147,12 +156,12 @@ async def compare_stats(store: Store, expected: list[Record], asked: dict, told:
     oldest = min(active, key=lambda record: record.key).id if active else None
     assert (stats.oldest_active.invocation_id if stats.oldest_active else None) == oldest, told
     if not (asked["since"] or asked["until"]):
-        now = query.stats.SYSTEM_CLOCK.now()
+        now = SYSTEM_CLOCK.now()
         recent = sum(record.status == "completed" and record.entered >= now - HOUR for record in expected)
         assert stats.completed_per_minute == recent / (HOUR / MINUTE), told
 
 
-def random_filters(random, times, ids=()) -> dict:
+def random_filters(random: Random, times: Times, ids: Sequence[str] = ()) -> dict[str, Any]:
     """What may be asked; each only now and then."""
     asked = anything()
     if random.random() < 0.5:

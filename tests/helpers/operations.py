@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
@@ -167,12 +168,11 @@ class Desk:
         return invocation_id
 
 
+_KEYS = itertools.count(1)
+
+
 def new_key() -> str:
-    new_key.count += 1
-    return f"w{new_key.count:04d}"
-
-
-new_key.count = 0
+    return f"w{next(_KEYS):04d}"
 
 
 @contextlib.asynccontextmanager

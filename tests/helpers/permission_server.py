@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from typer.testing import CliRunner
 
-from durablectl import control, workflow
+from durablectl import Context, control, workflow
 from durablectl.cli.main import app
 from durablectl.demo import HelloService
 from durablectl.demo._proto.hello_pb2 import HelloRequest, HelloResponse
@@ -37,7 +37,7 @@ _PASSWORD = "change-me"  # noqa: S105  # the document's
 
 
 @workflow
-async def travelling(ctx, user):
+async def travelling(ctx: Context, user: Any) -> Any:
     """Sleeps, calls a service, awaits a child."""
     await ctx.sleep(1.1)
     hello = await ctx.call("HelloService", "SayHello", HelloRequest(name=user), HelloResponse)
@@ -129,6 +129,7 @@ async def prepare(site: Site) -> None:
         release(site.namespace)
         await start_workflow(store, asking, "k", id="waiting")
         waiting = await wait_for_status(store, "waiting", "suspended")
+        assert waiting.waiting_for is not None
         site.awakeable = waiting.waiting_for.awaited_id
         assert (await wait_for_outcome(store, "travelled")).output().startswith("Hello, Ada!")
     result = await asyncio.to_thread(site.cli, "client", "schedule create yearly quick --every 365d")

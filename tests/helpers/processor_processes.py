@@ -20,13 +20,13 @@ from helpers.paths import APPS
 from helpers.waiting import PATIENCE, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable
+    from collections.abc import AsyncIterator, Iterable
     from pathlib import Path
 
-    from conftest import Spawned
     from durablectl.query import WorkflowView
     from durablectl.storage.connection.store import Store
     from helpers.chaos_judge import Effect
+    from helpers.spawned import Spawned, Spawner
 
 CHAOS_APP = str(APPS / "chaos_app.py")
 
@@ -34,7 +34,7 @@ CHAOS_APP = str(APPS / "chaos_app.py")
 class Fleet:
     """Processors as processes of their own, whose workflows leave their effects in one file."""
 
-    def __init__(self, spawn: Callable[..., Spawned], directory: Path, app: str = CHAOS_APP, url: str = "") -> None:
+    def __init__(self, spawn: Spawner, directory: Path, app: str = CHAOS_APP, url: str = "") -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self._env = {"NATS_URL": url} if url else {}
         self.effects = directory / "effects.jsonl"

@@ -7,12 +7,12 @@ import os
 import secrets
 import subprocess
 import sys
-import time
 from typing import TYPE_CHECKING
 
 from typer.testing import CliRunner
 
 from durablectl.cli.main import app
+from helpers.waiting import block_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,10 +50,7 @@ def sample_stack(server: EmbeddedServer) -> Iterator[SampleStack]:
         for kind in ("processor", "service"):
             command = [*PROGRAM, "run", kind, "--log-level", "error"]
             started.append(subprocess.Popen(command, env=everything, stdin=subprocess.DEVNULL))
-        deadline = time.monotonic() + 60
-        while not stack("processors", "-o", "name").stdout:
-            assert time.monotonic() < deadline, "no processor came up"
-            time.sleep(0.05)
+        block_until(lambda: stack("processors", "-o", "name").stdout, 60, 0.05)
         yield stack
     finally:
         for process in started:

@@ -14,6 +14,10 @@ PATIENCE = 60.0
 """Seconds that only a hang takes, however busy the machine is."""
 
 
+class NotInTimeError(AssertionError):
+    """A condition that did not become true before the deadline."""
+
+
 class _Deadline:
     def __init__(self, timeout: float, detail: Callable[[], object] | None) -> None:
         self._timeout = timeout
@@ -24,7 +28,7 @@ class _Deadline:
         """Raise when the time is over."""
         if time.monotonic() >= self._at:
             more = f"; {self._detail()}" if self._detail else ""
-            raise AssertionError(f"not within {self._timeout} s; the last answer was {answer!r}{more}")
+            raise NotInTimeError(f"not within {self._timeout} s; the last answer was {answer!r}{more}")
 
 
 async def wait_until(

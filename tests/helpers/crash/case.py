@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import re
-import time
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -22,7 +20,7 @@ from helpers.crash.zygote import operate
 from helpers.index_listing import list_index_entries
 from helpers.stored_commands import count_commands
 from helpers.stored_records import list_journal_subjects, list_subjects, read_journal
-from helpers.waiting import wait_until
+from helpers.waiting import NotInTimeError, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -115,10 +113,10 @@ class Case:
     async def reaches(self, *statuses: str, id: str = "w", waits_for: str = "") -> Execution:
         async def there() -> Execution | None:
             found = await self.execution(id)
-            is_so = found is not None and found.status in statuses
-            if not is_so or (waits_for and not any(wait.kind in waits_for.split(" or ") for wait in found.waits)):
+            if found is None or found.status not in statuses:
                 return None
-            return found
+            kinds = {wait.kind for wait in found.waits}
+            return found if not waits_for or kinds & {*waits_for.split(" or ")} else None
 
         return await wait_until(there, SECONDS, 0.05)
 
@@ -136,7 +134,7 @@ class Case:
 
     def effects(self) -> Counter[tuple[str, str]]:
         text = self.effects_file.read_text() if self.effects_file.exists() else ""
-        return Counter(tuple(line.split()[:2]) for line in text.splitlines())
+        return Counter((line.split()[0], line.split()[1]) for line in text.splitlines())
 
     async def journaled(self, invocation_id: str) -> list[JournalEntry]:
         """Nothing where a scenario has damaged it."""
@@ -207,12 +205,18 @@ class Case:
         """Of what was deleted, where it was too big to be part of the record: nothing removes that later."""
         return self.crash_at.startswith("control.lifecycle.delete:")
 
-    async def until_quiet(self) -> list[str]:
-        deadline = time.monotonic() + QUIET_SECONDS
-        while (problems := await self.problems()) and time.monotonic() < deadline:
-            if self.may_leave_an_entry and all(problem.startswith("the index") for problem in problems):
+    async def wait_for_problems_to_end(self) -> list[str]:
+        """Return the problems that are left when none is expected to end by itself any more."""
+        problems: list[str] = []
+
+        async def none_left() -> bool:
+            problems[:] = await self.problems()
+            if problems and self.may_leave_an_entry and all(each.startswith("the index") for each in problems):
                 await repair(self.store)
-            await asyncio.sleep(0.25)
+            return not problems
+
+        with contextlib.suppress(NotInTimeError):
+            await wait_until(none_left, QUIET_SECONDS, 0.25)
         return problems or await self._diagnosis()
 
     @property

@@ -90,6 +90,7 @@ async def resumed(case: Case) -> None:
 
     async def over() -> bool:
         found = await case.execution()
+        assert found is not None
         if found.status == "paused" and (not found.owner or case.died):
             await case.do("resume", W)
         return found.status == "completed"
@@ -133,6 +134,7 @@ async def damage(case: Case, handler: str) -> Callable[[], Awaitable[Any]]:
     store = case.store
     subject = store.subjects.journal(W, "0")
     good = await direct_get.get_last(store, store.subjects.state_stream, subject)
+    assert good is not None
     await store.requests.publish(subject, b"\xff\xff")
     return partial(store.requests.publish, subject, good.data)
 
@@ -240,6 +242,7 @@ async def without_schedule(case: Case) -> None:
 
 async def restart_as_of(case: Case) -> list[Any]:
     stored = await states.load(case.store, W)
+    assert stored is not None
     return ["restart", [W], {"if_revision": stored.revision}]
 
 
@@ -248,6 +251,7 @@ async def damaged(case: Case) -> None:
     await case.start("small", 0.0)
     store, subjects = case.store, case.store.subjects
     stored = await states.load(store, W)
+    assert stored is not None
     wrong = index_entries.entry(subjects, replace(stored.execution, status="failed"))
     streams = {
         subjects.index_stream: [">"],

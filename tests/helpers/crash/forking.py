@@ -30,16 +30,19 @@ class Zygote:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        assert self._process.stdin is not None
         self._process.stdin.close()
         await self._process.wait()
         self._reader.cancel()
 
     async def _read(self) -> None:
+        assert self._process.stdout is not None
         while line := await self._process.stdout.readline():
             number, code = line.split()
             self._exits[int(number)].set_result(int(code))
 
     def _tell(self, job: dict[str, Any]) -> None:
+        assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(job).encode() + b"\n")
 
     def fork(self, job: dict[str, Any]) -> Forked:

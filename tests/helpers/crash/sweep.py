@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from durablectl.errors import DurableError
 from durablectl.settings import Settings
@@ -62,16 +62,14 @@ async def _live(case: Case, forked: list[Forked]) -> list[str]:
         if not scenario.has_processor:
             forked.append(case.processor())
         await scenario.drive(case)
-        return await case.until_quiet()
+        return await case.wait_for_problems_to_end()
     if scenario.prepare is not None:
         await scenario.prepare(case)
     doomed = case.processor(crash_at=crash_at, stop_after=scenario.stop_after)
     forked.append(doomed)
     driving = asyncio.create_task(_drive(case))
-    await asyncio.wait(
-        [doomed.exit_code] if scenario.stop_after else [driving, doomed.exit_code],
-        return_when=asyncio.FIRST_COMPLETED,
-    )
+    awaited: list[asyncio.Future[Any]] = [doomed.exit_code] if scenario.stop_after else [driving, doomed.exit_code]
+    await asyncio.wait(awaited, return_when=asyncio.FIRST_COMPLETED)
     if driving.done() and not scenario.stop_after:
         return driving.result()
     case.died = doomed.exit_code.result() == EXIT_CODE
@@ -79,7 +77,7 @@ async def _live(case: Case, forked: list[Forked]) -> list[str]:
     forked.append(case.processor())
     problems = await driving
     # Its patience may have been for the one that is gone.
-    return await case.until_quiet() if problems else []
+    return await case.wait_for_problems_to_end() if problems else []
 
 
 async def _remember(case: Case) -> None:
@@ -89,4 +87,4 @@ async def _remember(case: Case) -> None:
 
 async def _drive(case: Case) -> list[str]:
     await case.scenario.drive(case)
-    return await case.until_quiet()
+    return await case.wait_for_problems_to_end()

@@ -116,7 +116,8 @@ class Programs(Writes):
 
     def entries(self, claim: Claim, was_read: bool) -> Program:
         state = claim.state
-        journal, known = (), frozenset()
+        journal: tuple[Entry, ...] = ()
+        known: frozenset[int] = frozenset()
         if was_read:
             journal, known = yield ("read",)
             if self.broken != "no look at the state after reading the journal":

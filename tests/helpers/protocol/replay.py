@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import json
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from durablectl import control
 from durablectl.engine.recovery.failover import Failover
@@ -176,7 +176,7 @@ class GatedDelivery(Delivery):
 
     async def _answer(self, word: bytes) -> None:
         await self._actor.gate(("ack",) if word == b"+ACK" else ("no ack", word))
-        await self._store.requests.ungated.send(self.reply, word)
+        await cast("GatedRequests", self._store.requests).ungated.send(self.reply, word)
 
 
 class GatedRequests:
@@ -200,12 +200,12 @@ class GatedRequests:
         return ack
 
     async def exchange(self, requests: Iterable[Request]) -> list[dict[str, Any]]:
-        answers = []
+        answers: list[dict[str, Any]] = []
         for request in requests:
             label = self._label(request.subject, request.payload)
             await self._gate(label)
             if label[0] == "timer":
-                request = request._replace(headers={**request.headers, "Nats-Schedule": FAR})  # noqa: PLW2901
+                request = request._replace(headers={**(request.headers or {}), "Nats-Schedule": FAR})  # noqa: PLW2901
             answers += await self.ungated.exchange([request])
             if label[0] == "publish":
                 self.sent.append(answers[-1]["seq"])
@@ -250,7 +250,8 @@ class GatedRequests:
 async def lease(actor: ProcessorActor, is_alive: bool) -> None:
     """Renewed, or run out."""
     store = actor.store
-    gated, store.requests = store.requests, store.requests.ungated
+    gated = store.requests
+    store.requests = cast("GatedRequests", gated).ungated
     try:
         if is_alive:
             await leases.renew(store, leases.Lease(actor.id))

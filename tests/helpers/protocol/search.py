@@ -38,7 +38,8 @@ def explore(system: System) -> Explored:  # noqa: C901 - one search, told in its
     def fail(at: int, what: str, *moves: Move) -> Explored:
         path = list(moves)
         while at:
-            at, move = came[at][0], came[at][1]
+            at, move = came[at]
+            assert move is not None
             path.append(move)
         found.wrong, found.path = what, tuple(reversed(path))
         found.states = len(places)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from durablectl import workflow
 from durablectl.control import StartRequest, start
@@ -155,6 +155,7 @@ class Performance:
         match move.kind:
             case "act":
                 self._stage.operations += 1
+                assert asked is not None
                 await self._act(actor, asked, after, move.who)
             case "die":
                 await actor.bury()
@@ -180,12 +181,13 @@ class Performance:
 
     async def _act(self, actor: Actor, asked: tuple[Any, ...], after: Place, who: int) -> None:
         assert actor.asks == label(asked), f"{actor.name} asks {actor.asks}, the model {label(asked)}"
-        before = len(actor.store.requests.sent)
+        sent = cast("GatedRequests", actor.store.requests).sent
+        before = len(sent)
         actor.let_through(self._system.result(after, who, asked[1]) if asked[0] == "run" else None)
         await actor.settled()
         assert actor.is_idle == (self._system.asks(after, who) is None), f"{actor.name} asks {actor.asks}"
-        if len(actor.store.requests.sent) > before:
-            self._sequences[self._system.world(after).sent] = actor.store.requests.sent[-1]
+        if len(sent) > before:
+            self._sequences[self._system.world(after).sent] = sent[-1]
 
     async def _fire(self, name: str) -> None:
         store, subjects = self._store, self._store.subjects

@@ -81,7 +81,7 @@ class World(NamedTuple):
     state: State | None = None
     writes: int = 0
     journal: tuple[Entry, ...] = ()
-    index: frozenset[Marker] = frozenset()
+    index: frozenset[Marker] = frozenset()  # type: ignore[assignment]  # shadows tuple.index
     commands: tuple[Command, ...] = ()
     sent: int = 0
     timers: frozenset[str] = frozenset()

@@ -8,7 +8,6 @@ import pty
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,7 @@ from typer.testing import CliRunner
 from boundary_app import app
 from durablectl.cli.render.formatting import printable
 from helpers.paths import APPS
+from helpers.waiting import block_until
 
 SCRIPT = [sys.executable, str(APPS / "boundary_app.py")]
 
@@ -24,13 +24,6 @@ SCRIPT = [sys.executable, str(APPS / "boundary_app.py")]
 @pytest.fixture
 def invoke():
     return lambda *args, **kwargs: CliRunner().invoke(app, list(args), **kwargs)
-
-
-def until(condition, within=60):
-    deadline = time.monotonic() + within
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.01)
 
 
 BUG = "This is a bug in durablectl. Run it again with DURABLECTL_DEBUG=1 for the traceback."
@@ -147,7 +140,7 @@ def test_a_closed_pipe_ends_quietly(command):
 @pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_lets_the_command_clean_up(spawn, signum, code):
     process = spawn("wf", "wait", command=SCRIPT)
-    until(lambda: "waiting" in process.out())
+    block_until(lambda: "waiting" in process.out())
     process.send_signal(signum)
     assert process.wait(60) == code
     assert (process.out(), process.err()) == ("waiting\ncleaned up\n", "")
@@ -156,9 +149,9 @@ def test_a_signal_lets_the_command_clean_up(spawn, signum, code):
 @pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, -signal.SIGTERM)])
 def test_second_signal_ends_command_at_once(spawn, signum, code):
     process = spawn("wf", "wait", "--stubborn", command=SCRIPT)
-    until(lambda: "waiting" in process.out())
+    block_until(lambda: "waiting" in process.out())
     process.send_signal(signum)
-    until(lambda: "cleaned up" in process.out())
+    block_until(lambda: "cleaned up" in process.out())
     process.send_signal(signum)
     assert process.wait(60) == code
     assert "Traceback" not in process.err()

@@ -22,7 +22,7 @@ from durablectl.cli.render.demo import change_line, demo_screen, workflow_board
 from durablectl.cli.render.stack import StackView
 from durablectl.model.status import Status
 from durablectl.query import WaitingView
-from helpers.processes import mentioning, until_gone
+from helpers.process_list import processes_naming, wait_until_no_process_names
 from helpers.views import NOW, S, workflow
 
 IDS = ["cart", "report", "hello", "user-1", "order", "team", "video", "grace", "retry", "user-2"]
@@ -39,7 +39,7 @@ def scratch(tmp_path, monkeypatch):
 
 
 def nothing_is_left(scratch):
-    until_gone(scratch)
+    wait_until_no_process_names(scratch)
     return not list(scratch.iterdir())
 
 
@@ -116,10 +116,8 @@ def test_terminal_shows_live_table_and_keeps_the_last(scratch):
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_interrupted(spawn, scratch, number, code):
     process = spawn("demo")
-    while "running" not in process.out():
-        assert process.poll() is None
-        time.sleep(0.02)
-    assert mentioning(scratch), "the server runs"
+    process.wait_for_output("running")
+    assert processes_naming(scratch), "the server runs"
     process.send_signal(number)
     assert process.wait(60) == code
     assert "Traceback" not in process.err()
@@ -129,10 +127,9 @@ def test_interrupted(spawn, scratch, number, code):
 
 def test_killed(spawn, scratch):
     process = spawn("demo")
-    while "running" not in process.out():
-        time.sleep(0.02)
+    process.wait_for_output("running")
     process.kill()
-    until_gone(scratch)
+    wait_until_no_process_names(scratch)
 
 
 def test_a_reader_that_leaves_early(spawn, scratch):
@@ -140,7 +137,7 @@ def test_a_reader_that_leaves_early(spawn, scratch):
     assert process.wait(60) == 0
     assert len(process.out().splitlines()) == 2
     assert "Error" not in process.err()
-    until_gone(scratch)
+    wait_until_no_process_names(scratch)
 
 
 def test_without_a_server_that_works(monkeypatch, tmp_path, scratch):

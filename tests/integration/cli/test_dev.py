@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import os
 import signal
-import time
 
 import pytest
 
 from helpers.dev_stack import starter
-from helpers.processes import mentioning, until_gone
+from helpers.process_list import processes_naming, wait_until_no_process_names
+from helpers.waiting import block_until
 
 SAMPLE = ["add_ticket_to_cart", "async_workflow", "flaky_workflow", "greet_many", "hello_workflow", "slow_workflow"]
 
@@ -65,9 +65,9 @@ def test_dev_prints_facts_about_itself(dev):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_dev_stops_cleanly(dev, number):
-    assert mentioning(dev.directory)
+    assert processes_naming(dev.directory)
     assert dev.stop(number) == 0
-    assert not mentioning(dev.directory)
+    assert not processes_naming(dev.directory)
     assert all(json.loads(line)["level"] == "info" for line in dev.process.err().splitlines())
 
 
@@ -84,21 +84,21 @@ def test_dev_keeps_data_between_runs(start):
 def test_graceful_stop_releases_running_workflows(start):
     first = start()
     invocation_id = first.json("wf", "start", "slow_workflow", "--input", '"report"')["invocation_id"]
-    first.until(invocation_id, lambda workflow: workflow["current_step"] == 0)
+    first.wait_for_workflow(invocation_id, lambda workflow: workflow["current_step"] == 0)
     assert first.stop() == 0
     second = start()
-    ended = second.until(invocation_id, lambda workflow: workflow["status"] == "completed")
+    ended = second.wait_for_workflow(invocation_id, lambda workflow: workflow["status"] == "completed")
     assert [entry["step_type"] for entry in ended["journal"]] == ["prepare", "process", "publish"]
 
 
 def test_killed_dev_leaves_no_process_and_loses_no_data(start):
     first = start()
     invocation_id = first.json("wf", "start", "slow_workflow", "--input", '"report"')["invocation_id"]
-    before = first.until(invocation_id, lambda workflow: workflow["current_step"] == 1)
+    before = first.wait_for_workflow(invocation_id, lambda workflow: workflow["current_step"] == 1)
     first.process.kill()
-    until_gone(first.directory)
+    wait_until_no_process_names(first.directory)
     second = start()
-    ended = second.until(invocation_id, lambda workflow: workflow["status"] == "completed", within=20)
+    ended = second.wait_for_workflow(invocation_id, lambda workflow: workflow["status"] == "completed")
     assert ended["output"] == "report is published"
     assert ended["attempt"] > before["attempt"]
     assert ended["journal"][0] == before["journal"][0]
@@ -114,18 +114,17 @@ def test_second_signal_ends_dev_at_once(start, tmp_path):
     )
     dev = start("--app", "stubborn.py")
     invocation_id = dev.json("wf", "start", "stubborn")["invocation_id"]
-    dev.until(invocation_id, lambda workflow: workflow["current_step"] >= 0)
+    dev.wait_for_workflow(invocation_id, lambda workflow: workflow["current_step"] >= 0)
     dev.process.interrupt()
-    while "Stopping" not in dev.process.err():
-        time.sleep(0.02)
+    block_until(lambda: "Stopping" in dev.process.err())
     dev.process.interrupt()
     assert dev.process.wait(60) == 130
-    until_gone(dev.directory)
+    wait_until_no_process_names(dev.directory)
     assert start().get(invocation_id)["status"] in ("running", "pending"), "as after a crash"
 
 
 def test_dev_ends_when_its_server_dies(dev):
-    (server,) = (line for line in mentioning(dev.directory) if "nats-server" in line and "durablectl" not in line)
+    (server,) = (line for line in processes_naming(dev.directory) if "nats-server" in line and "durablectl" not in line)
     os.kill(int(server.split()[1]), signal.SIGKILL)
     assert dev.process.wait(60) == 1
     error = json.loads(dev.process.err().splitlines()[-1])["error"]

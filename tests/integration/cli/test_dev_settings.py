@@ -7,7 +7,6 @@ import os
 import re
 import socket
 import sys
-import time
 
 import pexpect
 import pytest
@@ -81,9 +80,7 @@ def test_sync_always_reaches_the_server(start):
 def test_dev_in_a_pipe_prints_url_and_commands_to_try(spawn, tmp_path):
     port = free_port()
     process = spawn("dev", "--nats-port", str(port), env={"NATS_URL": "", "DURABLECTL_NAMESPACE": "blue"})
-    while "wf watch" not in process.out():
-        assert process.poll() is None, process.err()
-        time.sleep(0.02)
+    process.wait_for_output("wf watch")
     rows = [line.split("\t") for line in process.out().splitlines()]
     assert {len(row) for row in rows} == {2}
     texts = dict(row for row in rows if row[0] != "try")

@@ -6,11 +6,11 @@ import json
 import logging
 import signal
 import sys
-import time
 
 import pytest
 
 from durablectl.cli.terminal.logs import JsonFormatter, TextFormatter
+from helpers.waiting import block_until
 
 APP = """
 import asyncio, time
@@ -54,17 +54,10 @@ def app(tmp_path):
 def processor(spawn, app):
     def start(*args: str):
         process = spawn("run", "processor", app, "--log-format", "json", *args)
-        awaited(lambda: "takes commands for" in process.err(), process)
+        block_until(lambda: "takes commands for" in process.err(), detail=process.err)
         return process
 
     return start
-
-
-def awaited(condition, process, seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, process.err()
-        time.sleep(0.02)
 
 
 def records(process):
@@ -79,7 +72,7 @@ def busy(cli) -> int:
 def test_a_signal_hands_the_work_back_and_exits_0(processor, cli, number):
     process = processor("--grace", "0.3", "--max-concurrent", "3")
     cli("wf", "start", "napping", "--input", "60", "--id", "nap")
-    awaited(lambda: "good night" in process.err(), process)
+    block_until(lambda: "good night" in process.err(), detail=process.err)
     process.send_signal(number)
     assert process.wait(60) == 0
     assert json.loads(cli("wf", "get", "nap", "--json").stdout)["status"] == "pending"
@@ -93,9 +86,9 @@ def test_a_signal_hands_the_work_back_and_exits_0(processor, cli, number):
 def test_second_signal_ends_processor_at_once(processor, cli, handler):
     process = processor("--grace", "3600")
     cli("wf", "start", handler, *(["--input", "60"] if handler == "napping" else []))
-    awaited(lambda: busy(cli) == 1, process)
+    block_until(lambda: busy(cli) == 1, detail=process.err)
     process.interrupt()
-    awaited(lambda: "Stopping" in process.err(), process)
+    block_until(lambda: "Stopping" in process.err(), detail=process.err)
     assert process.poll() is None
     process.interrupt()
     assert process.wait(60) == 130
@@ -104,7 +97,7 @@ def test_second_signal_ends_processor_at_once(processor, cli, handler):
 def test_a_step_that_blocks_does_not_hold_up_the_end(processor, cli):
     process = processor("--grace", "0.2")
     cli("wf", "start", "blocking")
-    awaited(lambda: busy(cli) == 1, process)
+    block_until(lambda: busy(cli) == 1, detail=process.err)
     process.terminate()
     assert process.wait(60) == 0
 
@@ -114,14 +107,14 @@ def test_processor_logs_its_slots_and_failures(processor, cli):
     (found,) = json.loads(cli("processors", "--json").stdout)["processors"]
     assert (found["slots"], found["handlers"]) == (7, ["blocking", "failing", "napping"])
     cli("wf", "start", "failing", "--id", "f", "--wait")
-    awaited(lambda: "Failed" in process.err(), process)
+    block_until(lambda: "Failed" in process.err(), detail=process.err)
     (failed,) = [record for record in records(process) if record["message"].startswith("Failed")]
     assert failed.items() >= {"level": "warning", "invocation_id": "f", "handler": "failing"}.items()
 
 
 def test_the_sample_app_is_announced(spawn):
     process = spawn("run", "service")
-    awaited(lambda: "TicketService" in process.err(), process)
+    block_until(lambda: "TicketService" in process.err(), detail=process.err)
     assert "WARNING  No app was named: running the sample app durablectl.demo." in process.err()
     process.terminate()
     assert process.wait(60) == 0
@@ -129,7 +122,7 @@ def test_the_sample_app_is_announced(spawn):
 
 def test_service_starts_and_stops(spawn, app):
     process = spawn("run", "service", app, "--log-format", "json")
-    awaited(lambda: "Echo" in process.err(), process)
+    block_until(lambda: "Echo" in process.err(), detail=process.err)
     process.interrupt()
     assert process.wait(60) == 0
     assert [record["message"] for record in records(process)] == ["Service Echo serves: Say.", "Stopping."]
@@ -137,12 +130,12 @@ def test_service_starts_and_stops(spawn, app):
 
 def test_the_app_may_come_from_the_environment_or_pyproject(spawn, app, tmp_path):
     process = spawn("run", "processor", env={"DURABLECTL_APP": app})
-    awaited(lambda: "takes commands for: blocking, failing, napping" in process.err(), process)
+    block_until(lambda: "takes commands for: blocking, failing, napping" in process.err(), detail=process.err)
     process.terminate()
     assert process.wait(60) == 0
     (tmp_path / "pyproject.toml").write_text(f'[tool.durablectl]\napp = "{app}"\n')
     process = spawn("run", "processor")
-    awaited(lambda: "takes commands for: blocking, failing, napping" in process.err(), process)
+    block_until(lambda: "takes commands for: blocking, failing, napping" in process.err(), detail=process.err)
     assert "No app was named" not in process.err()
 
 

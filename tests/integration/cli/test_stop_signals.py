@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import os
 import signal
-import time
 
 import pytest
 
 from durablectl.cli.boundary import stop_signals
 from durablectl.embedded import EmbeddedServer
 from durablectl.errors import ConnectionFailedError
+from helpers.waiting import block_until
 
 APP = """
 import asyncio, os
@@ -47,24 +47,17 @@ def test_processor_stopped_during_outage_exits_0_and_others_take_over(spawn, cli
         first = spawn("run", "processor", "app.py", "--grace", "0.2", "--ack-wait", "3600", env=environment)
         started = cli("wf", "start", "napping", "--id", "nap", env=environment)
         assert started.returncode == 0, started.stderr
-        _wait_until(lambda: _status(cli, environment) == "running", first)
+        block_until(lambda: _status(cli, environment) == "running", 60, 0.05, first.err)
         server.kill()
-        _wait_until(lambda: "connection to the NATS server was lost" in first.err(), first)
+        block_until(lambda: "connection to the NATS server was lost" in first.err(), 60, 0.05, first.err)
         first.send_signal(number)
         assert first.wait(60) == 0, first.err()
         assert "The NATS server is out of reach: 1 workflows may not have been handed back." in first.err()
         server.start()
         second = spawn("run", "processor", "app.py", env={**environment, "RESTED": "1"})
-        _wait_until(lambda: _status(cli, environment) == "completed", second)
+        block_until(lambda: _status(cli, environment) == "completed", 60, 0.05, second.err)
 
 
 def _status(cli, environment):
     done = cli("wf", "get", "nap", "--json", env=environment)
     return json.loads(done.stdout)["status"] if done.returncode == 0 else done.stderr
-
-
-def _wait_until(condition, process):
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline, process.err()
-        time.sleep(0.05)

@@ -19,7 +19,7 @@ from durablectl.demo import HelloService, async_workflow, flaky_workflow, greet_
 from durablectl.demo.query import API, tour
 from durablectl.storage.connection.store import open_store
 from helpers.in_process import hosted_services, running_processor
-from helpers.processes import until_gone
+from helpers.process_list import wait_until_no_process_names
 
 COMMAND = [sys.executable, "-m", "durablectl.demo.query"]
 STARTED = ["hello-ada", "hello-grace", "user-1", "team", "order", "later"]
@@ -86,7 +86,7 @@ def test_demo_query_answers_every_question_and_cleans_up(scratch):
     assert rows['count_workflows(status="completed")'] == [["4"]]
     assert ["all", "6"] in rows["get_workflow_stats()"]
     assert ["hello_workflow", "2", "completed,", "1", "pending"] in rows["get_workflow_stats()"]
-    until_gone(scratch)
+    wait_until_no_process_names(scratch)
     assert not list(scratch.iterdir())
 
 

@@ -19,6 +19,7 @@ import pytest
 from durablectl import embedded
 from durablectl.embedded import EmbeddedServer, find_server
 from durablectl.errors import ConfigurationError, UsageError
+from helpers.waiting import block_until
 
 
 def alive(pid: int) -> bool:
@@ -29,11 +30,8 @@ def alive(pid: int) -> bool:
         return False
 
 
-def gone(pid: int, within: float = 60) -> bool:
-    deadline = time.monotonic() + within
-    while alive(pid) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    return not alive(pid)
+def wait_until_gone(pid: int) -> None:
+    block_until(lambda: not alive(pid))
 
 
 def test_the_wheel_brings_the_server():
@@ -70,18 +68,18 @@ async def test_start_restart_kill_stop_keep_port_and_data(tmp_path):
         server.restart()
         assert (server.port, server.running) == (port, True)
         assert server.pid != first
-        assert gone(first)
+        wait_until_gone(first)
 
         second = server.pid
         server.kill()
         assert (server.pid, server.running) == (None, False)
-        assert gone(second)
+        wait_until_gone(second)
         server.start()
         assert server.port == port
         async with await nats.connect(server.url) as client:
             assert (await client.jetstream().get_msg("S", seq=1)).data == b"kept"
         third = server.pid
-    assert gone(third)
+    wait_until_gone(third)
     server.stop()
     server.stop()
 
@@ -170,7 +168,7 @@ def test_stop_kills_a_server_that_does_not_listen(tmp_path):
     pid = server.pid
     os.kill(pid, signal.SIGSTOP)
     server.stop(timeout=0.2)
-    assert gone(pid)
+    wait_until_gone(pid)
 
 
 def test_embedded_server_outlives_its_starting_thread(tmp_path):
@@ -228,7 +226,7 @@ def test_embedded_server_dies_with_killed_parent(parent, way):
     assert alive(server)
     process.kill()
     process.wait()
-    assert gone(server)
+    wait_until_gone(server)
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -236,7 +234,7 @@ def test_embedded_server_dies_with_killed_parent(parent, way):
 def test_embedded_server_dies_with_ended_parent(parent, way, then):
     process, server = parent(way, then)
     assert process.wait(60) == 0
-    assert gone(server)
+    wait_until_gone(server)
 
 
 def test_ctrl_c_does_not_reach_embedded_server(parent):

@@ -20,7 +20,7 @@ from helpers.authenticated_servers import (
     serving,
     tls_first_door,
     token_door,
-    until_admitted,
+    wait_until_admitted,
     write_context,
 )
 from helpers.credential_authority import NEEDS_OPENSSL, Operator
@@ -173,7 +173,7 @@ def test_a_jetstream_domain_takes_effect(tmp_path, spawn):
         )
         with EmbeddedServer(tmp_path / "leaf", jetstream=False, config=leaf_config) as leaf:
             door = Door(leaf, {"jetstream_domain": "hub"})
-            until_admitted(door)
+            wait_until_admitted(door)
             for command in COMMANDS:
                 result = door.try_("context", None, *command)
                 assert result.exit_code == 0, (command, result.stderr)
