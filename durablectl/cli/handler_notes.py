@@ -1,4 +1,4 @@
-"""Telling of a handler that there is none of that name."""
+"""Notes on standard error about a handler that no workflow or no live processor has."""
 
 from __future__ import annotations
 
@@ -28,10 +28,28 @@ async def note_unknown_handlers(store: Store, names: Iterable[str]) -> None:
 
 
 def unknown_handler(name: str, known: Sequence[str]) -> str:
-    return with_guess(f"No workflow and no live processor has the handler {name!r}.", name, known, "There are")
+    return _with_guess(f"No workflow and no live processor has the handler {name!r}.", name, known, "There are")
 
 
-def with_guess(told: str, name: str, known: Sequence[str], listed: str) -> str:
+async def note_unserved_handler(store: Store, handler: str) -> None:
+    """Tell of a handler that no live processor has registered, on standard error."""
+    from durablectl import query
+
+    known = sorted({name for processor in await query.live_processors(store) for name in processor.handlers})
+    if handler not in known:
+        note(unserved_handler(handler, known))
+
+
+def unserved_handler(handler: str, known: Iterable[str]) -> str:
+    """What to tell of a start that waits for a processor; ``known`` is what the live ones have registered."""
+    known = list(known)
+    told = f"No live processor has registered the handler {handler!r}; the workflow waits until one does."
+    if not known:
+        return f"{told} There is no live processor at all."
+    return _with_guess(told, handler, known, "Registered are")
+
+
+def _with_guess(told: str, name: str, known: Sequence[str], listed: str) -> str:
     """A sentence, and the one of ``known`` that may have been meant, or all of them behind the word ``listed``."""
     if guess := did_you_mean(name, known):
         return f"{told} {guess.rstrip()}"

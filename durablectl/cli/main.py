@@ -28,7 +28,7 @@ class _Root(BoundaryGroup):
         "demo": Lazy("demo:demo", _TRY),
         "dev": Lazy("dev:dev", _TRY),
         "serve-api": Lazy("serve:serve_api", _RUN),
-        "processors": Lazy("list:processors", _USE),
+        "processors": Lazy("processors:processors", _USE),
         "doctor": Lazy("doctor:doctor", _USE),
         "help": Lazy("help:help_", _MORE),
         "completion": Lazy("completion:completion", _MORE),
@@ -48,10 +48,10 @@ class _Root(BoundaryGroup):
 class _Workflows(Group):
     lazy = {  # noqa: RUF012
         "start": Lazy("start:start"),
-        "result": Lazy("start:result"),
-        "get": Lazy("list:get"),
+        "result": Lazy("result:result"),
+        "get": Lazy("get:get"),
         "list": Lazy("list:list_"),
-        "stats": Lazy("list:stats"),
+        "stats": Lazy("stats:stats"),
         "watch": Lazy("watch:watch"),
         "tail": Lazy("tail:tail"),
         "errors": Lazy("errors:errors"),

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from durablectl.cli.boundary import BoundaryGroup, asynchronous
-from durablectl.cli.options.shared import with_connection, with_output
+from durablectl.cli.options.connection import with_connection
+from durablectl.cli.options.output import with_output
 from durablectl.cli.terminal.output import Output, OutputFormat, stdout_console
 from durablectl.errors import InvalidStateError, NotFoundError, WaitTimeoutError
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import typer
 
 from durablectl.cli.boundary import asynchronous
-from durablectl.cli.options.shared import with_output
+from durablectl.cli.options.output import with_output
 from durablectl.cli.terminal.output import Output, OutputFormat, stdout_console
 from durablectl.errors import DurableError
 from durablectl.model.clock import SYSTEM_CLOCK

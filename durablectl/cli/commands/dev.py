@@ -12,7 +12,7 @@ import typer
 
 from durablectl.cli.boundary import asynchronous
 from durablectl.cli.options.http_api import with_http
-from durablectl.cli.options.shared import with_output
+from durablectl.cli.options.output import with_output
 from durablectl.cli.terminal.logs import configure_logs
 from durablectl.cli.terminal.output import Output, OutputFormat, stdout_console, warn
 from durablectl.errors import DurableError

@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from durablectl.cli.boundary import asynchronous
-from durablectl.cli.options.shared import with_connection, with_output
+from durablectl.cli.options.connection import with_connection
+from durablectl.cli.options.output import with_output
 from durablectl.cli.terminal.output import Output, OutputFormat, show, stdout_console
 from durablectl.cli.terminal.progress import status_line
 from durablectl.errors import UsageError

@@ -14,7 +14,9 @@ from durablectl.cli import PROGRAM
 from durablectl.cli.boundary import asynchronous
 from durablectl.cli.connection_flags import given_connection_flags
 from durablectl.cli.handler_notes import note_unknown_handlers
-from durablectl.cli.options.shared import filter_options, with_connection, with_output
+from durablectl.cli.options.connection import with_connection
+from durablectl.cli.options.filters import filter_options
+from durablectl.cli.options.output import with_output
 from durablectl.cli.options.signatures import extend
 from durablectl.cli.terminal.output import Output, OutputFormat, note, show, stdout_console
 from durablectl.cli.terminal.progress import ReadProgress

@@ -9,7 +9,8 @@ import typer
 
 from durablectl.cli.boundary import asynchronous
 from durablectl.cli.bulk import Operation, steer
-from durablectl.cli.options.shared import with_connection, with_output
+from durablectl.cli.options.connection import with_connection
+from durablectl.cli.options.output import with_output
 from durablectl.cli.options.targets import Targets, with_targets
 from durablectl.cli.terminal.output import Output, OutputFormat
 from durablectl.errors import UsageError

@@ -1,88 +1,46 @@
-"""`durablectl wf get`, `wf list`, `wf stats` and `durablectl processors`: read, and render."""
+"""`durablectl wf list`: workflows, a page at a time."""
 
 from __future__ import annotations
 
 import shlex
 from contextlib import AsyncExitStack
-from dataclasses import replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from durablectl.cli.boundary import asynchronous
-from durablectl.cli.completion.completers import complete_id
 from durablectl.cli.connection_flags import may_be_secret
 from durablectl.cli.handler_notes import note_unknown_handlers
-from durablectl.cli.options.columns import complete_columns, read_columns
-from durablectl.cli.options.shared import StepsOption, with_connection, with_filters, with_output
+from durablectl.cli.options.connection import with_connection
+from durablectl.cli.options.filters import with_filters
+from durablectl.cli.options.output import with_output
 from durablectl.cli.options.times import with_times
 from durablectl.cli.render.formatting import TimeFormat
-from durablectl.cli.terminal.output import WIDE, Output, OutputFormat, note, show, stdout_console
+from durablectl.cli.terminal.output import Output, OutputFormat, note, stdout_console
 from durablectl.cli.terminal.progress import ReadProgress
 from durablectl.errors import UsageError
 from durablectl.model.clock import SYSTEM_CLOCK
-from durablectl.model.user_input import parse_step_range
+from durablectl.model.text import did_you_mean
 from durablectl.settings import Settings
 
 if TYPE_CHECKING:
-    from durablectl.query import Filters
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+
+    from durablectl.cli.render.list import Look
+    from durablectl.query import Filters, WorkflowPage, WorkflowView
 
 _LIMIT = 50
+_ALIASES = {"age": "created"}
 
 
-@asynchronous
-@with_connection
-@with_output(formats=(OutputFormat.TABLE, OutputFormat.WIDE, OutputFormat.JSON, OutputFormat.JSONL), paged=True)
-@with_times
-async def get(
-    invocation_id: Annotated[str, typer.Argument(metavar="ID", autocompletion=complete_id)],
-    steps: StepsOption = None,
-    history: Annotated[bool, typer.Option("--history", help="Also the steps that retries have dropped.")] = False,
-    full: Annotated[bool, typer.Option("--full", help="Shorten no value; the same as -o wide.")] = False,
-    *,
-    times: TimeFormat,
-    settings: Settings,
-    output: Output,
-) -> None:
-    """Show one workflow, step by step.
+def _complete_columns(incomplete: str) -> list[str]:
+    """Of the name behind the last comma."""
+    from durablectl.cli.render.list import COLUMNS
 
-    What it does or waits for, its steps with requests and results and the workflows that they started, its output or
-    error with the traceback. On a terminal long values are shortened; --full shows them whole.
-
-    Example: durablectl wf get order-17 --steps 0:20
-    """
-    shown = parse_step_range(steps, "--steps")
-
-    from durablectl import query
-    from durablectl.storage.connection.store import open_store
-
-    async with open_store(settings) as store:
-        view = await query.get_workflow(store, invocation_id, steps=shown)
-        children = await query.get_children(store, view) if view.children else []
-        usual = await query.find_typical_steps(store, [view]) if output.decorated and not output.is_json else {}
-    if output.is_json:
-        output.print_json(
-            {**view.to_json(), "child_workflows": [replace(child, journal=None).to_json() for child in children]}
-        )
-        return
-    from durablectl.cli.render.workflow import workflow_page, workflow_text
-
-    now = SYSTEM_CLOCK.now()
-    if not output.decorated:
-        typer.echo(workflow_text(view, now, children=children, history=history, times=times))
-        return
-    console = stdout_console()
-    page = workflow_page(
-        view,
-        now,
-        console.width,
-        children=children,
-        usual=usual.get(view.handler, 0),
-        full=full or output.format is OutputFormat.WIDE,
-        history=history,
-        times=times,
-    )
-    output.show(console, page)
+    before, comma, last = incomplete.rpartition(",")
+    taken = before.split(",")
+    return [f"{before}{comma}{name}" for name in COLUMNS if name.startswith(last) and name not in taken]
 
 
 @asynchronous
@@ -107,7 +65,7 @@ async def list_(
             metavar="A,B,C",
             help="Only these columns, as the table or the JSON names them.",
             rich_help_panel="Output",
-            autocompletion=complete_columns,
+            autocompletion=_complete_columns,
         ),
     ] = None,
     *,
@@ -130,9 +88,7 @@ async def list_(
             "--count is about all that match, but a part, an order or columns were given too.",
             hint="Leave out --limit, --cursor, --oldest-first and --columns.",
         )
-    from durablectl.cli.terminal.list_pages import Layout, print_pages
-
-    chosen = read_columns(columns, output.format)
+    chosen = _read_columns(columns, output.format)
 
     async with AsyncExitStack() as connection:
         store = await connection.enter_async_context(open_store(settings))
@@ -147,10 +103,12 @@ async def list_(
                     scan=scan,
                     progress=reading.show,
                 )
-                layout = Layout(
+                layout = _Layout(
                     output, times, chosen, lambda views: query.find_typical_steps(store, views), connection.aclose
                 )
-                if not await print_pages(pages, layout, reading, lambda cursor: _command_again(context, cursor=cursor)):
+                if not await _print_pages(
+                    pages, layout, reading, lambda cursor: _repeat_command(context, cursor=cursor)
+                ):
                     await note_unknown_handlers(store, filters.handlers)
                 return
             if scan or filters.needs_states:
@@ -163,72 +121,31 @@ async def list_(
         typer.echo(total)
 
 
-@asynchronous
-@with_connection
-@with_output(formats=(OutputFormat.TABLE, OutputFormat.JSON, OutputFormat.JSONL))
-@with_filters
-async def stats(*, filters: Filters, settings: Settings, output: Output) -> None:
-    """Count workflows by status and by handler.
-
-    Example: durablectl wf stats --since 24h
-    """
-    from durablectl import query
-    from durablectl.storage.connection.store import open_store
-
-    async with open_store(settings) as store:
-        with ReadProgress() as reading:
-            counts = await query.get_stats(store, filters, progress=reading.show)
-        if not counts.total:
-            await note_unknown_handlers(store, filters.handlers)
-    if output.is_json:
-        output.print_json(counts.to_json())
-        return
-    from durablectl.cli.render.stats import stats_lines, stats_table
-
-    now = SYSTEM_CLOCK.now()
-    if not output.decorated:
-        typer.echo(stats_lines(counts, now))
-        return
-    console = stdout_console()
-    show(console, stats_table(counts, now, console.width))
+def _read_columns(text: str | None, output: OutputFormat) -> Sequence[str]:
+    """The names of ``a,b,c`` of columns; none where none were given. UsageError lists them all."""
+    if text is None:
+        return ()
+    if output not in (OutputFormat.TABLE, OutputFormat.WIDE):
+        raise UsageError(
+            f"--columns is about the table, but -o {output} was asked for.",
+            hint="JSON holds every field: choose there with jq.",
+        )
+    return [*dict.fromkeys(_column(word.strip()) for word in text.split(","))]
 
 
-@asynchronous
-@with_connection
-@with_output
-@with_times
-async def processors(*, times: TimeFormat, settings: Settings, output: Output) -> None:
-    """List the live processors with their handlers and load.
+def _column(word: str) -> str:
+    from durablectl.cli.render.list import COLUMNS
 
-    Example: durablectl processors
-    """
-    from durablectl import query
-    from durablectl.storage.connection.store import open_store
-
-    async with open_store(settings) as store:
-        views = await query.live_processors(store)
-    if output.format is OutputFormat.JSON:
-        output.print_json({"processors": [view.to_json() for view in views]})
-        return
-    from durablectl.cli.render.processors import processor_lines, processor_table
-
-    if output.format is OutputFormat.JSONL:
-        for view in views:
-            output.print_json(view.to_json())
-    elif output.format is OutputFormat.NAME:
-        for view in views:
-            typer.echo(view.processor_id)
-    elif views and output.decorated:
-        console = stdout_console()
-        width = WIDE if output.format is OutputFormat.WIDE else console.width
-        show(console, processor_table(views, SYSTEM_CLOCK.now(), width, times))
-    elif views:
-        typer.echo(processor_lines(views, SYSTEM_CLOCK.now(), times))
-    if not views and output.format is not OutputFormat.JSONL:
-        note("No live processor. Start one with `durablectl run processor`.")
+    fields = {column.json_field: name for name, column in COLUMNS.items() if column.json_field}
+    other_names = fields | _ALIASES
+    name = other_names.get(word.lower(), word.lower())
+    if name not in COLUMNS:
+        guess = did_you_mean(name, [*COLUMNS, *other_names])
+        raise UsageError(f"There is no column {word!r}.", hint=f"{guess}The columns are {', '.join(COLUMNS)}.")
+    return name
 
 
-def _command_again(context: typer.Context, **changed: str) -> str:
+def _repeat_command(context: typer.Context, **changed: str) -> str:
     """The command line again, with other values for some options at its end; what may be a secret is left out."""
     given = {str(parameter.name): parameter.opts[0] for parameter in context.command.params}
     words = context.command_path.split()
@@ -241,3 +158,94 @@ def _command_again(context: typer.Context, **changed: str) -> str:
         elif value:
             words += [word for each in (value if isinstance(value, list) else [value]) for word in (flag, str(each))]
     return shlex.join([*words, *(word for name, value in changed.items() for word in (given[name], value))])
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """What the user asked for. ``usual`` reads how many steps the runs of these workflows' handlers usually have.
+
+    ``close`` ends the connection, which is not needed while somebody reads the table in a pager.
+    """
+
+    output: Output
+    times: TimeFormat
+    columns: Sequence[str]
+    usual: Callable[[Sequence[WorkflowView]], Awaitable[Mapping[str, int]]]
+    close: Callable[[], Awaitable[None]]
+
+    async def look(self, views: Sequence[WorkflowView]) -> Look:
+        from durablectl.cli.render.list import Look
+
+        has_progress = "progress" in self.columns if self.columns else self.output.decorated
+        usual = await self.usual(views) if has_progress else {}
+        return Look(self.times, self.columns, self.output.format is OutputFormat.WIDE, usual)
+
+
+async def _print_pages(
+    pages: AsyncIterator[WorkflowPage], layout: _Layout, reading: ReadProgress, repeat_command: Callable[[str], str]
+) -> int:
+    """Print the pages as they arrive, where the format allows it. Returns how many workflows there were.
+
+    ``repeat_command`` makes the command that continues behind a cursor.
+    """
+    from durablectl.query import WorkflowPage
+
+    output = layout.output
+    at_once = output.format is OutputFormat.JSON or (output.decorated and not _is_by_line(output))
+    kept: list[WorkflowView] = []
+    shown, total, cursor = 0, 0, ""
+    async for page in pages:
+        if at_once:
+            kept += page.workflows
+        else:
+            reading.clear()
+            await _print_rows(page, layout, header=not shown)
+        shown += len(page.workflows)
+        total, cursor = total or page.total, page.next_cursor
+    reading.clear()
+    if at_once:
+        await _print_whole(WorkflowPage(kept, total, cursor), layout)
+    if output.format is not OutputFormat.JSON:
+        _note_rest(shown, total, repeat_command(cursor) if cursor else "", output)
+    return shown
+
+
+def _is_by_line(output: Output) -> bool:
+    return output.format in {OutputFormat.JSONL, OutputFormat.NAME}
+
+
+async def _print_whole(page: WorkflowPage, layout: _Layout) -> None:
+    if layout.output.is_json:
+        layout.output.print_json(page.to_json())
+    elif page.workflows:
+        from durablectl.cli.render.list import workflow_table
+
+        console, look = stdout_console(), await layout.look(page.workflows)
+        await layout.close()
+        layout.output.show(console, workflow_table(page.workflows, SYSTEM_CLOCK.now(), console.width, look))
+
+
+async def _print_rows(page: WorkflowPage, layout: _Layout, *, header: bool) -> None:
+    if layout.output.is_json:
+        for view in page.workflows:
+            layout.output.print_json(view.to_json())
+    elif layout.output.format is OutputFormat.NAME:
+        for view in page.workflows:
+            typer.echo(view.invocation_id)
+    elif page.workflows:
+        from durablectl.cli.render.list import workflow_lines
+
+        lines = workflow_lines(page.workflows, SYSTEM_CLOCK.now(), await layout.look(page.workflows))
+        typer.echo(lines if header else lines.partition("\n")[2])
+
+
+def _note_rest(shown: int, total: int, command: str, output: Output) -> None:
+    """What the list does not show, on standard error; of ids and JSON lines only if there is more."""
+    from durablectl.cli.render.list import rest_note
+
+    if _is_by_line(output) and not command:
+        return
+    if told := rest_note(shown, total, more=bool(command)):
+        note(told)
+    if command and output.decorated and not output.is_json:
+        note(f"Next page: {command}", dim=True)

@@ -9,8 +9,9 @@ import typer
 from durablectl.cli.boundary import asynchronous
 from durablectl.cli.bulk import print_result
 from durablectl.cli.completion.completers import complete_id
+from durablectl.cli.options.connection import with_connection
 from durablectl.cli.options.json_input import read_input
-from durablectl.cli.options.shared import with_connection, with_output
+from durablectl.cli.options.output import with_output
 from durablectl.cli.terminal.output import Output, OutputFormat
 from durablectl.settings import Settings
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from durablectl.cli.boundary import asynchronous
+from durablectl.cli.options.connection import with_connection
 from durablectl.cli.options.http_api import with_http
 from durablectl.cli.options.logs import LogFormat, LogLevel
-from durablectl.cli.options.shared import with_connection
 from durablectl.cli.terminal.logs import configure_logs
 from durablectl.errors import AppError, UsageError
 from durablectl.http.server_options import HttpOptions

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from durablectl.cli.boundary import asynchronous
-from durablectl.cli.commands.start import note_if_nobody_runs
 from durablectl.cli.completion.completers import complete_from, complete_handler, complete_schedule
+from durablectl.cli.handler_notes import note_unserved_handler
+from durablectl.cli.options.connection import with_connection
 from durablectl.cli.options.json_input import read_input
-from durablectl.cli.options.shared import with_connection, with_output
+from durablectl.cli.options.output import with_output
 from durablectl.cli.options.times import with_times
 from durablectl.cli.render.formatting import TimeFormat
 from durablectl.cli.terminal.output import WIDE, Output, OutputFormat, note, show, stdout_console
@@ -86,7 +87,7 @@ async def create(
             partition_key=partition_key,
         )
         _tell(view, "Created", output)
-        await note_if_nobody_runs(store, handler)
+        await note_unserved_handler(store, handler)
 
 
 def _whole_seconds(text: str) -> int:

@@ -6,9 +6,9 @@ import logging
 
 from durablectl.cli.boundary import asynchronous
 from durablectl.cli.http_api import serving_api, warn_if_open
+from durablectl.cli.options.connection import with_connection
 from durablectl.cli.options.http_api import with_http
 from durablectl.cli.options.logs import LogFormat, LogLevel
-from durablectl.cli.options.shared import with_connection
 from durablectl.cli.terminal.logs import configure_logs
 from durablectl.http.server_options import HttpOptions
 from durablectl.settings import Settings

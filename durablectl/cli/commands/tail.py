@@ -10,8 +10,9 @@ import typer
 
 from durablectl.cli.boundary import asynchronous
 from durablectl.cli.completion.completers import complete_from, complete_handler
-from durablectl.cli.options.shared import with_connection, with_output
-from durablectl.cli.terminal.follow import ending_with_reader, telling
+from durablectl.cli.options.connection import with_connection
+from durablectl.cli.options.output import with_output
+from durablectl.cli.terminal.follow import end_with_reader, log_warnings
 from durablectl.cli.terminal.output import Output, OutputFormat, is_decorated, note, print_json, show, stdout_console
 from durablectl.errors import UsageError
 from durablectl.model.clock import SYSTEM_CLOCK
@@ -89,7 +90,7 @@ async def tail(
     moment = 0 if since is None else parse_past_time(since, "--since", SYSTEM_CLOCK.now())
     tell = _printer(output)
     left = limit
-    with telling(), ending_with_reader():
+    with log_warnings(), end_with_reader():
         async with (
             open_store(settings) as store,
             query.tail(store, filters, from_revision=from_revision or 0, since=moment) as changes,

@@ -8,7 +8,8 @@ import typer
 
 from durablectl.cli.boundary import asynchronous
 from durablectl.cli.completion.completers import complete_id
-from durablectl.cli.options.shared import StepsOption, with_connection, with_output
+from durablectl.cli.options.connection import with_connection
+from durablectl.cli.options.output import StepsOption, with_output
 from durablectl.cli.terminal.output import Output, OutputFormat, stdout_console
 from durablectl.model.clock import SYSTEM_CLOCK
 from durablectl.model.user_input import parse_step_range

@@ -10,8 +10,10 @@ import typer
 
 from durablectl.cli.boundary import asynchronous
 from durablectl.cli.completion.completers import complete_id
-from durablectl.cli.options.shared import with_connection, with_filters, with_output
-from durablectl.cli.terminal.follow import ending_with_reader, telling
+from durablectl.cli.options.connection import with_connection
+from durablectl.cli.options.filters import with_filters
+from durablectl.cli.options.output import with_output
+from durablectl.cli.terminal.follow import end_with_reader, log_warnings
 from durablectl.cli.terminal.output import Output, OutputFormat, note, print_json
 from durablectl.errors import UsageError, WorkflowCancelledError, WorkflowFailedError
 from durablectl.model.status import Status
@@ -101,7 +103,7 @@ async def _show_tree(trees: AsyncGenerator[Tree, None]) -> str:
 
 async def _print_tree(trees: AsyncGenerator[Tree, None]) -> str:
     status = ""
-    with telling(), ending_with_reader():
+    with log_warnings(), end_with_reader():
         async with contextlib.aclosing(trees):
             async for tree in trees:
                 status = tree.view.status
@@ -120,7 +122,7 @@ async def _show_board(store: Store, filters: Filters, limit: int | None) -> None
 async def _print_changes(store: Store, filters: Filters, limit: int | None) -> None:
     from durablectl import query
 
-    with telling(), ending_with_reader():
+    with log_warnings(), end_with_reader():
         async with contextlib.aclosing(query.watch_changes(store, filters, limit or _NEWEST)) as changes:
             async for change in changes:
                 print_json(change.to_json(), one_line=True)

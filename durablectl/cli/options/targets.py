@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from durablectl.cli.completion.completers import complete_id
-from durablectl.cli.options.shared import filter_options, is_filtered
+from durablectl.cli.options.filters import filter_options, is_filtered
 from durablectl.cli.options.signatures import extend, option
 from durablectl.errors import UsageError
 from durablectl.model.filters import parse_filters

@@ -49,60 +49,73 @@ class Look:
 ON_TERMINAL, IN_PIPE = Look(RELATIVE), Look(ISO)
 
 
-class _Cells(NamedTuple):
-    """What a column holds: on a terminal, and in a pipe where that differs. ``drop`` and ``least`` as of Column."""
+class ListColumn(NamedTuple):
+    """What a column holds: on a terminal, and in a pipe where that differs. ``drop`` and ``least`` are those of Column.
+
+    ``json_field`` is the field of the JSON where that has another name than the column.
+    """
 
     shown: Callable[[WorkflowView, int, Look], Text | str]
     piped: Callable[[WorkflowView, int, Look], object] | None = None
     drop: int = 9
     least: int = 0
     right: bool = False
+    json_field: str = ""
 
 
-def _moment(of: Callable[[WorkflowView], int]) -> _Cells:
-    return _Cells(lambda view, now, look: format_time(look.times, of(view), now))
+def _time(json_field: str, of: Callable[[WorkflowView], int]) -> ListColumn:
+    return ListColumn(lambda view, now, look: format_time(look.times, of(view), now), json_field=json_field)
 
 
-def _text(of: Callable[[WorkflowView], str], least: int = 0) -> _Cells:
-    return _Cells(lambda view, *_: one_line(of(view)), least=least)
+def _text(of: Callable[[WorkflowView], str], least: int = 0) -> ListColumn:
+    return ListColumn(lambda view, *_: one_line(of(view)), least=least)
 
 
-def _number(of: Callable[[WorkflowView], int]) -> _Cells:
-    return _Cells(lambda view, *_: str(of(view)), right=True)
+def _number(of: Callable[[WorkflowView], int]) -> ListColumn:
+    return ListColumn(lambda view, *_: str(of(view)), right=True)
 
 
-_CELLS: Mapping[str, _Cells] = {
-    "id": _Cells(lambda view, *_: one_line(view.invocation_id), drop=0),
-    "handler": _Cells(lambda view, *_: one_line(view.handler), drop=1),
-    "status": _Cells(lambda view, *_: status_cell(view), drop=3),
-    "progress": _Cells(lambda view, _, look: _bar(view, look), lambda view, _, look: _of_usual(view, look), drop=6),
-    "step": _Cells(lambda view, now, _: _step(view, now), lambda view, *_: view.current_step, least=12),
-    "step_type": _text(lambda view: view.current_step_type, 8),
-    "steps": _number(lambda view: view.total_steps),
-    "created": _moment(lambda view: view.created_at)._replace(drop=2),
-    "started": _moment(lambda view: view.started_at),
-    "updated": _moment(lambda view: view.updated_at),
-    "finished": _moment(lambda view: view.finished_at),
-    "expires": _moment(lambda view: view.expires_at),
-    "time": _Cells(
+COLUMNS: Mapping[str, ListColumn] = {
+    "id": ListColumn(lambda view, *_: one_line(view.invocation_id), drop=0, json_field="invocation_id"),
+    "handler": ListColumn(lambda view, *_: one_line(view.handler), drop=1),
+    "status": ListColumn(lambda view, *_: status_cell(view), drop=3),
+    "progress": ListColumn(lambda view, _, look: _bar(view, look), lambda view, _, look: _of_usual(view, look), drop=6),
+    "step": ListColumn(
+        lambda view, now, _: _step(view, now),
+        lambda view, *_: view.current_step,
+        least=12,
+        json_field="current_step",
+    ),
+    "step_type": _text(lambda view: view.current_step_type, 8)._replace(json_field="current_step_type"),
+    "steps": _number(lambda view: view.total_steps)._replace(json_field="total_steps"),
+    "created": _time("created_at", lambda view: view.created_at)._replace(drop=2),
+    "started": _time("started_at", lambda view: view.started_at),
+    "updated": _time("updated_at", lambda view: view.updated_at),
+    "finished": _time("finished_at", lambda view: view.finished_at),
+    "expires": _time("expires_at", lambda view: view.expires_at),
+    "time": ListColumn(
         lambda view, now, _: duration_cell(view, now), lambda view, now, _: _seconds(view, now), drop=5, right=True
     ),
     "partition_key": _text(lambda view: view.partition_key),
     "attempt": _number(lambda view: view.attempt),
     "owner": _text(lambda view: view.owner),
-    "parent": _text(lambda view: view.parent_id),
+    "parent": _text(lambda view: view.parent_id)._replace(json_field="parent_id"),
     "schedule": _text(lambda view: view.schedule),
     "revision": _number(lambda view: view.revision),
-    "input": _Cells(lambda view, *_: "" if view.input is None else value(view.input), least=12),
-    "output": _Cells(lambda view, *_: value(view.output) if view.status == Status.COMPLETED else "", least=12),
-    "error": _Cells(
+    "input": ListColumn(lambda view, *_: "" if view.input is None else value(view.input), least=12),
+    "output": ListColumn(lambda view, *_: value(view.output) if view.status == Status.COMPLETED else "", least=12),
+    "error": ListColumn(
         lambda view, *_: Text(error_text(view), style=FAILED.style),
         lambda view, *_: error_text(view) or one_line(view.reason),
         least=12,
     ),
     "reason": _text(lambda view: view.reason, 12),
-    "detail": _Cells(
-        lambda view, now, _: detail(view, now), lambda view, now, _: status_sentence(view, now), drop=4, least=24
+    "detail": ListColumn(
+        lambda view, now, _: detail(view, now),
+        lambda view, now, _: status_sentence(view, now),
+        drop=4,
+        least=24,
+        json_field="waiting_for",
     ),
 }
 _TERMINAL = ("id", "handler", "status", "progress", "created", "time", "detail")
@@ -128,7 +141,7 @@ def workflow_table(views: Sequence[WorkflowView], now: int, width: int, look: Lo
 
 
 def _column(name: str, views: Sequence[WorkflowView], now: int, look: Look) -> Column:
-    cells = _CELLS[name]
+    cells = COLUMNS[name]
     title = name.upper()
     texts = [cells.shown(view, now, look) for view in views]
     if name == "created" and look.times.style is TimeStyle.RELATIVE:
@@ -173,7 +186,7 @@ def workflow_lines(views: Sequence[WorkflowView], now: int = 0, look: Look = IN_
 
 
 def _piped(name: str, view: WorkflowView, now: int, look: Look) -> str:
-    cells = _CELLS[name]
+    cells = COLUMNS[name]
     return str((cells.piped or cells.shown)(view, now, look))
 
 

@@ -1,4 +1,4 @@
-"""What the commands that follow without end share: warnings as they come, and an end when nobody reads any more."""
+"""What the commands that follow changes share: logged warnings are shown, and the end of the reader ends them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 
-class _Told(logging.Handler):
+class _WarningHandler(logging.Handler):
     def __init__(self, tell: Callable[[str], None]) -> None:
         super().__init__(logging.WARNING)
         self._tell = tell
@@ -26,9 +26,9 @@ class _Told(logging.Handler):
 
 
 @contextlib.contextmanager
-def telling(tell: Callable[[str], None] = warn) -> Iterator[None]:
-    """What the layers below log, a lost connection above all, comes as warnings."""
-    logger, handler = logging.getLogger("durablectl"), _Told(tell)
+def log_warnings(tell: Callable[[str], None] = warn) -> Iterator[None]:
+    """Show what the layers below log, a lost connection above all, as warnings."""
+    logger, handler = logging.getLogger("durablectl"), _WarningHandler(tell)
     logger.addHandler(handler)
     try:
         yield
@@ -37,7 +37,7 @@ def telling(tell: Callable[[str], None] = warn) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def ending_with_reader() -> Iterator[None]:
+def end_with_reader() -> Iterator[None]:
     """Where standard output is a pipe, raise BrokenPipeError when its reader goes, not only at the next line."""
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     descriptor = _pipe()

@@ -9,7 +9,7 @@ import sys
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from durablectl.cli.terminal.follow import telling
+from durablectl.cli.terminal.follow import log_warnings
 from durablectl.cli.terminal.output import is_decorated, show, stdout_console, warn
 from durablectl.model.clock import SYSTEM_CLOCK
 from durablectl.model.kinds import WaitKind
@@ -101,7 +101,7 @@ class Screen(ABC, Generic[T]):
         console = stdout_console()
         following = asyncio.create_task(self._follow(changes))
         try:
-            with telling(self._tell):
+            with log_warnings(self._tell):
                 while self.state is None and not following.done():
                     await self.wait(following)
                 if not following.done():

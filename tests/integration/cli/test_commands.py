@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from durablectl.cli.commands.start import nobody_runs
+from durablectl.cli.handler_notes import unserved_handler
 from helpers.sample_stack import sample_stack
 
 ID = re.compile(r"[0-9a-f]{5}(-[0-9a-f]{5}){3}\n")
@@ -101,8 +101,8 @@ def test_start_of_unknown_handler_succeeds_with_a_note(stack):
 
 
 def test_the_note_without_a_close_match():
-    assert nobody_runs("x", ["alpha", "beta"]).endswith("Registered are: alpha, beta.")
-    assert nobody_runs("x", []).endswith("There is no live processor at all.")
+    assert unserved_handler("x", ["alpha", "beta"]).endswith("Registered are: alpha, beta.")
+    assert unserved_handler("x", []).endswith("There is no live processor at all.")
 
 
 def test_get_in_a_pipe_is_whole_and_tab_separated(stack):

@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from durablectl.cli.options.columns import COLUMNS, complete_columns, read_columns
+from durablectl.cli.commands.list import _complete_columns, _read_columns
 from durablectl.cli.render.formatting import ISO, RELATIVE
-from durablectl.cli.render.list import Look, workflow_lines, workflow_table
+from durablectl.cli.render.list import COLUMNS, Look, workflow_lines, workflow_table
 from durablectl.cli.terminal.output import OutputFormat
 from helpers import views
 from helpers.sample_stack import SampleStack
@@ -17,10 +17,11 @@ from helpers.views import ALL, NOW
 
 def test_names_are_those_of_the_table_and_of_the_json():
     fields = views.RUNNING.to_json()
-    assert {field for name in COLUMNS if (field := COLUMNS[name] or name) not in fields} == {"progress", "time"}
-    assert read_columns("id, STATUS,created_at,age,id", OutputFormat.TABLE) == ["id", "status", "created"]
-    assert read_columns("current_step,parent_id", OutputFormat.WIDE) == ["step", "parent"]
-    assert read_columns(None, OutputFormat.JSON) == ()
+    named = {column.json_field or name for name, column in COLUMNS.items()}
+    assert named - fields.keys() == {"progress", "time"}
+    assert _read_columns("id, STATUS,created_at,age,id", OutputFormat.TABLE) == ["id", "status", "created"]
+    assert _read_columns("current_step,parent_id", OutputFormat.WIDE) == ["step", "parent"]
+    assert _read_columns(None, OutputFormat.JSON) == ()
 
 
 def test_every_column_can_be_shown_in_both_forms():
@@ -50,7 +51,7 @@ def test_requested_columns_are_cut_but_kept_and_ids_stay_whole():
     ],
 )
 def test_names_are_completed_behind_the_last_comma(incomplete, candidates):
-    assert complete_columns(incomplete) == candidates
+    assert _complete_columns(incomplete) == candidates
 
 
 @pytest.fixture

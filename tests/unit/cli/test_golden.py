@@ -16,13 +16,12 @@ from rich.console import Console
 from rich.text import Text
 
 from durablectl import query
-from durablectl.cli.options.columns import COLUMNS
 from durablectl.cli.options.times import chosen
 from durablectl.cli.render.demo import workflow_board
 from durablectl.cli.render.diff import diff_page
 from durablectl.cli.render.formatting import ISO, RELATIVE
 from durablectl.cli.render.journal import journal_lines
-from durablectl.cli.render.list import Look, workflow_lines, workflow_table
+from durablectl.cli.render.list import COLUMNS, Look, workflow_lines, workflow_table
 from durablectl.cli.render.processors import processor_lines, processor_table
 from durablectl.cli.render.stats import stats_lines, stats_table
 from durablectl.cli.render.tail import TailLines

@@ -1,0 +1,54 @@
+"""The filters that choose workflows."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import typer
+
+from durablectl.cli.completion.completers import (
+    complete_handler,
+    complete_id,
+    complete_status,
+)
+from durablectl.cli.options.signatures import extend, option
+from durablectl.model.filters import FILTERS, FilterKind, flag_of, parse_filters
+
+R = TypeVar("R")
+
+_FILTER_COMPLETERS: Mapping[str, Callable[..., Any]] = {
+    FilterKind.STATUS: complete_status,
+    FilterKind.HANDLER: complete_handler,
+    FilterKind.ID: complete_id,
+}
+
+
+def with_filters(function: Callable[..., R]) -> Callable[..., R]:
+    """Add the filters; the command gets the keyword ``filters: Filters`` instead of them. UsageError for bad ones."""
+    return extend(function, "filters", filter_options("Filters"), lambda values: {"filters": parse_filters(values)})
+
+
+def filter_options(panel: str, **texts: str) -> list[inspect.Parameter]:
+    """``texts`` are other help texts, by parameter."""
+    return [
+        option(
+            each.name,
+            list[str] | None if each.is_repeatable else str | None,
+            None,
+            typer.Option(
+                flag_of(each.name),
+                metavar=each.kind.value,
+                help=texts.get(each.name, each.help),
+                rich_help_panel=panel,
+                autocompletion=_FILTER_COMPLETERS.get(each.kind),
+            ),
+        )
+        for each in FILTERS
+    ]
+
+
+def is_filtered(values: dict[str, Any]) -> bool:
+    """Whether any of ``filter_options`` was given."""
+    return any(values[each.name] not in (None, []) for each in FILTERS)
