@@ -51,7 +51,7 @@ class Cluster:
     def settings(self) -> Settings:
         """For clients of whichever server is there."""
         url = ",".join(server.url for server in self.servers.values())
-        return Settings(url=url, namespace=self.namespace, timeout=4)
+        return Settings(url=url, namespace=self.namespace, timeout=10)
 
     def settings_of(self, name: str) -> Settings:
         """For clients that know one server only."""

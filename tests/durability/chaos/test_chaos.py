@@ -146,7 +146,7 @@ async def chaos(settings: Any, spawn: Any, directory: Any, *, count: int, second
 
 
 async def test_sixty_workflows(settings, spawn, tmp_path):
-    await chaos(settings, spawn, tmp_path / "chaos", count=60, seconds=12, patience=25)
+    await chaos(settings, spawn, tmp_path / "chaos", count=60, seconds=12, patience=120)
 
 
 @pytest.mark.long

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from durablectl.storage.connection.store import Store
     from helpers.crash.forking import Forked, Zygote
 
-SECONDS = 40
-QUIET_SECONDS = 15
+SECONDS = 90
+QUIET_SECONDS = 60
 RUN = frozenset({"step", "compensation"})
 
 

@@ -77,7 +77,7 @@ async def test_a_journal_too_big_to_fold_goes_along(settings, store):
 
 
 async def test_a_retry_undoes_the_expiry_of_record_and_journal(settings, store):
-    async with running_processor(settings, heavy, sleeper, retention=3):
+    async with running_processor(settings, heavy, sleeper, retention=8):
         invocation_id = (await run_to_end(store, heavy)).invocation_id
     await control.retry(store, invocation_id)
     healed.add(invocation_id)
@@ -87,7 +87,7 @@ async def test_a_retry_undoes_the_expiry_of_record_and_journal(settings, store):
         assert view.expires_at == 0
         first = view.finished_at
         # Longer than what was left of the first retention.
-        await wait_until(lambda: passed(first + 4 * MICROSECONDS))
+        await wait_until(lambda: passed(first + 9 * MICROSECONDS))
         view = await query.get_workflow(store, invocation_id)
     assert [len(step.response or "") for step in view.journal[:4]] == [100_000] * 4
     await wait_for_index_group(store, invocation_id, "completed")

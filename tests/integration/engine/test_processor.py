@@ -121,13 +121,13 @@ async def test_a_step_longer_than_ack_wait_is_not_given_to_another(settings, sto
 
     async def long():
         runs.append(1)
-        await asyncio.sleep(1.6)
+        await asyncio.sleep(4.5)
 
     @workflow
     async def handler(ctx):
         await ctx.step(long)
 
-    async with running_processor(settings, handler, ack_wait=0.5), running_processor(settings, handler, ack_wait=0.5):
+    async with running_processor(settings, handler, ack_wait=2), running_processor(settings, handler, ack_wait=2):
         invocation_id = await start_workflow(store, handler)
         assert await wait_for_output(store, invocation_id) is None
         assert (await handler_consumer(store, handler))["num_redelivered"] == 0
