@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING
 from durablectl.cli.boundary import run_async, stop_signals
 from durablectl.cli.terminal.logs import configure_logs
 from durablectl.http.server_options import HttpOptions
-from durablectl.http.shared_queries import Queries
 from durablectl.http.sidecar import Link, beside
 from durablectl.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractAsyncContextManager
+
+    from durablectl.http.backend import SharedQueries
 
 _log = logging.getLogger("durablectl.http")
 
@@ -54,7 +55,7 @@ async def serving_api(
     name: str,
     listening: socket.socket | None = None,
     processor_metrics: Callable[[], Awaitable[bytes]] | None = None,
-    queries: Queries | None = None,
+    queries: SharedQueries | None = None,
 ) -> AsyncIterator[tuple[str, asyncio.Event]]:
     """Serve in this process until the block ends; the URL, and the event that SIGINT and SIGTERM set.
 
@@ -84,7 +85,9 @@ async def _serve(link_descriptor: int, listening_descriptor: int) -> None:
     configure_logs(*task["logs"])
     options, settings = HttpOptions(**task["http"]), Settings(**task["settings"])
     name = "durablectl processor, HTTP"
-    queries = Queries(at_once=1, rest=_REST)
+    from durablectl.http.backend import SharedQueries
+
+    queries = SharedQueries(at_once=1, rest=_REST)
     async with serving_api(options, settings, name, listening, link.metrics, queries) as (_, stop):
         gone = asyncio.create_task(link.until_gone())
         gone.add_done_callback(lambda _: stop.set())

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-from fastapi import APIRouter, FastAPI, Query, Request, Response
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
@@ -12,16 +12,14 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.routing import compile_path
 
 from durablectl.errors import DurableError
-from durablectl.http.event_broadcast import Hub
-from durablectl.http.middleware import Gate
+from durablectl.http.event_broadcast import EventBroadcast
+from durablectl.http.middleware import RequestMiddleware
 from durablectl.http.openapi import describe
-from durablectl.http.query_parameters import ONLY_KNOWN, sentence
-from durablectl.http.responses import HttpError, broken, error_response, json_response
-from durablectl.http.routes import events, lifecycle, messages, pages, read
+from durablectl.http.query_parameters import sentence
+from durablectl.http.responses import HttpError, broken, error_response
+from durablectl.http.routes import events, health, lifecycle, messages, pages, read
 from durablectl.http.routes.metrics import HttpMetrics
 from durablectl.http.routes.metrics import router as metrics_router
-from durablectl.http.schemas import Health, documented
-from durablectl.storage.streams.provision import is_provisioned
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -44,7 +42,7 @@ def create_app(
     processor_metrics: Callable[[], Awaitable[bytes]] | None = None,
 ) -> ASGIApp:
     """``backend`` is connected by whoever serves this; ``processor_metrics`` are those of whom it stands beside."""
-    hub = Hub(backend)
+    broadcast = EventBroadcast(backend)
     app = FastAPI(
         title="durablectl",
         version=version,
@@ -53,13 +51,13 @@ def create_app(
         docs_url=None,
         redirect_slashes=False,
         generate_unique_id_function=lambda route: route.name,
-        lifespan=lambda _: hub.open(),
+        lifespan=lambda _: broadcast.open(),
     )
     app.include_router(read.router(backend))
     app.include_router(lifecycle.router(backend))
     app.include_router(messages.router(backend))
-    app.include_router(events.router(backend, hub, options.heartbeat_seconds))
-    app.include_router(_health(backend, version))
+    app.include_router(events.router(backend, broadcast, options.heartbeat_seconds))
+    app.include_router(health.router(backend, version))
     app.include_router(pages.router(version, read_only=options.read_only))
     metrics = HttpMetrics()
     app.include_router(metrics_router(backend, metrics, processor_metrics))
@@ -72,12 +70,12 @@ def create_app(
         app.add_exception_handler(kind, handler)  # type: ignore[arg-type]  # each gets the errors of its kind
     app.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=5)
     describe(app, options)
-    gate = Gate(app, options, metrics.served)
+    guarded = RequestMiddleware(app, options, metrics.served)
     if not options.cors_origins:
-        return gate
-    # Outside of the gate: a browser asks without the token whether it may send it, and reads refusals, too.
+        return guarded
+    # Outside of the middleware: a browser asks without the token whether it may send it, and reads refusals, too.
     return CORSMiddleware(
-        gate,
+        guarded,
         allow_origins=list(options.cors_origins),
         allow_methods=["GET", "POST", "DELETE"],
         allow_headers=[
@@ -92,31 +90,12 @@ def create_app(
     )
 
 
-def _health(backend: Backend, version: str) -> APIRouter:
-    routes = APIRouter(tags=["service"], dependencies=ONLY_KNOWN)
-
-    @routes.get(
-        "/health", summary="Whether it can do its work", responses={**documented(Health, 400), 503: {"model": Health}}
-    )
-    async def health(
-        *, ready: Annotated[bool, Query(description="Also ask JetStream for the streams.", examples=[True])] = False
-    ) -> Response:
-        """503 while the NATS server is out of reach; with `ready`, also while the namespace has no streams."""
-        is_connected = backend.is_connected
-        is_ready = is_connected and (not ready or await is_provisioned(backend.store))
-        status = "healthy" if is_ready else "not ready" if is_connected else "unhealthy"
-        nats = "connected" if is_connected else "disconnected"
-        return json_response({"status": status, "nats": nats, "version": version}, 200 if is_ready else 503)
-
-    return routes
-
-
 async def _failed(_: Request, error: DurableError) -> Response:
     return error_response(error)
 
 
 async def _broke(*_: object) -> Response:
-    """The gate logs it."""
+    """The request middleware logs it."""
     return error_response(broken())
 
 

@@ -1,18 +1,17 @@
-"""The connection to NATS that all requests share, from before the server is there."""
+"""What all requests share: the connection to NATS, from before the server is there, and the queries in flight."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from durablectl.errors import ConnectionFailedError, PermissionDeniedError, UnsupportedServerError
-from durablectl.http.shared_queries import Queries
 from durablectl.storage.connection.store import open_store
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
 
     from durablectl.settings import Settings
     from durablectl.storage.connection.store import Store
@@ -21,12 +20,49 @@ _log = logging.getLogger(__name__)
 
 _RETRY_SECONDS = 1.0
 
+T = TypeVar("T")
+
+
+class SharedQueries:
+    """The queries that read more than one workflow: the same one is asked once, and ``at_once`` of them run.
+
+    One that was answered leaves its place empty for ``rest`` times as long as it took.
+
+    The work of a query is the NATS server's, which executing workflows need too: only whoever asks can hold back.
+    """
+
+    def __init__(self, at_once: int = 8, rest: float = 0.0) -> None:
+        self._places = asyncio.Semaphore(at_once)
+        self._rest = rest
+        self._waiting: dict[Hashable, asyncio.Task[Any]] = {}
+
+    async def ask(self, key: Hashable, query: Callable[[], Awaitable[T]]) -> T:
+        """The answer of ``query``, or of the same one, by its key, that has not begun yet: no answer is out of date."""
+        waiting = self._waiting.get(key)
+        if waiting is None:
+            waiting = self._waiting[key] = asyncio.create_task(self._run(key, query))
+        answer: T = await asyncio.shield(waiting)
+        return answer
+
+    async def _run(self, key: Hashable, query: Callable[[], Awaitable[T]]) -> T:
+        await self._places.acquire()
+        del self._waiting[key]
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        rest = 0.0  # A server that does not answer is not spared by waiting.
+        try:
+            answer = await query()
+            rest = self._rest * (loop.time() - began)
+            return answer
+        finally:
+            loop.call_later(rest, self._places.release)
+
 
 class Backend:
     """``store`` while the server is there; ConnectionFailedError while it is not."""
 
-    def __init__(self, queries: Queries | None = None) -> None:
-        self.queries = queries or Queries()
+    def __init__(self, queries: SharedQueries | None = None) -> None:
+        self.queries = queries or SharedQueries()
         self._store: Store | None = None
 
     @property

@@ -40,11 +40,11 @@ _LOOK_SECONDS = 0.25
 _PAST_AT_ONCE = 100
 
 
-class Told(NamedTuple):
-    """What a workflow is after a change, and its row as JSON, made once for all who are told."""
+class ChangedRow(NamedTuple):
+    """What a workflow is after a change, and its row encoded as JSON once for all subscriptions."""
 
     view: WorkflowView
-    row: bytes
+    encoded: bytes
 
 
 class Subscription:
@@ -55,7 +55,7 @@ class Subscription:
         """The service stops."""
         self._invocation_id = invocation_id
         self._filters = filters
-        self._items: deque[Told | str] = deque()
+        self._items: deque[ChangedRow | str] = deque()
         self._bytes = 0
         self._is_too_slow = False
         self._wake = asyncio.Event()
@@ -66,11 +66,11 @@ class Subscription:
     def wants(self, view: WorkflowView) -> bool:
         return self._filters.match(view)
 
-    def offer(self, told: Told) -> None:
+    def offer(self, row: ChangedRow) -> None:
         if self._is_too_slow:
             return
-        self._bytes += len(told.row)
-        self._items.append(told)
+        self._bytes += len(row.encoded)
+        self._items.append(row)
         if len(self._items) > _MOST_CHANGES or (self._bytes > _MOST_BYTES and len(self._items) > 1):
             self._is_too_slow = True
             self._items.clear()
@@ -86,7 +86,7 @@ class Subscription:
         self.is_over = True
         self._wake.set()
 
-    async def take(self, seconds: float) -> list[Told | str]:
+    async def take(self, seconds: float) -> list[ChangedRow | str]:
         """All that has come since, waiting for it so long; HttpError once too much had come."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
@@ -105,7 +105,7 @@ class Subscription:
         return items
 
 
-class Hub:
+class EventBroadcast:
     """Watches while anybody is subscribed, by one consumer that all share."""
 
     def __init__(self, backend: Backend) -> None:
@@ -147,16 +147,16 @@ class Hub:
         finally:
             self._subscriptions.discard(subscription)
 
-    async def since(self, revision: int) -> AsyncIterator[Told]:
+    async def since(self, revision: int) -> AsyncIterator[ChangedRow]:
         """The last change of each workflow that has changed behind that revision, until now."""
         store = self._backend.store
         reader = await asyncio.shield(self._watching(store))
         subjects = store.subjects
         stored = messages(store, subjects.state_stream, subjects.all_states, after=revision, batch=_PAST_AT_ONCE)
         async for message in stored:
-            told = await _told(reader, message)
-            if told is not None:
-                yield told
+            row = await _changed_row(reader, message)
+            if row is not None:
+                yield row
 
     def _watching(self, store: Store) -> asyncio.Future[ChangeReader]:
         """Done when the server delivers."""
@@ -196,11 +196,11 @@ class Hub:
         async for message in feed:
             invocation_id = store.subjects.state_key(message.subject)
             concerned = [each for each in self._subscriptions if each.is_about(invocation_id)]
-            told = await _told(reader, message) if concerned else None
-            if told is not None:
+            row = await _changed_row(reader, message) if concerned else None
+            if row is not None:
                 for subscription in concerned:
-                    if subscription.wants(told.view):
-                        subscription.offer(told)
+                    if subscription.wants(row.view):
+                        subscription.offer(row)
             self.position = message.sequence
             await asyncio.sleep(0)  # Of a burst, too, the streams take what they are offered.
 
@@ -225,6 +225,6 @@ def _stopping() -> ConnectionFailedError:
     return ConnectionFailedError("The service stops.")
 
 
-async def _told(reader: ChangeReader, message: Change) -> Told | None:
+async def _changed_row(reader: ChangeReader, message: Change) -> ChangedRow | None:
     change = await reader.read(message)
-    return None if change is None else Told(change.view, encoded(change.to_json()))
+    return None if change is None else ChangedRow(change.view, encoded(change.to_json()))

@@ -39,7 +39,7 @@ _SECURITY_HEADERS = (
 )
 
 
-class Gate:
+class RequestMiddleware:
     """ASGI middleware around everything else. ``served`` is told route, method, status and seconds of each request."""
 
     def __init__(

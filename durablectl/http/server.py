@@ -1,4 +1,4 @@
-"""Serving the application with uvicorn."""
+"""Serving the application with uvicorn, with a limit on how long a client may take for its headers."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ import contextlib
 import logging
 from typing import TYPE_CHECKING
 
+import h11
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from durablectl.http.http_protocol import Protocol
 from durablectl.http.listener import bind, check_tls, url
 
 if TYPE_CHECKING:
@@ -21,6 +22,46 @@ if TYPE_CHECKING:
     from durablectl.http.server_options import HttpOptions
 
 _GRACE_SECONDS = 5
+
+
+class HttpProtocol(H11Protocol):
+    """Hangs up on a client whose headers do not come, or which goes on sending what nobody reads any more."""
+
+    headers_seconds = 10.0
+    """From the connection, or the first byte of its next request, to the end of the headers."""
+
+    _limit: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # uvicorn's own
+        super().connection_made(transport)
+        self._watch()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self._watch()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._unwatch()
+
+    def send_400_response(self, msg: str) -> None:
+        """Also while an answer is on its way, where uvicorn's own would fail."""
+        if self.conn.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
+            super().send_400_response(msg)
+        else:
+            self.transport.close()
+
+    def _watch(self) -> None:
+        is_served = bool(self.cycle) and not self.cycle.response_complete
+        if is_served or self.transport.is_closing():
+            self._unwatch()
+        elif self._limit is None:
+            self._limit = self.loop.call_later(self.headers_seconds, self.transport.close)
+
+    def _unwatch(self) -> None:
+        if self._limit is not None:
+            self._limit.cancel()
+            self._limit = None
 
 
 class _Server(uvicorn.Server):
@@ -44,7 +85,7 @@ async def serving(app: ASGIApp, options: HttpOptions, listening: socket.socket |
     logging.getLogger("uvicorn").setLevel(logging.WARNING)  # what it says of starting and stopping, the commands say
     config = uvicorn.Config(
         app,
-        http=Protocol,
+        http=HttpProtocol,
         log_config=None,
         access_log=False,
         server_header=False,

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
     from durablectl.http.backend import Backend
-    from durablectl.http.event_broadcast import Hub, Subscription, Told
+    from durablectl.http.event_broadcast import ChangedRow, EventBroadcast, Subscription
     from durablectl.query import WorkflowView
     from durablectl.storage.connection.store import Store
 
@@ -68,7 +68,7 @@ class _Position(NamedTuple):
     last: int
 
 
-def router(backend: Backend, hub: Hub, heartbeat_seconds: float) -> APIRouter:
+def router(backend: Backend, broadcast: EventBroadcast, heartbeat_seconds: float) -> APIRouter:
     routes = APIRouter(prefix="/api", tags=["events"], dependencies=p.ONLY_KNOWN)
     opening = asyncio.Semaphore(_OPENING)
 
@@ -92,7 +92,7 @@ def router(backend: Backend, hub: Hub, heartbeat_seconds: float) -> APIRouter:
         """
         revision = _revision(last_event_id or given)
         async with contextlib.AsyncExitStack() as stack:
-            subscription = await stack.enter_async_context(hub.subscribed(invocation_id))
+            subscription = await stack.enter_async_context(broadcast.subscribed(invocation_id))
             async with opening:
                 reached, _ = await _position(backend.store, revision)
                 view = await query.get_workflow(backend.store, invocation_id, steps=LAST_STEPS)
@@ -129,15 +129,15 @@ def router(backend: Backend, hub: Hub, heartbeat_seconds: float) -> APIRouter:
         revision = _revision(last_event_id or given)
         changes = _tail_filters(status, filters)
         async with contextlib.AsyncExitStack() as stack:
-            subscription = await stack.enter_async_context(hub.subscribed(filters=changes))
+            subscription = await stack.enter_async_context(broadcast.subscribed(filters=changes))
             async with opening:
                 reached, last = await _position(backend.store, revision)
             if reached is not None:
-                return EventStream(_resumed(hub, subscription, reached, heartbeat_seconds), stack.pop_all())
+                return EventStream(_resumed(broadcast, subscription, reached, heartbeat_seconds), stack.pop_all())
             await asyncio.sleep(_SETTLE_SECONDS)
             async with opening:
                 shown = await _snapshot(backend.store, changes)
-            return EventStream(_listed(hub, subscription, shown, last, heartbeat_seconds), stack.pop_all())
+            return EventStream(_listed(broadcast, subscription, shown, last, heartbeat_seconds), stack.pop_all())
         raise AssertionError  # For mypy: an exit stack might swallow errors; this one does not.
 
     return routes
@@ -221,43 +221,45 @@ async def _newer(backend: Backend, view: WorkflowView, changed: int) -> Workflow
 
 
 async def _listed(
-    hub: Hub, subscription: Subscription, shown: _Shown, last: int, seconds: float
+    broadcast: EventBroadcast, subscription: Subscription, shown: _Shown, last: int, seconds: float
 ) -> AsyncIterator[bytes]:
     yield _BEGINNING + _event("snapshot", shown.body, last)
-    async for event in _rows(hub, subscription, last, shown.revisions, seconds):
+    async for event in _rows(broadcast, subscription, last, shown.revisions, seconds):
         yield event
 
 
-async def _resumed(hub: Hub, subscription: Subscription, reached: int, seconds: float) -> AsyncIterator[bytes]:
+async def _resumed(
+    broadcast: EventBroadcast, subscription: Subscription, reached: int, seconds: float
+) -> AsyncIterator[bytes]:
     yield _BEGINNING
-    async for told in hub.since(reached):
-        reached = told.view.revision
-        if subscription.wants(told.view):
-            yield _event("change", told.row, reached)
-    async for event in _rows(hub, subscription, reached, {}, seconds):
+    async for row in broadcast.since(reached):
+        reached = row.view.revision
+        if subscription.wants(row.view):
+            yield _event("change", row.encoded, reached)
+    async for event in _rows(broadcast, subscription, reached, {}, seconds):
         yield event
 
 
 async def _rows(
-    hub: Hub, subscription: Subscription, reached: int, shown: dict[str, int], seconds: float
+    broadcast: EventBroadcast, subscription: Subscription, reached: int, shown: dict[str, int], seconds: float
 ) -> AsyncIterator[bytes]:
     """What is newer than ``reached``, and than what is ``shown`` of a workflow."""
 
-    def is_new(told: Told) -> bool:
-        return told.view.revision > max(reached, shown.get(told.view.invocation_id, 0))
+    def is_new(row: ChangedRow) -> bool:
+        return row.view.revision > max(reached, shown.get(row.view.invocation_id, 0))
 
     while True:
         items = await subscription.take(seconds)
         if subscription.is_over:
             return
         events = [
-            _connection(item) if isinstance(item, str) else _event("change", item.row, item.view.revision)
+            _connection(item) if isinstance(item, str) else _event("change", item.encoded, item.view.revision)
             for item in items
             if isinstance(item, str) or is_new(item)
         ]
         if not items:
             # Whoever waits for something rare need not read again all that was not for him.
-            events.append(b": heartbeat\nid: %d\n\n" % max(reached, hub.position))
+            events.append(b": heartbeat\nid: %d\n\n" % max(reached, broadcast.position))
         if events:
             yield b"".join(events)
 

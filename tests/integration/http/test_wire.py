@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from durablectl.http.http_protocol import Protocol
+from durablectl.http.server import HttpProtocol
 from helpers.http_api import http_api
 from helpers.in_process import provisioned_store
 from helpers.waiting import PATIENCE
@@ -109,7 +109,7 @@ async def test_oversized_request_is_refused_or_served(http, size):
 
 @pytest.mark.parametrize("begun", [b"", b"GET /health HTTP/1.1\r\nX-A"])
 async def test_connection_without_request_is_closed(http, monkeypatch, begun):
-    monkeypatch.setattr(Protocol, "headers_seconds", 0.4)
+    monkeypatch.setattr(HttpProtocol, "headers_seconds", 0.4)
     began = time.monotonic()
     trickle = itertools.chain([begun], (b"x" for _ in range(2_000)))
     assert await exchanged(http, trickle, pause=0.05) == ""

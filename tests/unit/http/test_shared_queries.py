@@ -1,4 +1,4 @@
-"""Queries that are shared, and held back."""
+"""SharedQueries that are shared, and held back."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from durablectl.http.shared_queries import Queries
+from durablectl.http.backend import SharedQueries
 from helpers.waiting import wait_until
 
 
@@ -25,14 +25,14 @@ class Slow:
         return number
 
 
-async def asked(queries: Queries, key: str, query: Slow, times: int = 1) -> list[asyncio.Task[int]]:
+async def asked(queries: SharedQueries, key: str, query: Slow, times: int = 1) -> list[asyncio.Task[int]]:
     tasks = [asyncio.create_task(queries.ask(key, query)) for _ in range(times)]
     await asyncio.sleep(0)
     return tasks
 
 
 async def test_callers_during_a_query_share_the_next_one():
-    queries, query = Queries(at_once=1), Slow()
+    queries, query = SharedQueries(at_once=1), Slow()
     first = await asked(queries, "a", query)
     await wait_until(lambda: query.begun == 1)
     others = await asked(queries, "a", query, 20)
@@ -41,14 +41,14 @@ async def test_callers_during_a_query_share_the_next_one():
 
 
 async def test_different_queries_share_nothing():
-    queries, query = Queries(), Slow()
+    queries, query = SharedQueries(), Slow()
     query.gate.set()
     tasks = [*await asked(queries, "a", query), *await asked(queries, "b", query)]
     assert sorted(await asyncio.gather(*tasks)) == [1, 2]
 
 
 async def test_caller_that_leaves_does_not_cancel_the_query():
-    queries, query = Queries(at_once=1), Slow()
+    queries, query = SharedQueries(at_once=1), Slow()
     one, other = await asked(queries, "a", query, 2)
     one.cancel()
     query.gate.set()
@@ -57,7 +57,7 @@ async def test_caller_that_leaves_does_not_cancel_the_query():
 
 
 async def test_a_place_stays_empty_for_a_multiple_of_the_time_that_a_query_took():
-    queries, query = Queries(at_once=1, rest=5.0), Slow()
+    queries, query = SharedQueries(at_once=1, rest=5.0), Slow()
     loop = asyncio.get_running_loop()
     first = await asked(queries, "a", query)
     await asyncio.sleep(0.05)
@@ -69,7 +69,7 @@ async def test_a_place_stays_empty_for_a_multiple_of_the_time_that_a_query_took(
 
 
 async def test_error_reaches_all_callers_and_frees_the_slot():
-    queries = Queries(at_once=1)
+    queries = SharedQueries(at_once=1)
 
     async def fails() -> None:
         raise ValueError("no")
