@@ -1,4 +1,4 @@
-"""Reading every state record, not key by key."""
+"""Workflows that match, found by reading state records: where the index does not say enough, or is not asked."""
 
 from __future__ import annotations
 
@@ -6,22 +6,34 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, NamedTuple
 
-from durablectl.errors import StorageError
+from durablectl.errors import NotFoundError, StorageError
 from durablectl.model.codec import decode_execution
+from durablectl.model.names import validate_invocation_id
+from durablectl.model.status import Status
+from durablectl.model.termination import children
+from durablectl.query.index_rows import Row, earliest_entry, load_rows
+from durablectl.storage.index.time_buckets import Key, Scope
+from durablectl.storage.index.traversal import Walk
+from durablectl.storage.records import journal, states
 from durablectl.storage.streams.direct_get import count, messages
 from durablectl.storage.streams.feed import past
 from durablectl.storage.streams.provision import require_provisioned, stream_info
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Iterable
 
+    from durablectl.model.filters import Filters
     from durablectl.model.records import Execution
     from durablectl.storage.connection.store import Store
+    from durablectl.storage.records.states import Stored
+    from durablectl.storage.subjects import IndexEntry
+
 
 _log = logging.getLogger(__name__)
 
 _FEW = 10_000
 _PROGRESS_EVERY = 1000
+_LOAD_AT_ONCE = 1000
 
 
 class Scanned(NamedTuple):
@@ -71,3 +83,68 @@ async def scan(store: Store, progress: Callable[[int], None] | None = None) -> A
             _log.warning("Left out: %s", error)
         else:
             yield Scanned(execution, change.sequence, change.moment)
+
+
+async def matches(
+    store: Store, filters: Filters, progress: Callable[[int], None] | None = None, *, scan: bool
+) -> list[Row]:
+    """Every record that matches, in no order, where the index does not say enough, or with ``scan`` is not asked."""
+    if filters.parent:
+        return await _children(store, filters)
+    if scan:
+        return await _scanned(store, filters, progress)
+    return await _searched(store, filters, progress)
+
+
+async def _searched(store: Store, filters: Filters, progress: Callable[[int], None] | None) -> list[Row]:
+    """Every match, found by reading the states that the index leaves over."""
+    statuses = filters.statuses
+    if filters.error:
+        statuses = (statuses or frozenset(Status)) & {Status.FAILED}
+        if not statuses:
+            return []
+    # What was created after a moment has changed after it, too.
+    since = max(earliest_entry(filters), filters.created_since)
+    scope = Scope(tuple(sorted(statuses)), tuple(filters.handlers), filters.partition_key)
+    walk = Walk(store, scope, since=since)
+    rows: list[Row] = []
+    batch: list[IndexEntry] = []
+    read = 0
+    async for entry in walk.entries():
+        batch.append(entry)
+        if len(batch) == _LOAD_AT_ONCE:
+            rows += await load_rows(store, batch, filters)
+            read += len(batch)
+            batch = []
+            if progress is not None:
+                progress(read)
+    return rows + await load_rows(store, batch, filters)
+
+
+async def _children(store: Store, filters: Filters) -> list[Row]:
+    """A parent's journal names its children, those of steps that a retry dropped included."""
+    parent = await states.load(store, validate_invocation_id(filters.parent))
+    if parent is None:
+        raise NotFoundError(f"There is no workflow {filters.parent}.", hint="Check --parent, and --namespace.")
+    entries = await journal.whole(store, parent.execution, parent.revision)
+    dropped = [entry for steps in parent.execution.history for entry in steps.entries]
+    found = await states.load_many(store, children([*entries, *dropped]))
+    return _matching(found.values(), filters)
+
+
+def _matching(found: Iterable[Stored], filters: Filters) -> list[Row]:
+    return [
+        Row(Key(stored.execution.indexed_at, stored.execution.invocation_id), *stored)
+        for stored in found
+        if filters.match(stored.execution)
+    ]
+
+
+async def _scanned(store: Store, filters: Filters, progress: Callable[[int], None] | None) -> list[Row]:
+    rows = []
+    async for scanned in scan(store, progress):
+        execution = scanned.execution
+        if filters.match(execution, scanned.moment):
+            key = Key(execution.indexed_at or execution.created_at or scanned.moment, execution.invocation_id)
+            rows.append(Row(key, execution, scanned.revision))
+    return rows

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from durablectl.errors import NotFoundError, NotProvisionedError
-from durablectl.model.clock import SYSTEM_CLOCK
-from durablectl.model.kinds import WaitKind
 from durablectl.model.names import validate_name
-from durablectl.model.status import Status, is_terminal
+from durablectl.model.status import is_terminal
+from durablectl.query.processors import with_processor
 from durablectl.query.view_builder import payloads, workflow_view
-from durablectl.query.views import WaitingView, WorkflowView
-from durablectl.storage.records import journal, leases, states
+from durablectl.storage.records import journal, states
 from durablectl.storage.records.consistent_reads import load_known
 from durablectl.storage.records.message_types import load_schemas
 from durablectl.storage.streams.provision import require_provisioned
 
 if TYPE_CHECKING:
     from durablectl.model.records import Execution
+    from durablectl.query.views import WorkflowView
     from durablectl.storage.connection.store import Store
     from durablectl.storage.records.states import Stored
 
@@ -80,19 +78,3 @@ def not_found(invocation_id: str) -> NotFoundError:
     return NotFoundError(
         f"There is no workflow {invocation_id}.", hint="List them with `durablectl wf list`, or check --namespace."
     )
-
-
-async def with_processor(store: Store, view: WorkflowView) -> WorkflowView:
-    """The view, saying so where it waits for a processor that is not there."""
-    if view.status == Status.PENDING:
-        if view.waiting_for is not None and view.waiting_for.until > SYSTEM_CLOCK.now():
-            return view
-        live = await leases.live_processors(store)
-        if not any(view.handler in lease.handlers for lease in live):
-            return replace(view, waiting_for=WaitingView(WaitKind.PROCESSOR, view.handler))
-    elif view.status == Status.RUNNING and view.owner and not await leases.is_alive(store, view.owner):
-        return replace(view, waiting_for=WaitingView(WaitKind.TAKEOVER, view.owner))
-    elif view.status == Status.PAUSED and view.owner and not await leases.is_alive(store, view.owner):
-        # What was in flight when it was paused has died with its processor.
-        return replace(view, owner="", current_step=-1, current_step_type="")
-    return view

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from durablectl.model.clock import to_rfc3339
 from durablectl.model.filters import Filters
-from durablectl.query.full_scan import has_strays
-from durablectl.query.list import MAX_LIMIT, list_workflows, matches
+from durablectl.query.full_scan import has_strays, matches
+from durablectl.query.list import MAX_LIMIT, list_workflows
 from durablectl.storage.records import states
 from durablectl.storage.streams.provision import require_provisioned
 

@@ -13,8 +13,7 @@ from durablectl.errors import StorageError
 from durablectl.model.codec import decode_execution
 from durablectl.model.filters import Filters
 from durablectl.model.records import Execution
-from durablectl.query.message_types import MetSchemas
-from durablectl.query.view_builder import payloads, workflow_view
+from durablectl.query.view_builder import SchemaCache, payloads, workflow_view
 from durablectl.storage.streams.direct_get import first_since
 from durablectl.storage.streams.feed import NEW, follow
 from durablectl.storage.streams.provision import require_provisioned
@@ -85,7 +84,7 @@ class ChangeReader:
         self._filters = filters or TailFilters()
         self._seen: dict[str, str] = {}
         """Handler and partition key in one string, which all that are alike share: 100 bytes an invocation, not 300."""
-        self._met = MetSchemas(store)
+        self._schema_cache = SchemaCache(store)
 
     async def read(self, change: Change) -> StateChange | None:
         """None for what the filters leave out, and for what cannot be read, which is logged."""
@@ -105,7 +104,7 @@ class ChangeReader:
             return None
         handler, _, partition_key = (known or "").partition("\0")
         gone = Execution(invocation_id, handler, status=DELETED, partition_key=partition_key, updated_at=change.moment)
-        return workflow_view(gone, change.sequence, self._met.schemas)
+        return workflow_view(gone, change.sequence, self._schema_cache.schemas)
 
     async def _state(self, change: Change, invocation_id: str) -> WorkflowView | None:
         try:
@@ -118,7 +117,7 @@ class ChangeReader:
         self._remember(invocation_id, execution)
         if not self._filters.has(execution.status):
             return None
-        return workflow_view(execution, change.sequence, await self._met.meet(payloads(execution, ())))
+        return workflow_view(execution, change.sequence, await self._schema_cache.add(payloads(execution, ())))
 
     def _remember(self, invocation_id: str, execution: Execution) -> None:
         self._seen.pop(invocation_id, None)

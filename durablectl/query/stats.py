@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 from durablectl.model.clock import MICROSECONDS, SYSTEM_CLOCK
 from durablectl.model.filters import Filters
 from durablectl.model.status import ACTIVE, OTHER, Status
-from durablectl.query import full_scan
-from durablectl.query.list import first_rows, matches, running_within, scope_of, views
+from durablectl.query.full_scan import has_strays, matches
+from durablectl.query.index_rows import first_rows, running_within, scope_of
+from durablectl.query.list import views
 from durablectl.query.views import StatsView
 from durablectl.storage.commands.command_queue import count_set_aside
 from durablectl.storage.index import index_entries, time_buckets
@@ -22,7 +23,7 @@ from durablectl.storage.streams.provision import require_provisioned
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from durablectl.query.list import Row
+    from durablectl.query.index_rows import Row
     from durablectl.query.views import WorkflowView
     from durablectl.storage.connection.store import Store
 
@@ -41,7 +42,7 @@ async def get_stats(
     """
     filters = filters or Filters()
     await require_provisioned(store)
-    scan = await full_scan.has_strays(store)
+    scan = await has_strays(store)
     if filters.needs_states or scan:
         return await _scanned(store, filters, progress, scan=scan)
     return await _counted(store, filters)
@@ -50,7 +51,7 @@ async def get_stats(
 async def count_by_status(store: Store, filters: Filters) -> Mapping[str, int]:
     """That part of the statistics alone, for fewer requests."""
     await require_provisioned(store)
-    if filters.needs_states or await full_scan.has_strays(store):
+    if filters.needs_states or await has_strays(store):
         return (await get_stats(store, filters)).by_status
     return _ordered(await _by_status(store, filters, await running_within(store, filters)))
 

@@ -52,14 +52,14 @@ async def watch_tree(
     Of more than 1,000 children that have not ended, the newest are followed. Close it when you leave early.
     """
     happened: asyncio.Queue[WorkflowView | asyncio.Task[None] | None] = asyncio.Queue()
-    family = _Family(store, expand=expand, changed=lambda: happened.put_nowait(None))
+    children = _Children(store, expand=expand, changed=lambda: happened.put_nowait(None))
 
     async def own() -> None:
         async with contextlib.aclosing(watch_workflow(store, invocation_id, absent=absent)) as views:
             async for view in views:
                 happened.put_nowait(view)
 
-    tasks = [asyncio.create_task(own()), asyncio.create_task(family.follow())]
+    tasks = [asyncio.create_task(own()), asyncio.create_task(children.follow())]
     for task in tasks:
         task.add_done_callback(happened.put_nowait)
     view: WorkflowView | None = None
@@ -70,19 +70,19 @@ async def watch_tree(
                 news.result()
                 return
             if news is not None and (view is None or is_terminal(news.status)):
-                await family.load(news)
+                await children.load(news)
             view = news or view
             if view is not None:
                 if not is_terminal(view.status):
-                    family.expect(view.children)
-                yield Tree(view, dict(family.views), expand)
+                    children.expect(view.children)
+                yield Tree(view, dict(children.views), expand)
     finally:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-class _Family:
+class _Children:
     """What is known of the children; ``changed`` is called when that is more."""
 
     def __init__(self, store: Store, *, expand: bool, changed: Callable[[], None]) -> None:

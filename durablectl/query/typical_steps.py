@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from durablectl.model.clock import MICROSECONDS, SYSTEM_CLOCK
 from durablectl.model.filters import Filters
 from durablectl.model.status import Status, is_terminal
-from durablectl.query.list import count_indexed, first_rows
+from durablectl.query.index_rows import count_indexed, first_rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

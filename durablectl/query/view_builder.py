@@ -1,19 +1,26 @@
-"""From records to views."""
+"""From records to views, with the message types that decode their values."""
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
+from durablectl.model.message_types import Schemas
 from durablectl.model.status import is_terminal
 from durablectl.model.termination import children
 from durablectl.query.views import DroppedView, StepView, WaitingView, WorkflowView
+from durablectl.storage.records.message_types import load_schemas
+from durablectl.storage.records.states import UNREACHABLE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from durablectl.model.message_types import Schemas
     from durablectl.model.records import DroppedSteps, Execution, JournalEntry, Payload, PendingWait
+    from durablectl.storage.connection.store import Store
     from durablectl.storage.records.journal import Part
+
+
+_PAUSE_SECONDS = 0.5
 
 
 def payloads(execution: Execution, entries: Sequence[JournalEntry]) -> Iterator[Payload]:
@@ -24,6 +31,27 @@ def payloads(execution: Execution, entries: Sequence[JournalEntry]) -> Iterator[
     for entry in entries:
         yield entry.request
         yield entry.response
+
+
+class SchemaCache:
+    """The message types that a follower has seen: it asks the server for new ones only, and outlives an outage."""
+
+    def __init__(self, store: Store) -> None:
+        self.schemas = Schemas()
+        self._store = store
+        self._types: set[str] = set()
+
+    async def add(self, found: Iterable[Payload]) -> Schemas:
+        """Those of all payloads so far; waits while the server is away."""
+        types = {payload.type_name for payload in found} | self._types
+        while types != self._types:
+            try:
+                self.schemas = await load_schemas(self._store, types)
+            except UNREACHABLE:
+                await asyncio.sleep(_PAUSE_SECONDS)
+            else:
+                self._types = types
+        return self.schemas
 
 
 def workflow_view(

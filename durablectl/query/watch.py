@@ -9,9 +9,9 @@ from durablectl.model.codec import decode_execution
 from durablectl.model.filters import Filters
 from durablectl.model.names import validate_name
 from durablectl.model.status import is_terminal
-from durablectl.query.get import get_workflow, not_found, with_processor
-from durablectl.query.message_types import MetSchemas
-from durablectl.query.view_builder import payloads, workflow_view
+from durablectl.query.get import get_workflow, not_found
+from durablectl.query.processors import with_processor
+from durablectl.query.view_builder import SchemaCache, payloads, workflow_view
 from durablectl.storage.records import states
 from durablectl.storage.records.journal import Part, entry_of
 from durablectl.storage.streams.feed import follow
@@ -35,7 +35,7 @@ class Watched:
         self._id = invocation_id
         self._revision = 0
         self._entries: dict[int, JournalEntry] = {}
-        self._met = MetSchemas(store)
+        self._schema_cache = SchemaCache(store)
 
     @property
     def has_ended(self) -> bool:
@@ -58,7 +58,7 @@ class Watched:
 
     async def view(self, execution: Execution, *, with_journal: bool = True) -> WorkflowView:
         entries = [self._entries[number] for number in sorted(self._entries)]
-        schemas = await self._met.meet(payloads(execution, entries))
+        schemas = await self._schema_cache.add(payloads(execution, entries))
         part = Part(entries, 0, len(entries)) if with_journal else None
         return workflow_view(execution, self._revision, schemas, part)
 
@@ -130,7 +130,7 @@ async def watch_all(store: Store, filters: Filters | None = None) -> AsyncGenera
     filters = filters or Filters()
     await require_provisioned(store)
     subjects = store.subjects
-    met = MetSchemas(store)
+    schema_cache = SchemaCache(store)
     async with follow(store, subjects.state_stream, [subjects.all_states]) as feed:
         async for change in feed:
             if change.deleted:
@@ -141,4 +141,4 @@ async def watch_all(store: Store, filters: Filters | None = None) -> AsyncGenera
                 continue
             if not filters.match(execution):
                 continue
-            yield workflow_view(execution, change.sequence, await met.meet(payloads(execution, ())))
+            yield workflow_view(execution, change.sequence, await schema_cache.add(payloads(execution, ())))

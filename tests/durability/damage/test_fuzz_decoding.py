@@ -21,7 +21,7 @@ from durablectl.model.schedules import Schedule
 from durablectl.model.termination import children, interrupted_children
 from durablectl.model.validation import check_command, is_sound
 from durablectl.model.values import decode_value
-from durablectl.query.cursors import read_cursor
+from durablectl.query.list import read_cursor
 from durablectl.query.view_builder import workflow_view
 from durablectl.storage.index import index_entries
 from durablectl.storage.index.comparison import parsed
