@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from durablectl.cli.lazy import Command, Group
 from durablectl.cli.main import app
+from helpers.imported_modules import imported_modules
 
 PROBE = """
 import json, sys
@@ -149,3 +150,14 @@ def test_a_group_makes_each_command_once_and_knows_all_names():
     assert "nothing" not in workflows.commands
     assert {"start", "list", "get", "cancel"} <= {*workflows.commands} == {*workflows.list_commands(None)}
     assert len(workflows.commands) == len([*workflows.commands])
+
+
+@pytest.mark.parametrize("args", [("wf", "list"), ("wf", "get", "x"), ("wf", "stats"), ("wf", "watch", "x")])
+def test_queries_import_no_engine(runner, environment, args):
+    assert runner.invoke(app, ["wf", "start", "x", "--id", "x"]).exit_code == 0
+    if args[1] == "watch":
+        args = (*args, "--namespace", "nowhere")
+    code, modules = imported_modules(*args, env=environment)
+    assert code in {0, 3}
+    assert "nats" in modules
+    assert not any(name.startswith(("durablectl.engine", "durablectl.control", "fastapi")) for name in modules)

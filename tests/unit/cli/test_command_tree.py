@@ -2,63 +2,23 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-
 import pytest
 from typer.testing import CliRunner
 
 from durablectl.cli import version
 from durablectl.cli.main import app
+from helpers.imported_modules import imported_modules
 
 HEAVY = ("nats", "google.protobuf", "fastapi", "uvicorn", "uvloop", "prometheus_client")
-
-IMPORTS = """
-import json, sys
-sys.argv = ["durablectl", *{args!r}]
-code = 0
-try:
-    from durablectl.cli.main import main
-    main()
-except SystemExit as end:
-    code = end.code
-print(json.dumps([code, sorted(sys.modules)]), file=sys.stderr)
-"""
-
-
-def imported(environment: dict[str, str], *args: str) -> tuple[int, set[str]]:
-    import os
-
-    done = subprocess.run(
-        [sys.executable, "-c", IMPORTS.format(args=args)],
-        capture_output=True,
-        text=True,
-        env={**os.environ, **environment},
-        check=True,
-    )
-    code, modules = json.loads(done.stderr.splitlines()[-1])
-    return code, set(modules)
 
 
 @pytest.mark.smoke
 @pytest.mark.parametrize("args", [("--help",), ("wf", "--help"), ("run", "processor", "--help"), ("--version",)])
-def test_help_imports_nothing_heavy(environment, args):
-    code, modules = imported(environment, *args)
+def test_help_imports_nothing_heavy(args):
+    code, modules = imported_modules(*args)
     assert code == 0
     assert not modules & {*HEAVY}
     assert not any(name.startswith(("durablectl.storage", "durablectl.engine", "durablectl.query")) for name in modules)
-
-
-@pytest.mark.parametrize("args", [("wf", "list"), ("wf", "get", "x"), ("wf", "stats"), ("wf", "watch", "x")])
-def test_queries_import_no_engine(runner, environment, args):
-    assert runner.invoke(app, ["wf", "start", "x", "--id", "x"]).exit_code == 0
-    if args[1] == "watch":
-        args = (*args, "--namespace", "nowhere")
-    code, modules = imported(environment, *args)
-    assert code in {0, 3}
-    assert "nats" in modules
-    assert not any(name.startswith(("durablectl.engine", "durablectl.control", "fastapi")) for name in modules)
 
 
 def test_version():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from typer.testing import CliRunner
 
 from durablectl.cli.main import app
 from durablectl.cli.render.why import verdict, why_page, why_text
@@ -232,5 +233,5 @@ def test_piped_why_prints_one_line_per_fact():
     assert lines[5] == "Evidence\t2026-11-22T21:57:55.000Z\tit was started"
 
 
-def test_help_has_an_example(runner):
-    assert "durablectl wf why order-17" in runner.invoke(app, ["wf", "why", "--help"]).stdout
+def test_help_has_an_example():
+    assert "durablectl wf why order-17" in CliRunner().invoke(app, ["wf", "why", "--help"]).stdout
