@@ -70,7 +70,7 @@ class _Tally:
             self.unchanged += 1
 
 
-async def steer(settings: Settings, targets: Targets, output: Output, operation: Operation) -> int:
+async def run_operation(settings: Settings, targets: Targets, output: Output, operation: Operation) -> int:
     """The exit code. A single id raises its error; of many, each result is a line of its own."""
     from durablectl.storage.connection.store import open_store
 
@@ -183,7 +183,7 @@ async def _carry_out(store: Store, ids: Sequence[str], operation: Operation, out
     tally = _Tally(len(ids))
     try:
         with _printer(ids, output) as tell:
-            await _Crew(store, operation, tally, tell).work(ids, rate)
+            await _Runner(store, operation, tally, tell).work(ids, rate)
     finally:
         note(bulk_summary(tally.total, tally.changed, tally.unchanged, tally.failed))
     if tally.lost is not None:
@@ -192,7 +192,7 @@ async def _carry_out(store: Store, ids: Sequence[str], operation: Operation, out
 
 
 @dataclass
-class _Crew:
+class _Runner:
     """Several at once, told in the order given. Interrupted, it begins no more, but ends what it has begun."""
 
     store: Store

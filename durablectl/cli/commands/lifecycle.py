@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from durablectl.cli.boundary import asynchronous
-from durablectl.cli.bulk import Operation, steer
+from durablectl.cli.bulk import Operation, run_operation
 from durablectl.cli.options.connection import with_connection
 from durablectl.cli.options.output import with_output
 from durablectl.cli.options.targets import Targets, with_targets
@@ -39,7 +39,7 @@ async def pause(reason: _Reason = "", *, targets: Targets, settings: Settings, o
     from durablectl import control
 
     act = functools.partial(control.pause, reason=reason)
-    return await steer(settings, targets, output, Operation("pause", sorted(ACTIVE - {Status.PAUSED}), act))
+    return await run_operation(settings, targets, output, Operation("pause", sorted(ACTIVE - {Status.PAUSED}), act))
 
 
 @asynchronous
@@ -53,7 +53,7 @@ async def resume(*, targets: Targets, settings: Settings, output: Output) -> int
     """
     from durablectl import control
 
-    return await steer(settings, targets, output, Operation("resume", (Status.PAUSED,), control.resume))
+    return await run_operation(settings, targets, output, Operation("resume", (Status.PAUSED,), control.resume))
 
 
 @asynchronous
@@ -88,7 +88,7 @@ async def cancel(
         result = await control.cancel(store, invocation_id, reason, now=now)
         return await control.wait_until_cancelled(store, result, limit) if wait else result
 
-    return await steer(settings, targets, output, Operation("cancel", sorted(ACTIVE), act))
+    return await run_operation(settings, targets, output, Operation("cancel", sorted(ACTIVE), act))
 
 
 @asynchronous
@@ -120,7 +120,9 @@ async def retry(
     from durablectl import control
 
     again = control.restart if restart else functools.partial(control.retry, from_step=from_step)
-    return await steer(settings, targets, output, Operation("restart" if restart else "retry", _RETRIABLE, again))
+    return await run_operation(
+        settings, targets, output, Operation("restart" if restart else "retry", _RETRIABLE, again)
+    )
 
 
 @asynchronous
@@ -134,4 +136,4 @@ async def delete(*, targets: Targets, settings: Settings, output: Output) -> int
     """
     from durablectl import control
 
-    return await steer(settings, targets, output, Operation("delete", sorted(TERMINAL), control.delete))
+    return await run_operation(settings, targets, output, Operation("delete", sorted(TERMINAL), control.delete))
