@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from bench._harness.support import side_by_side, start_many, store
 from durablectl.model.codec import encode_entry, encode_execution
 from durablectl.model.records import Command, JournalEntry, Payload, pending
-from durablectl.model.termination import FOLD_LIMIT_BYTES
+from durablectl.model.termination import INLINE_LIMIT_BYTES
 from durablectl.storage.commands import command_queue
 from durablectl.storage.commands.pulls import Delivery, Pulls
 from durablectl.storage.connection.requests import EXPECTED, EXPECTED_SUBJECT, Request
@@ -38,7 +38,7 @@ class Life:
         state.owner = "processor-0000"
         self.state = encode_execution(state)
         self.entry = encode_entry(JournalEntry(0, "greet", "step", Payload(value), Payload(response), attempts=1))
-        self.is_folded = _STEPS * len(self.entry) <= FOLD_LIMIT_BYTES
+        self.is_folded = _STEPS * len(self.entry) <= INLINE_LIMIT_BYTES
         self.final = encode_execution(state, [self.entry] * _STEPS if self.is_folded else [])
 
     @property

@@ -80,7 +80,7 @@ async def _fill(url: str, namespace: str, count: int, seconds: int) -> Known:
         for number in range(count):
             execution = _execution(chance, number, now - (count - number) * seconds * 1_000_000 // count)
             await opened.nats.publish(opened.subjects.state(execution.invocation_id), encode_execution(execution))
-            await opened.nats.publish(index_entries.entry(opened.subjects, execution), b"")
+            await opened.nats.publish(index_entries.index_subject(opened.subjects, execution), b"")
             if number % _IN_FLIGHT == 0:
                 await _wait_until_stored(opened, number)
         await _wait_until_stored(opened, count)

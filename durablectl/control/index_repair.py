@@ -17,9 +17,9 @@ from durablectl.storage.commands.wake import wake
 from durablectl.storage.connection.requests import Request
 from durablectl.storage.connection.store import purge_request
 from durablectl.storage.diagnosis.index_audit import PAUSE_SECONDS, audit, confirm
-from durablectl.storage.diagnosis.missing_wakeups import uncalled
+from durablectl.storage.diagnosis.missing_wakeups import find_missing_wakeups
 from durablectl.storage.index import index_entries
-from durablectl.storage.index.comparison import Kind, batches, look, read
+from durablectl.storage.index.comparison import DisagreementKind, batches, compare, read_states
 from durablectl.storage.records.leases import live_processors
 from durablectl.storage.streams.direct_get import get_message
 from durablectl.storage.streams.provision import require_provisioned
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from durablectl.storage.connection.store import Store
     from durablectl.storage.diagnosis.index_audit import Audit, Progress
-    from durablectl.storage.index.comparison import Disagreement, Seen
+    from durablectl.storage.index.comparison import Disagreement, IndexedState
 
 _ROUNDS = 3
 
@@ -78,15 +78,15 @@ async def repair(store: Store, *, dry_run: bool = False, progress: Progress | No
         )
     alive = {lease.processor_id for lease in await live_processors(store)}
     left = {each.invocation_id for each in found.running if each.owner not in alive}
-    idle = await uncalled(store, found.waiting, left)
+    idle = await find_missing_wakeups(store, found.waiting, left)
     unknown = found.handlers - {*await index_entries.list_handlers(store)}
     if dry_run:
         numbers = Counter(each.kind for each in await confirm(store, found, progress))
-        entered = numbers[Kind.MISSING] + numbers[Kind.FOREIGN]
+        entered = numbers[DisagreementKind.MISSING] + numbers[DisagreementKind.FOREIGN]
         return Repaired(
             is_dry_run=True,
             entered=entered,
-            foreign=numbers[Kind.FOREIGN],
+            foreign=numbers[DisagreementKind.FOREIGN],
             removed=numbers.total() - entered,
             handlers=len(unknown),
             called=len(idle),
@@ -139,12 +139,14 @@ class _Repairs:
 
     async def _repair(self, suspects: Mapping[str, Collection[str]], *, with_stateless: bool = False) -> None:
         for _ in range(_ROUNDS):
-            found = await look(self._store, suspects)
+            found = await compare(self._store, suspects)
             absent = [each for each in found if each.is_absence]
             extra = [each for each in found if not each.is_absence]
             if not with_stateless:
-                self._stateless |= {e.invocation_id: suspects[e.invocation_id] for e in extra if e.kind == Kind.GONE}
-                extra = [each for each in extra if each.kind != Kind.GONE]
+                self._stateless |= {
+                    e.invocation_id: suspects[e.invocation_id] for e in extra if e.kind == DisagreementKind.GONE
+                }
+                extra = [each for each in extra if each.kind != DisagreementKind.GONE]
             if absent:
                 await self._enter(absent)
             moved = await self._remove(extra) if extra else set()
@@ -157,7 +159,7 @@ class _Repairs:
         store = self._store
         writes = [index_entries.addition(store, each.execution)[0] for each in absent if each.execution is not None]
         answers = await store.requests.exchange(writes)
-        states = await read(store, [each.invocation_id for each in absent])
+        states = await read_states(store, [each.invocation_id for each in absent])
         late = []
         for each, answer in zip(absent, answers, strict=True):
             if not answer:  # Another was faster.
@@ -167,7 +169,7 @@ class _Repairs:
                 late.append(_removal(store, each.subject, int(answer["seq"])))
             else:
                 self.done.entered += 1
-                self.done.foreign += each.kind == Kind.FOREIGN
+                self.done.foreign += each.kind == DisagreementKind.FOREIGN
         if late:
             await store.requests.exchange(late)
 
@@ -175,11 +177,11 @@ class _Repairs:
         """The ids of those whose state has changed meanwhile; they are to be looked at again."""
         store = self._store
         ids = {each.invocation_id for each in extra}
-        before = await read(store, ids)
+        before = await read_states(store, ids)
         wrong = [each for each in extra if _is_disowned(store, before.get(each.invocation_id), each)]
         answers = await store.requests.exchange([_removal(store, each.subject, each.sequence) for each in wrong])
         self.done.removed += sum(int(answer.get("purged", 0)) for answer in answers)
-        after = await read(store, ids)
+        after = await read_states(store, ids)
         return {each for each in ids if _subject(before, each) != _subject(after, each)}
 
     async def _delete(self, sequences: Sequence[int]) -> None:
@@ -197,13 +199,13 @@ class _Repairs:
                 self.done.removed += 1
 
 
-def _is_disowned(store: Store, seen: Seen | None, extra: Disagreement) -> bool:
+def _is_disowned(store: Store, seen: IndexedState | None, extra: Disagreement) -> bool:
     if seen is None or not seen.agrees(store.subjects, extra.subject):
         return True
     return bool(extra.kept) and seen.agrees(store.subjects, extra.kept)
 
 
-def _subject(states: Mapping[str, Seen], invocation_id: str) -> str:
+def _subject(states: Mapping[str, IndexedState], invocation_id: str) -> str:
     seen = states.get(invocation_id)
     return "" if seen is None else seen.subject
 

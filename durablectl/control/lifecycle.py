@@ -20,11 +20,11 @@ from durablectl.model.reason_codes import ReasonCode
 from durablectl.model.status import Status, is_terminal
 from durablectl.model.termination import end, interrupted_children
 from durablectl.storage.commands.notifications import notify_processor
-from durablectl.storage.commands.wake import safety_net, wake
+from durablectl.storage.commands.wake import fallback_timer, wake
 from durablectl.storage.index import index_entries
 from durablectl.storage.records import journal, leases, states
 from durablectl.storage.transitions import cancel_request
-from durablectl.storage.transitions.end_writes import after_end, fold
+from durablectl.storage.transitions.end_writes import clean_up_end, inline_journal
 
 if TYPE_CHECKING:
     from durablectl.model.records import Execution
@@ -49,10 +49,10 @@ async def pause(store: Store, invocation_id: str, reason: str = "", *, if_revisi
         execution.enter(Status.PAUSED, SYSTEM_CLOCK.now())
         execution.owner = owner
         execution.set_reason(ReasonCode.PAUSED_BY_OPERATOR, reason)
-        await store.requests.exchange([safety_net(store, execution)])
+        await store.requests.exchange([fallback_timer(store, execution)])
         if await states.replace(store, execution, revision) is None:
             continue
-        await index_entries.settle(store, execution)
+        await index_entries.update_entry(store, execution)
         message = "Paused."
         if owner:
             await notify_processor(store, owner, invocation_id)
@@ -81,10 +81,10 @@ async def resume(store: Store, invocation_id: str, *, if_revision: int = 0) -> O
         execution.crashes = 0
         if not in_flight:
             execution.owner = ""
-            await store.requests.exchange([safety_net(store, execution)])
+            await store.requests.exchange([fallback_timer(store, execution)])
         if await states.replace(store, execution, revision) is None:
             continue
-        await index_entries.settle(store, execution)
+        await index_entries.update_entry(store, execution)
         if in_flight:
             await notify_processor(store, execution.owner, invocation_id)
         else:
@@ -131,7 +131,7 @@ async def delete(store: Store, invocation_id: str, *, if_revision: int = 0) -> O
     length = max(execution.total_steps, execution.journal_length)
     await store.requests.exchange(
         [
-            index_entries.removal(store, index_entries.entry(store.subjects, execution)),
+            index_entries.removal(store, index_entries.index_subject(store.subjects, execution)),
             *(journal.removal(store, invocation_id, length, revision) if execution.journal_length else []),
         ]
     )
@@ -151,8 +151,8 @@ async def wait_until_cancelled(store: Store, result: OperationResult, timeout: f
 async def _ask_to_cancel(store: Store, stored: Stored, reason: str) -> OperationResult | None:
     """Leave it to a processor: only the handler knows its compensations."""
     execution = stored.execution
-    await store.requests.exchange([safety_net(store, execution)])
-    if not await cancel_request.mark(store, stored, ReasonCode.CANCELLED_BY_OPERATOR, reason):
+    await store.requests.exchange([fallback_timer(store, execution)])
+    if not await cancel_request.request_cancel(store, stored, ReasonCode.CANCELLED_BY_OPERATOR, reason):
         return None
     await _call(store, execution)
     return OperationResult(execution.invocation_id, Status.RUNNING, changed=True, message="Cancelling.")
@@ -164,17 +164,17 @@ async def _cancel_here(store: Store, stored: Stored, reason: str) -> OperationRe
     owner, entries = execution.owner, execution.journal
     may_have_more = execution.attempt > 0
     unfolded = max(1, execution.total_steps) if may_have_more else 0
-    end(execution, Status.CANCELLED, SYSTEM_CLOCK.now(), unfolded=unfolded)
+    end(execution, Status.CANCELLED, SYSTEM_CLOCK.now(), journal_length=unfolded)
     execution.total_steps = max(execution.total_steps, len(entries))
     execution.set_reason(ReasonCode.CANCELLED_BY_OPERATOR, reason)
     execution.owner = ""
-    await store.requests.exchange([safety_net(store, execution)])
+    await store.requests.exchange([fallback_timer(store, execution)])
     ended = await states.replace(store, execution, revision)
     if ended is None:
         return None
     if may_have_more:
-        entries = await fold(store, execution, ended)
-    await after_end(store, execution, ended, entries, interrupted_children(entries))
+        entries = await inline_journal(store, execution, ended)
+    await clean_up_end(store, execution, ended, entries, interrupted_children(entries))
     if owner:
         await notify_processor(store, owner, execution.invocation_id)
     return OperationResult(execution.invocation_id, Status.CANCELLED, changed=True, message="Cancelled.")

@@ -14,7 +14,7 @@ from durablectl.model.status import Status, is_terminal
 from durablectl.model.text import storable
 from durablectl.model.values import encode_value, is_message
 from durablectl.storage.commands.notifications import notify_processor
-from durablectl.storage.commands.wake import safety_net, wake
+from durablectl.storage.commands.wake import fallback_timer, wake
 from durablectl.storage.records import states
 from durablectl.storage.records.message_types import SchemaWriter
 
@@ -88,7 +88,7 @@ async def _deliver(store: Store, invocation_id: str, change: Callable[[Execution
         _check_room(store, execution)
         is_suspended = execution.status == Status.SUSPENDED
         if is_suspended:
-            await store.requests.exchange([safety_net(store, execution)])
+            await store.requests.exchange([fallback_timer(store, execution)])
         if await states.replace(store, execution, revision) is None:
             continue
         if is_suspended:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from durablectl.errors import InvalidStateError, NotFoundError, StaleRevisionError
 from durablectl.model.names import validate_name
 from durablectl.model.validation import check_execution
-from durablectl.storage.records.consistent_reads import load_known
+from durablectl.storage.records.consistent_reads import load_confirmed
 from durablectl.storage.streams.provision import require_provisioned
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ async def load(store: Store, invocation_id: str, if_revision: int = 0) -> Stored
     UnreadableError for a record that is damaged, or has a status that this version does not know.
     """
     validate_name("invocation id", invocation_id)
-    stored = await load_known(store, invocation_id)
+    stored = await load_confirmed(store, invocation_id)
     if stored is None:
         await require_provisioned(store)
         raise NotFoundError(

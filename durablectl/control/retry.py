@@ -17,9 +17,9 @@ from durablectl.model.operation_kinds import WAITS
 from durablectl.model.reason_codes import ReasonCode
 from durablectl.model.records import NO_PAYLOAD, DroppedSteps
 from durablectl.model.status import Status, is_terminal
-from durablectl.model.termination import FOLD_LIMIT_BYTES, interrupted_children
+from durablectl.model.termination import INLINE_LIMIT_BYTES, interrupted_children
 from durablectl.model.termination import children as children_of
-from durablectl.storage.commands.wake import safety_net, wake
+from durablectl.storage.commands.wake import fallback_timer, wake
 from durablectl.storage.index import index_entries
 from durablectl.storage.records import journal, states
 
@@ -49,7 +49,7 @@ async def retry(
                 if execution.attempt and execution.history:
                     return OperationResult(invocation_id, execution.status, changed=False, message=message)
             raise invalid_state_error(execution, "retried", "Only a failed or cancelled workflow can be retried.")
-        entries = await journal.whole(store, execution, revision)
+        entries = await journal.load_journal(store, execution, revision)
         half_done = _half_done(execution)
         entries = [entry for entry in entries if entry.step_number not in half_done]
         if from_step is not None and not 0 <= from_step <= len(entries):
@@ -66,12 +66,12 @@ async def retry(
             numbers = half_done.union(entry.step_number for entry in dropped)
             await store.requests.exchange(journal.removal_of(store, invocation_id, numbers, revision))
         _reopen(execution)
-        await store.requests.exchange([safety_net(store, execution)])
+        await store.requests.exchange([fallback_timer(store, execution)])
         inside = {entry.step_number for entry in execution.journal}
         folded = [encode_entry(entry) for entry in kept if entry.step_number in inside]
         if await states.replace(store, execution, revision, folded) is None:
             continue
-        await index_entries.settle(store, execution, [wake(store, execution)])
+        await index_entries.update_entry(store, execution, [wake(store, execution)])
         recorded = {entry.step_number for entry in kept if entry.finished_at or entry.kind not in WAITS}
         first = next(number for number in itertools.count() if number not in recorded)
         return OperationResult(invocation_id, Status.PENDING, changed=True, message=f"Retrying from step {first}.")
@@ -134,7 +134,7 @@ def _reopen(execution: Execution) -> None:
 
 def _fit(history: list[DroppedSteps]) -> None:
     """Requests and results that would make the record too big are forgotten, the oldest first."""
-    room = FOLD_LIMIT_BYTES // 2
+    room = INLINE_LIMIT_BYTES // 2
     for dropped in reversed(history):
         room -= sum(len(entry.request.data) + len(entry.response.data) for entry in dropped.entries)
         if room < 0:

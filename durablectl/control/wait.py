@@ -78,7 +78,7 @@ async def wait_until_listed(store: Store, execution: Execution) -> None:
     Not for long: the one that died in between has its entry made by another, seconds later.
     """
     with contextlib.suppress(DurableError):
-        subject = index_entries.entry(store.subjects, execution)
+        subject = index_entries.index_subject(store.subjects, execution)
         for pause in _PAUSES if execution.indexed_at else ():
             await asyncio.sleep(pause)
             if await count(store, store.subjects.index_stream, subject):

@@ -29,9 +29,9 @@ class SteadyClock(Clock):
     def now(self) -> int:
         return (time.monotonic_ns() + self._offset) // 1000
 
-    def agree(self, moment: int, asked: int, answered: int) -> int:
-        """Follow a clock that showed ``moment`` at some time between two readings of this one; by how much it moved."""
-        wrong = min(moment - asked, 0) or max(moment - answered, 0)
+    def agree(self, timestamp_us: int, asked_us: int, answered_us: int) -> int:
+        """Follow another clock, read between two readings of this one; by how many microseconds this one moved."""
+        wrong = min(timestamp_us - asked_us, 0) or max(timestamp_us - answered_us, 0)
         self._offset += wrong * 1000
         return wrong
 
@@ -45,7 +45,7 @@ def to_rfc3339(microseconds: int) -> str | None:
     if not microseconds:
         return None
     try:
-        moment = to_datetime(microseconds)
+        time_utc = to_datetime(microseconds)
     except (OverflowError, ValueError, OSError):
         return None
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
+    return time_utc.strftime("%Y-%m-%dT%H:%M:%S.") + f"{time_utc.microsecond // 1000:03d}Z"

@@ -22,12 +22,12 @@ from durablectl.model.records import (
     DroppedSteps,
     Execution,
     FailedStep,
-    IndexTime,
     JournalEntry,
     Payload,
     PendingWait,
     Signal,
     StepMismatch,
+    SupersededEntry,
 )
 
 if TYPE_CHECKING:
@@ -208,12 +208,12 @@ def _varint(value: int) -> bytes:
 _JOURNAL_TAG = bytes([pb.ExecutionState.JOURNAL_FIELD_NUMBER << 3 | 2])
 
 
-def encode_execution(execution: Execution, folded: Sequence[bytes] = ()) -> bytes:
-    """``folded`` are entries that encode_entry has made: a repeated field may be appended as it is."""
+def encode_execution(execution: Execution, inline_entries: Sequence[bytes] = ()) -> bytes:
+    """``inline_entries`` are entries that encode_entry has made: a repeated field may be appended as it is."""
     data = _execution_message(execution).SerializeToString()
-    if not folded:
+    if not inline_entries:
         return data
-    return b"".join([data, *(part for entry in folded for part in (_JOURNAL_TAG, _varint(len(entry)), entry))])
+    return b"".join([data, *(part for entry in inline_entries for part in (_JOURNAL_TAG, _varint(len(entry)), entry))])
 
 
 def _execution_message(execution: Execution) -> pb.ExecutionState:
@@ -232,7 +232,7 @@ def _execution_message(execution: Execution) -> pb.ExecutionState:
                 message.workflow_state_types[key] = payload.type_name
     if execution.reason_code or execution.waiting_for is not None:
         _add_details(message, execution)
-    for left in execution.left_behind:
+    for left in execution.superseded_entries:
         message.left_behind.add(status=left.status, at=left.at)
     for waiting in execution.waits:
         message.waits.append(_waiting_message(waiting))
@@ -285,6 +285,8 @@ def decode_execution(data: bytes, invocation_id: str) -> Execution:
     for name, decode in _DECODERS.items():
         if name in given:
             special[name] = [decode(item) for item in take(name)]
+    if "left_behind" in given:
+        special["superseded_entries"] = [SupersededEntry(item.status, item.at) for item in take("left_behind")]
     for name, decode in _SINGLE_DECODERS.items():
         if name in given:
             special[name] = decode(take(name))
@@ -323,7 +325,6 @@ _SINGLE_DECODERS: dict[str, Callable[[Any], Any]] = {
 }
 _DECODERS: dict[str, Callable[[Any], Any]] = {
     "journal": _entry,
-    "left_behind": lambda message: IndexTime(message.status, message.at),
     "waits": _waiting,
     "signals": _signal,
     "history": _dropped,

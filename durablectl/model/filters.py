@@ -280,8 +280,8 @@ def to_flags(filters: Filters) -> list[str]:
     return words
 
 
-def _within(moment: int, since: int, until: int) -> bool:
-    return since <= moment < (until or math.inf)
+def _within(timestamp_us: int, since: int, until: int) -> bool:
+    return since <= timestamp_us < (until or math.inf)
 
 
 def _check_order(first: str, since: int, second: str, until: int) -> None:

@@ -28,7 +28,7 @@ class Payload(NamedTuple):
 NO_PAYLOAD = Payload()
 INDEX_LAG = 5 * 60 * MICROSECONDS
 """How much older than its last change the index entry of a running invocation may be."""
-_REMEMBERED = 4
+_MOST_SUPERSEDED = 4
 _STATUSES = frozenset(Status)
 
 
@@ -121,7 +121,7 @@ class Awakeable:
     name: str = ""
 
 
-class IndexTime(NamedTuple):
+class SupersededEntry(NamedTuple):
     """The status and time (microseconds) of an index entry."""
 
     status: str
@@ -196,7 +196,7 @@ class Execution:
     indexed_at: int = 0
     command_sequence: int = 0
     journal_length: int = 0
-    left_behind: list[IndexTime] = field(default_factory=list)
+    superseded_entries: list[SupersededEntry] = field(default_factory=list)
     crashes: int = 0
     crash_mark: int = 0
     cancel_requested: bool = False
@@ -224,7 +224,7 @@ class Execution:
         """With the same lists and maps. copy.copy takes three times as long, and every write of a state copies."""
         return Execution(*_every_field(self))
 
-    def has_come(self, waiting: PendingWait, ended: Collection[str] = ()) -> bool:
+    def has_arrived(self, waiting: PendingWait, ended: Collection[str] = ()) -> bool:
         """Whether what ends this wait, other than its time, is there; ``ended`` are ids of children that have ended."""
         answer = self.awakeables.get(waiting.awaited_id)
         return (
@@ -251,28 +251,30 @@ class Execution:
         group = self.indexed_as or self.status
         return group if group in _STATUSES else OTHER
 
-    def enter(self, status: Status, moment: int) -> None:
-        """Change the status at ``moment``, remembering the index entry that this leaves behind.
+    def enter(self, status: Status, timestamp_us: int) -> None:
+        """Change the status at ``timestamp_us``, remembering the index entry that this leaves behind.
 
         What runs and goes on running keeps its entry until that is INDEX_LAG old.
         """
         group = self.index_group
-        if status != group or status != Status.RUNNING or moment - self.indexed_at >= INDEX_LAG:
+        if status != group or status != Status.RUNNING or timestamp_us - self.indexed_at >= INDEX_LAG:
             # More than one: whoever wrote the state before may have died before it wrote the index.
-            self.left_behind = [*self.left_behind, IndexTime(group, self.indexed_at)][-_REMEMBERED:]
-            self.indexed_at = moment
+            self.superseded_entries = [*self.superseded_entries, SupersededEntry(group, self.indexed_at)][
+                -_MOST_SUPERSEDED:
+            ]
+            self.indexed_at = timestamp_us
         self.indexed_as = ""
         self.status = status
-        self.updated_at = max(moment, self.indexed_at)
+        self.updated_at = max(timestamp_us, self.indexed_at)
 
-    def begin(self, moment: int) -> None:
+    def begin(self, timestamp_us: int) -> None:
         """Enter RUNNING from a claim. Of what was pending the index learns only once it has run for a while."""
         if self.index_group == Status.PENDING:
             self.indexed_as = Status.PENDING
             self.status = Status.RUNNING
-            self.updated_at = max(moment, self.indexed_at)
+            self.updated_at = max(timestamp_us, self.indexed_at)
         else:
-            self.enter(Status.RUNNING, moment)
+            self.enter(Status.RUNNING, timestamp_us)
 
 
 _every_field: Callable[[Execution], tuple[Any, ...]] = attrgetter(*(each.name for each in fields(Execution)))

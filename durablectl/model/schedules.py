@@ -59,15 +59,15 @@ class Schedule:
             )
         return " ".join(["0", *others, weekdays])
 
-    def next_after(self, moment: int) -> int:
-        """When it fires next after ``moment``; 0 while it is paused, or never."""
+    def next_after(self, timestamp_us: int) -> int:
+        """When it fires next after ``timestamp_us``; 0 while it is paused, or never."""
         if self.paused:
             return 0
         if self.every:
             step = self.every * MICROSECONDS
             base = self.last_fired_at or self.created_at
-            return base + step * max(1, -(-(moment - base) // step))
-        return _next_of_cron(self.cron, self.time_zone, to_datetime(moment))
+            return base + step * max(1, -(-(timestamp_us - base) // step))
+        return _next_of_cron(self.cron, self.time_zone, to_datetime(timestamp_us))
 
     def encode(self) -> bytes:
         return json.dumps(asdict(self)).encode()
@@ -104,7 +104,7 @@ def _check(schedule: Schedule, name: str) -> None:
         raise UnreadableError(f"The schedule {name} cannot be used: it is the record of {schedule.name}.")
     if bool(schedule.cron) == bool(schedule.every) or not 0 <= schedule.every <= LATEST // MICROSECONDS:
         raise UnreadableError(f"The schedule {name} cannot be used: it says no time, or two.")
-    if not all(0 <= moment < LATEST for moment in (schedule.created_at, schedule.last_fired_at)):
+    if not all(0 <= timestamp_us < LATEST for timestamp_us in (schedule.created_at, schedule.last_fired_at)):
         raise UnreadableError(f"The schedule {name} cannot be used: a time in it is none.")
 
 

@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from durablectl.model.records import Execution, JournalEntry
     from durablectl.model.status import Status
 
-FOLD_LIMIT_BYTES = 256 * 1024
+INLINE_LIMIT_BYTES = 256 * 1024
 """A journal up to this size becomes part of the record; a bigger one stays where it is."""
 
 
-def end(execution: Execution, status: Status, moment: int, *, unfolded: int) -> None:
-    """Enter a terminal status; ``unfolded`` counts the journal entries that stay in the stream."""
-    execution.enter(status, moment)
-    execution.finished_at = max(moment, execution.started_at)
+def end(execution: Execution, status: Status, timestamp_us: int, *, journal_length: int) -> None:
+    """Enter a terminal status; ``journal_length`` counts the journal entries that stay in the stream."""
+    execution.enter(status, timestamp_us)
+    execution.finished_at = max(timestamp_us, execution.started_at)
     execution.current_step = -1
     execution.current_step_type = ""
     execution.waiting_for = None
@@ -33,7 +33,7 @@ def end(execution: Execution, status: Status, moment: int, *, unfolded: int) -> 
         execution.reason, execution.cancel_reason = execution.cancel_reason, ""
     execution.cancel_requested = False
     execution.compensations = 0
-    execution.journal_length = unfolded
+    execution.journal_length = journal_length
 
 
 def children(entries: Sequence[JournalEntry]) -> list[str]:

@@ -45,12 +45,12 @@ def parse_duration(text: str, option: str) -> float:
 
 
 def parse_future_time(text: str, option: str, now: int) -> int:
-    """The moment that is a duration after ``now``, both in microseconds."""
+    """The time that is a duration after ``now``, both in microseconds."""
     return _within_reach(now / MICROSECONDS + parse_duration(text, option), text, option)
 
 
 def parse_past_time(text: str, option: str, now: int) -> int:
-    """The moment that is a duration before ``now``, both in microseconds, or what ``moment`` reads.
+    """The time that is a duration before ``now``, both in microseconds, or what ``parse_time`` reads.
 
     A duration needs its unit: a number alone might be a year.
     """

@@ -57,7 +57,7 @@ def check_execution(execution: Execution) -> None:
     for name, number in zip(_COUNTS[0], _COUNTS[1](execution), strict=True):
         if not 0 <= number <= _MOST:
             raise _unusable(what, name, number)
-    for left in execution.left_behind:
+    for left in execution.superseded_entries:
         _check_time(what, "left_behind", left.at)
         if not is_name(left.status):
             raise _unusable(what, "left_behind", left.status)
@@ -65,7 +65,7 @@ def check_execution(execution: Execution) -> None:
         _check_time(what, "waits", waiting.until)
 
 
-def is_sound(execution: Execution) -> bool:
+def is_valid(execution: Execution) -> bool:
     """Where one that is not must not keep others from what is done to all."""
     try:
         check_execution(execution)
@@ -82,13 +82,13 @@ def _check(record: object, what: str, names: Any, times: Any) -> None:
                 validate_name(name.replace("_", " "), value)
             except InvalidNameError as error:
                 raise UnreadableError(f"{what} cannot be used: {error.message}", hint=error.hint) from error
-    for name, moment in zip(times[0], times[1](record), strict=True):
-        _check_time(what, name, moment)
+    for name, timestamp_us in zip(times[0], times[1](record), strict=True):
+        _check_time(what, name, timestamp_us)
 
 
-def _check_time(what: str, name: str, moment: int) -> None:
-    if not 0 <= moment < LATEST:
-        raise _unusable(what, name, moment)
+def _check_time(what: str, name: str, timestamp_us: int) -> None:
+    if not 0 <= timestamp_us < LATEST:
+        raise _unusable(what, name, timestamp_us)
 
 
 def _unusable(what: str, name: str, value: object) -> UnreadableError:

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 from durablectl.model.status import Status
 from durablectl.query import doctor_checks
 from durablectl.query.doctor_checks import Severity
-from durablectl.storage.commands.command_queue import count_set_aside
+from durablectl.storage.commands.command_queue import count_quarantined
 from durablectl.storage.diagnosis import inspection
 from durablectl.storage.diagnosis.index_audit import audit, confirm
-from durablectl.storage.diagnosis.missing_wakeups import uncalled
+from durablectl.storage.diagnosis.missing_wakeups import find_missing_wakeups
 from durablectl.storage.index import index_entries
-from durablectl.storage.index.comparison import batches, read
+from durablectl.storage.index.comparison import batches, read_states
 from durablectl.storage.records import leases
 from durablectl.storage.streams.provision import require_provisioned, stream_info
 
@@ -53,10 +53,10 @@ async def diagnose(store: Store, progress: Progress | None = None) -> Diagnosis:
     known = await index_entries.list_handlers(store)
     disagreements = await confirm(store, found, progress)
     orphans = await _orphans(store, found.running, live)
-    idle = await uncalled(store, found.waiting)
+    idle = await find_missing_wakeups(store, found.waiting)
     waiting = await _waiting(store, {*found.handlers, *known, *(name for lease in live for name in lease.handlers)})
-    number = await count_set_aside(store)
-    newest = await inspection.newest_set_aside(store, _NEWEST) if number else []
+    number = await count_quarantined(store)
+    newest = await inspection.newest_quarantined(store, _NEWEST) if number else []
     return Diagnosis(
         [
             doctor_checks.connection(server),
@@ -92,7 +92,7 @@ async def _orphans(store: Store, running: Sequence[Running], live: Sequence[Leas
     alive = {lease.processor_id for lease in await leases.live_processors(store)}
     found: list[Running] = []
     for batch in batches(suspects):
-        states = await read(store, batch)
+        states = await read_states(store, batch)
         found += [
             suspects[key]
             for key, seen in states.items()

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from durablectl.model.status import Status
 from durablectl.storage.commands.command_queue import UNROUTED
-from durablectl.storage.index.comparison import Kind
+from durablectl.storage.index.comparison import DisagreementKind
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     from durablectl.storage.diagnosis.index_audit import Audit, Running
-    from durablectl.storage.diagnosis.inspection import Server, SetAside, StreamCondition
+    from durablectl.storage.diagnosis.inspection import QuarantinedCommand, Server, StreamCondition
     from durablectl.storage.index.comparison import Disagreement
     from durablectl.storage.records.leases import Lease
     from durablectl.storage.subjects import Subjects
@@ -192,15 +192,15 @@ def calls(idle: Sequence[str]) -> Check:
 
 
 _SENTENCES = {
-    Kind.MISSING: ("workflow has no entry", "workflows have no entry"),
-    Kind.FOREIGN: (
+    DisagreementKind.MISSING: ("workflow has no entry", "workflows have no entry"),
+    DisagreementKind.FOREIGN: (
         "record of another program, or older, has no entry",
         "records of other programs, or older, have no entry",
     ),
-    Kind.OUTDATED: ("entry says what its workflow is not", "entries say what their workflows are not"),
-    Kind.DOUBLED: ("entry stands beside the right one", "entries stand beside the right ones"),
-    Kind.GONE: ("entry has no workflow", "entries have no workflow"),
-    Kind.MALFORMED: ("subject is no entry", "subjects are no entries"),
+    DisagreementKind.OUTDATED: ("entry says what its workflow is not", "entries say what their workflows are not"),
+    DisagreementKind.DOUBLED: ("entry stands beside the right one", "entries stand beside the right ones"),
+    DisagreementKind.GONE: ("entry has no workflow", "entries have no workflow"),
+    DisagreementKind.MALFORMED: ("subject is no entry", "subjects are no entries"),
 }
 
 
@@ -208,14 +208,20 @@ def index_of(found: Audit, disagreements: Sequence[Disagreement], subjects: Subj
     if not found.has_index:
         message = f"There is no index: the stream {subjects.index_stream} does not exist."
         hint = "Start a processor to create it, then repair the index."
-        return Check("index", Severity.ERROR, message, hint, details={"entries": 0, **{str(kind): 0 for kind in Kind}})
+        return Check(
+            "index",
+            Severity.ERROR,
+            message,
+            hint,
+            details={"entries": 0, **{str(kind): 0 for kind in DisagreementKind}},
+        )
     numbers = Counter(each.kind for each in disagreements)
-    details = {"entries": found.entries, **{str(kind): numbers[kind] for kind in Kind}}
+    details = {"entries": found.entries, **{str(kind): numbers[kind] for kind in DisagreementKind}}
     if not disagreements:
         message = f"The index agrees with every workflow ({_count(found.entries, 'entry', 'entries')})."
         return Check("index", Severity.OK, message, details=details)
     lines = []
-    for kind in (kind for kind in Kind if numbers[kind]):
+    for kind in (kind for kind in DisagreementKind if numbers[kind]):
         names = [each.invocation_id or each.subject for each in disagreements if each.kind == kind]
         lines.append(f"{len(names):,} {_SENTENCES[kind][len(names) > 1]}: {_some(names)}")
     message = f"The index differs from the workflows in {_count(len(disagreements), 'place')}."
@@ -244,7 +250,7 @@ def records(found: Audit, subjects: Subjects) -> Check:
     return Check("records", Severity.WARNING, message, hint, number, details, _and_more(lines, number))
 
 
-def set_aside(number: int, newest: Sequence[SetAside], subjects: Subjects) -> Check:
+def set_aside(number: int, newest: Sequence[QuarantinedCommand], subjects: Subjects) -> Check:
     if not number:
         return Check("set_aside", Severity.OK, "No command had to be set aside.", details={"newest": []})
     stream = subjects.state_stream

@@ -12,11 +12,11 @@ from durablectl.model.names import validate_invocation_id
 from durablectl.model.status import Status
 from durablectl.model.termination import children
 from durablectl.query.index_rows import Row, earliest_entry, load_rows
-from durablectl.storage.index.time_buckets import Key, Scope
-from durablectl.storage.index.traversal import Walk
+from durablectl.storage.index.time_buckets import Scope, SortKey
+from durablectl.storage.index.traversal import Traversal
 from durablectl.storage.records import journal, states
 from durablectl.storage.streams.direct_get import count, messages
-from durablectl.storage.streams.feed import past
+from durablectl.storage.streams.feed import read_snapshot
 from durablectl.storage.streams.provision import require_provisioned, stream_info
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ async def scan(store: Store, progress: Callable[[int], None] | None = None) -> A
     subjects = store.subjects
     stream, everything = subjects.state_stream, subjects.all_states
     is_small = await count(store, stream, everything) <= _FEW
-    stored = messages(store, stream, everything) if is_small else past(store, stream, [everything])
+    stored = messages(store, stream, everything) if is_small else read_snapshot(store, stream, [everything])
     seen: set[str] = set()
     async for change in stored:
         if change.subject in seen:
@@ -82,7 +82,7 @@ async def scan(store: Store, progress: Callable[[int], None] | None = None) -> A
         except StorageError as error:
             _log.warning("Left out: %s", error)
         else:
-            yield Scanned(execution, change.sequence, change.moment)
+            yield Scanned(execution, change.sequence, change.timestamp_us)
 
 
 async def matches(
@@ -106,7 +106,7 @@ async def _searched(store: Store, filters: Filters, progress: Callable[[int], No
     # What was created after a moment has changed after it, too.
     since = max(earliest_entry(filters), filters.created_since)
     scope = Scope(tuple(sorted(statuses)), tuple(filters.handlers), filters.partition_key)
-    walk = Walk(store, scope, since=since)
+    walk = Traversal(store, scope, since=since)
     rows: list[Row] = []
     batch: list[IndexEntry] = []
     read = 0
@@ -126,7 +126,7 @@ async def _children(store: Store, filters: Filters) -> list[Row]:
     parent = await states.load(store, validate_invocation_id(filters.parent))
     if parent is None:
         raise NotFoundError(f"There is no workflow {filters.parent}.", hint="Check --parent, and --namespace.")
-    entries = await journal.whole(store, parent.execution, parent.revision)
+    entries = await journal.load_journal(store, parent.execution, parent.revision)
     dropped = [entry for steps in parent.execution.history for entry in steps.entries]
     found = await states.load_many(store, children([*entries, *dropped]))
     return _matching(found.values(), filters)
@@ -134,7 +134,7 @@ async def _children(store: Store, filters: Filters) -> list[Row]:
 
 def _matching(found: Iterable[Stored], filters: Filters) -> list[Row]:
     return [
-        Row(Key(stored.execution.indexed_at, stored.execution.invocation_id), *stored)
+        Row(SortKey(stored.execution.indexed_at, stored.execution.invocation_id), *stored)
         for stored in found
         if filters.match(stored.execution)
     ]
@@ -145,6 +145,6 @@ async def _scanned(store: Store, filters: Filters, progress: Callable[[int], Non
     async for scanned in scan(store, progress):
         execution = scanned.execution
         if filters.match(execution, scanned.moment):
-            key = Key(execution.indexed_at or execution.created_at or scanned.moment, execution.invocation_id)
+            key = SortKey(execution.indexed_at or execution.created_at or scanned.moment, execution.invocation_id)
             rows.append(Row(key, execution, scanned.revision))
     return rows

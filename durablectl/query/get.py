@@ -9,8 +9,9 @@ from durablectl.model.names import validate_name
 from durablectl.model.status import is_terminal
 from durablectl.query.processors import with_processor
 from durablectl.query.view_builder import payloads, workflow_view
+from durablectl.query.views import WorkflowView
 from durablectl.storage.records import journal, states
-from durablectl.storage.records.consistent_reads import load_known
+from durablectl.storage.records.consistent_reads import load_confirmed
 from durablectl.storage.records.message_types import load_schemas
 from durablectl.storage.streams.provision import require_provisioned
 
@@ -46,18 +47,20 @@ async def get_children(store: Store, view: WorkflowView) -> list[WorkflowView]:
     found = [stored[child] for child in view.children if child in stored]
     types = {payload.type_name for each in found for payload in payloads(each.execution, ())}
     schemas = await load_schemas(store, types)
-    return [workflow_view(each.execution, each.revision, schemas, _folded(each.execution)) for each in found]
+    return [workflow_view(each.execution, each.revision, schemas, _inline_journal(each.execution)) for each in found]
 
 
-def _folded(execution: Execution) -> journal.Part | None:
+def _inline_journal(execution: Execution) -> journal.JournalRange | None:
     entries = execution.journal
-    return journal.Part(entries, 0, len(entries)) if entries else None
+    return journal.JournalRange(entries, 0, len(entries)) if entries else None
 
 
-async def _read(store: Store, invocation_id: str, steps: tuple[int | None, int | None]) -> tuple[Stored, journal.Part]:
+async def _read(
+    store: Store, invocation_id: str, steps: tuple[int | None, int | None]
+) -> tuple[Stored, journal.JournalRange]:
     while True:
         try:
-            stored = await load_known(store, invocation_id)
+            stored = await load_confirmed(store, invocation_id)
         except NotProvisionedError:
             await require_provisioned(store)
             raise
@@ -65,10 +68,10 @@ async def _read(store: Store, invocation_id: str, steps: tuple[int | None, int |
             await require_provisioned(store)
             raise not_found(invocation_id)
         execution = stored.execution
-        part = await journal.part(store, execution, *steps)
+        part = await journal.load_range(store, execution, *steps)
         if is_terminal(execution.status) and not execution.journal_length:
             return stored, part
-        again = await load_known(store, invocation_id)
+        again = await load_confirmed(store, invocation_id)
         # The end of a workflow folds its journal away: what was read before and after must be of one piece.
         if again is not None and is_terminal(again.execution.status) == is_terminal(execution.status):
             return again, part

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from durablectl.model.records import INDEX_LAG
 from durablectl.model.status import Status
 from durablectl.storage.index import time_buckets
-from durablectl.storage.index.time_buckets import Key, Scope
-from durablectl.storage.index.traversal import Walk
+from durablectl.storage.index.time_buckets import Scope, SortKey
+from durablectl.storage.index.traversal import Traversal
 from durablectl.storage.records import states
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ _LOAD_AT_ONCE = 250
 class Row(NamedTuple):
     """A record of the list, and where it stands there."""
 
-    key: Key
+    key: SortKey
     execution: Execution
     revision: int
 
@@ -39,7 +39,7 @@ async def first_rows(
     wanted: int,
     *,
     total: int,
-    after: Key | None = None,
+    after: SortKey | None = None,
     skip: int = 0,
     oldest_first: bool = False,
 ) -> list[Row]:
@@ -47,7 +47,7 @@ async def first_rows(
     rows: list[Row] = []
     scope = scope_of(filters)
     if scope is not None:
-        walk = Walk(
+        walk = Traversal(
             store,
             scope,
             since=filters.since,
@@ -66,7 +66,7 @@ async def first_rows(
     return list(merge(rows, behind, key=_key, reverse=not oldest_first))
 
 
-def _key(row: Row) -> Key:
+def _key(row: Row) -> SortKey:
     return row.key
 
 
@@ -92,7 +92,7 @@ async def running_within(store: Store, filters: Filters) -> list[Row]:
     if not filters.is_bounded or (filters.statuses and Status.RUNNING not in filters.statuses):
         return []
     scope = Scope((Status.RUNNING,), tuple(filters.handlers), filters.partition_key)
-    walk = Walk(store, scope, since=earliest_entry(filters), until=filters.until or filters.since)
+    walk = Traversal(store, scope, since=earliest_entry(filters), until=filters.until or filters.since)
     return [row async for row in _confirmed(store, walk.entries(), filters, _LOAD_AT_ONCE)]
 
 
@@ -133,12 +133,14 @@ async def load_rows(store: Store, entries: Sequence[IndexEntry], filters: Filter
     rows = []
     for entry in entries:
         stored = found.get(entry.invocation_id)
-        if stored is not None and _agrees(entry, stored) and filters.match(stored.execution, entry.moment):
-            rows.append(Row(Key(entry.moment, entry.invocation_id), *stored))
+        if stored is not None and _agrees(entry, stored) and filters.match(stored.execution, entry.timestamp_us):
+            rows.append(Row(SortKey(entry.timestamp_us, entry.invocation_id), *stored))
     return rows
 
 
 def _agrees(entry: IndexEntry, stored: Stored) -> bool:
     execution = stored.execution
     # A record of another implementation does not say when it entered its status: any time will do.
-    return entry.group == execution.index_group and (execution.indexed_at == entry.moment or not execution.updated_at)
+    return entry.group == execution.index_group and (
+        execution.indexed_at == entry.timestamp_us or not execution.updated_at
+    )

@@ -12,7 +12,7 @@ from durablectl.query.full_scan import has_strays, matches
 from durablectl.query.index_rows import Row, count_indexed, first_rows, running_within
 from durablectl.query.view_builder import payloads, workflow_view
 from durablectl.query.views import WorkflowPage
-from durablectl.storage.index.time_buckets import Key
+from durablectl.storage.index.time_buckets import SortKey
 from durablectl.storage.records.message_types import load_schemas
 from durablectl.storage.streams.provision import require_provisioned
 
@@ -77,20 +77,20 @@ async def _page(store: Store, rows: Sequence[Row], total: int, *, has_more: bool
     return WorkflowPage(await views(store, rows), total, next_cursor)
 
 
-def write_cursor(key: Key, *, oldest_first: bool) -> str:
-    text = f"{'+' if oldest_first else '-'}{key.moment}~{key.invocation_id}"
+def write_cursor(key: SortKey, *, oldest_first: bool) -> str:
+    text = f"{'+' if oldest_first else '-'}{key.timestamp_us}~{key.invocation_id}"
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
-def read_cursor(cursor: str, *, oldest_first: bool) -> Key | None:
+def read_cursor(cursor: str, *, oldest_first: bool) -> SortKey | None:
     if not cursor:
         return None
     try:
         text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
         moment, separator, invocation_id = text[1:].partition("~")
-        key = Key(int(moment), invocation_id)
+        key = SortKey(int(moment), invocation_id)
     except (binascii.Error, ValueError):
-        separator, text, key = "", "", Key(0, "")
+        separator, text, key = "", "", SortKey(0, "")
     if not separator or text[0] not in "+-" or not key.invocation_id:
         raise UsageError(f"The cursor {cursor[:80]!r} is none of ours.", hint="Use the next_cursor of a list.")
     if (text[0] == "+") != oldest_first:
@@ -105,7 +105,7 @@ async def views(store: Store, rows: Sequence[Row]) -> list[WorkflowView]:
 
 
 async def _indexed(
-    store: Store, filters: Filters, limit: int, after: Key | None, offset: int, *, oldest_first: bool
+    store: Store, filters: Filters, limit: int, after: SortKey | None, offset: int, *, oldest_first: bool
 ) -> WorkflowPage:
     """A page by the index alone. An entry that its state does not confirm is left out."""
     moving = await running_within(store, filters)

@@ -90,7 +90,7 @@ class ChangeReader:
         """None for what the filters leave out, and for what cannot be read, which is logged."""
         invocation_id = self._store.subjects.state_key(change.subject)
         view = self._deleted(change, invocation_id) if change.deleted else await self._state(change, invocation_id)
-        return None if view is None else StateChange(view, change.moment)
+        return None if view is None else StateChange(view, change.timestamp_us)
 
     async def changes(self, feed: Feed) -> AsyncIterator[StateChange]:
         async for change in feed:
@@ -103,7 +103,9 @@ class ChangeReader:
         if not self._filters.has(DELETED) or (known is None and self._filters.about != Filters()):
             return None
         handler, _, partition_key = (known or "").partition("\0")
-        gone = Execution(invocation_id, handler, status=DELETED, partition_key=partition_key, updated_at=change.moment)
+        gone = Execution(
+            invocation_id, handler, status=DELETED, partition_key=partition_key, updated_at=change.timestamp_us
+        )
         return workflow_view(gone, change.sequence, self._schema_cache.schemas)
 
     async def _state(self, change: Change, invocation_id: str) -> WorkflowView | None:

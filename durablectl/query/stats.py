@@ -14,10 +14,10 @@ from durablectl.query.full_scan import has_strays, matches
 from durablectl.query.index_rows import first_rows, running_within, scope_of
 from durablectl.query.list import views
 from durablectl.query.views import StatsView
-from durablectl.storage.commands.command_queue import count_set_aside
+from durablectl.storage.commands.command_queue import count_quarantined
 from durablectl.storage.index import index_entries, time_buckets
 from durablectl.storage.index.time_buckets import GROUPS, Scope
-from durablectl.storage.index.traversal import Walk
+from durablectl.storage.index.traversal import Traversal
 from durablectl.storage.streams.provision import require_provisioned
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ async def _counted(store: Store, filters: Filters) -> StatsView:
     moving = await running_within(store, filters)
     names = sorted(filters.handlers) or await index_entries.list_handlers(store)
     by_status, recent, set_aside = await asyncio.gather(
-        _by_status(store, filters, moving), _completed_lately(store, filters), count_set_aside(store)
+        _by_status(store, filters, moving), _completed_lately(store, filters), count_quarantined(store)
     )
     if filters.is_bounded and by_status.total() <= _READ_AT_ONCE:
         statuses_of = await _tallied(store, filters, moving)
@@ -121,7 +121,7 @@ async def _tallied(store: Store, filters: Filters, moving: Sequence[Row]) -> dic
         statuses_of[row.execution.handler][Status.RUNNING] += 1
     scope = scope_of(filters)
     if scope is not None:
-        async for entry in Walk(store, scope, since=filters.since, until=filters.until).entries():
+        async for entry in Traversal(store, scope, since=filters.since, until=filters.until).entries():
             statuses_of[entry.handler][entry.group] += 1
     return statuses_of
 
@@ -133,7 +133,7 @@ async def _likely(
     if filters.is_bounded or filters.handlers or filters.partition_key or not by_status[Status.COMPLETED]:
         return None
     seen: Counter[str] = Counter()
-    async for entry in Walk(store, Scope((Status.COMPLETED,)), total=by_status[Status.COMPLETED]).entries():
+    async for entry in Traversal(store, Scope((Status.COMPLETED,)), total=by_status[Status.COMPLETED]).entries():
         seen[entry.handler] += 1
         if seen.total() == _SAMPLE:
             break
@@ -188,12 +188,12 @@ async def _scanned(store: Store, filters: Filters, progress: Callable[[int], Non
         execution = row.execution
         status = execution.status if execution.status in GROUPS else OTHER
         statuses_of[execution.handler][status] += 1
-        recent += status == Status.COMPLETED and row.key.moment >= last_hour.since
+        recent += status == Status.COMPLETED and row.key.timestamp_us >= last_hour.since
         if status in ACTIVE and (oldest is None or row.key < oldest.key):
             oldest = row
     by_status: Counter[str] = sum(statuses_of.values(), Counter())
     view = None if oldest is None else (await views(store, [oldest]))[0]
-    return _view(by_status, statuses_of, view, last_hour.rate(recent), await count_set_aside(store))
+    return _view(by_status, statuses_of, view, last_hour.rate(recent), await count_quarantined(store))
 
 
 def _view(

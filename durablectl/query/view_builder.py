@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from durablectl.model.records import DroppedSteps, Execution, JournalEntry, Payload, PendingWait
     from durablectl.storage.connection.store import Store
-    from durablectl.storage.records.journal import Part
+    from durablectl.storage.records.journal import JournalRange
 
 
 _PAUSE_SECONDS = 0.5
@@ -58,7 +58,7 @@ def workflow_view(
     execution: Execution,
     revision: int,
     schemas: Schemas,
-    part: Part | None = None,
+    part: JournalRange | None = None,
 ) -> WorkflowView:
     """The view of a record; with a ``part`` of its journal it shows that."""
     entries = None if part is None else part.entries

@@ -13,7 +13,7 @@ from durablectl.query.get import get_workflow, not_found
 from durablectl.query.processors import with_processor
 from durablectl.query.view_builder import SchemaCache, payloads, workflow_view
 from durablectl.storage.records import states
-from durablectl.storage.records.journal import Part, entry_of
+from durablectl.storage.records.journal import JournalRange, parse_entry
 from durablectl.storage.streams.feed import follow
 from durablectl.storage.streams.provision import require_provisioned
 
@@ -44,7 +44,7 @@ class Watched:
     def take(self, change: Change) -> None:
         if not self._store.subjects.is_state(change.subject):
             if not change.deleted:
-                entry = entry_of(change.subject, change.data)
+                entry = parse_entry(change.subject, change.data)
                 if entry is not None:
                     self._entries[entry.step_number] = entry
             return
@@ -59,7 +59,7 @@ class Watched:
     async def view(self, execution: Execution, *, with_journal: bool = True) -> WorkflowView:
         entries = [self._entries[number] for number in sorted(self._entries)]
         schemas = await self._schema_cache.add(payloads(execution, entries))
-        part = Part(entries, 0, len(entries)) if with_journal else None
+        part = JournalRange(entries, 0, len(entries)) if with_journal else None
         return workflow_view(execution, self._revision, schemas, part)
 
 

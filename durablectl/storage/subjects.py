@@ -37,10 +37,10 @@ def _seconds(day: str, hour: str, minute: str, second: str) -> int:
 
 
 class IndexEntry(NamedTuple):
-    """What an index subject says; ``moment`` in microseconds, ``partition_key`` empty for none."""
+    """What an index subject says; ``timestamp_us`` in microseconds, ``partition_key`` empty for none."""
 
     group: str
-    moment: int
+    timestamp_us: int
     handler: str
     partition_key: str
     invocation_id: str
@@ -140,13 +140,13 @@ class Subjects:
         """Commands as other implementations publish them: one token, the partition."""
         return self._commands_prefix + "*"
 
-    def index(self, group: str, moment: int, handler: str, partition_key: str, invocation_id: str) -> str:
-        """The index entry of an invocation that entered the status ``group`` at ``moment`` microseconds.
+    def index(self, group: str, timestamp_us: int, handler: str, partition_key: str, invocation_id: str) -> str:
+        """The index entry of an invocation that entered the status ``group`` at ``timestamp_us`` microseconds.
 
         The time is tokens, so that filters can name a day, an hour, a minute or a second; what is left of it, six
         digits, stands before the id.
         """
-        seconds, rest = divmod(moment, MICROSECONDS)
+        seconds, rest = divmod(timestamp_us, MICROSECONDS)
         partition = partition_key or NO_PARTITION
         return f"{self._index_prefix}{group}.{handler}.{_time(seconds)}.{partition}.{rest:06}~{invocation_id}"
 
@@ -162,8 +162,8 @@ class Subjects:
         """Raises ValueError for a subject that is none."""
         group, handler, day, hour, minute, second, partition, last = subject[len(self._index_prefix) :].split(".")
         rest, _, invocation_id = last.partition("~")
-        moment = _seconds(day, hour, minute, second) * MICROSECONDS + int(rest)
-        return IndexEntry(group, moment, handler, "" if partition == NO_PARTITION else partition, invocation_id)
+        timestamp_us = _seconds(day, hour, minute, second) * MICROSECONDS + int(rest)
+        return IndexEntry(group, timestamp_us, handler, "" if partition == NO_PARTITION else partition, invocation_id)
 
     def handler(self, name: str) -> str:
         """By which the handlers that there are can be named; nothing lies under it."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from durablectl._proto import durable_pb2 as pb
 from durablectl.model.codec import encode_command, encode_execution
-from durablectl.model.records import Command, Execution, IndexTime, JournalEntry, Payload, PendingWait
+from durablectl.model.records import Command, Execution, JournalEntry, Payload, PendingWait, SupersededEntry
 from durablectl.storage.connection.requests import Request
 from durablectl.storage.index import index_entries
 
@@ -34,7 +34,7 @@ def full(invocation_id: str) -> bytes:
         workflow_state={"cart": Payload(b"[1]")},
         waiting_for=PendingWait("sleep", "sleep", 1, NOW + MINUTE),
         waits=[PendingWait("sleep", "sleep", 1, NOW + MINUTE)],
-        left_behind=[IndexTime("pending", NOW)],
+        superseded_entries=[SupersededEntry("pending", NOW)],
         reason="an operator's word",
     )
     return encode_execution(execution, [pb.JournalEntry(step_number=0, step_type="make").SerializeToString()])
@@ -54,7 +54,7 @@ def _states() -> dict[str, bytes]:
         "late-timer": {"status": "suspended", "owner": "", "waits": [PendingWait("sleep", "s", 0, 2**62)]},
         "late-start": {"status": "pending", "owner": "", "start_at": 2**62},
         "full-counter": {"attempt": 2**31 - 1},
-        "bad-past": {"left_behind": [IndexTime('x","filter":"durable.>', NOW)]},
+        "bad-past": {"superseded_entries": [SupersededEntry('x","filter":"durable.>', NOW)]},
     }
     return {name: encode_execution(sound(name, **fields)) for name, fields in told.items()}
 

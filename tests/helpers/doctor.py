@@ -65,7 +65,7 @@ async def delete_state(store: Store, invocation_id: str) -> None:
 
 
 def entry(store: Store, execution: Execution) -> str:
-    return index_entries.entry(store.subjects, execution)
+    return index_entries.index_subject(store.subjects, execution)
 
 
 async def entries(store: Store) -> list[str]:

@@ -143,8 +143,8 @@ async def test_late_writer_keeps_the_previous_index_entry(settings):
         ended = await states.load(store, invocation_id)
         ended.execution.enter("completed", ended.execution.created_at + 1)
         assert await states.replace(store, ended.execution, ended.revision)
-        await index_entries.settle(store, seen.execution)
+        await index_entries.update_entry(store, seen.execution)
         assert await index_groups(store, invocation_id) == ["pending"]
-        await index_entries.settle(store, ended.execution)
-        await index_entries.settle(store, seen.execution)
+        await index_entries.update_entry(store, ended.execution)
+        await index_entries.update_entry(store, seen.execution)
         await wait_for_index_group(store, invocation_id, "completed")

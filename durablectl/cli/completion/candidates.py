@@ -15,7 +15,7 @@ from durablectl.model.status import ACTIVE, TERMINAL, Status
 from durablectl.storage.connection.store import Store, open_store
 from durablectl.storage.index import index_entries
 from durablectl.storage.index.time_buckets import Scope
-from durablectl.storage.index.traversal import Walk
+from durablectl.storage.index.traversal import Traversal
 from durablectl.storage.records import leases, states
 from durablectl.storage.streams.direct_get import subjects_matching
 from durablectl.storage.subjects import Subjects
@@ -75,7 +75,7 @@ async def ids(store: Store, context: typer.Context, incomplete: str) -> AsyncIte
         status, handler = stored.execution.status, stored.execution.handler
         if not groups or status in groups:
             yield incomplete, f"{status} {handler}"
-    async for entry in Walk(store, Scope(sorted(groups))).entries():
+    async for entry in Traversal(store, Scope(sorted(groups))).entries():
         if entry.invocation_id not in given:
             yield entry.invocation_id, f"{entry.group} {entry.handler}"
 

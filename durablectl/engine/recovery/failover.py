@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 from durablectl.errors import DurableError
 from durablectl.model.status import Status
-from durablectl.model.validation import is_sound
+from durablectl.model.validation import is_valid
 from durablectl.storage.commands.pulls import PULL_SECONDS
 from durablectl.storage.commands.wake import wake
 from durablectl.storage.index import index_entries
 from durablectl.storage.records import leases, states
-from durablectl.storage.streams.feed import PutBackError, follow
+from durablectl.storage.streams.feed import StreamRestoredError, follow
 from durablectl.storage.streams.provision import LEASE_SECONDS
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class Failover:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._watch_leases())
             while True:
-                with contextlib.suppress(PutBackError):
+                with contextlib.suppress(StreamRestoredError):
                     async with follow(self._store, subjects.processors_stream, subjects.processors_subjects) as feed:
                         async for change in feed:
                             self._renewed[subjects.processor_of(change.subject)] = self._loop.time()
@@ -144,7 +144,7 @@ class Failover:
     async def _take_over(self, is_dead: Callable[[str], bool]) -> None:
         called = 0
         batch: list[str] = []
-        async for invocation_id in index_entries.members(self._store, _OWNED):
+        async for invocation_id in index_entries.list_indexed_ids(self._store, _OWNED):
             batch.append(invocation_id)
             if len(batch) == _BATCH_SIZE:
                 called += await self._adopt_or_wake(batch, is_dead)
@@ -155,7 +155,7 @@ class Failover:
 
     async def _adopt_or_wake(self, invocation_ids: list[str], is_dead: Callable[[str], bool]) -> int:
         loaded = await states.load_many(self._store, invocation_ids)
-        found = {invocation_id: stored for invocation_id, stored in loaded.items() if is_sound(stored.execution)}
+        found = {invocation_id: stored for invocation_id, stored in loaded.items() if is_valid(stored.execution)}
         for stored in found.values():
             if stored.execution.index_group not in _OWNED:
                 await self._repair(stored)

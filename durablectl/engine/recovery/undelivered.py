@@ -111,11 +111,11 @@ class UndeliveredScanner:
         there: set[int] = set()
         for handler in self._handlers:
             info = await self._consumer(handler)
-            for change in await command_queue.delivered(self._store, handler, info) if info else ():
+            for change in await command_queue.list_unacknowledged(self._store, handler, info) if info else ():
                 there.add(change.sequence)
                 command = self._read(change)
                 if command is not None and change.sequence not in self._taken:
-                    delivered[change.sequence] = (command, change.moment)
+                    delivered[change.sequence] = (command, change.timestamp_us)
         self._taken &= there
         found = {}
         for batch in batches(delivered):

@@ -112,7 +112,7 @@ class CurrentStepTracker:
             await self._journal_writer.describe_types()
             execution = await state.ownership.write(change)
             if execution.indexed_at != indexed_at:
-                await index_entries.settle(state.store, execution)
+                await index_entries.update_entry(state.store, execution)
         except (FencedOut, StateChanged) as reason:
             self._exit_run(reason)
         except PayloadTooLargeError as error:

@@ -13,13 +13,13 @@ from durablectl.model.status import Status, is_terminal
 from durablectl.model.termination import interrupted_children
 from durablectl.model.validation import check_execution
 from durablectl.storage.commands.notifications import notify_processor
-from durablectl.storage.commands.wake import START_TIMER, timer, wake_timer
+from durablectl.storage.commands.wake import START_TIMER, wake_timer_name, wake_timer_request
 from durablectl.storage.index import index_entries
 from durablectl.storage.records import leases, states
 from durablectl.storage.records.consistent_reads import is_stale, sync_clock
 from durablectl.storage.records.states import Stored
 from durablectl.storage.transitions import cancel_request
-from durablectl.storage.transitions.end_writes import after_end, fold
+from durablectl.storage.transitions.end_writes import clean_up_end, inline_journal
 from durablectl.storage.transitions.start_writes import first_state
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ async def _claim(resources: Resources, command: Command, delivery: Delivery) -> 
     store = resources.store
     pauses = iter(_RELOAD_SECONDS if delivery.attempt == 1 else ())
     while True:
-        stored, deleted_start = await states.load_or_trace(store, command.invocation_id)
+        stored, deleted_start = await states.load_or_tombstone(store, command.invocation_id)
         if stored is None:
             if command.kind != CommandKind.START or (deleted_start and command.start_token == deleted_start):
                 return None, None
@@ -89,7 +89,7 @@ async def _claim(resources: Resources, command: Command, delivery: Delivery) -> 
         if new_revision is not None:
             # What ran it before may have died between its last write of the state and that of the index.
             if is_again or (execution.index_group, execution.indexed_at) != before:
-                await index_entries.settle(store, execution)
+                await index_entries.update_entry(store, execution)
             return Claim(Ownership(store, execution, new_revision), crashed), stored
 
 
@@ -140,7 +140,7 @@ async def _may_take_over(resources: Resources, execution: Execution, command: Co
         return True
     if await leases.is_alive(resources.store, execution.owner):
         if command.kind == CommandKind.CANCEL:
-            await cancel_request.mark_child(resources.store, command.invocation_id)
+            await cancel_request.request_child_cancel(resources.store, command.invocation_id)
         await notify_processor(resources.store, execution.owner, execution.invocation_id)
         return False
     return is_running or command.kind == CommandKind.CANCEL
@@ -151,7 +151,9 @@ async def _is_start_due(resources: Resources, execution: Execution, delivery: De
     await _check_clock(resources, execution.start_at, delivery)
     if execution.start_at <= resources.clock.now() + EARLY_US:
         return True
-    await resources.store.requests.exchange([timer(resources.store, execution, execution.start_at, START_TIMER)])
+    await resources.store.requests.exchange(
+        [wake_timer_request(resources.store, execution, execution.start_at, START_TIMER)]
+    )
     return False
 
 
@@ -163,15 +165,15 @@ async def _is_resume_due(resources: Resources, execution: Execution, delivery: D
     if await is_due(store, execution, resources.clock.now()):
         return True
     if times:
-        name = wake_timer(execution.timer_attempt or execution.attempt)
-        await store.requests.exchange([timer(store, execution, min(times), name)])
+        name = wake_timer_name(execution.timer_attempt or execution.attempt)
+        await store.requests.exchange([wake_timer_request(store, execution, min(times), name)])
     return False
 
 
 async def _check_clock(resources: Resources, due_us: int, delivery: Delivery) -> None:
     """Ask the server for its time where it, storing the command, and our clock disagree whether ``due_us`` has come."""
     begin = due_us - EARLY_US
-    if delivery.moment and (delivery.moment < begin) != (resources.clock.now() < begin):
+    if delivery.timestamp_us and (delivery.timestamp_us < begin) != (resources.clock.now() < begin):
         await sync_clock(resources.store)
 
 
@@ -189,15 +191,15 @@ async def complete_writes(resources: Resources, stored: Stored) -> None:
     """Make the writes that follow the last state write: its writer may have died before. Repeating changes nothing."""
     store = resources.store
     if not is_terminal(stored.execution.status):
-        await index_entries.settle(store, stored.execution)
+        await index_entries.update_entry(store, stored.execution)
         return
     execution, revision = await _set_expiry(resources, stored)
     if execution.expires_at:
         # Again, if need be: who set the time may have died before the entry had it, and an entry alone would stay.
         await store.requests.exchange(index_entries.expiry(store, execution))
-    entries = await fold(store, execution, revision) if execution.journal_length else execution.journal
+    entries = await inline_journal(store, execution, revision) if execution.journal_length else execution.journal
     children = [] if execution.status == Status.COMPLETED else interrupted_children(entries)
-    await after_end(store, execution, revision, entries, children)
+    await clean_up_end(store, execution, revision, entries, children)
 
 
 async def _set_expiry(resources: Resources, stored: Stored) -> Stored:

@@ -101,7 +101,7 @@ class CommandPump:
 
     def _on_delivery(self, delivery: Delivery) -> None:
         if self._closed or self._active_runs.free <= 0:
-            self._spawn(delivery.hand_back())
+            self._spawn(delivery.nak())
             return
         command = self._read(delivery)
         if command is not None and command.handler not in self._handlers:
@@ -125,7 +125,7 @@ class CommandPump:
             )
         except DurableError as error:
             _log.warning("A command for %s could not be routed: %s", command.handler, error)
-            await delivery.hand_back(_RETRY_SECONDS)
+            await delivery.nak(_RETRY_SECONDS)
         else:
             await delivery.ack()
 

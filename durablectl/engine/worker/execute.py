@@ -69,7 +69,7 @@ async def process_command(
         return
     about = {"invocation_id": command.invocation_id, "handler": command.handler}
     metrics = resources.metrics.of[command.handler]
-    lag = resources.clock.now() - delivery.moment if delivery.moment and not claimed.crashed else None
+    lag = resources.clock.now() - delivery.timestamp_us if delivery.timestamp_us and not claimed.crashed else None
     metrics.claimed(first=claimed.ownership.execution.attempt == 1, lag=lag)
     try:
         crashed = claimed.crashed
@@ -81,7 +81,7 @@ async def process_command(
         await delivery.ack()
     except StorageFailed as failure:
         _log.error("Not finished, will be delivered again: %s", failure, extra=about)
-        await delivery.hand_back(_RETRY_SECONDS)
+        await delivery.nak(_RETRY_SECONDS)
     else:
         await delivery.ack()
 

@@ -13,11 +13,11 @@ from durablectl.errors import PayloadTooLargeError, StepError, WorkflowTimeoutEr
 from durablectl.model.reason_codes import ReasonCode
 from durablectl.model.records import NO_PAYLOAD, FailedStep
 from durablectl.model.status import Status
-from durablectl.model.termination import FOLD_LIMIT_BYTES, end, interrupted_children
+from durablectl.model.termination import INLINE_LIMIT_BYTES, end, interrupted_children
 from durablectl.model.text import message_of, storable
-from durablectl.storage.commands.wake import timer, timer_removal, wake, wake_timer
+from durablectl.storage.commands.wake import timer_removal, wake, wake_timer_name, wake_timer_request
 from durablectl.storage.index import index_entries
-from durablectl.storage.transitions.end_writes import after_end
+from durablectl.storage.transitions.end_writes import clean_up_end
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -126,13 +126,15 @@ async def suspend(run: Run, waits: list[PendingWait], known_revision: int) -> Ex
             operation.drop_received(state, execution)
 
     if times:
-        await state.store.requests.exchange([timer(state.store, known, min(times), wake_timer(state.attempt))])
+        await state.store.requests.exchange(
+            [wake_timer_request(state.store, known, min(times), wake_timer_name(state.attempt))]
+        )
     execution = await _write(run, change)
     earlier = known.timer_attempt
-    await index_entries.settle(
+    await index_entries.update_entry(
         state.store,
         execution,
-        [timer_removal(state.store, state.invocation_id, wake_timer(earlier))] if earlier else [],
+        [timer_removal(state.store, state.invocation_id, wake_timer_name(earlier))] if earlier else [],
     )
     has_ended = await has_child_ended(state.store, waits, state.invocation_id, state.ownership.revision)
     has_fired = bool(times) and min(times) <= state.clock.now() + EARLY_US
@@ -150,7 +152,7 @@ async def pause(run: Run, code: ReasonCode, reason: str, mismatch: StepMismatch 
         execution.waiting_for = None
 
     execution = await _write(run, change)
-    await index_entries.settle(run.state.store, execution)
+    await index_entries.update_entry(run.state.store, execution)
     return execution
 
 
@@ -169,7 +171,7 @@ async def release_paused(run: Run) -> None:
         execution.current_step, execution.current_step_type = -1, ""
         execution.waiting_for = None
 
-    await index_entries.settle(run.state.store, await _write(run, change))
+    await index_entries.update_entry(run.state.store, await _write(run, change))
 
 
 async def release_pending(run: Run) -> None:
@@ -184,7 +186,7 @@ async def release_pending(run: Run) -> None:
 
     execution = await _write(run, change)
     if execution.status == Status.PENDING:
-        await index_entries.settle(run.state.store, execution, [wake(run.state.store, execution)])
+        await index_entries.update_entry(run.state.store, execution, [wake(run.state.store, execution)])
 
 
 def _leave(run: Run, execution: Execution, status: Status) -> None:
@@ -200,7 +202,7 @@ async def _end(run: Run, status: Status, failure: _Failure = _NONE, *, output: P
     deferred = await run.journal_writer.take_deferred()
     entries = [run.state.entries[number] for number in sorted(run.state.entries)]
     encoded = [entry.encoded for entry in entries]
-    folded = encoded if sum(map(len, encoded)) <= FOLD_LIMIT_BYTES else []
+    folded = encoded if sum(map(len, encoded)) <= INLINE_LIMIT_BYTES else []
     if deferred is not None and not folded:
         await run.journal_writer.append(deferred)
         deferred = None
@@ -210,7 +212,7 @@ async def _end(run: Run, status: Status, failure: _Failure = _NONE, *, output: P
             raise StateChanged
         if status != Status.CANCELLED and execution.status == Status.PAUSED:
             raise Paused
-        end(execution, status, run.state.clock.now(), unfolded=0 if folded else len(entries))
+        end(execution, status, run.state.clock.now(), journal_length=0 if folded else len(entries))
         execution.expires_at = execution.finished_at + run.retention_us if run.retention_us else 0
         execution.total_steps = max([run.state.step_count, *(number + 1 for number in run.state.entries)])
         execution.workflow_state = dict(run.state.workflow_state)
@@ -236,7 +238,7 @@ async def _end(run: Run, status: Status, failure: _Failure = _NONE, *, output: P
     run.metrics.ended[status] += 1
     children = interrupted_children(entries) if status != Status.COMPLETED else []
     deferred_number = -1 if deferred is None else deferred.step_number
-    await after_end(
+    await clean_up_end(
         run.state.store, execution, run.state.ownership.revision, entries, children, unstored=deferred_number
     )
     return execution

@@ -11,7 +11,7 @@ from durablectl.model.status import Status
 from durablectl.model.termination import end
 from durablectl.storage.commands import command_queue
 from durablectl.storage.index import index_entries
-from durablectl.storage.transitions.end_writes import after_end
+from durablectl.storage.transitions.end_writes import clean_up_end
 
 if TYPE_CHECKING:
     from durablectl.engine.replay.ownership import Ownership
@@ -32,10 +32,10 @@ async def quarantine_command(store: Store, delivery: Delivery, why: str) -> None
         _log.error("Left as it is: %s", why)
         return
     try:
-        await command_queue.set_aside(store, delivery.sequence, delivery.subject, delivery.data, why)
+        await command_queue.quarantine(store, delivery.sequence, delivery.subject, delivery.data, why)
     except DurableError as error:
         _log.warning("A command that cannot be carried out could not be set aside: %s", error)
-        await delivery.hand_back(_RETRY_SECONDS)
+        await delivery.nak(_RETRY_SECONDS)
     else:
         _log.error("Set aside the command %d on %s: %s", delivery.sequence, delivery.subject, why)
         await delivery.ack()
@@ -49,12 +49,12 @@ async def stop_unreadable(
     if ownership.execution.cancel_requested:
 
         def change(execution: Execution) -> None:
-            end(execution, Status.CANCELLED, now, unfolded=max(1, execution.total_steps))
+            end(execution, Status.CANCELLED, now, journal_length=max(1, execution.total_steps))
             execution.error = f"No compensation was run: {error.message}"
             execution.error_type = type(error).__name__
 
         execution = await ownership.write(change)
-        await after_end(store, execution, ownership.revision, [])
+        await clean_up_end(store, execution, ownership.revision, [])
         _log.error("Cancelled. %s", execution.error, extra=about)
         return
 
@@ -66,5 +66,5 @@ async def stop_unreadable(
         execution.compensations = max(1, execution.compensations)
 
     execution = await ownership.write(pause)
-    await index_entries.settle(store, execution)
+    await index_entries.update_entry(store, execution)
     _log.error("Paused: %s", error.message, extra=about)

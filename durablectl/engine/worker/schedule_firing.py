@@ -28,19 +28,19 @@ async def fire(resources: Resources, delivery: Delivery, name: str) -> None:
         if loaded is None:
             return
         schedule, revision = loaded
-        if schedule.paused or schedule.last_fired_at >= delivery.moment:
+        if schedule.paused or schedule.last_fired_at >= delivery.timestamp_us:
             return
-        late = resources.clock.now() - delivery.moment > CATCH_UP_MICROSECONDS
+        late = resources.clock.now() - delivery.timestamp_us > CATCH_UP_MICROSECONDS
         if schedule.overlap == SKIP and await _still_runs(resources, schedule):
             schedule.skipped += 1
             _log.info("Schedule %s: skipped, %s still runs.", name, schedule.last_invocation_id)
         else:
-            schedule.last_invocation_id = await _start(resources, schedule, delivery.moment)
+            schedule.last_invocation_id = await _start(resources, schedule, delivery.timestamp_us)
             schedule.fired += 1
             schedule.caught_up += late
             what = "catching up on a missed fire, " if late else ""
             _log.info("Schedule %s: %sstarted %s.", name, what, schedule.last_invocation_id)
-        schedule.last_fired_at = delivery.moment
+        schedule.last_fired_at = delivery.timestamp_us
         if await schedules.write(resources.store, schedule, revision):
             return
 

@@ -15,7 +15,7 @@ from durablectl.errors import DurableError, PayloadTooLargeError, UnreadableErro
 from durablectl.model.kinds import CommandKind
 from durablectl.model.names import is_name
 from durablectl.model.status import Status
-from durablectl.storage.commands.pulls import Undelivered
+from durablectl.storage.commands.pulls import LocalDelivery
 from durablectl.storage.commands.wake import wake_command
 from durablectl.storage.connection.rejections import StorageFullError
 from durablectl.storage.records import states
@@ -95,7 +95,7 @@ class ActiveRuns:
         elif slot.run is not None and slot.run.handler_task.is_interruptible:
             self._spawn_side_task(self._apply_to_running(slot.run, command, delivery))
         else:
-            self._spawn_side_task(delivery.hand_back(_RETRY_SECONDS))
+            self._spawn_side_task(delivery.nak(_RETRY_SECONDS))
 
     def adopt(self, execution: Execution) -> bool:
         """Take over an invocation whose processor is gone; False without the handler, or a free slot."""
@@ -110,7 +110,7 @@ class ActiveRuns:
     def _start_undelivered(self, command: Command, stored_at_us: int = 0) -> bool:
         if self._stopping or self.free <= 0 or command.handler not in self._resources.workflows:
             return False
-        self.start(command, Undelivered(self._resources.store, command, stored_at_us))
+        self.start(command, LocalDelivery(self._resources.store, command, stored_at_us))
         return True
 
     def notify(self, invocation_id: str) -> None:
@@ -151,15 +151,15 @@ class ActiveRuns:
         """A command for an invocation that runs here: its state says the rest, but for a parent's cancellation."""
         try:
             if command.kind == CommandKind.CANCEL:
-                await cancel_request.mark_child(self._resources.store, command.invocation_id)
+                await cancel_request.request_child_cancel(self._resources.store, command.invocation_id)
         except DurableError as error:
             _log.warning("Not cancelled with its parent yet: %s", error)
-            await delivery.hand_back(_RETRY_SECONDS)
+            await delivery.nak(_RETRY_SECONDS)
             return
         await _refresh(run)
         if isinstance(run.state.exit_reason, FencedOut):
             # The store was put back to a time at which no processor ran it: this command starts it again.
-            await delivery.hand_back(_RETRY_SECONDS)
+            await delivery.nak(_RETRY_SECONDS)
         else:
             await delivery.ack()
 
@@ -194,21 +194,21 @@ class ActiveRuns:
             # Keeping the slot: else all that waits would be tried again and again, as fast as that goes.
             _log.warning("Not done, will be delivered again: %s", error, extra=about)
             await asyncio.sleep(_FULL_SECONDS)
-            await slot.delivery.hand_back(_RETRY_SECONDS)
+            await slot.delivery.nak(_RETRY_SECONDS)
         except DurableError as error:
             _log.error("Not finished, will be delivered again: %s", error, extra=about)
-            await slot.delivery.hand_back(_RETRY_SECONDS)
+            await slot.delivery.nak(_RETRY_SECONDS)
         except asyncio.CancelledError:
             if not self._stopping:
                 _log.exception("A bug in durablectl; the command will be delivered again.", extra=about)
-            await slot.delivery.hand_back(0 if self._stopping else _RETRY_SECONDS)
+            await slot.delivery.nak(0 if self._stopping else _RETRY_SECONDS)
             raise
         except Exception:  # noqa: BLE001 - one workflow must not take the others down
             _log.exception("A bug in durablectl; the command will be delivered again.", extra=about)
-            await slot.delivery.hand_back(_RETRY_SECONDS)
+            await slot.delivery.nak(_RETRY_SECONDS)
         finally:
             del self._slots[command.invocation_id]
-            if isinstance(slot.delivery, Undelivered) and slot.delivery.is_handed_back:
+            if isinstance(slot.delivery, LocalDelivery) and slot.delivery.is_redelivered:
                 # Whom that calls may see it as ours, and leave it.
                 self._spawn_side_task(self._adopt_if_dropped(command.invocation_id))
 

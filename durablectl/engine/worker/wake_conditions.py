@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from durablectl.model.kinds import StepKind
 from durablectl.model.status import is_terminal
-from durablectl.storage.records.consistent_reads import load_many_known
+from durablectl.storage.records.consistent_reads import load_many_confirmed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,7 +26,7 @@ def wake_times(waits: Sequence[PendingWait], deadline_us: int) -> list[int]:
 async def has_child_ended(store: Store, waits: Sequence[PendingWait], invocation_id: str, revision: int = 0) -> bool:
     """Whether a child that is waited for has ended, as of ``revision`` or later; without it, as of now."""
     children = [wait.awaited_id for wait in waits if wait.kind == StepKind.CHILD]
-    found = await load_many_known(store, children, invocation_id, revision)
+    found = await load_many_confirmed(store, children, invocation_id, revision)
     return any(is_terminal(stored.execution.status) for stored in found.values())
 
 
@@ -35,7 +35,7 @@ async def is_due(store: Store, execution: Execution, now: int) -> bool:
     if execution.deadline and execution.deadline <= now + EARLY_US:
         return True
     for wait in execution.waits:
-        if (wait.until and wait.until <= now + EARLY_US) or execution.has_come(wait):
+        if (wait.until and wait.until <= now + EARLY_US) or execution.has_arrived(wait):
             return True
     # Nothing listed means a record that another program suspended: the handler will know what it waits for.
     return await has_child_ended(store, execution.waits, execution.invocation_id) or not execution.waits

@@ -28,7 +28,7 @@ def publication(store: Store, command: Command, message_id: str = "") -> Request
     return Request(subject, encode_command(command), {"Nats-Msg-Id": message_id} if message_id else None)
 
 
-async def at_sequence(store: Store, sequence: int) -> Command | None:
+async def command_at(store: Store, sequence: int) -> Command | None:
     """The command stored at a stream sequence, or None once it was acknowledged."""
     body = f'{{"seq":{sequence}}}'.encode()
     reply = await store.requests.send(f"{store.api}.DIRECT.GET.{store.subjects.commands_stream}", body)
@@ -82,7 +82,7 @@ async def consumer_info(store: Store, name: str) -> dict[str, Any] | None:
         raise
 
 
-async def delivered(store: Store, handler: str, info: dict[str, Any]) -> list[Change]:
+async def list_unacknowledged(store: Store, handler: str, info: dict[str, Any]) -> list[Change]:
     """What the consumer of this handler had delivered when it gave ``info``, and nobody has acknowledged."""
     stream, filter_subject = store.subjects.commands_stream, store.subjects.handler_commands(handler)
     floor, last = info["ack_floor"]["stream_seq"], info["delivered"]["stream_seq"]
@@ -100,12 +100,12 @@ async def delivered(store: Store, handler: str, info: dict[str, Any]) -> list[Ch
     return found
 
 
-async def count_set_aside(store: Store) -> int:
+async def count_quarantined(store: Store) -> int:
     """How many commands were set aside because they could not be read."""
     return await count(store, store.subjects.state_stream, store.subjects.rejected("*"))
 
 
-async def set_aside(store: Store, sequence: int, subject: str, data: bytes, why: str) -> None:
+async def quarantine(store: Store, sequence: int, subject: str, data: bytes, why: str) -> None:
     """Keep a command that cannot be read, with where it stood and why, outside the work queue."""
     headers = {"Durable-Subject": subject, "Durable-Reason": why}
     await store.requests.publish(store.subjects.rejected(sequence), data, headers)

@@ -35,13 +35,13 @@ _SILENCE_SECONDS = 3 * _HEARTBEAT_SECONDS
 _HEARTBEAT = "100"
 _NO_RESPONDERS = "503"
 _PAUSE_SECONDS = 0.25
-_HAND_BACK_SECONDS = 60
+_NAK_SECONDS = 60
 
 
 class Delivery:
     """A command that JetStream handed out, until it is acknowledged or handed back."""
 
-    __slots__ = ("_store", "attempt", "consumer", "data", "moment", "reply", "sequence", "subject")
+    __slots__ = ("_store", "attempt", "consumer", "data", "reply", "sequence", "subject", "timestamp_us")
 
     def __init__(self, store: Store, message: Msg, consumer: str) -> None:
         self._store = store
@@ -54,13 +54,13 @@ class Delivery:
         """How many times JetStream has delivered this command; 1 is the first."""
         self.sequence = fields.stream_sequence
         """Its sequence in the stream COMMANDS."""
-        self.moment = fields.moment
+        self.timestamp_us = fields.timestamp_us
         """When it was stored, in microseconds."""
 
     async def ack(self) -> None:
         await self._answer(b"+ACK")
 
-    async def hand_back(self, delay: float = 0) -> None:
+    async def nak(self, delay: float = 0) -> None:
         """Let JetStream deliver it again, to whoever asks, after ``delay`` seconds.
 
         A cluster without a leader does not hear it, and would wait for ``ack_wait``: it is told until it confirms.
@@ -70,7 +70,7 @@ class Delivery:
         if not requests.is_cluster:
             await self._answer(word)
             return
-        deadline = loop.time() + _HAND_BACK_SECONDS
+        deadline = loop.time() + _NAK_SECONDS
         while loop.time() < deadline:
             with contextlib.suppress(ConnectionFailedError):
                 confirmation = await requests.send(self.reply, word)
@@ -88,29 +88,29 @@ class Delivery:
             await self._store.nats.publish(self.reply, word)
 
 
-class Undelivered(Delivery):
+class LocalDelivery(Delivery):
     """Stands for a delivery where a processor takes a command by itself; handing back calls any other.
 
-    ``moment`` is when the command was stored, if it was (microseconds).
+    ``timestamp_us`` is when the command was stored, if it was (microseconds).
     """
 
-    __slots__ = ("_command", "is_handed_back")
+    __slots__ = ("_command", "is_redelivered")
 
-    def __init__(self, store: Store, command: Command, moment: int = 0) -> None:
+    def __init__(self, store: Store, command: Command, timestamp_us: int = 0) -> None:
         self._store = store
         self._command = command
         self.consumer = self.subject = self.reply = ""
         self.data = b""
         self.attempt = 1
         self.sequence = 0
-        self.moment = moment
-        self.is_handed_back = False
+        self.timestamp_us = timestamp_us
+        self.is_redelivered = False
 
-    async def hand_back(self, delay: float = 0) -> None:
+    async def nak(self, delay: float = 0) -> None:
         """Until that is stored: there may be no other command that leads to the invocation."""
         if self._command.kind == CommandKind.FIRE:
             return  # What it starts is named after the moment at which it was stored: only itself can come again.
-        self.is_handed_back = True
+        self.is_redelivered = True
         while True:
             await asyncio.sleep(delay)
             with contextlib.suppress(DurableError):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from durablectl.model.records import Execution
     from durablectl.storage.connection.store import Store
 
-SAFETY_NET_MICROSECONDS = 2 * MICROSECONDS
+FALLBACK_MICROSECONDS = 2 * MICROSECONDS
 START_TIMER = "start"
 
 
@@ -47,19 +47,19 @@ def cancellation(store: Store, invocation_id: str, handler: str) -> Request:
     return publication(store, Command(invocation_id, handler, kind=CommandKind.CANCEL))
 
 
-def wake_timer(attempt: int) -> str:
+def wake_timer_name(attempt: int) -> str:
     """The name of the timer that an attempt sets. Each has its own: one that was fenced out touches no other's."""
     return f"wake-{attempt}"
 
 
-def timer(store: Store, execution: Execution, moment: int, name: str) -> Request:
-    """A wake command that the server publishes at ``moment`` (microseconds); it replaces the timer of that name."""
-    return scheduled(store, wake_command(execution), moment, name)
+def wake_timer_request(store: Store, execution: Execution, timestamp_us: int, name: str) -> Request:
+    """A wake command that the server publishes at ``timestamp_us``; it replaces the timer of that name."""
+    return scheduled_command(store, wake_command(execution), timestamp_us, name)
 
 
-def scheduled(store: Store, command: Command, moment: int, name: str) -> Request:
-    """A command that the server publishes at ``moment``, whether or not any processor is there."""
-    at = datetime.fromtimestamp(moment / MICROSECONDS, UTC).isoformat(timespec="milliseconds")
+def scheduled_command(store: Store, command: Command, timestamp_us: int, name: str) -> Request:
+    """A command that the server publishes at ``timestamp_us``, whether or not any processor is there."""
+    at = datetime.fromtimestamp(timestamp_us / MICROSECONDS, UTC).isoformat(timespec="milliseconds")
     headers = {
         "Nats-Schedule": f"@at {at.replace('+00:00', 'Z')}",
         "Nats-Schedule-Target": store.subjects.command(command.handler, command.partition_key),
@@ -77,7 +77,7 @@ def timer_removal(store: Store, invocation_id: str, name: str) -> Request:
     return purge_request(store, store.subjects.commands_stream, store.subjects.timer(invocation_id, name))
 
 
-def safety_net(store: Store, execution: Execution) -> Request:
+def fallback_timer(store: Store, execution: Execution) -> Request:
     """A wake in two seconds, should this process die after its next write."""
     name = f"steer-{execution.attempt + len(execution.history)}"
-    return timer(store, execution, store.clock.now() + SAFETY_NET_MICROSECONDS, name)
+    return wake_timer_request(store, execution, store.clock.now() + FALLBACK_MICROSECONDS, name)

@@ -44,7 +44,7 @@ EXPECTED = "Nats-Expected-Last-Subject-Sequence"
 """The condition of a compare-and-set; 0 stands for "no message on this subject"."""
 EXPECTED_SUBJECT = "Nats-Expected-Last-Subject-Sequence-Subject"
 """The subject that EXPECTED is about, where that is not the one written to: the fence."""
-LIFETIME = "Nats-TTL"
+TTL = "Nats-TTL"
 """After how long the server removes the message by itself: "90s"."""
 
 _SWEEP_SECONDS = 0.25

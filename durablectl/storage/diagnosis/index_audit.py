@@ -9,9 +9,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from durablectl.model.status import Status
-from durablectl.storage.index.comparison import Disagreement, Kind, batches, look, parsed, seen_in
+from durablectl.storage.index.comparison import (
+    Disagreement,
+    DisagreementKind,
+    batches,
+    compare,
+    parse_index_entry,
+    parse_state,
+)
 from durablectl.storage.streams.direct_get import get_message
-from durablectl.storage.streams.feed import past
+from durablectl.storage.streams.feed import read_snapshot
 from durablectl.storage.streams.provision import stream_info
 
 if TYPE_CHECKING:
@@ -61,7 +68,7 @@ class Audit:
 async def audit(store: Store, progress: Progress | None = None) -> Audit:
     """Read both streams. Some suspects are only changing right now: ``confirm`` tells."""
     subjects = store.subjects
-    reading = _Reading(store, progress)
+    reading = _AuditReader(store, progress)
     found = reading.found
     # The states come after the entries: what a state disowns may still be moving, and is looked at again.
     found.has_index = await stream_info(store, subjects.index_stream) is not None
@@ -77,7 +84,7 @@ async def audit(store: Store, progress: Progress | None = None) -> Audit:
     return found
 
 
-class _Reading:
+class _AuditReader:
     """The two passes; ``unconfirmed`` are the entries that no state has confirmed yet."""
 
     def __init__(self, store: Store, progress: Progress | None) -> None:
@@ -88,7 +95,7 @@ class _Reading:
 
     def take_entry(self, change: Change) -> None:
         self.found.entries += 1
-        if parsed(self._store.subjects, change.subject) is None:
+        if parse_index_entry(self._store.subjects, change.subject) is None:
             self.found.malformed[change.sequence] = change.subject
         else:
             self.unconfirmed.add(change.subject)
@@ -99,7 +106,7 @@ class _Reading:
         found = self.found
         found.states += 1
         key = self._store.subjects.state_key(change.subject)
-        seen = seen_in(self._store, key, change.data, change.moment)
+        seen = parse_state(self._store, key, change.data, change.timestamp_us)
         if seen is None:
             found.unreadable.append(key)
             return
@@ -120,7 +127,7 @@ class _Reading:
 
     async def each(self, stream: str, filter_subject: str, take: Callable[[Change], None], what: str) -> None:
         number = 0
-        async for change in past(self._store, stream, [filter_subject]):
+        async for change in read_snapshot(self._store, stream, [filter_subject]):
             number += 1
             take(change)
             if self._progress is not None and number % _PROGRESS_EVERY == 0:
@@ -129,28 +136,28 @@ class _Reading:
 
 async def confirm(store: Store, found: Audit, progress: Progress | None = None) -> list[Disagreement]:
     """What is still so, and so again a moment later: the rest was changing."""
-    first = await _look_at_all(store, found.suspects, found.malformed, progress)
+    first = await _compare_all(store, found.suspects, found.malformed, progress)
     if not first:
         return []
     await asyncio.sleep(PAUSE_SECONDS)
     suspects: dict[str, set[str]] = defaultdict(set)
     malformed = {}
     for each in first:
-        if each.kind == Kind.MALFORMED:
+        if each.kind == DisagreementKind.MALFORMED:
             malformed[each.sequence] = each.subject
         else:
             suspects[each.invocation_id] |= found.suspects[each.invocation_id]
     keys = {each.key for each in first}
-    return [each for each in await _look_at_all(store, suspects, malformed, progress) if each.key in keys]
+    return [each for each in await _compare_all(store, suspects, malformed, progress) if each.key in keys]
 
 
-async def _look_at_all(
+async def _compare_all(
     store: Store, suspects: Mapping[str, Collection[str]], malformed: Mapping[int, str], progress: Progress | None
 ) -> list[Disagreement]:
     found: list[Disagreement] = []
     done = 0
     for batch in batches(suspects):
-        found += await look(store, {invocation_id: suspects[invocation_id] for invocation_id in batch})
+        found += await compare(store, {invocation_id: suspects[invocation_id] for invocation_id in batch})
         done += len(batch)
         if progress is not None:
             progress("differences looked at", done, len(suspects))
@@ -158,7 +165,7 @@ async def _look_at_all(
         stream = store.subjects.index_stream
         present = await asyncio.gather(*(get_message(store, stream, {"seq": sequence}) for sequence in sequences))
         found += [
-            Disagreement(Kind.MALFORMED, "", malformed[sequence], sequence)
+            Disagreement(DisagreementKind.MALFORMED, "", malformed[sequence], sequence)
             for sequence, message in zip(sequences, present, strict=True)
             if message is not None
         ]

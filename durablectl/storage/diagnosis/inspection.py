@@ -37,7 +37,7 @@ class StreamCondition(NamedTuple):
     is_clustered: bool = False
 
 
-class SetAside(NamedTuple):
+class QuarantinedCommand(NamedTuple):
     """A command that could not be read: where it stood in COMMANDS, and why."""
 
     sequence: int
@@ -100,14 +100,14 @@ async def _waiting(store: Store, consumer: str, filter_subject: str) -> int:
     return await count(store, store.subjects.commands_stream, filter_subject)
 
 
-async def newest_set_aside(store: Store, number: int) -> list[SetAside]:
+async def newest_quarantined(store: Store, number: int) -> list[QuarantinedCommand]:
     """The last ``number`` commands that were set aside, the newest first."""
-    newest: deque[SetAside] = deque(maxlen=number)
+    newest: deque[QuarantinedCommand] = deque(maxlen=number)
     async for message, _ in raw_messages(store, store.subjects.state_stream, store.subjects.rejected("*")):
         about = message.headers or {}
         stood = about["Nats-Subject"].rpartition(".")[2]
         newest.append(
-            SetAside(
+            QuarantinedCommand(
                 int(stood) if stood.isdigit() else 0,
                 about.get("Durable-Subject", ""),
                 about.get("Durable-Reason", ""),

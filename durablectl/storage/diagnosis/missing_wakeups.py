@@ -14,8 +14,8 @@ from durablectl.errors import StorageError
 from durablectl.model.codec import decode_command
 from durablectl.model.kinds import WaitKind
 from durablectl.model.status import Status, is_terminal
-from durablectl.model.validation import is_sound
-from durablectl.storage.index.comparison import batches, read
+from durablectl.model.validation import is_valid
+from durablectl.storage.index.comparison import batches, read_states
 from durablectl.storage.streams.direct_get import messages
 from durablectl.storage.streams.provision import stream_info
 
@@ -29,29 +29,29 @@ _PAUSE_SECONDS = 0.5
 """Within which a command that is taken has changed the state."""
 
 
-async def uncalled(store: Store, waiting: Iterable[str], left: Collection[str] = ()) -> list[Execution]:
+async def find_missing_wakeups(store: Store, waiting: Iterable[str], left: Collection[str] = ()) -> list[Execution]:
     """Those among ``waiting`` (pending, suspended) that nothing calls, and so again a moment later.
 
     ``left`` are ids of what runs on processors that are gone; these only need a call.
     """
-    first = await _uncalled(store, [*waiting, *left], left)
+    first = await _without_wakeup(store, [*waiting, *left], left)
     if not first:
         return []
     await asyncio.sleep(_PAUSE_SECONDS)
-    again = await _uncalled(store, first, left)
+    again = await _without_wakeup(store, first, left)
     return [again[key] for key, seen in first.items() if key in again and again[key].updated_at == seen.updated_at]
 
 
-async def _uncalled(store: Store, ids: Iterable[str], left: Collection[str]) -> dict[str, Execution]:
+async def _without_wakeup(store: Store, ids: Iterable[str], left: Collection[str]) -> dict[str, Execution]:
     """The states are read after the commands: what was called for meanwhile has changed."""
-    called = await _called(store)
+    called = await _ids_with_commands(store)
     found: dict[str, Execution] = {}
     for batch in batches([each for each in ids if each not in called]):
-        states = {key: seen.execution for key, seen in (await read(store, batch)).items()}
+        states = {key: seen.execution for key, seen in (await read_states(store, batch)).items()}
         ended = await _ended(
             store, [w.awaited_id for e in states.values() for w in e.waits if w.kind == WaitKind.CHILD]
         )
-        found |= {key: each for key, each in states.items() if _needs_call(each, ended, left) and is_sound(each)}
+        found |= {key: each for key, each in states.items() if _needs_wakeup(each, ended, left) and is_valid(each)}
     return found
 
 
@@ -59,12 +59,12 @@ async def _ended(store: Store, ids: Iterable[str]) -> set[str]:
     return {
         key
         for batch in batches(ids)
-        for key, seen in (await read(store, batch)).items()
+        for key, seen in (await read_states(store, batch)).items()
         if is_terminal(seen.execution.status)
     }
 
 
-async def _called(store: Store) -> set[str]:
+async def _ids_with_commands(store: Store) -> set[str]:
     """The ids that commands and timers are about."""
     if await stream_info(store, store.subjects.commands_stream) is None:
         return set()
@@ -75,7 +75,7 @@ async def _called(store: Store) -> set[str]:
     return found
 
 
-def _needs_call(execution: Execution, ended: Collection[str], left: Collection[str]) -> bool:
+def _needs_wakeup(execution: Execution, ended: Collection[str], left: Collection[str]) -> bool:
     if execution.status == Status.SUSPENDED:
         return _will_move(execution, ended)
     return execution.status == Status.PENDING or (
@@ -86,5 +86,5 @@ def _needs_call(execution: Execution, ended: Collection[str], left: Collection[s
 def _will_move(execution: Execution, ended: Collection[str]) -> bool:
     """Whether a time or an event ends what it waits for; what waits for an answer alone is called by that."""
     return bool(execution.deadline) or any(
-        waiting.until or execution.has_come(waiting, ended) for waiting in execution.waits
+        waiting.until or execution.has_arrived(waiting, ended) for waiting in execution.waits
     )

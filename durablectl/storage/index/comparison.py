@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
-AT_ONCE = 500
+BATCH_SIZE = 500
 """Workflows looked at, or mended, together."""
 
 
-class Kind(StrEnum):
+class DisagreementKind(StrEnum):
     """How index and states can differ."""
 
     MISSING = "missing"
@@ -50,7 +50,7 @@ class Disagreement(NamedTuple):
     ``execution`` is the state as it was read, None where there is none; ``kept`` the right entry where it is doubled.
     """
 
-    kind: Kind
+    kind: DisagreementKind
     invocation_id: str
     subject: str
     sequence: int = 0
@@ -60,14 +60,14 @@ class Disagreement(NamedTuple):
     @property
     def key(self) -> tuple[str, str]:
         """Tells whether it is the same at the next look: a foreign record gets another time whenever it is written."""
-        return self.invocation_id, self.kind if self.kind == Kind.FOREIGN else self.subject
+        return self.invocation_id, self.kind if self.kind == DisagreementKind.FOREIGN else self.subject
 
     @property
     def is_absence(self) -> bool:
-        return self.kind in {Kind.MISSING, Kind.FOREIGN}
+        return self.kind in {DisagreementKind.MISSING, DisagreementKind.FOREIGN}
 
 
-class Seen(NamedTuple):
+class IndexedState(NamedTuple):
     """A state as the index should have it, under ``subject``; that is empty where its names cannot be in a subject.
 
     A record of another implementation does not say when it entered its status: any time will do, and it is entered
@@ -85,49 +85,53 @@ class Seen(NamedTuple):
         return self.is_foreign and _timeless(subjects, subject) == _timeless(subjects, self.subject)
 
 
-async def look(store: Store, suspects: Mapping[str, Collection[str]]) -> list[Disagreement]:
+async def compare(store: Store, suspects: Mapping[str, Collection[str]]) -> list[Disagreement]:
     """How these workflows, at most AT_ONCE, and the entries known of each disagree now.
 
     Each entry is seen before its state, so that an entry for what its state has just become is not taken for wrong.
     """
     known = await _present(store, [subject for entries in suspects.values() for subject in entries])
-    states = await read(store, suspects)
+    states = await read_states(store, suspects)
     known |= await _present(store, [seen.subject for seen in states.values() if seen.subject])
     found: list[Disagreement] = []
     for invocation_id, entries in suspects.items():
-        found += _compare(store.subjects, invocation_id, states.get(invocation_id), entries, known)
+        found += _compare_entries(store.subjects, invocation_id, states.get(invocation_id), entries, known)
     return found
 
 
-def _compare(
-    subjects: Subjects, invocation_id: str, seen: Seen | None, entries: Collection[str], known: Mapping[str, int]
+def _compare_entries(
+    subjects: Subjects,
+    invocation_id: str,
+    seen: IndexedState | None,
+    entries: Collection[str],
+    known: Mapping[str, int],
 ) -> Iterator[Disagreement]:
     present = [subject for subject in entries if subject in known]
     if seen is None:
-        yield from (Disagreement(Kind.GONE, invocation_id, subject, known[subject]) for subject in present)
+        yield from (Disagreement(DisagreementKind.GONE, invocation_id, subject, known[subject]) for subject in present)
         return
     right = [subject for subject in {*present, seen.subject} if subject in known and seen.agrees(subjects, subject)]
     kept = seen.subject if seen.subject in right else max(right, default="")
     if seen.subject and not kept:
-        kind = Kind.FOREIGN if seen.is_foreign else Kind.MISSING
+        kind = DisagreementKind.FOREIGN if seen.is_foreign else DisagreementKind.MISSING
         yield Disagreement(kind, invocation_id, seen.subject, execution=seen.execution)
-    kind = Kind.DOUBLED if kept else Kind.OUTDATED
+    kind = DisagreementKind.DOUBLED if kept else DisagreementKind.OUTDATED
     for subject in present:
         if subject != kept:
             yield Disagreement(kind, invocation_id, subject, known[subject], seen.execution, kept)
 
 
-async def read(store: Store, invocation_ids: Collection[str]) -> dict[str, Seen]:
+async def read_states(store: Store, invocation_ids: Collection[str]) -> dict[str, IndexedState]:
     """The states that exist and can be read, of at most AT_ONCE."""
     subjects = store.subjects
     states = [subjects.state(each) for each in invocation_ids if is_name(each)]
     if not states:
         return {}
     answer = await get_many_last(store, subjects.state_stream, states)
-    found: dict[str, Seen] = {}
+    found: dict[str, IndexedState] = {}
     for raw in answer.messages if answer is not None else ():
         key = subjects.state_key(raw.subject)
-        seen = seen_in(store, key, raw.data, parse_timestamp_us(raw.stored_at))
+        seen = parse_state(store, key, raw.data, parse_timestamp_us(raw.stored_at))
         if seen is not None:
             found[key] = seen
     return found
@@ -136,11 +140,11 @@ async def read(store: Store, invocation_ids: Collection[str]) -> dict[str, Seen]
 def batches(items: Iterable[_T]) -> Iterator[list[_T]]:
     """So many as are looked at together."""
     rest = iter(items)
-    while batch := list(islice(rest, AT_ONCE)):
+    while batch := list(islice(rest, BATCH_SIZE)):
         yield batch
 
 
-def parsed(subjects: Subjects, subject: str) -> IndexEntry | None:
+def parse_index_entry(subjects: Subjects, subject: str) -> IndexEntry | None:
     """None for what is no entry, or would not be found under its names."""
     try:
         entry = subjects.index_entry(subject)
@@ -151,11 +155,11 @@ def parsed(subjects: Subjects, subject: str) -> IndexEntry | None:
 
 
 def _timeless(subjects: Subjects, subject: str) -> IndexEntry:
-    return subjects.index_entry(subject)._replace(moment=0)
+    return subjects.index_entry(subject)._replace(timestamp_us=0)
 
 
-def seen_in(store: Store, invocation_id: str, data: bytes, moment: int) -> Seen | None:
-    """``moment`` is when the record was stored. None for what is no record."""
+def parse_state(store: Store, invocation_id: str, data: bytes, timestamp_us: int) -> IndexedState | None:
+    """``timestamp_us`` is when the record was stored. None for what is no record."""
     try:
         execution = decode_execution(data, invocation_id)
     except StorageError:
@@ -164,15 +168,15 @@ def seen_in(store: Store, invocation_id: str, data: bytes, moment: int) -> Seen 
     # What a processor of ours has claimed has its entries at the time that the record says, even if it says none.
     is_foreign = not execution.indexed_at
     if is_foreign and not execution.attempt:
-        execution.indexed_at = execution.created_at or moment
+        execution.indexed_at = execution.created_at or timestamp_us
     subject = ""
     with suppress(InvalidNameError, UnreadableError):
         validate_name("invocation id", invocation_id)
         validate_name("handler", execution.handler)
         if execution.partition_key:
             validate_name("partition key", execution.partition_key)
-        subject = index_entries.entry(store.subjects, execution)
-    return Seen(execution, subject, is_foreign)
+        subject = index_entries.index_subject(store.subjects, execution)
+    return IndexedState(execution, subject, is_foreign)
 
 
 async def _present(store: Store, entries: Iterable[str]) -> dict[str, int]:

@@ -8,9 +8,9 @@ from durablectl.model.names import is_name
 from durablectl.storage.connection.requests import EXPECTED, Request
 from durablectl.storage.connection.store import purge_request
 from durablectl.storage.records.consistent_reads import load_after_write
-from durablectl.storage.records.states import lifetime
+from durablectl.storage.records.states import ttl_header
 from durablectl.storage.streams.direct_get import subjects_matching
-from durablectl.storage.streams.feed import past
+from durablectl.storage.streams.feed import read_snapshot
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Sequence
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from durablectl.storage.subjects import Subjects
 
 
-def entry(subjects: Subjects, execution: Execution) -> str:
+def index_subject(subjects: Subjects, execution: Execution) -> str:
     """The index subject that belongs to a state; a pure function of the record."""
     return subjects.index(
         execution.index_group,
@@ -31,16 +31,18 @@ def entry(subjects: Subjects, execution: Execution) -> str:
     )
 
 
-def left_behind(subjects: Subjects, execution: Execution) -> list[str]:
+def superseded_subjects(subjects: Subjects, execution: Execution) -> list[str]:
     """The index subjects that states before it had, as far as the record remembers."""
     handler, partition, invocation_id = execution.handler, execution.partition_key, execution.invocation_id
-    return [subjects.index(left.status, left.at, handler, partition, invocation_id) for left in execution.left_behind]
+    return [
+        subjects.index(left.status, left.at, handler, partition, invocation_id) for left in execution.superseded_entries
+    ]
 
 
-async def members(store: Store, groups: Iterable[str]) -> AsyncIterator[str]:
+async def list_indexed_ids(store: Store, groups: Iterable[str]) -> AsyncIterator[str]:
     """The invocation ids that have an entry in these status groups, those entered first coming first."""
     filters = [store.subjects.index_filter(group) for group in groups]
-    async for change in past(store, store.subjects.index_stream, filters):
+    async for change in read_snapshot(store, store.subjects.index_stream, filters):
         invocation_id = change.subject.rpartition("~")[2]
         if is_name(invocation_id):
             yield invocation_id
@@ -48,19 +50,19 @@ async def members(store: Store, groups: Iterable[str]) -> AsyncIterator[str]:
 
 def addition(store: Store, execution: Execution) -> list[Request]:
     """The writes that enter a first state, and make its handler known; who counts by handler asks for each by name."""
-    return [_entering(store, execution), *handler_additions(store, [execution.handler])]
+    return [_put_request(store, execution), *handler_additions(store, [execution.handler])]
 
 
-def _entering(store: Store, execution: Execution) -> Request:
+def _put_request(store: Store, execution: Execution) -> Request:
     """Written once, never over itself: of a subject written twice, nats-server 2.15 forgets the purge at a kill -9."""
-    headers = {EXPECTED: "0", **lifetime(store, execution)}
-    return Request(entry(store.subjects, execution), b"", headers, may_exist=True)
+    headers = {EXPECTED: "0", **ttl_header(store, execution)}
+    return Request(index_subject(store.subjects, execution), b"", headers, may_exist=True)
 
 
 def expiry(store: Store, execution: Execution) -> list[Request]:
     """The writes after which the entry of what has ended goes away with it, when its retention is over."""
-    subject = entry(store.subjects, execution)
-    return [removal(store, subject), _entering(store, execution)]
+    subject = index_subject(store.subjects, execution)
+    return [removal(store, subject), _put_request(store, execution)]
 
 
 def removal(store: Store, subject: str) -> Request:
@@ -68,17 +70,17 @@ def removal(store: Store, subject: str) -> Request:
     return purge_request(store, store.subjects.index_stream, subject)
 
 
-def settlement(store: Store, execution: Execution) -> list[Request]:
+def update_requests(store: Store, execution: Execution) -> list[Request]:
     """The writes that enter a state that is stored, then remove the entries it replaced; repeatable without harm.
 
     Dying between leaves an entry that its state disowns, which readers skip, and which the next change removes.
     """
-    current = entry(store.subjects, execution)
-    past = [subject for subject in left_behind(store.subjects, execution) if subject != current]
-    return [_entering(store, execution), *(removal(store, subject) for subject in past)]
+    current = index_subject(store.subjects, execution)
+    past = [subject for subject in superseded_subjects(store.subjects, execution) if subject != current]
+    return [_put_request(store, execution), *(removal(store, subject) for subject in past)]
 
 
-async def settle(
+async def update_entry(
     store: Store, execution: Execution, others: Iterable[Request] = (), *, before: Sequence[Request] = ()
 ) -> None:
     """Do that after ``before``, together with ``others``, and look again: another may have changed the state meanwhile.
@@ -86,13 +88,13 @@ async def settle(
     Then our entry, late, would stand beside theirs. One that was there before us is theirs to remove: taken away here,
     nothing would lead to the workflow of a processor that died on its way to that.
     """
-    answers = await store.requests.exchange([*before, *settlement(store, execution), *others])
+    answers = await store.requests.exchange([*before, *update_requests(store, execution), *others])
     was_there = not answers[len(before)]
     if was_there:
         return
     stored = await load_after_write(store, execution.invocation_id)
-    current = entry(store.subjects, execution)
-    if stored is None or entry(store.subjects, stored.execution) != current:
+    current = index_subject(store.subjects, execution)
+    if stored is None or index_subject(store.subjects, stored.execution) != current:
         await store.requests.exchange([removal(store, current)])
 
 

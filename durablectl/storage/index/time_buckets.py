@@ -13,7 +13,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from durablectl.model.clock import MICROSECONDS, SYSTEM_CLOCK
 from durablectl.model.status import OTHER, Status
-from durablectl.storage.streams.direct_get import count_many, count_much, first_message, last_message, subjects_matching
+from durablectl.storage.streams.direct_get import (
+    count_large,
+    count_many,
+    first_message,
+    last_message,
+    subjects_matching,
+)
 from durablectl.storage.streams.provision import stream_info
 from durablectl.storage.streams.stored_messages import parse_timestamp_us
 
@@ -42,10 +48,10 @@ GROUPS = frozenset({*Status, OTHER})
 """Every status that entries can have."""
 
 
-class Key(NamedTuple):
+class SortKey(NamedTuple):
     """Where an entry stands in the order of the list."""
 
-    moment: int
+    timestamp_us: int
     invocation_id: str
 
 
@@ -98,37 +104,37 @@ async def count_all(store: Store, scope: Scope) -> int:
 
 
 async def count_between(store: Store, scope: Scope, since: int, until: int) -> int:
-    """Entries whose moment is at ``since`` or later and before ``until`` (microseconds; 0 for no bound)."""
+    """Entries whose time is at ``since`` or later and before ``until`` (microseconds; 0 for no bound)."""
     if not since:
         return await count_all(store, scope) - (await count_between(store, scope, until, 0) if until else 0)
     end = horizon() * MICROSECONDS
     last = min(until or end, end)
     if last - since < _DAYS_AT_ONCE * DAY * MICROSECONDS:
-        return await within(store, scope, since, last)
+        return await count_within(store, scope, since, last)
     everything = await count_all(store, scope)
     if everything <= READ_AT_ONCE:
         entries = await read(store, scope, ANY_TIME) if everything else []
-        return sum(since <= entry.moment < last for entry in entries)
+        return sum(since <= entry.timestamp_us < last for entry in entries)
     # Rarely there are entries older than the one that was stored first.
     first = max(await first_day(store) * MICROSECONDS, since)
-    number = await within(store, scope, first, last)
-    if number + await within(store, scope, max(first, last), end) == everything:
+    number = await count_within(store, scope, first, last)
+    if number + await count_within(store, scope, max(first, last), end) == everything:
         return number
     oldest = OLDEST * MICROSECONDS
-    number += await within(store, scope, max(since, oldest), min(first, last))
-    return number + await within(store, scope, since, min(first, last, DAY * MICROSECONDS))
+    number += await count_within(store, scope, max(since, oldest), min(first, last))
+    return number + await count_within(store, scope, since, min(first, last, DAY * MICROSECONDS))
 
 
-async def within(store: Store, scope: Scope, since: int, last: int) -> int:
+async def count_within(store: Store, scope: Scope, since: int, last: int) -> int:
     """Those from ``since`` up to before ``last``: begun seconds are read, and what lies in between is counted."""
     if last <= since:
         return 0
     start, stop = -(-since // MICROSECONDS), last // MICROSECONDS
-    number = sum(await count(store, scope, [time_of(level, bucket) for level, bucket in _whole(start, stop)]))
-    begun = {moment // MICROSECONDS for moment in (since, last) if moment % MICROSECONDS}
+    number = sum(await count(store, scope, [time_filter(level, bucket) for level, bucket in _whole(start, stop)]))
+    begun = {timestamp_us // MICROSECONDS for timestamp_us in (since, last) if timestamp_us % MICROSECONDS}
     for second in begun:
-        entries = await read(store, scope, time_of(SECOND, second))
-        number += sum(since <= entry.moment < last for entry in entries)
+        entries = await read(store, scope, time_filter(SECOND, second))
+        number += sum(since <= entry.timestamp_us < last for entry in entries)
     return number
 
 
@@ -157,7 +163,7 @@ async def first_day(store: Store) -> int:
     return second // DAY * DAY
 
 
-async def latest(store: Store) -> int:
+async def latest_second(store: Store) -> int:
     """The second of that entry which was stored last; now when there is none."""
     return _second_of(store, await last_message(store, store.subjects.index_stream))
 
@@ -167,12 +173,12 @@ def _second_of(store: Store, message: StoredMessage | None) -> int:
     if message is None:
         return SYSTEM_CLOCK.now() // MICROSECONDS
     entries = _entries(store, [message.subject])
-    if entries and entries[0].moment >= OLDEST * MICROSECONDS:
-        return entries[0].moment // MICROSECONDS
+    if entries and entries[0].timestamp_us >= OLDEST * MICROSECONDS:
+        return entries[0].timestamp_us // MICROSECONDS
     return parse_timestamp_us(message.stored_at) // MICROSECONDS
 
 
-def time_of(level: int, start: int) -> str:
+def time_filter(level: int, start: int) -> str:
     return datetime.fromtimestamp(start, UTC).strftime(_FORMATS[level])
 
 
@@ -181,7 +187,7 @@ async def count(store: Store, scope: Scope, times: Sequence[str], *, much: bool 
     wanted = [scope.filters(store, time) for time in times]
     others = [scope.exceptions(store, time) for time in times]
     asked = [subject for each in (*wanted, *others) for subject in each]
-    found = iter(await (count_much if much else count_many)(store, store.subjects.index_stream, asked))
+    found = iter(await (count_large if much else count_many)(store, store.subjects.index_stream, asked))
     numbers = [sum(next(found) for _ in each) for each in wanted]
     return [number - sum(next(found) for _ in each) for number, each in zip(numbers, others, strict=True)]
 

@@ -15,16 +15,16 @@ from durablectl.storage.index.time_buckets import (
     READ_AT_ONCE,
     SECOND,
     SIZES,
-    Key,
     Range,
+    SortKey,
     count,
     count_all,
+    count_within,
     first_day,
     horizon,
-    latest,
+    latest_second,
     read,
-    time_of,
-    within,
+    time_filter,
 )
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ _FEW = 20_000
 """Entries that the server counts in no time."""
 
 
-class Walk:
+class Traversal:
     """The entries of a scope in the order of time, newest first unless ``oldest_first``.
 
     Those from ``since`` up to before ``until`` (microseconds, 0 for no bound), and only those behind the key ``after``.
@@ -55,7 +55,7 @@ class Walk:
         *,
         since: int = 0,
         until: int = 0,
-        after: Key | None = None,
+        after: SortKey | None = None,
         oldest_first: bool = False,
         skip: int = 0,
         total: int | None = None,
@@ -73,8 +73,8 @@ class Walk:
 
     async def entries(self) -> AsyncIterator[IndexEntry]:
         async for entry in self._unbounded():
-            key = Key(entry.moment, entry.invocation_id)
-            if entry.moment < self._since or (self._until and entry.moment >= self._until):
+            key = SortKey(entry.timestamp_us, entry.invocation_id)
+            if entry.timestamp_us < self._since or (self._until and entry.timestamp_us >= self._until):
                 continue
             if self._after is not None and (key <= self._after if self._oldest_first else key >= self._after):
                 continue
@@ -92,7 +92,7 @@ class Walk:
                 yield entry
             return
         if self._total is None or self._total > _FEW:
-            self._busy = {self._now, await latest(self._store)}
+            self._busy = {self._now, await latest_second(self._store)}
         async for part in self._parts():
             async for entry in self._descend(0, part):
                 yield entry
@@ -117,13 +117,13 @@ class Walk:
         if self._until:
             stop = min(stop, -(-self._until // MICROSECONDS))
         if self._after is not None:
-            at = self._after.moment // MICROSECONDS
+            at = self._after.timestamp_us // MICROSECONDS
             return Range(max(start, at), stop) if self._oldest_first else Range(start, min(stop, at + 1))
         return Range(start, stop)
 
     async def _has_older(self, first: int) -> bool:
         """Whether not all is younger. What is entered in between makes it seem so, which does no harm."""
-        recent = await within(self._store, self._scope, first * MICROSECONDS, horizon() * MICROSECONDS)
+        recent = await count_within(self._store, self._scope, first * MICROSECONDS, horizon() * MICROSECONDS)
         return recent < await count_all(self._store, self._scope)
 
     async def _descend(self, level: int, part: Range) -> AsyncIterator[IndexEntry]:
@@ -133,7 +133,7 @@ class Walk:
         opened = {start for start in starts if level < SECOND and self._is_open(start, size, part)}
         for chunk in _chunks(starts[::-1] if self._oldest_first else starts, opened):
             closed = [start for start in chunk if start not in opened]
-            counted = await count(self._store, self._scope, [time_of(level, start) for start in closed])
+            counted = await count(self._store, self._scope, [time_filter(level, start) for start in closed])
             numbers = dict(zip(closed, counted, strict=True))
             for start in chunk:
                 number = numbers.get(start, -1)
@@ -141,7 +141,7 @@ class Walk:
                 if not number or self._leave_out(number, inside, size):
                     continue
                 if 0 < number <= READ_AT_ONCE or level == SECOND:
-                    for entry in self._ordered(await read(self._store, self._scope, time_of(level, start))):
+                    for entry in self._ordered(await read(self._store, self._scope, time_filter(level, start))):
                         yield entry
                     continue
                 async for entry in self._descend(level + 1, inside):
@@ -162,12 +162,12 @@ class Walk:
 
     def _is_within(self, inside: Range) -> bool:
         start, stop = inside.start * MICROSECONDS, inside.stop * MICROSECONDS
-        after = self._after.moment if self._after is not None else None
+        after = self._after.timestamp_us if self._after is not None else None
         is_behind = after is None or (start > after if self._oldest_first else stop <= after)
         return is_behind and start >= self._since and (not self._until or stop <= self._until)
 
     def _ordered(self, entries: list[IndexEntry]) -> list[IndexEntry]:
-        return sorted(entries, key=lambda e: (e.moment, e.invocation_id), reverse=not self._oldest_first)
+        return sorted(entries, key=lambda e: (e.timestamp_us, e.invocation_id), reverse=not self._oldest_first)
 
 
 def _starts(level: int, part: Range) -> range:

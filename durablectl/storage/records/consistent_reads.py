@@ -85,7 +85,7 @@ async def load_after_write(store: Store, invocation_id: str, revision: int = 0) 
     return await load_at(store, invocation_id, revision or store.reached)
 
 
-async def load_known(store: Store, invocation_id: str) -> Stored | None:
+async def load_confirmed(store: Store, invocation_id: str) -> Stored | None:
     """None only if no replica has it: one that is filled anew, after it was cut off, finds nothing at first."""
     stored = await load(store, invocation_id)
     if stored is not None or not store.requests.is_cluster:
@@ -93,7 +93,7 @@ async def load_known(store: Store, invocation_id: str) -> Stored | None:
     return await load_at(store, invocation_id, await sync_clock(store))
 
 
-async def load_many_known(
+async def load_many_confirmed(
     store: Store, invocation_ids: Sequence[str], beside: str, revision: int = 0
 ) -> dict[str, Stored]:
     """As of ``revision`` or later; without it, as of now. ``beside`` is the id of a workflow that is there."""

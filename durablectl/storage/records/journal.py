@@ -12,7 +12,7 @@ from durablectl.storage.connection.rejections import WrongSequenceError
 from durablectl.storage.connection.requests import EXPECTED, EXPECTED_SUBJECT, Request
 from durablectl.storage.connection.store import purge_request
 from durablectl.storage.records.consistent_reads import get_many_at
-from durablectl.storage.records.states import lifetime
+from durablectl.storage.records.states import ttl_header
 from durablectl.storage.streams.direct_get import count
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ async def _checked(store: Store, invocation_id: str, entries: list[JournalEntry]
     return entries
 
 
-async def whole(store: Store, execution: Execution, at_least: int = 0) -> list[JournalEntry]:
+async def load_journal(store: Store, execution: Execution, at_least: int = 0) -> list[JournalEntry]:
     """The journal wherever it is: inside the record, in the stream, or after a retry in both."""
     if execution.attempt == 0 or (is_terminal(execution.status) and not execution.journal_length):
         return execution.journal
@@ -84,7 +84,7 @@ async def whole(store: Store, execution: Execution, at_least: int = 0) -> list[J
     return [by_number[number] for number in sorted(by_number)]
 
 
-class Part(NamedTuple):
+class JournalRange(NamedTuple):
     """Some entries of a journal, how many come before them, and how many there are altogether."""
 
     entries: list[JournalEntry]
@@ -92,7 +92,7 @@ class Part(NamedTuple):
     length: int
 
 
-async def part(store: Store, execution: Execution, start: int | None, stop: int | None) -> Part:
+async def load_range(store: Store, execution: Execution, start: int | None, stop: int | None) -> JournalRange:
     """The entries numbered from ``start`` up to before ``stop``; negative counts from the end, None has no bound.
 
     Of a long journal in the stream only these are read.
@@ -102,16 +102,16 @@ async def part(store: Store, execution: Execution, start: int | None, stop: int 
         everything = store.subjects.journal(execution.invocation_id, "*")
         number = await count(store, store.subjects.state_stream, everything)
     if number <= READ_AT_ONCE:
-        entries = await whole(store, execution)
+        entries = await load_journal(store, execution)
         low, high = _bounds(start, stop, entries[-1].step_number + 1 if entries else 0)
         before = sum(entry.step_number < low for entry in entries)
-        return Part([entry for entry in entries if low <= entry.step_number < high], before, len(entries))
+        return JournalRange([entry for entry in entries if low <= entry.step_number < high], before, len(entries))
     low, high = _bounds(start, stop, min(max(number, execution.total_steps), number + READ_AT_ONCE))
     blocks = [
         await read_range(store, execution.invocation_id, first, min(first + READ_AT_ONCE, high))
         for first in range(low, high, READ_AT_ONCE)
     ]
-    return Part([entry for block in blocks for entry in block], min(low, number), number)
+    return JournalRange([entry for block in blocks for entry in block], min(low, number), number)
 
 
 def _bounds(start: int | None, stop: int | None, end: int) -> tuple[int, int]:
@@ -128,7 +128,7 @@ async def read_range(store: Store, invocation_id: str, start: int, stop: int, at
     return entries
 
 
-def entry_of(subject: str, data: bytes) -> JournalEntry | None:
+def parse_entry(subject: str, data: bytes) -> JournalEntry | None:
     """None for what somebody else has published beside the entries. UnreadableError for what stands in one's place."""
     number = subject.rpartition(".")[2]
     if not (number.isascii() and number.isdigit() and str(int(number[:12])) == number):
@@ -149,14 +149,14 @@ async def _read(store: Store, invocation_id: str, subjects: Sequence[str], at_le
     answer = await get_many_at(store, subjects, at_least, with_each=state)
     if answer is None:
         return None
-    entries = [entry_of(raw.subject, raw.data) for raw in answer.messages if raw.subject != state]
+    entries = [parse_entry(raw.subject, raw.data) for raw in answer.messages if raw.subject != state]
     return sorted((entry for entry in entries if entry), key=lambda entry: entry.step_number)
 
 
 def expiry(store: Store, execution: Execution, revision: int, entries: Sequence[JournalEntry]) -> list[Request]:
     """The writes after which what has ended at ``revision`` takes its journal along when its retention is over."""
     fence = {EXPECTED: str(revision), EXPECTED_SUBJECT: store.subjects.state(execution.invocation_id)}
-    headers = {**fence, **lifetime(store, execution)}
+    headers = {**fence, **ttl_header(store, execution)}
     subject = store.subjects.journal
     return [
         Request(subject(execution.invocation_id, e.step_number), encode_entry(e), headers, may_exist=True)

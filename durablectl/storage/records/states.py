@@ -13,7 +13,7 @@ from durablectl.model.codec import decode_execution, encode_entry, encode_execut
 from durablectl.model.names import is_name
 from durablectl.model.status import is_terminal
 from durablectl.storage.connection.rejections import NoAnswerError, WrongSequenceError
-from durablectl.storage.connection.requests import EXPECTED, LIFETIME
+from durablectl.storage.connection.requests import EXPECTED, TTL
 from durablectl.storage.connection.store import purge_request
 from durablectl.storage.streams.direct_get import LastMessages, get_last, get_last_or_deletion, get_many_last
 from durablectl.storage.streams.stored_messages import (
@@ -35,7 +35,7 @@ _DELETED_START = "Durable-Start-Token"
 
 _UNCERTAIN_SECONDS = 20.0
 _UNCERTAIN_PAUSE_SECONDS = 0.5
-_FOR_EVER: Mapping[str, str] = MappingProxyType({})
+_NO_TTL: Mapping[str, str] = MappingProxyType({})
 
 
 UNREACHABLE = (ConnectionFailedError, NotProvisionedError)
@@ -62,7 +62,7 @@ async def load(store: Store, invocation_id: str) -> Stored | None:
     return None if raw is None else stored_in(raw, invocation_id)
 
 
-async def load_or_trace(store: Store, invocation_id: str) -> tuple[Stored | None, str]:
+async def load_or_tombstone(store: Store, invocation_id: str) -> tuple[Stored | None, str]:
     """The record, or the start token of the one that was deleted; that is empty when there was none."""
     reply = await get_last_or_deletion(store, store.subjects.state_stream, store.subjects.state(invocation_id))
     headers = {} if reply is None else reply.headers or {}
@@ -78,24 +78,25 @@ async def create(store: Store, execution: Execution) -> int | None:
 
 
 async def replace(
-    store: Store, execution: Execution, revision: int, folded: Sequence[bytes] | None = None
+    store: Store, execution: Execution, revision: int, inline_entries: Sequence[bytes] | None = None
 ) -> int | None:
     """Write over the state that stands at ``revision``; the new revision, or None when another writer was first.
 
-    ``folded`` are the encoded journal entries that the record holds; without them those that it held when it was read.
+    ``inline_entries`` are the encoded journal entries that the record is to hold; by default those that it held when
+    it was read.
     """
-    if folded is None:
-        folded = [encode_entry(entry) for entry in execution.journal]
-    data = encode_execution(execution, folded)
-    return await _compare_and_set(store, execution.invocation_id, data, revision, lifetime(store, execution))
+    if inline_entries is None:
+        inline_entries = [encode_entry(entry) for entry in execution.journal]
+    data = encode_execution(execution, inline_entries)
+    return await _compare_and_set(store, execution.invocation_id, data, revision, ttl_header(store, execution))
 
 
-def lifetime(store: Store, execution: Execution) -> dict[str, str]:
+def ttl_header(store: Store, execution: Execution) -> dict[str, str]:
     """The header by which the server removes what has ended when its retention is over; none without retention."""
     if not (execution.expires_at and is_terminal(execution.status)):
         return {}
     seconds = -(-(execution.expires_at - store.clock.now()) // MICROSECONDS)
-    return {LIFETIME: f"{max(1, seconds)}s"}
+    return {TTL: f"{max(1, seconds)}s"}
 
 
 async def delete(store: Store, execution: Execution, revision: int) -> bool:
@@ -107,7 +108,7 @@ async def delete(store: Store, execution: Execution, revision: int) -> bool:
     headers = {
         DELETION_HEADER: "PURGE",
         "Nats-Rollup": "sub",
-        LIFETIME: "1h" if execution.attempt and not execution.journal_length else "8760h",
+        TTL: "1h" if execution.attempt and not execution.journal_length else "8760h",
         EXPECTED: str(revision),
     }
     if execution.start_token:
@@ -120,18 +121,16 @@ async def delete(store: Store, execution: Execution, revision: int) -> bool:
 
 
 async def _compare_and_set(
-    store: Store, invocation_id: str, data: bytes, revision: int, lifetime: Mapping[str, str] = _FOR_EVER
+    store: Store, invocation_id: str, data: bytes, revision: int, ttl: Mapping[str, str] = _NO_TTL
 ) -> int | None:
-    sequence = await _write(store, invocation_id, data, revision, lifetime)
+    sequence = await _write(store, invocation_id, data, revision, ttl)
     store.reached = max(store.reached, sequence or 0)
     return sequence
 
 
-async def _write(
-    store: Store, invocation_id: str, data: bytes, revision: int, lifetime: Mapping[str, str]
-) -> int | None:
+async def _write(store: Store, invocation_id: str, data: bytes, revision: int, ttl: Mapping[str, str]) -> int | None:
     subject = store.subjects.state(invocation_id)
-    headers = {EXPECTED: str(revision), **lifetime}
+    headers = {EXPECTED: str(revision), **ttl}
     try:
         return (await store.requests.publish(subject, data, headers)).sequence
     except WrongSequenceError:
@@ -139,7 +138,7 @@ async def _write(
     except PermissionDeniedError:
         raise
     except UNREACHABLE:
-        return await _settle(store, subject, data, headers)
+        return await _resolve_unanswered(store, subject, data, headers)
 
 
 async def _after_deletion(store: Store, subject: str, data: bytes) -> int | None:
@@ -160,7 +159,7 @@ async def _after_deletion(store: Store, subject: str, data: bytes) -> int | None
         return None
 
 
-async def _settle(store: Store, subject: str, data: bytes, headers: dict[str, str]) -> int | None:
+async def _resolve_unanswered(store: Store, subject: str, data: bytes, headers: dict[str, str]) -> int | None:
     """The acknowledgement did not come: find out whether the write was stored, and write again if it was not.
 
     A write that lingers in a buffer may still arrive later; the compare-and-set rejects it then.

@@ -132,7 +132,7 @@ async def count_many(store: Store, stream: str, filter_subjects: Sequence[str]) 
     return list(await asyncio.gather(*(count(store, stream, subject) for subject in filter_subjects)))
 
 
-async def count_much(store: Store, stream: str, filter_subjects: Sequence[str]) -> list[int]:
+async def count_large(store: Store, stream: str, filter_subjects: Sequence[str]) -> list[int]:
     """The numbers for filters that match a great deal, in half the server's time; it takes longer for all others.
 
     To find the first match, the server goes through all, unless it is to begin behind the first message of the stream.
@@ -177,8 +177,8 @@ async def messages(
     """As ``raw_messages``, in the shape in which a feed brings them."""
     async for message, remaining in raw_messages(store, stream, filter_subject, after=after, batch=batch):
         about = message.headers or {}
-        sequence, moment = int(about["Nats-Sequence"]), parse_timestamp_us(about["Nats-Time-Stamp"])
-        yield Change(about["Nats-Subject"], message.data, sequence, moment, remaining, DELETION_HEADER in about)
+        sequence, timestamp_us = int(about["Nats-Sequence"]), parse_timestamp_us(about["Nats-Time-Stamp"])
+        yield Change(about["Nats-Subject"], message.data, sequence, timestamp_us, remaining, DELETION_HEADER in about)
 
 
 async def raw_messages(
@@ -206,9 +206,9 @@ async def raw_messages(
         sequence = int((stored[-1].headers or {})["Nats-Sequence"])
 
 
-async def first_since(store: Store, stream: str, filter_subject: str, moment: int) -> int:
-    """The sequence of the first message stored at ``moment`` (microseconds) or later; 0 where there is none."""
-    question = {"start_time": to_datetime(moment).isoformat(), "batch": 1, "next_by_subj": filter_subject}
+async def first_since(store: Store, stream: str, filter_subject: str, timestamp_us: int) -> int:
+    """The sequence of the first message stored at ``timestamp_us`` (microseconds) or later; 0 where there is none."""
+    question = {"start_time": to_datetime(timestamp_us).isoformat(), "batch": 1, "next_by_subj": filter_subject}
     first, *_ = await store.requests.send_many(f"{store.api}.DIRECT.GET.{stream}", json.dumps(question).encode())
     headers = first.headers or {}
     if "Nats-Sequence" in headers:

@@ -35,7 +35,7 @@ LAST = "last_per_subject"
 NEW = "new"
 
 
-class PutBackError(StorageError):
+class StreamRestoredError(StorageError):
     """The stream ends before what has been read of it: the server came back with an older copy of it."""
 
 
@@ -79,11 +79,11 @@ class Feed:
 
     async def __anext__(self) -> Change:
         while True:
-            change = await self.next_of_past()
+            change = await self.next_or_end()
             if change is not None:
                 return change
 
-    async def next_of_past(self) -> Change | None:
+    async def next_or_end(self) -> Change | None:
         """The next change; None when the server says that it has sent all that there is."""
         while True:
             message = await self._next_message()
@@ -154,7 +154,7 @@ class Feed:
             subject=message.subject,
             data=message.data,
             sequence=fields.stream_sequence,
-            moment=fields.moment,
+            timestamp_us=fields.timestamp_us,
             remaining=fields.remaining,
             deleted="KV-Operation" in (message.headers or {}),
         )
@@ -200,7 +200,7 @@ class Feed:
             try:
                 await self._check_end()
                 await self._create()
-            except PutBackError:
+            except StreamRestoredError:
                 raise
             except (DurableError, nats.errors.Error):
                 await asyncio.sleep(_LOOK_SECONDS)
@@ -213,7 +213,7 @@ class Feed:
         info = await self._store.requests.call(f"{self._store.api}.STREAM.INFO.{self._stream}")
         last = int(info["state"]["last_seq"])
         if last < read:
-            raise PutBackError(
+            raise StreamRestoredError(
                 f"The stream {self._stream} was put back to an older state, as from a backup: "
                 f"it ends at {last:,}, and had come to {read:,} before.",
                 hint="Run it again: what had happened since that older state is undone, and may happen again.",
@@ -228,7 +228,7 @@ class Feed:
             await self._store.requests.tell(f"{self._store.api}.CONSUMER.DELETE.{self._stream}.{self._consumer}")
 
 
-async def past(store: Store, stream: str, filters: Sequence[str]) -> AsyncIterator[Change]:
+async def read_snapshot(store: Store, stream: str, filters: Sequence[str]) -> AsyncIterator[Change]:
     """The last message of each subject, as of now; one that is replaced meanwhile comes once, as it was or as it is.
 
     It ends, whatever others do: what was counted when it began and has been removed since never comes, and what is
@@ -243,7 +243,7 @@ async def past(store: Store, stream: str, filters: Sequence[str]) -> AsyncIterat
             is_near = end and len(seen) >= feed.snapshot - _MAY_BE_AWAY
             try:
                 async with asyncio.timeout(max(_LEAST_SECONDS, end - loop.time()) if is_near else _SILENCE_SECONDS):
-                    change = await feed.next_of_past()
+                    change = await feed.next_or_end()
             except TimeoutError:
                 if is_near and store.is_connected:
                     return

@@ -40,26 +40,26 @@ def parse_timestamp_us(stored_at: str) -> int:
 class Change(NamedTuple):
     """One message of a feed.
 
-    ``sequence`` is its stream sequence, ``moment`` when the server stored it (microseconds), ``remaining`` how many
+    ``sequence`` is its stream sequence, ``timestamp_us`` when the server stored it, ``remaining`` how many
     more the server held for this feed when it sent it, ``deleted`` whether it marks a deleted key.
     """
 
     subject: str
     data: bytes
     sequence: int
-    moment: int
+    timestamp_us: int
     remaining: int
     deleted: bool
 
 
 class DeliveryFields(NamedTuple):
-    """``moment`` is when the message was stored, in microseconds; ``remaining`` how many more the consumer has."""
+    """``timestamp_us`` is when the message was stored; ``remaining`` how many more the consumer has."""
 
     consumer: str
     attempt: int
     stream_sequence: int
     consumer_sequence: int
-    moment: int
+    timestamp_us: int
     remaining: int
 
 

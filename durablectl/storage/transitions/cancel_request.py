@@ -17,7 +17,7 @@ BY_PARENT = "its parent was cancelled"
 """For people; programs go by the code."""
 
 
-async def mark(store: Store, stored: Stored, code: ReasonCode, reason: str) -> bool:
+async def request_cancel(store: Store, stored: Stored, code: ReasonCode, reason: str) -> bool:
     """Write that it is to be cancelled over the state that stands; False when another writer was first.
 
     It shows as running from then on, paused or not. Dying after it, what called for a processor before does its work.
@@ -27,15 +27,15 @@ async def mark(store: Store, stored: Stored, code: ReasonCode, reason: str) -> b
     execution.request_cancellation(code, reason)
     if await states.replace(store, execution, revision) is None:
         return False
-    await index_entries.settle(store, execution)
+    await index_entries.update_entry(store, execution)
     return True
 
 
-async def mark_child(store: Store, invocation_id: str) -> None:
+async def request_child_cancel(store: Store, invocation_id: str) -> None:
     """The same for a workflow whose parent was cancelled, if it has not ended and has not been asked before."""
     while True:
         stored = await states.load(store, invocation_id)
         if stored is None or is_terminal(stored.execution.status) or stored.execution.cancel_requested:
             return
-        if await mark(store, stored, ReasonCode.CANCELLED_WITH_PARENT, BY_PARENT):
+        if await request_cancel(store, stored, ReasonCode.CANCELLED_WITH_PARENT, BY_PARENT):
             return

@@ -11,8 +11,8 @@ from durablectl.errors import PayloadTooLargeError, UnreadableError
 from durablectl.model.codec import encode_entry
 from durablectl.model.operation_kinds import WAITS
 from durablectl.model.status import Status
-from durablectl.model.termination import FOLD_LIMIT_BYTES
-from durablectl.storage.commands.wake import START_TIMER, cancellation, timer_removal, wake_parent, wake_timer
+from durablectl.model.termination import INLINE_LIMIT_BYTES
+from durablectl.storage.commands.wake import START_TIMER, cancellation, timer_removal, wake_parent, wake_timer_name
 from durablectl.storage.index import index_entries
 from durablectl.storage.records import journal, states
 
@@ -28,26 +28,26 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 
-async def fold(store: Store, execution: Execution, revision: int) -> list[JournalEntry]:
+async def inline_journal(store: Store, execution: Execution, revision: int) -> list[JournalEntry]:
     """The journal of what has ended, as of ``revision``; part of its record from now on, unless it is too big for that.
 
     ``execution`` says afterwards which it is. One that cannot be read is left where it is.
     """
     try:
-        entries = await journal.whole(store, execution, revision)
+        entries = await journal.load_journal(store, execution, revision)
     except UnreadableError as error:
         _log.warning("Left as it is: %s", error)
         return execution.journal
     encoded = [encode_entry(entry) for entry in entries]
-    if sum(map(len, encoded)) <= FOLD_LIMIT_BYTES:
-        folded = replace(execution, journal_length=0, total_steps=max(execution.total_steps, len(entries)))
+    if sum(map(len, encoded)) <= INLINE_LIMIT_BYTES:
+        inline_entries = replace(execution, journal_length=0, total_steps=max(execution.total_steps, len(entries)))
         with contextlib.suppress(PayloadTooLargeError):
-            if await states.replace(store, folded, revision, encoded) is not None:
+            if await states.replace(store, inline_entries, revision, encoded) is not None:
                 execution.journal_length = 0
     return entries
 
 
-async def after_end(
+async def clean_up_end(
     store: Store,
     execution: Execution,
     revision: int,
@@ -71,22 +71,22 @@ async def after_end(
         writes += journal.removal(store, execution.invocation_id, length, revision, unstored)
     elif execution.expires_at:
         writes += journal.expiry(store, execution, revision, entries)
-    writes += [timer_removal(store, execution.invocation_id, name) for name in _timers(execution, entries)]
+    writes += [timer_removal(store, execution.invocation_id, name) for name in _timer_names(execution, entries)]
     if execution.parent_handler:
         writes.append(wake_parent(store, execution))
     writes += [cancellation(store, child.invocation_id, child.handler) for child in children]
     if execution.status == Status.COMPLETED:
         # Nothing follows but its deletion: no need to look again.
-        await store.requests.exchange([*writes, *index_entries.settlement(store, execution)])
+        await store.requests.exchange([*writes, *index_entries.update_requests(store, execution)])
     else:
-        await index_entries.settle(store, execution, before=writes)
+        await index_entries.update_entry(store, execution, before=writes)
 
 
-def _timers(execution: Execution, entries: Sequence[JournalEntry]) -> set[str]:
+def _timer_names(execution: Execution, entries: Sequence[JournalEntry]) -> set[str]:
     """The names of those that may be there."""
     names = {START_TIMER} if execution.start_at else set[str]()
     if execution.timer_attempt:
-        names.add(wake_timer(execution.timer_attempt))
+        names.add(wake_timer_name(execution.timer_attempt))
     if any(entry.kind in WAITS for entry in entries):
-        names.add(wake_timer(execution.attempt))
+        names.add(wake_timer_name(execution.attempt))
     return names

@@ -11,7 +11,7 @@ from durablectl.model.codec import encode_command
 from durablectl.model.kinds import WaitKind
 from durablectl.model.records import NO_PAYLOAD, Command, Payload, PendingWait, pending
 from durablectl.storage.commands import command_queue
-from durablectl.storage.commands.wake import START_TIMER, scheduled
+from durablectl.storage.commands.wake import START_TIMER, scheduled_command
 from durablectl.storage.index import index_entries
 from durablectl.storage.records import states
 
@@ -63,12 +63,12 @@ async def start_command(store: Store, command: Command) -> None:
         # The server remembers the id for two minutes, whatever became of the workflow.
         (ack,) = await store.requests.exchange([_publication(store, command, f"again-{command.start_token}")])
     if ack.get("duplicate"):
-        await _complete_other(store, ack["seq"])
+        await _complete_earlier_start(store, ack["seq"])
     elif await states.create(store, execution) is not None:
         return
     stored = await states.load(store, command.invocation_id)
-    ours = index_entries.entry(store.subjects, execution)
-    if stored is None or index_entries.entry(store.subjects, stored.execution) != ours:
+    ours = index_entries.index_subject(store.subjects, execution)
+    if stored is None or index_entries.index_subject(store.subjects, stored.execution) != ours:
         await store.requests.exchange([index_entries.removal(store, ours)])
     if stored is None or stored.execution.start_token != command.start_token:
         raise _refusal(command, stored)
@@ -79,7 +79,7 @@ def _publication(store: Store, command: Command, message_id: str) -> Request:
     publication = command_queue.publication(store, command, message_id)
     if not command.start_at:
         return publication
-    later = scheduled(store, command, command.start_at, START_TIMER)
+    later = scheduled_command(store, command, command.start_at, START_TIMER)
     return later._replace(headers={**(later.headers or {}), **(publication.headers or {})})
 
 
@@ -89,10 +89,10 @@ async def _was_deleted(store: Store, invocation_id: str, sequence: int) -> bool:
     Whoever deleted one of that name has told so; the command may be that of an earlier one still. Should it be that of
     a start under way, the two meet again where the state is created, and one is refused.
     """
-    stored, deleted_start = await states.load_or_trace(store, invocation_id)
+    stored, deleted_start = await states.load_or_tombstone(store, invocation_id)
     if stored is not None:
         return False
-    return bool(deleted_start) or await command_queue.at_sequence(store, sequence) is None
+    return bool(deleted_start) or await command_queue.command_at(store, sequence) is None
 
 
 async def start_child(store: Store, start: StartCommand, child_id: str, parent: Execution) -> None:
@@ -112,9 +112,9 @@ async def start_child(store: Store, start: StartCommand, child_id: str, parent: 
     await start_command(store, command)
 
 
-async def _complete_other(store: Store, sequence: int) -> None:
+async def _complete_earlier_start(store: Store, sequence: int) -> None:
     """Another start of this id came first; if it died before its state, write that for it."""
-    first = await command_queue.at_sequence(store, sequence)
+    first = await command_queue.command_at(store, sequence)
     if first is not None:
         execution = first_state(first)
         if await states.create(store, execution) is not None:

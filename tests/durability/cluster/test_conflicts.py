@@ -153,12 +153,12 @@ async def test_a_timer_that_met_a_lagging_replica_is_not_lost(settings, store, m
         await wait_for_status(store, invocation_id, "suspended")
         execution, revision = await states.load(store, invocation_id)
         late = [(states.Stored(replace(execution, status="running", owner=running.id), revision - 1), "")]
-        load = states.load_or_trace
+        load = states.load_or_tombstone
 
         async def lagging(store, invocation_id):
             return late.pop() if late else await load(store, invocation_id)
 
-        monkeypatch.setattr(states, "load_or_trace", lagging)
+        monkeypatch.setattr(states, "load_or_tombstone", lagging)
         assert await wait_for_output(store, invocation_id) == "awake"
         assert not late
 
@@ -200,7 +200,7 @@ async def test_command_is_nacked_until_the_cluster_receives_the_nack(settings, s
     """The claim fails, and the word that it did gets lost: nobody waits for ack_wait, which is 30 s here."""
     lost: list[bytes] = []
     failures = [NoAnswerError("no")]
-    load = states.load_or_trace
+    load = states.load_or_tombstone
 
     @workflow
     async def plain(ctx):
@@ -220,7 +220,7 @@ async def test_command_is_nacked_until_the_cluster_receives_the_nack(settings, s
     async with running_processor(settings, plain) as running:
         publish = running.store.nats.publish
         monkeypatch.setattr(running.store.nats, "publish", losing)
-        monkeypatch.setattr(states, "load_or_trace", failing)
+        monkeypatch.setattr(states, "load_or_tombstone", failing)
         invocation_id = await start_workflow(store, plain)
         assert await wait_for_output(store, invocation_id) == invocation_id
         assert (len(lost), failures) == (1, [])

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 AT_A_TIME = 20
 TOO_BIG = "only where the record does not fit into a message; the same write as without that"
-FROM_A_TASK = "traced as storage.commands.pulls.Delivery.hand_back, from a task of its own"
+FROM_A_TASK = "traced as storage.commands.pulls.Delivery.nak, from a task of its own"
 BY_TASK = "its requests leave from tasks of their own, and are traced as storage.streams.provision._ensure"
 REFUSED = "only after an error of the server, which is the death of nobody; the command comes again in any case"
 DEFERRED = "writes only where a result is deferred: the append is swept"
@@ -37,7 +37,7 @@ NOT_SWEPT = {
     "control.start.start>provision": BY_TASK,
     "engine.worker.processor.Processor.run>provision": BY_TASK,
     "engine.worker.claim._is_start_due>exchange": "only where a processor is handed a command before its time",
-    "engine.worker.claim._may_take_over>mark_child": "only between two processors; swept in ActiveRuns, too",
+    "engine.worker.claim._may_take_over>request_child_cancel": "only between two processors; swept in ActiveRuns, too",
     "engine.worker.claim._may_take_over>notify_processor": "a word that may be lost, between two processors",
     "engine.recovery.failover.Failover._adopt_or_wake>exchange": "only where no slot is free",
     "engine.worker.outcome._end>_write": TOO_BIG,
@@ -46,23 +46,23 @@ NOT_SWEPT = {
     "engine.worker.outcome._end>take_deferred": "writes only while an append is under way: the append is swept",
     "engine.worker.outcome.suspend>exchange": "the second only where a child ends at the suspension",
     "engine.worker.slots.ActiveRuns._apply_to_running>ack": "only where a command comes for what runs; may be lost",
-    "engine.worker.slots.ActiveRuns._apply_to_running>hand_back": REFUSED,
-    "engine.worker.slots.ActiveRuns._apply_to_running>mark_child": "only where the child runs when it is cancelled",
-    "engine.worker.slots.ActiveRuns._process>hand_back": REFUSED,
-    "engine.worker.slots.ActiveRuns.start>hand_back": FROM_A_TASK,
-    "engine.worker.command_pump.CommandPump._on_delivery>hand_back": FROM_A_TASK,
-    "engine.worker.command_pump.CommandPump._route>hand_back": REFUSED,
+    "engine.worker.slots.ActiveRuns._apply_to_running>nak": REFUSED,
+    "engine.worker.slots.ActiveRuns._apply_to_running>request_child_cancel": "only where the cancelled child runs",
+    "engine.worker.slots.ActiveRuns._process>nak": REFUSED,
+    "engine.worker.slots.ActiveRuns.start>nak": FROM_A_TASK,
+    "engine.worker.command_pump.CommandPump._on_delivery>nak": FROM_A_TASK,
+    "engine.worker.command_pump.CommandPump._route>nak": REFUSED,
     "engine.replay.current_step.CurrentStepTracker._write>describe_types": "only for a message new in the state",
-    "engine.worker.quarantine.quarantine_command>hand_back": REFUSED,
+    "engine.worker.quarantine.quarantine_command>nak": REFUSED,
     "engine.operations.step_operation.StepOperation.execute_step>flush": DEFERRED,
     "engine.recovery.undelivered.UndeliveredScanner._redeliver>exchange": "only where no slot is free",
     "engine.worker.crash_loop_guard.CrashLoopGuard.admit>_write": "the second writes the same again",
     "engine.replay.wait_registry.WaitRegistry.wait>flush": DEFERRED,
     "engine.worker.execute.process_command>ack": "one of them only where it was fenced out, and the others are swept",
-    "engine.worker.execute.process_command>hand_back": REFUSED,
+    "engine.worker.execute.process_command>nak": REFUSED,
 }
 """Points, by name, of which one or the other need not be reached by a scenario, and why."""
-READERS = ("follow", "members", "audit")
+READERS = ("follow", "list_indexed_ids", "audit")
 """Their consumers go away by themselves."""
 
 

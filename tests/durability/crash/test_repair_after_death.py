@@ -32,7 +32,7 @@ async def test_missing_index_entry_of_dead_processor_is_written_later(settings, 
     execution.owner, execution.attempt = "dead", 1
     execution.enter(Status.RUNNING, execution.created_at + 2)
     revision = await states.replace(store, execution, revision)
-    await index_entries.settle(store, execution)
+    await index_entries.update_entry(store, execution)
     execution.enter(status, execution.created_at + 3)
     await states.replace(store, execution, revision)
     assert await index_groups(store, invocation_id) == ["running"]

@@ -13,9 +13,9 @@ from durablectl.cli.main import app
 from durablectl.errors import UnreadableError
 from durablectl.model.codec import decode_execution
 from durablectl.model.message_types import Schemas
-from durablectl.model.validation import is_sound
+from durablectl.model.validation import is_valid
 from durablectl.query.view_builder import workflow_view
-from durablectl.storage.records.journal import Part
+from durablectl.storage.records.journal import JournalRange
 from helpers.damage import DAMAGED, UNREADABLE, UNUSABLE, full, put_damaged
 from helpers.http_api import http_api
 from helpers.in_process import provisioned_store
@@ -94,16 +94,16 @@ def test_cut_or_flipped_bytes_decode_to_a_record_or_an_error():
             unreadable += 1
             continue
         readable += 1
-        is_sound(execution)
-        part = Part(execution.journal, 0, len(execution.journal))
+        is_valid(execution)
+        part = JournalRange(execution.journal, 0, len(execution.journal))
         json.dumps(workflow_view(execution, 1, Schemas(), part).to_json(), allow_nan=False)
     assert min(readable, unreadable) > 100
 
 
 def test_records_listed_as_unusable_are_invalid():
     for name, data in UNUSABLE.items():
-        assert not is_sound(decode_execution(data, name)), name
-    assert is_sound(decode_execution(full("w-1"), "w-1"))
+        assert not is_valid(decode_execution(data, name)), name
+    assert is_valid(decode_execution(full("w-1"), "w-1"))
 
 
 @pytest.mark.parametrize("name", [*UNREADABLE, "unknown-status", "bad-partition", "late-time"])

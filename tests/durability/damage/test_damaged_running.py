@@ -52,7 +52,7 @@ async def test_commands_for_damaged_records_are_quarantined_with_reason(store, s
         assert await run_workflow(store, mended, 2) == [0, 1]
         await wait_until(lambda: no_commands_left(store))
         assert running.store.nats.stats["reconnects"] == 0
-    aside = await inspection.newest_set_aside(store, 100)
+    aside = await inspection.newest_quarantined(store, 100)
     assert len(aside) == len(DAMAGED)
     for name, data in DAMAGED.items():
         assert any(each.reason.startswith(f"The state of {name} cannot be ") for each in aside), name
@@ -213,7 +213,7 @@ async def test_repair_redelivers_workflow_once_its_record_is_valid(store, settin
     await store.requests.publish(subject, good.data[:-3])
     async with running_processor(settings, mended):
         await wait_until(lambda: no_commands_left(store))
-        assert len(await inspection.newest_set_aside(store, 5)) == 1
+        assert len(await inspection.newest_quarantined(store, 5)) == 1
         await store.requests.publish(subject, good.data)
         assert (await control.repair(store)).called == 1
         assert (await wait_for_status(store, name, "completed")).output == [0, 1]

@@ -56,7 +56,7 @@ async def test_in_the_index(store, settings, cli_json):
         ids = {(await run_to_end(store, echo, number)).invocation_id for number in range(3)}
         for rest in INDEX:
             await store.requests.publish(prefix + rest, b"junk")
-        assert [name async for name in index_entries.members(store, ["running"])] == ["w"]
+        assert [name async for name in index_entries.list_indexed_ids(store, ["running"])] == ["w"]
         for options in (
             "",
             "--status completed",

@@ -19,14 +19,14 @@ from durablectl.model.names import invocation_of_awakeable
 from durablectl.model.records import Command, Execution, Payload
 from durablectl.model.schedules import Schedule
 from durablectl.model.termination import children, interrupted_children
-from durablectl.model.validation import check_command, is_sound
+from durablectl.model.validation import check_command, is_valid
 from durablectl.model.values import decode_value
 from durablectl.query.list import read_cursor
 from durablectl.query.view_builder import workflow_view
 from durablectl.storage.index import index_entries
-from durablectl.storage.index.comparison import parsed
+from durablectl.storage.index.comparison import parse_index_entry
 from durablectl.storage.records import leases
-from durablectl.storage.records.journal import Part, entry_of
+from durablectl.storage.records.journal import JournalRange, parse_entry
 from durablectl.storage.subjects import Subjects
 from helpers.damage import full
 
@@ -101,7 +101,7 @@ def long_and_short(strategy: st.SearchStrategy):
 
 
 def shown(execution: Execution) -> None:
-    part = Part(execution.journal, 0, len(execution.journal))
+    part = JournalRange(execution.journal, 0, len(execution.journal))
     view = workflow_view(execution, 1, Schemas(), part)
     json.dumps(view.to_json(), allow_nan=False)
 
@@ -115,9 +115,9 @@ def test_any_state_record_is_shown_or_refused_and_valid_ones_written(data):
     shown(execution)
     children(execution.journal)
     interrupted_children(execution.journal)
-    if is_sound(execution):
-        assert parsed(SUBJECTS, index_entries.entry(SUBJECTS, execution)) is not None
-        for subject in index_entries.left_behind(SUBJECTS, execution):
+    if is_valid(execution):
+        assert parse_index_entry(SUBJECTS, index_entries.index_subject(SUBJECTS, execution)) is not None
+        for subject in index_entries.superseded_subjects(SUBJECTS, execution):
             assert not {*subject} & {*' "*>\r\n'}
     written = encode_execution(execution, [encode_entry(entry) for entry in execution.journal])
     again = decode_execution(written, "w-1")
@@ -133,7 +133,7 @@ def test_any_state_record_is_shown_or_refused_and_valid_ones_written(data):
 def test_any_journal_entry(message):
     token, data = message
     try:
-        entry = entry_of(SUBJECTS.journal("w-1", token), data)
+        entry = parse_entry(SUBJECTS.journal("w-1", token), data)
         decoded = decode_entry(data)
     except UnreadableError:
         return
@@ -214,7 +214,9 @@ TOKENS = st.lists(TEXT | st.sampled_from(["20261122", "12", "running", "000001~w
 
 @long_and_short(TOKENS.map(".".join) | st.text(max_size=60))
 def test_any_index_subject_is_an_entry_that_reads_back_or_none(rest):
-    entry = parsed(SUBJECTS, SUBJECTS.index("", 0, "", "", "")[: -len("..19700101.00.00.00.~.000000~")] + rest)
+    entry = parse_index_entry(
+        SUBJECTS, SUBJECTS.index("", 0, "", "", "")[: -len("..19700101.00.00.00.~.000000~")] + rest
+    )
     assert entry is None or SUBJECTS.index(*entry).endswith(rest)
 
 

@@ -157,7 +157,9 @@ async def test_requests_naming_a_thousand_long_ids_are_split(store):
 
 
 async def index_removed(store, execution) -> None:
-    await store.requests.exchange([index_entries.removal(store, index_entries.entry(store.subjects, execution))])
+    await store.requests.exchange(
+        [index_entries.removal(store, index_entries.index_subject(store.subjects, execution))]
+    )
 
 
 async def test_a_journal_of_thousands_under_a_long_id_is_read_whole(store):

@@ -17,7 +17,7 @@ from durablectl.model.kinds import CommandKind
 from durablectl.model.records import Command
 from durablectl.storage.commands import command_queue
 from durablectl.storage.commands.notifications import notify_processor
-from durablectl.storage.commands.pulls import Undelivered
+from durablectl.storage.commands.pulls import LocalDelivery
 from durablectl.storage.records import states
 from durablectl.storage.streams.direct_get import messages
 from durablectl.storage.streams.stored_messages import DELIVERY_PREFIX
@@ -117,7 +117,7 @@ async def test_lost_start_of_fired_schedule(settings, store):
     await publish_command(store, fire, subject=store.subjects.fires("small", "seldom"))
     (stored_one,) = [each async for each in messages(store, store.subjects.commands_stream, commands_of_small(store))]
     await lose(store, small)
-    stamp = to_datetime(stored_one.moment).strftime("%Y%m%dT%H%M%S")
+    stamp = to_datetime(stored_one.timestamp_us).strftime("%Y%m%dT%H%M%S")
     async with running_processor(settings, small, ack_wait=ACK_WAIT):
         await wait_until(lambda: ends(store, f"seldom-{stamp}"))
 
@@ -260,7 +260,7 @@ async def test_nack_of_taken_commands_waits_for_the_server(store, monkeypatch):
 
     monkeypatch.setattr(store.requests, "exchange", flaky)
     command = Command("w", "small", kind="wake")
-    await Undelivered(store, command).hand_back()
+    await LocalDelivery(store, command).nak()
     assert await stored(store) == [command]
 
 

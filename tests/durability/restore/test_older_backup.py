@@ -18,7 +18,7 @@ from durablectl.query import Filters
 from durablectl.settings import Settings
 from durablectl.storage.connection.store import open_store
 from durablectl.storage.records import states
-from durablectl.storage.streams.feed import PutBackError
+from durablectl.storage.streams.feed import StreamRestoredError
 from helpers.in_process import provisioned_store, running_processor
 from helpers.stored_records import list_journal_subjects, write_state
 from helpers.waiting import wait_until
@@ -227,9 +227,9 @@ async def test_watcher_reports_restored_backup(backed):
                 await asyncio.sleep(0.2)
                 await backed.put_back()
                 ends = await asyncio.gather(*watching, return_exceptions=True)
-    assert [type(end) for end in ends[:2]] == [PutBackError] * 2
+    assert [type(end) for end in ends[:2]] == [StreamRestoredError] * 2
     # It looks by itself before it follows the stream.
-    assert isinstance(ends[2], PutBackError | NotFoundError)
+    assert isinstance(ends[2], StreamRestoredError | NotFoundError)
     assert "was put back to an older state" in ends[0].message
     assert ends[0].hint.startswith("Run it again")
     async with open_store(backed.settings) as store:

@@ -252,7 +252,7 @@ async def damaged(case: Case) -> None:
     store, subjects = case.store, case.store.subjects
     stored = await states.load(store, W)
     assert stored is not None
-    wrong = index_entries.entry(subjects, replace(stored.execution, status="failed"))
+    wrong = index_entries.index_subject(subjects, replace(stored.execution, status="failed"))
     streams = {
         subjects.index_stream: [">"],
         subjects.commands_stream: [">"],
@@ -285,7 +285,7 @@ async def unfolded(case: Case) -> None:
 
     async def ended(case: Case) -> None:
         await a_wait(case)
-        place = next(each for each in points(sources()) if each.name == "control.lifecycle._cancel_here>fold")
+        place = next(each for each in points(sources()) if each.name == "control.lifecycle._cancel_here>inline_journal")
         await case.fork("client", operation=["cancel", [W], {"now": True}], crash_at=f"{place.traced}:before").exit_code
 
     await with_processor(case, ended)

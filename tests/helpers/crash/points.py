@@ -38,7 +38,7 @@ _CHANGES = re.compile(r"\.(CREATE|UPDATE|DELETE|PURGE)\b")
 
 
 class Point(NamedTuple):
-    """``name`` is without the line, which changes with every edit: ``engine.worker.outcome.suspend>settle``."""
+    """``name`` is without the line, which changes with every edit: ``engine.worker.outcome.suspend>update_entry``."""
 
     function: str
     called: str

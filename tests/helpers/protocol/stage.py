@@ -243,13 +243,13 @@ class Performance:
         }
         if data is not None:
             state = decode_execution(data, self._id)
-            seen["is entered"] = any((e.group, e.moment) == (state.index_group, state.indexed_at) for e in left)
+            seen["is entered"] = any((e.group, e.timestamp_us) == (state.index_group, state.indexed_at) for e in left)
             seen["state"] = {
                 "status": str(state.status),
                 "owner": self._names[state.owner],
                 "attempt": state.attempt,
                 "group": str(state.index_group),
-                "left": [str(each.status) for each in state.left_behind],
+                "left": [str(each.status) for each in state.superseded_entries],
                 "cancel": state.cancel_requested,
                 "answered": any(answer.resolved for answer in state.awakeables.values()),
                 "folded": sorted(recorded(each) for each in state.journal),

@@ -79,7 +79,7 @@ async def test_entry_added_after_a_status_change_is_removed(store, monkeypatch):
         execution, revision = await states.load(store, "w1")
         execution.enter(Status.CANCELLED, NOW + 5 * MINUTE)
         assert await states.replace(store, execution, revision)
-        await index_entries.settle(store, execution)
+        await index_entries.update_entry(store, execution)
 
     meanwhile(store, monkeypatch, move_on, before=True)
     assert (await control.repair(store)).changes == 0

@@ -19,7 +19,9 @@ async def unlisted(store):
     """The state of a workflow that has no entry."""
     await start_workflow(store, "w", id="w")
     execution = (await states.load(store, "w")).execution
-    await store.requests.exchange([index_entries.removal(store, index_entries.entry(store.subjects, execution))])
+    await store.requests.exchange(
+        [index_entries.removal(store, index_entries.index_subject(store.subjects, execution))]
+    )
     assert await index_groups(store, "w") == []
     return execution
 

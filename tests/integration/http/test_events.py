@@ -231,13 +231,13 @@ async def test_stream_cut_anywhere_resumes_without_gap_or_repeat(store, api, tar
 
 async def test_snapshot_includes_workflows_being_indexed(store, api, monkeypatch):
     """A state is stored a moment before its entry is."""
-    settle, seconds = index_entries.settle, 0.02
+    settle, seconds = index_entries.update_entry, 0.02
 
     async def settle_later(*args) -> None:
         await asyncio.sleep(seconds)
         await settle(*args)
 
-    monkeypatch.setattr(index_entries, "settle", settle_later)
+    monkeypatch.setattr(index_entries, "update_entry", settle_later)
     await start_workflow(store, "h", id="a")
     for steer in (control.pause, control.resume) * 5:
         revision = (await query.get_workflow(store, "a")).revision

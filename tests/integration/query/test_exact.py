@@ -28,9 +28,9 @@ def random_records(random, times, number) -> list[Execution]:
                 entry.handler,
                 entry.group,
                 partition_key=entry.partition_key,
-                indexed_at=entry.moment,
-                updated_at=entry.moment + later if entry.moment else 0,
-                created_at=max(0, entry.moment - random.choice((0, 1, MINUTE, HOUR, DAY))),
+                indexed_at=entry.timestamp_us,
+                updated_at=entry.timestamp_us + later if entry.timestamp_us else 0,
+                created_at=max(0, entry.timestamp_us - random.choice((0, 1, MINUTE, HOUR, DAY))),
                 error=f"Card {random.randrange(5)} was declined" if entry.group == "failed" else "",
             )
         )
@@ -51,7 +51,7 @@ async def write_indexed(store, records) -> dict[str, int]:
     async for change in messages(store, store.subjects.state_stream, store.subjects.all_states):
         invocation_id = store.subjects.state_key(change.subject)
         if invocation_id in entered:
-            entered[invocation_id] = change.moment
+            entered[invocation_id] = change.timestamp_us
     for record in records:
         if not record.indexed_at:
             record.indexed_at = entered[record.invocation_id]
@@ -137,7 +137,7 @@ async def test_records_without_an_entry_are_found_in_a_small_store(store, number
     )
     stored_at = {}
     async for change in messages(store, store.subjects.state_stream, store.subjects.all_states):
-        stored_at[store.subjects.state_key(change.subject)] = change.moment
+        stored_at[store.subjects.state_key(change.subject)] = change.timestamp_us
     records = await every_record(store, stored_at)
     for _ in range(8):
         await compare(store, records, random_filters(random, times), random)

@@ -44,7 +44,7 @@ async def fill(store, random, number) -> dict[str, Execution]:
         )
         filled[execution.invocation_id] = execution
         await store.nats.publish(store.subjects.state(execution.invocation_id), encode_execution(execution))
-        await store.nats.publish(index_entries.entry(store.subjects, execution), b"")
+        await store.nats.publish(index_entries.index_subject(store.subjects, execution), b"")
         if count % 2000 == 0:
             await until_stored(store, len(filled))
     await until_stored(store, len(filled))
@@ -98,16 +98,16 @@ class Traffic:
         execution, revision = stored
         if kind == "delete":
             if await states.delete(self._store, execution, revision):
-                entry = index_entries.entry(self._store.subjects, execution)
+                entry = index_entries.index_subject(self._store.subjects, execution)
                 await self._store.requests.exchange([index_entries.removal(self._store, entry)])
             return
         status = self._random.choice([*Status])
         if status in ENDS:
-            end(execution, status, now(), unfolded=0)
+            end(execution, status, now(), journal_length=0)
         else:
             execution.enter(status, now())
         assert await states.replace(self._store, execution, revision) is not None
-        await self._store.requests.exchange(index_entries.settlement(self._store, execution))
+        await self._store.requests.exchange(index_entries.update_requests(self._store, execution))
 
 
 @contextlib.asynccontextmanager

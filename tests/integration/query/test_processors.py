@@ -97,7 +97,7 @@ async def standing_still(store) -> None:
     async def still() -> bool:
         commands = await commands_in_work(store)
         records = await every_record(store)
-        entries = {index_entries.entry(store.subjects, record.execution) for record in records}
+        entries = {index_entries.index_subject(store.subjects, record.execution) for record in records}
         listed = set(await list_subjects(store, store.subjects.index_stream, ">"))
         moving[:] = [record.execution for record in records if not stays(record)] or sorted(entries ^ listed)
         if any(commands.values()):

@@ -14,7 +14,7 @@ from durablectl.model.records import Execution
 from durablectl.settings import Settings
 from durablectl.storage.connection.store import open_store, purge_request
 from durablectl.storage.records import states
-from durablectl.storage.streams.feed import LAST, NEW, follow, past
+from durablectl.storage.streams.feed import LAST, NEW, follow, read_snapshot
 from helpers.in_process import provisioned_store
 from helpers.stored_records import write_state
 from helpers.tail import consumers, no_consumers
@@ -213,7 +213,7 @@ async def test_history_read_ends_although_messages_are_removed(store, value):
         await write_state(store, f"k{number}", value)
     names = []
     async with asyncio.timeout(60):
-        async for change in past(store, store.subjects.state_stream, [store.subjects.all_states]):
+        async for change in read_snapshot(store, store.subjects.state_stream, [store.subjects.all_states]):
             if not names:
                 everything = purge_request(store, store.subjects.state_stream, store.subjects.all_states)
                 await store.requests.exchange([everything])
@@ -225,7 +225,7 @@ async def test_history_has_each_key_once_despite_concurrent_writes(store):
     for name in "abc":
         await write_state(store, name, "1")
     found = []
-    async for change in past(store, store.subjects.state_stream, [store.subjects.all_states]):
+    async for change in read_snapshot(store, store.subjects.state_stream, [store.subjects.all_states]):
         await write_state(store, "a", "2")
         await write_state(store, f"new-{len(found)}", "1")
         found.append(store.subjects.state_key(change.subject))

@@ -17,7 +17,7 @@ from durablectl.model.validation import LATEST
 from durablectl.settings import Settings
 from durablectl.settings.parsing import namespace as checked_namespace
 from durablectl.storage.commands.command_queue import UNROUTED, consumer_name
-from durablectl.storage.index.comparison import parsed
+from durablectl.storage.index.comparison import parse_index_entry
 from durablectl.storage.records import leases
 from durablectl.storage.streams.provision import stream_configurations
 from durablectl.storage.streams.stored_messages import DeliveryFields, delivery_fields
@@ -111,7 +111,7 @@ def test_each_subject_has_one_stream_and_each_command_one_consumer(namespaces, n
 def test_index_entry_subject_round_trips(namespace, group, moment, handler, partition, invocation_id):
     subjects = Subjects(namespace)
     subject = subjects.index(group, moment, handler, partition, invocation_id)
-    assert parsed(subjects, subject) == IndexEntry(group, moment, handler, partition, invocation_id)
+    assert parse_index_entry(subjects, subject) == IndexEntry(group, moment, handler, partition, invocation_id)
     assert matches(subject, subjects.index_filter(group, handler=handler, partition=partition or "~"))
     assert not matches(subject, subjects.index_filter(group, handler=handler + "x"))
 

@@ -10,8 +10,8 @@ import pytest
 
 from durablectl.model.status import OTHER, Status
 from durablectl.storage.index import time_buckets
-from durablectl.storage.index.time_buckets import Key, Scope
-from durablectl.storage.index.traversal import Walk
+from durablectl.storage.index.time_buckets import Scope, SortKey
+from durablectl.storage.index.traversal import Traversal
 from durablectl.storage.subjects import IndexEntry
 from helpers.random_index import DAY, HANDLERS, HOUR, SECOND, SPANS, Times, chance, enter, random_entries
 
@@ -31,16 +31,16 @@ def is_in(entry: IndexEntry, scope: Scope, since: int, until: int) -> bool:
         (not scope.groups or entry.group in scope.groups)
         and (not scope.handlers or entry.handler in scope.handlers)
         and (not scope.partition_key or entry.partition_key == scope.partition_key)
-        and entry.moment >= since
-        and (not until or entry.moment < until)
+        and entry.timestamp_us >= since
+        and (not until or entry.timestamp_us < until)
     )
 
 
-def key(entry: IndexEntry) -> Key:
-    return Key(entry.moment, entry.invocation_id)
+def key(entry: IndexEntry) -> SortKey:
+    return SortKey(entry.timestamp_us, entry.invocation_id)
 
 
-async def walked(walk: Walk, limit: int) -> list[IndexEntry]:
+async def walked(walk: Traversal, limit: int) -> list[IndexEntry]:
     found = []
     async with contextlib.aclosing(walk.entries()) as entries:
         async for entry in entries:
@@ -79,7 +79,7 @@ async def test_walk_yields_entries_in_sorted_order(store, span, number):
     for _ in range(rounds(span)):
         scope, (since, until) = random_scope(random), times.bounds()
         oldest_first = random.random() < 0.5
-        after = random.choice((None, Key(times.pick(), "w7"), key(random.choice(entries)) if entries else None))
+        after = random.choice((None, SortKey(times.pick(), "w7"), key(random.choice(entries)) if entries else None))
         skip, limit = random.choice((0, 0, 1, 40, 400, 5000)), random.choice((1, 51, 10_000))
         expected = sorted(
             (
@@ -91,7 +91,7 @@ async def test_walk_yields_entries_in_sorted_order(store, span, number):
             key=key,
             reverse=not oldest_first,
         )
-        walk = Walk(store, scope, since=since, until=until, after=after, oldest_first=oldest_first, skip=skip)
+        walk = Traversal(store, scope, since=since, until=until, after=after, oldest_first=oldest_first, skip=skip)
         asked = (scope, since, until, after, oldest_first, skip, limit)
         assert await walked(walk, limit) == expected[skip : skip + limit], asked
 
@@ -103,7 +103,7 @@ async def test_more_entries_within_one_second_than_one_answer_holds(store, oldes
     await enter(store, entries)
     expected = entries if oldest_first else entries[::-1]
     after = key(expected[1700])
-    walk = Walk(store, Scope(), after=after, oldest_first=oldest_first)
+    walk = Traversal(store, Scope(), after=after, oldest_first=oldest_first)
     assert await walked(walk, 10_000) == expected[1701:]
     assert await time_buckets.count_between(store, Scope(), moment + 300_000, moment + 600_000) == 1000
 
@@ -116,7 +116,7 @@ async def test_entries_of_records_without_a_time_come_last(store, oldest_first):
     await enter(store, entries)
     expected = sorted(entries, key=key, reverse=not oldest_first)
     for skip in (0, 390, 401, 799):
-        assert await walked(Walk(store, Scope(), oldest_first=oldest_first, skip=skip), 10_000) == expected[skip:]
+        assert await walked(Traversal(store, Scope(), oldest_first=oldest_first, skip=skip), 10_000) == expected[skip:]
 
 
 async def test_entries_added_late_by_repair_are_found_in_their_bucket(store):
@@ -125,8 +125,8 @@ async def test_entries_added_late_by_repair_are_found_in_their_bucket(store):
     recent = [IndexEntry("completed", now - n * SECOND, "pay", "", f"w{n:03}") for n in range(400)]
     old = [IndexEntry("completed", now - (100 + n) * DAY, "pay", "", f"z{n:03}") for n in range(400)]
     await enter(store, [*recent, *old])
-    assert await walked(Walk(store, Scope()), 10_000) == recent + old
-    assert await walked(Walk(store, Scope(), oldest_first=True), 10_000) == (recent + old)[::-1]
+    assert await walked(Traversal(store, Scope()), 10_000) == recent + old
+    assert await walked(Traversal(store, Scope(), oldest_first=True), 10_000) == (recent + old)[::-1]
 
 
 class Requests:
@@ -148,11 +148,11 @@ async def test_the_first_page_of_a_long_list_takes_few_requests(store, monkeypat
     entries = [IndexEntry("completed", now - n * HOUR // 3, "pay", "", f"w{n:04}") for n in range(4000)]
     await enter(store, entries[::-1])
     asked = Requests(store, monkeypatch)
-    assert await walked(Walk(store, Scope()), 51) == entries[:51]
+    assert await walked(Traversal(store, Scope()), 51) == entries[:51]
     assert asked.number <= 250
     asked.number = 0
-    assert await walked(Walk(store, Scope(), after=key(entries[3980])), 51) == entries[3981:]
+    assert await walked(Traversal(store, Scope(), after=key(entries[3980])), 51) == entries[3981:]
     assert asked.number <= 500
     asked.number = 0
-    assert await walked(Walk(store, Scope(), skip=2000), 51) == entries[2000:2051]
+    assert await walked(Traversal(store, Scope(), skip=2000), 51) == entries[2000:2051]
     assert asked.number <= 500

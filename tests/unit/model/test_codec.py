@@ -25,10 +25,10 @@ from durablectl.model.records import (
     Command,
     Execution,
     FailedStep,
-    IndexTime,
     JournalEntry,
     Payload,
     StepMismatch,
+    SupersededEntry,
 )
 from durablectl.model.status import Status
 
@@ -40,7 +40,7 @@ PLAIN = {
     bool: st.booleans(),
     int: int32,
     Payload: st.builds(Payload, st.binary(max_size=40), text),
-    IndexTime: st.builds(IndexTime, text, moments),
+    SupersededEntry: st.builds(SupersededEntry, text, moments),
     FailedStep: st.builds(FailedStep, int32, text, int32),
     StepMismatch: st.builds(StepMismatch, int32, text, text, text, text, int32),
 }

@@ -42,12 +42,12 @@ def test_a_word_of_another_implementation_is_not_terminal():
 def test_each_change_removes_the_entries_it_replaces(statuses):
     """However an invocation moves, the entries added and the entries removed leave exactly the true one."""
     execution = pending(Command("i", "h", created_at=1_700_000_000_000_000))
-    entered = {index_entries.entry(SUBJECTS, execution)}
+    entered = {index_entries.index_subject(SUBJECTS, execution)}
     for hours, status in enumerate(statuses, 1):
         execution.enter(status, 1_700_000_000_000_000 + hours * 3_600_000_000)
-        current = index_entries.entry(SUBJECTS, execution)
+        current = index_entries.index_subject(SUBJECTS, execution)
         entered = {current, *entered} - {
-            left for left in index_entries.left_behind(SUBJECTS, execution) if left != current
+            left for left in index_entries.superseded_subjects(SUBJECTS, execution) if left != current
         }
         assert entered == {current}
 
@@ -59,7 +59,7 @@ def test_index_entry_of_running_workflow_is_renewed_after_the_lag():
     assert (execution.indexed_at, execution.updated_at) == (2_000, 2_000 + INDEX_LAG - 1)
     execution.enter(Status.RUNNING, 2_000 + INDEX_LAG)
     assert (execution.indexed_at, execution.updated_at) == (2_000 + INDEX_LAG, 2_000 + INDEX_LAG)
-    assert [(left.status, left.at) for left in execution.left_behind] == [("pending", 1_000), ("running", 2_000)]
+    assert [(left.status, left.at) for left in execution.superseded_entries] == [("pending", 1_000), ("running", 2_000)]
 
 
 def test_update_time_never_precedes_the_index_entry():
@@ -82,13 +82,16 @@ def test_client_and_processor_write_the_same_first_state():
 
 def test_index_entry_holds_the_fields_for_lists():
     execution = Execution("id-1", "greet", "failed", partition_key="eu", indexed_at=1_795_350_000_000_000)
-    assert index_entries.entry(SUBJECTS, execution) == "durable.index.failed.greet.20261122.12.20.00.eu.000000~id-1"
+    assert (
+        index_entries.index_subject(SUBJECTS, execution)
+        == "durable.index.failed.greet.20261122.12.20.00.eu.000000~id-1"
+    )
     execution.partition_key = ""
     assert (
-        index_entries.entry(Subjects("ns"), execution)
+        index_entries.index_subject(Subjects("ns"), execution)
         == "durable-ns.index.failed.greet.20261122.12.20.00.~.000000~id-1"
     )
-    assert Subjects("ns").index_entry(index_entries.entry(Subjects("ns"), execution)) == (
+    assert Subjects("ns").index_entry(index_entries.index_subject(Subjects("ns"), execution)) == (
         "failed",
         1_795_350_000_000_000,
         "greet",
