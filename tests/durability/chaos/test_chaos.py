@@ -65,7 +65,7 @@ class Chaos:
             await asyncio.sleep(pause)
 
     async def _kill(self, processes: list[Any]) -> None:
-        while time.monotonic() < self._end - 1:
+        while time.monotonic() < self._end - 1 or self.did["kill -9"] < 3:
             await asyncio.sleep(self._random.uniform(0.5, 2.5))
             victim = self._random.randrange(2)
             kill(processes[victim])

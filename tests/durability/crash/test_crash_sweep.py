@@ -13,16 +13,25 @@ from zlib import crc32
 
 import pytest
 
+from durablectl.storage.connection import connect
 from helpers.crash.forking import Zygote
 from helpers.crash.points import Point, points, sources
 from helpers.crash.scenarios import CLIENTS, PROCESSORS
 from helpers.crash.sweep import run_case
+from helpers.waiting import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
     from helpers.crash.case import Scenario
+
+
+@pytest.fixture(autouse=True)
+def patient_connections(monkeypatch):
+    """A machine that is busy with many processes connects later than a user is made to wait."""
+    monkeypatch.setattr(connect, "CONNECT_SECONDS", PATIENCE)
+
 
 AT_A_TIME = 20
 TOO_BIG = "only where the record does not fit into a message; the same write as without that"

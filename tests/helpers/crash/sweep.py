@@ -24,7 +24,7 @@ async def run_case(
     zygote: Zygote, url: str, directory: Path, scenario: Scenario, crash_at: str
 ) -> tuple[bool, list[str]]:
     """Whether the process died, and what is not as it should be."""
-    settings = Settings(url=url, namespace=f"c{secrets.token_hex(4)}")
+    settings = Settings(url=url, namespace=f"c{secrets.token_hex(4)}", timeout=30)
     async with open_store(settings) as store:
         if not scenario.is_bare:
             await provision(store)

@@ -22,10 +22,13 @@ from durablectl import control
 from durablectl.engine.sdk.app_loader import App
 from durablectl.engine.worker.processor import Processor, ProcessorOptions
 from durablectl.settings import Settings
+from durablectl.storage.connection import connect
 from durablectl.storage.connection.crash_points import VARIABLE
 from durablectl.storage.connection.store import open_store
 
 GRACE = 0.3
+
+connect.CONNECT_SECONDS = 60  # a machine that is busy with many forks takes longer than users are to wait
 
 
 async def _process(settings: Settings, job: dict[str, Any]) -> None:
