@@ -245,5 +245,5 @@ async def test_a_long_journal_goes_away_with_its_workflow(settings, store, confl
         async def gone() -> bool:
             return not [each for s in everything for each in await list_subjects(store, store.subjects.state_stream, s)]
 
-        await wait_until(gone, 30, 0.2)
+        await wait_until(gone, every=0.2)
     assert conflicts.total() > 0

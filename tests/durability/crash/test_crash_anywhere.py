@@ -108,7 +108,7 @@ async def live_and_die(settings, store, this: Life, after: int, received: bool) 
             ended = await index_groups(store, this.invocation_id) in (["completed"], ["failed"])
             return mortal.died.is_set() or (ended and not mortal.is_dying)
 
-        await wait_until(over, 20, 0.03)
+        await wait_until(over, every=0.03)
         this.died = mortal.died.is_set()
         mortal.bury()
         for running in [task, *processor._active_runs._tasks]:

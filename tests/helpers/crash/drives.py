@@ -69,7 +69,7 @@ async def compensated_in_work(case: Case) -> None:
     async def both() -> bool:
         return sum(each.status == "running" and each.current_step >= 0 for each in await case.executions()) == 2
 
-    await wait_until(both, 30, 0.05)
+    await wait_until(both, every=0.05)
     await case.do("cancel", W)
 
 
@@ -95,7 +95,7 @@ async def resumed(case: Case) -> None:
             await case.do("resume", W)
         return found.status == "completed"
 
-    await wait_until(over, 30, 0.05)
+    await wait_until(over, every=0.05)
 
 
 def command(handler: str = "small", **fields: Any) -> Command:
@@ -164,7 +164,7 @@ async def died_on(case: Case) -> None:
 
 async def fired(case: Case) -> None:
     await case.do("create_schedule", "s", "takes", input=1, every=1)
-    await wait_until(case.executions, 30, 0.1)
+    await wait_until(case.executions, every=0.1)
     await case.do("delete_schedule", "s")
 
 
@@ -212,7 +212,7 @@ async def a_family(case: Case) -> None:
 
 async def in_a_step(case: Case) -> None:
     await case.start("held")
-    await wait_until(lambda: is_in_step(case), 30, 0.05)
+    await wait_until(lambda: is_in_step(case), every=0.05)
 
 
 async def let_go(case: Case) -> None:
