@@ -15,6 +15,7 @@ from durablectl.errors import DurableError, PayloadTooLargeError
 from durablectl.model.codec import encode_entry
 from durablectl.model.reason_codes import ReasonCode
 from durablectl.model.records import NO_PAYLOAD
+from durablectl.storage.connection.crash_points import crash_at_caller
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,6 +30,7 @@ _DEFERRED_BYTES = 4096
 """A bigger result might not fit into the final state."""
 
 
+@crash_at_caller
 class JournalWriter:
     """The entries of one run that are on their way into the journal."""
 

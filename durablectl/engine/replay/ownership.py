@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from durablectl.engine.replay.control_flow import FencedOut, StateChanged
 from durablectl.model.status import Status
+from durablectl.storage.connection.crash_points import crash_at_caller
 from durablectl.storage.connection.rejections import StorageFullError
 from durablectl.storage.records import journal, states
 from durablectl.storage.records.consistent_reads import load_after_write, load_at, sync_clock
@@ -27,6 +28,7 @@ _FULL_SECONDS = 2.0
 _LAGGING_SECONDS = 0.02
 
 
+@crash_at_caller
 class Ownership:
     """One claim of one invocation. ``revision`` is the stream sequence of the state that it owns.
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from durablectl.storage.connection.crash_points import crash_at_caller
+
 if TYPE_CHECKING:
     from durablectl.engine.replay.ownership import Ownership
     from durablectl.model.records import Execution
@@ -65,6 +67,7 @@ class CrashLoopGuard:
         return admission
 
 
+@crash_at_caller
 async def _write(ownership: Ownership, crashes: int, mark: int) -> None:
     def change(execution: Execution) -> None:
         execution.crashes, execution.crash_mark = crashes, mark

@@ -16,6 +16,7 @@ from durablectl.model.status import Status
 from durablectl.model.termination import INLINE_LIMIT_BYTES, end, interrupted_children
 from durablectl.model.text import message_of, storable
 from durablectl.storage.commands.wake import timer_removal, wake, wake_timer_name, wake_timer_request
+from durablectl.storage.connection.crash_points import crash_at_caller
 from durablectl.storage.index import index_entries
 from durablectl.storage.transitions.end_writes import clean_up_end
 
@@ -244,6 +245,7 @@ async def _end(run: Run, status: Status, failure: _Failure = _NONE, *, output: P
     return execution
 
 
+@crash_at_caller
 async def _write(run: Run, change: Callable[[Execution], None], folded: list[bytes] | None = None) -> Execution:
     run.waits.close()
     await run.journal_writer.flush()

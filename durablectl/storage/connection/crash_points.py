@@ -1,9 +1,9 @@
 """Crash points, for tests: with DURABLECTL_CRASH_AT set the process dies at a named write; unset, nothing is wrapped.
 
-A point is a line of the engine or of steering and the function of storage that it calls there, then which of the
-requests of an exchange: ``engine.worker.outcome.suspend:91>exchange[0]``. ``:before`` or ``:after`` says whether the
-server has that message; ``@2`` means the second time. ``?FILE`` appends the name of each point that is reached
-to a file.
+A point is the innermost line outside storage and the function that it calls there, then which of the requests of an
+exchange: ``engine.worker.outcome.suspend:91>exchange[0]``. Where that line is declared with ``crash_at_caller``, its
+caller's counts. ``:before`` or ``:after`` says whether the server has that message; ``@2`` means the second time.
+``?FILE`` appends the name of each point that is reached to a file.
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import CodeType, FunctionType
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from durablectl.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from types import FrameType
 
     from nats.aio.client import Client as NatsClient
@@ -25,14 +26,30 @@ VARIABLE = "DURABLECTL_CRASH_AT"
 EXIT_CODE = 86
 _READS = (".DIRECT.GET.", ".INFO", ".MSG.NEXT.", ".MSG.GET.", ".NAMES", ".FC.")
 _PACKAGE = "durablectl."
-_WRITERS = ("engine.", "control.")
-_CONDUITS = (
-    "engine.replay.ownership.",
-    "engine.replay.journal_writer.",
-    "engine.worker.outcome._write",
-    "engine.worker.crash_loop_guard._write",
-)
-"""Whose callers say more about what is being written."""
+_STORAGE = "durablectl.storage."
+_AT_CALLER: set[CodeType] = set()
+"""The code of what is declared with ``crash_at_caller``."""
+
+_F = TypeVar("_F", bound="Callable[..., object]")
+
+
+def crash_at_caller(declared: _F) -> _F:
+    """Declare that a function, or each method of a class, writes for its callers, which say more about what is written.
+
+    Returns ``declared`` itself: nothing is wrapped.
+    """
+    members = vars(declared).values() if isinstance(declared, type) else [declared]
+    for member in members:
+        if isinstance(member, FunctionType):
+            _AT_CALLER.update(_with_inner(member.__code__))
+    return declared
+
+
+def _with_inner(code: CodeType) -> Iterator[CodeType]:
+    yield code
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _with_inner(constant)
 
 
 def arm(client: NatsClient) -> None:
@@ -93,16 +110,15 @@ def _killer(wanted: str) -> Callable[[str], bool]:
 
 
 def _point(sent: dict[FrameType, int]) -> str:
-    """The innermost line of the engine or of steering on the way here, else of the package, and what it called."""
+    """The innermost line outside storage on the way here, and what it called; else the outermost of storage."""
     frame: FrameType | None = sys._getframe(2)  # noqa: SLF001  # there is no other way to the callers
     called = which = outermost = ""
     while frame is not None:
         module = frame.f_globals.get("__name__", "")
         if module.startswith(_PACKAGE):
-            module = module.removeprefix(_PACKAGE)
             code = frame.f_code
-            here = f"{module}.{code.co_qualname}".replace(".<locals>", "")
-            if here.startswith(_WRITERS) and not here.startswith(_CONDUITS):
+            here = f"{module.removeprefix(_PACKAGE)}.{code.co_qualname}".replace(".<locals>", "")
+            if not module.startswith(_STORAGE) and code not in _AT_CALLER:
                 return f"{here}:{frame.f_lineno}>{called}{which}"
             if code.co_name == "exchange":
                 which = f"[{sent.setdefault(frame, 0)}]"

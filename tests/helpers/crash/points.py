@@ -15,13 +15,6 @@ if TYPE_CHECKING:
 
 ROOT = Path(durablectl.__file__).parent
 PACKAGE = "durablectl."
-CONDUITS = (
-    "engine.replay.ownership",
-    "engine.replay.journal_writer",
-    "engine.worker.outcome._write",
-    "engine.worker.crash_loop_guard._write",
-)
-"""As in durablectl/storage/connection/crash_points.py: they write for whoever calls them."""
 HELD_BY = {
     "ownership": "engine.replay.ownership.Ownership",
     "journal_writer": "engine.replay.journal_writer.JournalWriter",
@@ -66,6 +59,8 @@ class Function:
     name: str
     module: str
     owner: str
+    is_at_caller: bool
+    """Declared so, itself or what it is part of: it writes for its callers."""
     calls: list[ast.Call] = field(default_factory=list)
 
 
@@ -95,7 +90,7 @@ def points(texts: dict[str, str]) -> list[Point]:
         for module in modules.values()
         if module.name.startswith(("engine.", "control."))
         for function in module.functions
-        if not function.name.startswith(CONDUITS)
+        if not function.is_at_caller
         for call in function.calls
         if _is_write(call) or _target(call, module, function, writers) in writers
     )
@@ -108,20 +103,24 @@ def _read(name: str, text: str) -> Module:
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(PACKAGE):
             origin = (node.module or "").removeprefix(PACKAGE)
             module.names |= {alias.asname or alias.name: f"{origin}.{alias.name}" for alias in node.names}
-    module.functions += _functions(tree, module.name, module.name, "")
+    module.functions += _functions(tree, module.name, module.name, "", is_at_caller=False)
     return module
 
 
-def _functions(node: ast.AST, module: str, prefix: str, owner: str) -> Iterator[Function]:
+def _functions(node: ast.AST, module: str, prefix: str, owner: str, *, is_at_caller: bool) -> Iterator[Function]:
     for child in ast.iter_child_nodes(node):
+        declared = is_at_caller or any(
+            _last(each) == "crash_at_caller" for each in getattr(child, "decorator_list", ())
+        )
         if isinstance(child, ast.ClassDef):
-            yield from _functions(child, module, f"{prefix}.{child.name}", f"{prefix}.{child.name}")
+            name = f"{prefix}.{child.name}"
+            yield from _functions(child, module, name, name, is_at_caller=declared)
         elif isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
             name = f"{prefix}.{'<lambda>' if isinstance(child, ast.Lambda) else child.name}"
-            yield Function(name, module, owner, list(_own_calls(child)))
-            yield from _functions(child, module, name, owner)
+            yield Function(name, module, owner, declared, list(_own_calls(child)))
+            yield from _functions(child, module, name, owner, is_at_caller=declared)
         else:
-            yield from _functions(child, module, prefix, owner)
+            yield from _functions(child, module, prefix, owner, is_at_caller=is_at_caller)
 
 
 def _own_calls(node: ast.AST) -> Iterator[ast.Call]:
@@ -135,12 +134,12 @@ def _own_calls(node: ast.AST) -> Iterator[ast.Call]:
 
 
 def _writers(modules: dict[str, Module]) -> set[str]:
-    """Everything of storage, and of the conduits, that writes or calls what does."""
+    """Everything of storage, and of what writes for its callers, that writes or calls what does."""
     candidates = [
         (module, function)
         for module in modules.values()
         for function in module.functions
-        if function.name.startswith(("storage.", *CONDUITS)) and not function.name.startswith(NO_WRITERS)
+        if (function.is_at_caller or function.name.startswith("storage.")) and not function.name.startswith(NO_WRITERS)
     ]
     found: set[str] = set()
     while True:
