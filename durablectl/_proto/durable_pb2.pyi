@@ -43,7 +43,7 @@ class Command(_message.Message):
     def __init__(self, invocation_id: _Optional[str] = ..., handler: _Optional[str] = ..., service: _Optional[str] = ..., args: _Optional[bytes] = ..., partition_key: _Optional[str] = ..., sequence: _Optional[int] = ..., kind: _Optional[str] = ..., input_type: _Optional[str] = ..., created_at: _Optional[int] = ..., start_token: _Optional[str] = ..., parent_id: _Optional[str] = ..., parent_handler: _Optional[str] = ..., parent_partition_key: _Optional[str] = ..., start_at: _Optional[int] = ..., schedule: _Optional[str] = ..., restarted_from: _Optional[str] = ...) -> None: ...
 
 class JournalEntry(_message.Message):
-    __slots__ = ("step_number", "step_type", "request", "response", "error", "kind", "started_at", "finished_at", "attempts", "request_type", "response_type", "error_type", "until", "awaited_id", "reason_code")
+    __slots__ = ("step_number", "step_type", "request", "response", "error", "kind", "started_at", "finished_at", "attempts", "request_type", "response_type", "error_type", "until", "awaited_id", "reason_code", "order")
     STEP_NUMBER_FIELD_NUMBER: _ClassVar[int]
     STEP_TYPE_FIELD_NUMBER: _ClassVar[int]
     REQUEST_FIELD_NUMBER: _ClassVar[int]
@@ -59,6 +59,7 @@ class JournalEntry(_message.Message):
     UNTIL_FIELD_NUMBER: _ClassVar[int]
     AWAITED_ID_FIELD_NUMBER: _ClassVar[int]
     REASON_CODE_FIELD_NUMBER: _ClassVar[int]
+    ORDER_FIELD_NUMBER: _ClassVar[int]
     step_number: int
     step_type: str
     request: bytes
@@ -74,7 +75,8 @@ class JournalEntry(_message.Message):
     until: int
     awaited_id: str
     reason_code: str
-    def __init__(self, step_number: _Optional[int] = ..., step_type: _Optional[str] = ..., request: _Optional[bytes] = ..., response: _Optional[bytes] = ..., error: _Optional[str] = ..., kind: _Optional[str] = ..., started_at: _Optional[int] = ..., finished_at: _Optional[int] = ..., attempts: _Optional[int] = ..., request_type: _Optional[str] = ..., response_type: _Optional[str] = ..., error_type: _Optional[str] = ..., until: _Optional[int] = ..., awaited_id: _Optional[str] = ..., reason_code: _Optional[str] = ...) -> None: ...
+    order: int
+    def __init__(self, step_number: _Optional[int] = ..., step_type: _Optional[str] = ..., request: _Optional[bytes] = ..., response: _Optional[bytes] = ..., error: _Optional[str] = ..., kind: _Optional[str] = ..., started_at: _Optional[int] = ..., finished_at: _Optional[int] = ..., attempts: _Optional[int] = ..., request_type: _Optional[str] = ..., response_type: _Optional[str] = ..., error_type: _Optional[str] = ..., until: _Optional[int] = ..., awaited_id: _Optional[str] = ..., reason_code: _Optional[str] = ..., order: _Optional[int] = ...) -> None: ...
 
 class AwakeableState(_message.Message):
     __slots__ = ("awakeable_id", "invocation_id", "resolved", "result", "error", "created_at", "name", "result_type")
@@ -151,20 +153,28 @@ class FailedStep(_message.Message):
     def __init__(self, step_number: _Optional[int] = ..., step_type: _Optional[str] = ..., message_at: _Optional[int] = ...) -> None: ...
 
 class StepMismatch(_message.Message):
-    __slots__ = ("step_number", "recorded_kind", "recorded_type", "asked_kind", "asked_type", "ended_after")
+    __slots__ = ("step_number", "recorded_kind", "recorded_type", "asked_kind", "asked_type", "ended_after", "recorded_request", "asked_request", "error", "is_waiting")
     STEP_NUMBER_FIELD_NUMBER: _ClassVar[int]
     RECORDED_KIND_FIELD_NUMBER: _ClassVar[int]
     RECORDED_TYPE_FIELD_NUMBER: _ClassVar[int]
     ASKED_KIND_FIELD_NUMBER: _ClassVar[int]
     ASKED_TYPE_FIELD_NUMBER: _ClassVar[int]
     ENDED_AFTER_FIELD_NUMBER: _ClassVar[int]
+    RECORDED_REQUEST_FIELD_NUMBER: _ClassVar[int]
+    ASKED_REQUEST_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    IS_WAITING_FIELD_NUMBER: _ClassVar[int]
     step_number: int
     recorded_kind: str
     recorded_type: str
     asked_kind: str
     asked_type: str
     ended_after: int
-    def __init__(self, step_number: _Optional[int] = ..., recorded_kind: _Optional[str] = ..., recorded_type: _Optional[str] = ..., asked_kind: _Optional[str] = ..., asked_type: _Optional[str] = ..., ended_after: _Optional[int] = ...) -> None: ...
+    recorded_request: str
+    asked_request: str
+    error: str
+    is_waiting: bool
+    def __init__(self, step_number: _Optional[int] = ..., recorded_kind: _Optional[str] = ..., recorded_type: _Optional[str] = ..., asked_kind: _Optional[str] = ..., asked_type: _Optional[str] = ..., ended_after: _Optional[int] = ..., recorded_request: _Optional[str] = ..., asked_request: _Optional[str] = ..., error: _Optional[str] = ..., is_waiting: bool = ...) -> None: ...
 
 class IndexTime(_message.Message):
     __slots__ = ("status", "at")

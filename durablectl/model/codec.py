@@ -76,6 +76,7 @@ _PLAIN_ENTRY = _Plain(
     "until",
     "awaited_id",
     "reason_code",
+    "order",
 )
 _PLAIN_WAITING = _Plain("kind", "name", "step_number", "until", "attempt", "error", "awaited_id", "reason_code")
 _PLAIN_AWAKEABLE = _Plain("awakeable_id", "invocation_id", "resolved", "error", "created_at", "name")
@@ -165,6 +166,7 @@ def _entry_message(entry: JournalEntry) -> pb.JournalEntry:
         started_at=entry.started_at,
         finished_at=entry.finished_at,
         attempts=entry.attempts,
+        order=entry.order,
     )
     if entry.error or entry.error_type or entry.reason_code:
         message.error, message.error_type, message.reason_code = entry.error, entry.error_type, entry.reason_code

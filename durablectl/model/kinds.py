@@ -31,6 +31,8 @@ class StepKind(StrEnum):
     """A child was started that outlives its parent."""
     RACE = "race"
     COMPENSATION = "compensation"
+    CANCELLATION = "cancellation"
+    """No operation: where a handler was cancelled, if it asked for something afterwards."""
 
 
 class WaitKind(StrEnum):

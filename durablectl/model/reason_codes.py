@@ -17,6 +17,10 @@ class ReasonCode(StrEnum):
     """Its code asked for another step than the journal holds; ``Execution.mismatch`` has both."""
     CRASHED_PROCESSOR = "crashed_processor"
     """Its processor died on it ``Execution.crashes`` times."""
+    HANDLER_STUCK = "handler_stuck"
+    """Its handler spins, or awaits what nothing brings."""
+    ENGINE_FAILED = "engine_failed"
+    """The engine raised an error of its own, again and again."""
     UNREADABLE = "unreadable"
     """Its journal cannot be read."""
 

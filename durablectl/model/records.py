@@ -72,6 +72,8 @@ class JournalEntry:
     until: int = 0
     awaited_id: str = ""
     reason_code: str = ""
+    order: int = 0
+    """The place of its end among all ends of the journal, from 1; 0 before the end, and in journals of before."""
     encoded: bytes = field(default=b"", compare=False, repr=False)
     """As it stands in the stream; kept so that folding need not encode it again."""
 
@@ -149,11 +151,21 @@ class StepMismatch(NamedTuple):
     asked_kind: str = ""
     asked_type: str = ""
     ended_after: int = 0
+    recorded_request: str = ""
+    asked_request: str = ""
+    error: str = ""
+    is_waiting: bool = False
 
     def sentence(self) -> str:
+        if self.recorded_request or self.asked_request:
+            passed = f"is recorded with {self.recorded_request}, but the code now passes {self.asked_request}"
+            return f"step {self.step_number} {self.asked_type!r} {passed}"
         if not self.asked_type:
-            ended = f"the code now ends after {self.ended_after} steps"
-            return f"step {self.step_number} is recorded as {self.recorded_type!r}, but {ended}"
+            ended = (
+                f"waits after {self.ended_after} steps" if self.is_waiting else f"ends after {self.ended_after} steps"
+            )
+            error = f", with {self.error}" if self.error else ""
+            return f"step {self.step_number} is recorded as {self.recorded_type!r}, but the code now {ended}{error}"
         recorded, asked = (
             f"the {kind or StepKind.STEP} {step_type!r}"
             for kind, step_type in ((self.recorded_kind, self.recorded_type), (self.asked_kind, self.asked_type))

@@ -116,6 +116,13 @@ async def compensated_in_work(ctx: Context) -> Any:
 
 
 @workflow
+async def outpaced(ctx: Context) -> Any:
+    """A child that loses a race is cancelled."""
+    await ctx.race(ctx.invoke(small, 30), do(ctx, "quick", 0.5))
+    return await do(ctx, "after")
+
+
+@workflow
 async def slow(ctx: Context) -> Any:
     await do(ctx, "one", 1.5)
     await do(ctx, "two")

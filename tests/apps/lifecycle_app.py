@@ -52,11 +52,15 @@ async def small(ctx: Context, value: Any) -> Any:
     return value
 
 
-@workflow
-async def borne(ctx: Context, value: Any) -> Any:
-    """Its step is not in flight when the processor dies: it would run again, as it may."""
+async def _wait_for_the_others() -> None:
     while not _mark("together").exists():
         await asyncio.sleep(0.01)
+
+
+@workflow
+async def borne(ctx: Context, value: Any) -> Any:
+    """Its step with an effect is not in flight when the processor dies: it would run again, as it may."""
+    await ctx.step(_wait_for_the_others)
     await ctx.step(effect, ctx.invocation_id, "borne", name="borne")
     return value
 

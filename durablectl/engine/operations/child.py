@@ -11,8 +11,10 @@ from durablectl.engine.operations.wait_operation import WaitOperation, microseco
 from durablectl.engine.replay.wait_registry import Outcome
 from durablectl.model.kinds import StepKind
 from durablectl.model.reason_codes import ReasonCode
+from durablectl.model.records import NO_PAYLOAD
 from durablectl.model.retry_policy import TRANSPORT_RETRY
 from durablectl.model.status import Status
+from durablectl.storage.commands.wake import cancellation
 from durablectl.storage.transitions.start_writes import StartCommand, start_child
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from durablectl.engine.replay.run import Run
     from durablectl.engine.replay.run_state import RunState
     from durablectl.model.records import Execution, JournalEntry, Payload
+    from durablectl.storage.connection.requests import Request
 
 _T = TypeVar("_T")
 
@@ -44,7 +47,7 @@ class StartChild(StepOperation[str]):
         self._start = start
         self._id = given_id
 
-    def request(self, number: int) -> tuple[Payload, list[type[Any]]]:
+    def encode_request(self, number: int) -> tuple[Payload, list[type[Any]]]:
         self._id = self._id or child_id(self._run.state, number)
         return self._start.input, []
 
@@ -77,17 +80,25 @@ class ChildResult(WaitOperation[_T]):
         self._child_id = child_id
         self._start = start
 
+    def encode_request(self, number: int) -> tuple[Payload, list[type[Any]]]:
+        del number
+        return (NO_PAYLOAD if self._start is None else self._start.input), []
+
     def new_entry(self, number: int) -> JournalEntry:
         entry = super().new_entry(number)
         entry.awaited_id = self._child_id or child_id(self._run.state, number)
-        if self._start is not None:
-            entry.request = self._start.input
+        entry.request = self._request
         return entry
 
     async def prepare(self, entry: JournalEntry) -> None:
         if self._start is not None:
             state = self._run.state
             await start_child(state.store, self._start, entry.awaited_id, state.ownership.execution)
+
+    def writes_when_cancelled(self, entry: JournalEntry | None) -> list[Request]:
+        if self._start is None or entry is None:
+            return []
+        return [cancellation(self._run.state.store, entry.awaited_id, self._start.handler)]
 
     def awaited_child(self, entry: JournalEntry) -> str:
         return entry.awaited_id
@@ -120,7 +131,10 @@ class ChildHandle:
     def result(
         self, response_type: type[_T] | None = None, *, timeout: float | timedelta | None = None
     ) -> ChildResult[_T]:
-        """Await the child's output; StepError when it failed or was cancelled."""
+        """Await the child's output; StepError when it failed or was cancelled.
+
+        When the awaiting task is cancelled, the child goes on: it can be awaited again.
+        """
         return ChildResult(
             self._run,
             self._handler,

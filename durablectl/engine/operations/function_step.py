@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from durablectl.engine.operations.step_operation import Failure, StepOperation, describe_failure
 from durablectl.engine.operations.step_threads import run_in_thread
-from durablectl.engine.replay.run_state import inside_step
 from durablectl.errors import UsageError
 from durablectl.model.kinds import StepKind
 from durablectl.model.reason_codes import ReasonCode
@@ -47,7 +46,7 @@ class FunctionStep(StepOperation[_T]):
         self._retry = retry or STEP_RETRY
         self._timeout = timeout
 
-    def request(self, number: int) -> tuple[Payload, list[type[Any]]]:
+    def encode_request(self, number: int) -> tuple[Payload, list[type[Any]]]:
         what = f"an argument of step {number} {self.step_type!r}"
         if not self._args:
             return NO_PAYLOAD, []
@@ -57,14 +56,10 @@ class FunctionStep(StepOperation[_T]):
         return encode_value([message_to_json(a) if is_message(a) else a for a in self._args], what), []
 
     async def attempt(self) -> Any:
-        token = inside_step.set(True)
-        try:
-            if self._timeout is None:
-                return await self._call()
-            async with asyncio.timeout(self._timeout):
-                return await self._call()
-        finally:
-            inside_step.reset(token)
+        if self._timeout is None:
+            return await self._call()
+        async with asyncio.timeout(self._timeout):
+            return await self._call()
 
     async def _call(self) -> Any:
         if not _is_coroutine_function(self._function):

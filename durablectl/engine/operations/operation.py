@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
-from durablectl.errors import StepError, StepTimeoutError, UsageError
+from durablectl.engine.replay.handler_runner import ABANDON, CANCEL, UNDECODED, WAIT
+from durablectl.errors import DurableError, InvalidValueError, StepError, StepTimeoutError, UsageError
 from durablectl.model.reason_codes import ReasonCode
+from durablectl.model.records import NO_PAYLOAD
+from durablectl.model.values import decode_value
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Generator
 
     from durablectl.engine.replay.run import Run
-    from durablectl.model.records import JournalEntry
+    from durablectl.model.records import JournalEntry, Payload
+    from durablectl.storage.connection.requests import Request
 
 _T = TypeVar("_T")
-_NOT_BEGUN = -1
+
+_SHOWN = 200
 
 
 class Operation(Generic[_T]):
@@ -26,53 +31,110 @@ class Operation(Generic[_T]):
     def __init__(self, run: Run) -> None:
         self._run = run
 
-    def begin(self) -> None:
-        """Take a step number, before any operation of the same group runs."""
-        raise NotImplementedError
-
-    async def result(self) -> _T:
-        """The recorded result, or that of executing the operation now."""
-        raise NotImplementedError
-
-    def discard(self) -> None:
-        """Note that the handler does not see how it ends."""
+    def begin(self) -> asyncio.Future[Any]:
+        """Begin it, and with it whatever it is made of; the future of its result, of the handler's loop."""
         raise NotImplementedError
 
     def __await__(self) -> Generator[Any, None, _T]:
-        self.begin()
-        return self.result().__await__()
+        return self.begin().__await__()
 
 
 class NumberedOperation(Operation[_T]):
-    """An operation with one step number and one journal entry; ``kind`` is that of the entry."""
+    """An operation with one step number and one journal entry; ``kind`` is that of the entry.
 
-    __slots__ = ("_entry", "_number", "kind", "step_type")
+    ``on_cancel`` says what becomes of it when the task that awaits it is cancelled.
+    """
 
-    def __init__(self, run: Run, kind: str, step_type: str) -> None:
+    __slots__ = (
+        "_is_begun",
+        "_request",
+        "_request_error",
+        "_request_types",
+        "_response_type",
+        "compare",
+        "kind",
+        "on_cancel",
+        "step_type",
+    )
+
+    is_executed = True
+
+    def __init__(self, run: Run, kind: str, step_type: str, response_type: type[_T] | None = None) -> None:
         super().__init__(run)
         self.kind = kind
         self.step_type = step_type
-        self._number = _NOT_BEGUN
-        self._entry: JournalEntry | None = None
+        self.on_cancel = CANCEL
+        self.compare = True
+        """Whether a replay compares the request with the recorded one."""
+        self._response_type = response_type
+        self._is_begun = False
+        self._request: Payload = NO_PAYLOAD
+        self._request_types: list[type[Any]] = []
+        self._request_error: InvalidValueError | None = None
 
-    def begin(self) -> None:
-        if self._number != _NOT_BEGUN:
+    def begin(self) -> asyncio.Future[Any]:
+        if self._is_begun:
             raise UsageError(
                 f"The step {self.step_type!r} was awaited twice.", hint="Keep its result, or make a new step."
             )
-        self._number, self._entry = self._run.begin(self.step_type, self.kind)
+        self._is_begun = True
+        return self._run.runner.begin(self)
 
-    def discard(self) -> None:
-        if self._number != _NOT_BEGUN:
-            self._run.window.finished(self._number)
+    def prepare_request(self, number: int) -> None:
+        """Encode the request as it is now: the handler may change its arguments before the operation begins."""
+        try:
+            self._request, self._request_types = self.encode_request(number)
+        except InvalidValueError as error:
+            self._request_error = error
+
+    def encode_request(self, number: int) -> tuple[Payload, list[type[Any]]]:
+        """The request to record, and the message types in it; InvalidValueError when it cannot be recorded."""
+        del number
+        return NO_PAYLOAD, []
+
+    def difference(self, recorded: JournalEntry) -> tuple[str, str] | None:
+        """The recorded request and this one where they differ. One that was not recorded differs from none."""
+        if not self.compare or not recorded.kind or self._request_error is not None:
+            return None
+        if recorded.request in {self._request, NO_PAYLOAD}:
+            return None
+        return _shown(recorded.request), _shown(self._request)
+
+    def with_options(self, *, compare: bool = True, on_cancel: str = CANCEL) -> Self:
+        """Set what the caller may choose. UsageError for an unknown ``on_cancel``."""
+        if on_cancel not in {CANCEL, ABANDON, WAIT}:
+            raise UsageError(f"on_cancel={on_cancel!r} is unknown.", hint='Use "cancel", "abandon" or "wait".')
+        self.compare, self.on_cancel = compare, on_cancel
+        return self
+
+    def writes_when_cancelled(self, entry: JournalEntry | None) -> list[Request]:
+        """What to send when its awaiting task was cancelled; may be sent again. ``entry`` is what the journal has."""
+        del entry
+        return []
+
+    async def execute(self, number: int, entry: JournalEntry | None) -> tuple[JournalEntry, Any]:
+        """Bring it to its end and journal that; the entry, and the result, UNDECODED where only the entry has it."""
+        raise NotImplementedError
+
+    def resolve(self, future: asyncio.Future[Any], entry: JournalEntry, value: Any) -> None:
+        """Give its end to the handler, the same on the first run and on a replay."""
+        if entry.error:
+            future.set_exception(step_error(entry))
+            return
+        if value is not UNDECODED:
+            future.set_result(value)
+            return
+        try:
+            future.set_result(decode_value(entry.response, self._response_type))
+        except DurableError as error:
+            future.set_exception(error)
 
 
-def raise_recorded(entry: JournalEntry) -> None:
-    """Raise what the recorded step raised, if it did."""
-    if entry.reason_code == ReasonCode.INTERRUPTED:
-        raise asyncio.CancelledError
-    if entry.error:
-        raise step_error(entry)
+def _shown(request: Payload) -> str:
+    if request.type_name:
+        return f"a {request.type_name} of {len(request.data)} bytes"
+    text = request.data.decode("utf-8", "replace")
+    return (text if len(text) <= _SHOWN else f"{text[:_SHOWN]}...") or "no arguments"
 
 
 def step_error(entry: JournalEntry) -> StepError:

@@ -60,7 +60,7 @@ class ServiceCall(StepOperation[_T]):
         self._timeout = DEFAULT_CALL_SECONDS if timeout is None else timeout
         self._payload = NO_PAYLOAD
 
-    def request(self, number: int) -> tuple[Payload, list[type[Any]]]:
+    def encode_request(self, number: int) -> tuple[Payload, list[type[Any]]]:
         self._payload = encode_value(self._value, f"the request of step {number} {self.step_type!r}")
         return self._payload, [type(self._value)] if is_message(self._value) else []
 

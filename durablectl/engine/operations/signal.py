@@ -39,12 +39,10 @@ class SignalWait(WaitOperation[_T]):
         if outcome.awaited_id:
             _received(self._run.state).discard(int(outcome.awaited_id))
 
-    def discard(self) -> None:
+    @staticmethod
+    def received_in_vain(state: RunState, entry: JournalEntry) -> None:
         """Leave the signal to the next wait for it, unless the journal says that another has received it."""
-        super().discard()
-        state = self._run.state
-        entry = state.entries.get(self._number)
-        if entry is None or not _is_receipt(entry):
+        if not _is_receipt(entry):
             return
         received = _received(state)
         if not any(

@@ -5,24 +5,19 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from durablectl.engine.operations.operation import NumberedOperation, raise_recorded, step_error
+from durablectl.engine.operations.operation import NumberedOperation
 from durablectl.errors import InvalidValueError, TerminalError, UsageError
 from durablectl.model.clock import MICROSECONDS
 from durablectl.model.kinds import WaitKind
 from durablectl.model.reason_codes import NEVER_RETRIED, ReasonCode
 from durablectl.model.records import JournalEntry, PendingWait
 from durablectl.model.text import message_of
-from durablectl.model.values import decode_value, encode_value, recorded
+from durablectl.model.values import encode_value, recorded
 
 if TYPE_CHECKING:
-    from durablectl.engine.replay.run import Run
-    from durablectl.model.records import Payload
     from durablectl.model.retry_policy import Retry
 
 _T = TypeVar("_T")
-
-APP_ERRORS = (Exception, asyncio.CancelledError, SystemExit)
-"""Whatever an app's code raises is its own failure, sys.exit() included."""
 
 
 class Failure(NamedTuple):
@@ -41,15 +36,7 @@ class Failure(NamedTuple):
 class StepOperation(NumberedOperation[_T]):
     """A step that starts when it is awaited. A subclass says what is recorded, tried, and tried again."""
 
-    __slots__ = ("_response_type",)
-
-    def __init__(self, run: Run, kind: str, step_type: str, response_type: type[_T] | None = None) -> None:
-        super().__init__(run, kind, step_type)
-        self._response_type = response_type
-
-    def request(self, number: int) -> tuple[Payload, list[type[Any]]]:
-        """The recorded request and the message types in it; InvalidValueError when it cannot be recorded."""
-        raise NotImplementedError
+    __slots__ = ()
 
     async def attempt(self) -> Any:
         """Execute it once."""
@@ -59,32 +46,17 @@ class StepOperation(NumberedOperation[_T]):
         """What an exception of ``attempt`` means."""
         raise NotImplementedError
 
-    async def result(self) -> _T:
-        """The recorded result, or that of executing the step now. Raises StepError when it failed for good."""
-        entry = self._entry
-        if entry is None:
-            result: _T = await self.execute_step()
-            return result
-        self._run.mark_seen(entry)
-        raise_recorded(entry)
-        value: _T = decode_value(entry.response, self._response_type)
-        return value
-
-    async def execute_step(self) -> Any:
-        """Execute the step and journal its end; the value as a replay will see it, or StepError."""
-        run, number = self._run, self._number
+    async def execute(self, number: int, entry: JournalEntry | None) -> tuple[JournalEntry, Any]:
+        """Execute the step and journal its end; the entry, and the result as a replay will see it."""
+        del entry
+        run = self._run
         state, journal_writer = run.state, run.journal_writer
-        if not run.window.is_open(number):
-            await run.window.wait(number)
-        if journal_writer.is_busy:
-            await journal_writer.flush()
-            state.raise_if_unwanted()
         entry = JournalEntry(number, self.step_type, self.kind, started_at=state.clock.now())
         run.tracker.step_started(number, self.step_type)
         try:
             value = await self._attempts(entry)
         except asyncio.CancelledError:
-            if state.is_cancelling and not state.is_compensating and state.exit_reason is None:
+            if run.runner.is_cancelled and state.exit_reason is None:
                 entry.error, entry.error_type = "interrupted by a cancellation", "Cancelled"
                 entry.reason_code = ReasonCode.INTERRUPTED
                 entry.finished_at = state.clock.now()
@@ -93,43 +65,44 @@ class StepOperation(NumberedOperation[_T]):
         finally:
             run.tracker.step_ended(number)
         entry.finished_at = state.clock.now()
-        await journal_writer.append_or_defer(entry)
+        if run.is_alone(number) and journal_writer.may_defer(entry):
+            journal_writer.defer(entry)
+        else:
+            await journal_writer.append(entry)
         run.metrics.step(entry.kind, entry.finished_at - entry.started_at)
-        run.mark_seen(entry)
         if entry.error:
-            raise step_error(entry) from (value if isinstance(value, BaseException) else None)
-        return recorded(value, entry.response)
+            return entry, None
+        return entry, recorded(value, entry.response) if self._response_type is None else value
 
     async def _attempts(self, entry: JournalEntry) -> Any:
-        """Try until there is a result or no try left; the value, or the last exception."""
+        """Try until there is a result or no try left; the value."""
         run = self._run
         earlier = run.back_offs.pop(entry.step_number, None)
         if earlier is not None:
             entry.attempts = earlier.attempt
             await run.waits.back_off(earlier)
-        try:
-            entry.request, types = self.request(entry.step_number)
-        except InvalidValueError as error:
+        if self._request_error is not None:
             entry.attempts += 1
-            entry.error, entry.error_type = error.message, type(error).__name__
+            entry.error, entry.error_type = self._request_error.message, type(self._request_error).__name__
             entry.reason_code = ReasonCode.FINAL_ERROR
-            return error
-        for message_type in types:
+            return None
+        entry.request = self._request
+        for message_type in self._request_types:
             run.journal_writer.note_type(message_type)
         while True:
             entry.attempts += 1
             try:
                 value = await self.attempt()
                 entry.response = encode_value(value, f"the result of step {entry.step_number} {entry.step_type!r}")
-            except APP_ERRORS as error:
-                if isinstance(error, asyncio.CancelledError) and is_interrupted():
+            except BaseException as error:
+                if isinstance(error, asyncio.CancelledError) and _is_interrupted():
                     raise
                 failure = self.failure(error)
                 delay = None if failure.is_terminal else failure.retry.delay(entry.attempts, run.jitter)
                 if delay is None:
                     entry.error, entry.error_type = failure.message, failure.error_type
                     entry.reason_code = failure.reason_code
-                    return error
+                    return None
                 until = run.state.clock.now() + int(delay * MICROSECONDS)
                 run.metrics.retries += 1
             else:
@@ -159,7 +132,7 @@ def describe_failure(error: BaseException, retry: Retry) -> Failure:
     return Failure(message_of(error), type(error).__name__, retry, code)
 
 
-def is_interrupted() -> bool:
+def _is_interrupted() -> bool:
     """Whether someone cancelled this task, and not the step's own code something else."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0

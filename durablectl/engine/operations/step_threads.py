@@ -18,16 +18,12 @@ if TYPE_CHECKING:
 async def run_in_thread(function: Callable[..., Any], *args: Any) -> Any:
     """The function's result or exception; cancelled, the thread goes on and its result is dropped."""
     loop = asyncio.get_running_loop()
-    future: asyncio.Future[Any] = loop.create_future()
+    future: asyncio.Future[tuple[Any, BaseException | None]] = loop.create_future()
     context = contextvars.copy_context()
 
     def deliver(result: Any, error: BaseException | None) -> None:
-        if future.done():
-            return
-        if error is None:
-            future.set_result(result)
-        else:
-            future.set_exception(error)
+        if not future.done():
+            future.set_result((result, error))
 
     def work() -> None:
         result: Any = None
@@ -42,4 +38,8 @@ async def run_in_thread(function: Callable[..., Any], *args: Any) -> Any:
             loop.call_soon_threadsafe(deliver, result, error)
 
     threading.Thread(target=work, name=f"step {getattr(function, '__name__', '')}", daemon=True).start()
-    return await future
+    # As a value: an exception that is thrown in, as GeneratorExit, would close the coroutines that await.
+    result, error = await future
+    if error is not None:
+        raise error
+    return result

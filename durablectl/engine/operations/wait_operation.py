@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from durablectl.engine.operations.operation import NumberedOperation, raise_recorded
+from durablectl.engine.operations.operation import NumberedOperation
+from durablectl.engine.replay.handler_runner import UNDECODED
 from durablectl.engine.replay.wait_registry import Outcome
 from durablectl.model.clock import MICROSECONDS
 from durablectl.model.reason_codes import ReasonCode
 from durablectl.model.records import JournalEntry, PendingWait
 from durablectl.model.retry_policy import seconds
-from durablectl.model.values import decode_value
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -25,23 +25,16 @@ _T = TypeVar("_T")
 class WaitOperation(NumberedOperation[_T]):
     """One kind of wait. ``duration_us`` is how long it lasts at most; 0 is without limit."""
 
-    __slots__ = ("_duration_us", "_message_type")
+    __slots__ = ("_duration_us",)
 
     def __init__(
         self, run: Run, kind: str, step_type: str, duration_us: int, message_type: type[Any] | None = None
     ) -> None:
-        super().__init__(run, kind, step_type)
+        super().__init__(run, kind, step_type, message_type)
         self._duration_us = duration_us
-        self._message_type = message_type
 
-    async def result(self) -> _T:
-        entry = self._entry
-        if entry is None or not entry.finished_at:
-            entry = await self._run.waits.wait(self._number, self, entry)
-        self._run.mark_seen(entry)
-        raise_recorded(entry)
-        value: _T = decode_value(entry.response, self._message_type)
-        return value
+    async def execute(self, number: int, entry: JournalEntry | None) -> tuple[JournalEntry, Any]:
+        return await self._run.waits.wait(number, self, entry), UNDECODED
 
     def new_entry(self, number: int) -> JournalEntry:
         now = self._run.state.clock.now()
@@ -63,6 +56,10 @@ class WaitOperation(NumberedOperation[_T]):
 
     def give_back(self, outcome: Outcome) -> None:
         pass
+
+    @staticmethod
+    def received_in_vain(state: RunState, entry: JournalEntry) -> None:
+        """Give back what a recorded end took, whose awaiting task was cancelled."""
 
     @staticmethod
     def drop_received(state: RunState, execution: Execution) -> None:

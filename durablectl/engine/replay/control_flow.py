@@ -61,3 +61,15 @@ class ProcessorStopping(RunExit):
 
 class StateChanged(RunExit):
     """Another writer changed the state while the run was about to leave it: the handler is run again on that state."""
+
+
+class HandlerStuck(RunExit):
+    """The handler cannot go on: it spins, or awaits what nothing brings. The message says which."""
+
+
+class EngineFailed(RunExit):
+    """The engine itself raised ``error``, which is a bug in it."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__(f"{type(error).__name__}: {error}")
+        self.error = error

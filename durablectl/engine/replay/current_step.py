@@ -104,7 +104,7 @@ class CurrentStepTracker:
             execution.current_step_type = current.step_type
             execution.waiting_for = current.waiting_for
             execution.total_steps = state.step_count
-            execution.workflow_state = dict(state.workflow_state)
+            execution.workflow_state = state.latest_workflow_state
             if execution.status == Status.RUNNING:
                 execution.enter(Status.RUNNING, state.clock.now())
 

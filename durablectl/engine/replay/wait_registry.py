@@ -15,7 +15,7 @@ from durablectl.model.status import is_terminal
 from durablectl.storage.records import states
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from durablectl.engine.replay.control_flow import RunExit
     from durablectl.engine.replay.current_step import CurrentStepTracker
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from durablectl.engine.replay.run_state import RunState
     from durablectl.model.records import Execution, JournalEntry
 
-_SUSPEND_CHECK_SECONDS = 0.01
 _KEPT_IN_MEMORY_US: dict[str, int] = {WaitKind.RETRY: 5 * MICROSECONDS}
 _KEPT_IN_MEMORY_OTHERWISE_US = 1 * MICROSECONDS
 _LONGEST_TIMER_SECONDS = 3600.0
@@ -82,14 +81,17 @@ class WaitRegistry:
         journal_writer: JournalWriter,
         tracker: CurrentStepTracker,
         exit_run: Callable[[RunExit], None],
+        may_suspend: Callable[[], bool],
     ) -> None:
         self._state = state
         self._journal_writer = journal_writer
         self._tracker = tracker
         self._exit_run = exit_run
+        self._may_suspend = may_suspend
+        self.on_wait: Callable[[], None] = lambda: None
+        """Called when a wait has been polled and goes on."""
         self._open: dict[int, _OpenWait] = {}
         self._timer: asyncio.TimerHandle | None = None
-        self._suspend_check: asyncio.TimerHandle | None = None
         self._polling: asyncio.Task[None] | None = None
         self._poll_again = False
 
@@ -107,9 +109,6 @@ class WaitRegistry:
     async def wait(self, number: int, awaited: Awaited, entry: JournalEntry | None) -> JournalEntry:
         """Wait to the end and journal it. A wait that may outlive this run is journaled when it begins, too."""
         state, journal_writer = self._state, self._journal_writer
-        if journal_writer.is_busy:
-            await journal_writer.flush()
-            state.raise_if_unwanted()
         if entry is None:
             entry = awaited.new_entry(number)
             await self._prepare(awaited, entry)
@@ -133,15 +132,13 @@ class WaitRegistry:
         return entry
 
     async def _prepare(self, awaited: Awaited, entry: JournalEntry) -> None:
-        state = self._state
         try:
             await awaited.prepare(entry)
         except PayloadTooLargeError:
             raise
         except (StorageError, *states.UNREACHABLE) as error:
             # A failure of the store is not the workflow's: the handler must not see it.
-            state.exit_reason = state.exit_reason or StorageFailed(error)
-            raise state.exit_reason from error
+            raise StorageFailed(error) from error
 
     async def _until_ended(self, opened: _OpenWait) -> Outcome:
         number = opened.pending.step_number
@@ -151,21 +148,16 @@ class WaitRegistry:
             return await opened.ended
         finally:
             del self._open[number]
-            self._schedule_suspend_check()
 
     def poll(self) -> None:
         """Check every open wait: the state, or a child, may have changed."""
         self._poll_again = True
-        if self._open and (self._polling is None or self._polling.done()):
+        if self._open and self._polling is None:
             self._polling = self._state.loop.create_task(self._poll_all())
 
     async def _poll_all(self) -> None:
         while self._poll_again:
             self._poll_again = False
-            reason = self._state.pending_exit
-            if reason is not None:
-                self._exit_run(reason)
-                return
             try:
                 children = await self._ended_children()
             except DurableError:
@@ -176,7 +168,9 @@ class WaitRegistry:
                 if outcome is not None and not opened.ended.done():
                     opened.ended.set_result(outcome)
         self._set_timer()
-        self._schedule_suspend_check()
+        self._polling = None
+        self.on_wait()
+        self.suspend_if_idle()
 
     def _poll_one(self, opened: _OpenWait, children: dict[str, Execution]) -> Outcome | None:
         if opened.awaited is None or opened.entry is None:
@@ -202,31 +196,24 @@ class WaitRegistry:
             seconds = (min(ends) - self._state.clock.now()) / MICROSECONDS
             self._timer = self._state.loop.call_later(min(max(seconds, 0.0), _LONGEST_TIMER_SECONDS), self.poll)
 
-    def _schedule_suspend_check(self) -> None:
-        if self._suspend_check is None and self._open:
-            self._suspend_check = self._state.loop.call_later(_SUSPEND_CHECK_SECONDS, self._suspend_if_idle)
+    def are_only(self, numbers: Iterable[int]) -> bool:
+        """Whether these are steps that wait, and whose waits go on."""
+        return all((opened := self._open.get(number)) is not None and not opened.ended.done() for number in numbers)
 
-    def _suspend_if_idle(self) -> None:
+    def suspend_if_idle(self) -> None:
         """Suspend the run if only long waits are left."""
-        self._suspend_check = None
         state = self._state
-        if not self._open or state.exit_reason is not None or not self._tracker.is_only(self._open):
+        if not self._open or state.exit_reason is not None or self._polling is not None or not self._may_suspend():
             return
-        is_polling = self._polling is not None and not self._polling.done()
-        if self._journal_writer.is_busy or state.unresumed_groups or is_polling:
-            self._schedule_suspend_check()
-            return
-        if any(opened.ended.done() or self._is_brief(opened.pending) for opened in self._open.values()):
-            return
-        self._exit_run(Suspended(self.pending(), state.ownership.revision))
+        if not any(self._is_brief(opened.pending) for opened in self._open.values()):
+            self._exit_run(Suspended(self.pending(), state.ownership.revision))
 
     def _is_brief(self, pending: PendingWait) -> bool:
         limit = _KEPT_IN_MEMORY_US.get(pending.kind, _KEPT_IN_MEMORY_OTHERWISE_US)
         return bool(pending.until) and pending.until - self._state.clock.now() <= limit
 
     def close(self) -> None:
-        for handle in (self._timer, self._suspend_check):
-            if handle is not None:
-                handle.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
         if self._polling is not None:
             self._polling.cancel()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from durablectl.engine.operations.awakeable import Awakeable
@@ -13,6 +14,8 @@ from durablectl.engine.operations.service_call import ServiceCall
 from durablectl.engine.operations.signal import SignalWait
 from durablectl.engine.operations.sleep import Sleep
 from durablectl.engine.operations.wait_operation import microseconds
+from durablectl.engine.replay.handler_runner import CANCEL
+from durablectl.engine.replay.run import Compensation
 from durablectl.errors import InvalidValueError, UsageError
 from durablectl.model.clock import to_datetime
 from durablectl.model.kinds import StepKind
@@ -25,7 +28,6 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from datetime import datetime, timedelta
 
-    from durablectl.engine.operations.operation import Operation
     from durablectl.engine.replay.replay_logger import ReplayLogger
     from durablectl.engine.replay.run import Run
     from durablectl.engine.sdk.registry import Workflow
@@ -85,19 +87,23 @@ class Context:
         *,
         retry: Retry | None = None,
         timeout: float | timedelta | None = None,
+        compare: bool = True,
+        on_cancel: str = CANCEL,
     ) -> ServiceCall[_T]:
         """Ask a NATS micro service at the subject ``<service>.<method>``; await the result.
 
         A protobuf ``request`` is sent as protobuf, anything else as JSON. ``timeout`` is in seconds an attempt, 30 by
         default. Without ``retry``, silence and time-outs are retried without end and errors of the service up to three
-        attempts; then, or at once for an error code of 4xx, StepError is raised.
+        attempts; then, or at once for an error code of 4xx, StepError is raised. ``compare`` and ``on_cancel`` are as
+        for a step.
         """
         validate_name("service name", service)
         validate_name("method name", method)
         attempt_timeout = None if timeout is None else seconds(timeout)
-        return ServiceCall(
+        call = ServiceCall(
             self._run, f"{service}.{method}", request, response_type, retry=retry, timeout=attempt_timeout
         )
+        return call.with_options(compare=compare, on_cancel=on_cancel)
 
     @overload
     def step(
@@ -107,6 +113,8 @@ class Context:
         name: str | None = None,
         retry: Retry | None = None,
         timeout: float | timedelta | None = None,
+        compare: bool = True,
+        on_cancel: str = CANCEL,
     ) -> FunctionStep[_T]: ...
 
     @overload
@@ -117,6 +125,8 @@ class Context:
         name: str | None = None,
         retry: Retry | None = None,
         timeout: float | timedelta | None = None,
+        compare: bool = True,
+        on_cancel: str = CANCEL,
     ) -> FunctionStep[_T]: ...
 
     def step(
@@ -126,23 +136,37 @@ class Context:
         name: str | None = None,
         retry: Retry | None = None,
         timeout: float | timedelta | None = None,
+        compare: bool = True,
+        on_cancel: str = CANCEL,
     ) -> FunctionStep[Any]:
         """Run a function, async or sync (in a thread), and record its result; await it.
 
-        ``timeout`` is in seconds an attempt; a thread that is late cannot be stopped, its result is dropped. Three
-        attempts by default, then StepError; TerminalError is not tried again.
+        Three attempts by default, then StepError; TerminalError is not tried again.
+
+        Args:
+            function: The function; a step runs outside of the handler, on the processor's own event loop.
+            args: What it is called with. They are recorded, and compared on a replay.
+            name: The step's name; the function's by default.
+            retry: When a failed attempt is tried again.
+            timeout: Seconds per attempt. A thread that is late cannot be stopped; its result is dropped.
+            compare: Whether arguments that differ from the recorded ones on a replay pause the workflow.
+            on_cancel: What cancelling the awaiting task does to the step. "cancel", the default, interrupts it;
+                "abandon" lets it run; "wait" has the task wait for its end first.
         """
         attempt_timeout = None if timeout is None else seconds(timeout)
-        return FunctionStep(self._run, function, args, step_name(function, name), retry=retry, timeout=attempt_timeout)
+        step = FunctionStep[Any](
+            self._run, function, args, step_name(function, name), retry=retry, timeout=attempt_timeout
+        )
+        return step.with_options(compare=compare, on_cancel=on_cancel)
 
-    def gather(self, *steps: Operation[Any]) -> Gather:
+    def gather(self, *steps: Awaitable[Any]) -> Gather:
         """Run steps side by side; await the list of their results, in the order given.
 
         All of them end before the first error, in that order, is raised.
         """
         return Gather(self._run, steps)
 
-    def race(self, *steps: Operation[Any]) -> Race:
+    def race(self, *steps: Awaitable[Any]) -> Race:
         """Run steps side by side until one has ended; await its index and its result. The others are interrupted."""
         return Race(self._run, steps)
 
@@ -179,15 +203,18 @@ class Context:
         *,
         partition_key: str = "",
         timeout: float | timedelta | None = None,
+        on_cancel: str = CANCEL,
     ) -> ChildResult[_T]:
         """Run another workflow as a child; await its output. StepError when it failed or was cancelled.
 
-        Cancelling this workflow cancels the child.
+        Cancelling this workflow, or the task that awaits the child, cancels the child. With ``on_cancel="abandon"``
+        cancelling the task leaves it running; with "wait" the task waits for its end first.
         """
         start = self._start(workflow, input, partition_key, None, is_awaited=True)
-        return ChildResult(
+        child: ChildResult[_T] = ChildResult(
             self._run, start.handler, timeout_us=microseconds(timeout), message_type=response_type, start=start
         )
+        return child.with_options(on_cancel=on_cancel)
 
     async def spawn(
         self,
@@ -226,11 +253,26 @@ class Context:
         start = self._start(workflow, input, partition_key, delay, is_awaited=False)
         return StartChild(self._run, StepKind.SEND, start, id)
 
-    def defer(self, function: Callable[..., Any], *args: Any, name: str | None = None) -> None:
-        """Register a compensation: a durable step that runs if the workflow is cancelled, the last registered first."""
-        self._run.state.raise_if_exiting()
+    def defer(self, function: Callable[..., Any], *args: Any, name: str | None = None, when: str = "") -> None:
+        """Register a compensation: a durable step that runs if the workflow does not complete.
+
+        That is when it fails, is cancelled or times out. The last registered runs first. ``when="cancelled"`` runs it
+        only for a cancellation, ``when="failed"`` only for a failure or time-out.
+        """
+        if when not in {"", "cancelled", "failed"}:
+            raise UsageError(f"when={when!r} is unknown.", hint='Use "cancelled" or "failed", or leave it out.')
         step = step_name(function, name)
-        self._run.compensations.append(lambda: compensation(self._run, function, args, step))
+        if self._may_change(f"ctx.defer of {step}"):
+            make = partial(compensation, self._run, function, args, step)
+            self._run.compensations.append(Compensation(make, when))
+
+    def _may_change(self, what: str) -> bool:
+        """False where a discarded handler asks: nothing is thrown into it. UsageError outside of the handler."""
+        runner = self._run.runner
+        if runner.loop.is_abandoned:
+            return False
+        runner.check_inside(what)
+        return True
 
     def _start(
         self,
@@ -254,7 +296,6 @@ class Context:
 
     def set(self, key: str, value: Any) -> None:
         """Keep a value in the workflow's state, where ``wf get`` shows it. InvalidValueError if it cannot be stored."""
-        self._run.state.raise_if_exiting()
         given: object = key
         if not isinstance(given, str) or not given.isprintable() or not 0 < len(given) <= LONGEST_KEY:
             raise InvalidValueError(
@@ -270,6 +311,8 @@ class Context:
                 f"With {key!r} the workflow state would hold {size:,} bytes; the server's limit allows {limit:,}.",
                 hint="Store the data elsewhere and keep a reference.",
             )
+        if not self._may_change(f"ctx.set of {key}"):
+            return
         if payload.type_name:
             self._run.journal_writer.note_type(type(value))
         state[key] = payload
@@ -285,8 +328,10 @@ class Context:
 
     def random(self) -> float:
         """From 0 up to but not including 1; the same on every replay. Not for secrets."""
+        self._run.runner.check_inside("ctx.random")
         return self._run.random.random()
 
     def uuid(self) -> uuid.UUID:
         """A version 4 UUID, the same on every replay. Not for secrets."""
+        self._run.runner.check_inside("ctx.uuid")
         return uuid.UUID(int=self._run.random.getrandbits(128), version=4)

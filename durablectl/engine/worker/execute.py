@@ -6,13 +6,14 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any
 
-from durablectl.engine.operations.step_operation import APP_ERRORS, is_interrupted
+from durablectl.engine.operations.registry import received_in_vain
+from durablectl.engine.operations.sleep import LoopTimer
 from durablectl.engine.replay.control_flow import (
     FencedOut,
+    HandlerStuck,
     JournalMismatch,
     Paused,
     ProcessorStopping,
-    RunExit,
     StateChanged,
     StorageFailed,
     Suspended,
@@ -26,6 +27,7 @@ from durablectl.engine.worker.crash_loop_guard import MAX_CRASHES
 from durablectl.engine.worker.schedule_firing import fire
 from durablectl.errors import (
     AppError,
+    InvalidValueError,
     NonDeterminismError,
     PayloadTooLargeError,
     StepError,
@@ -34,7 +36,8 @@ from durablectl.errors import (
 )
 from durablectl.model.kinds import CommandKind
 from durablectl.model.reason_codes import ReasonCode
-from durablectl.model.records import StepMismatch
+from durablectl.model.records import NO_PAYLOAD
+from durablectl.model.status import Status
 from durablectl.model.values import decode_value, encode_value, is_message, parse_message
 from durablectl.storage.records import journal
 
@@ -55,7 +58,7 @@ _RETRY_SECONDS = 1.0
 async def process_command(
     resources: Resources, command: Command, delivery: Delivery, on_run: Callable[[Run], None]
 ) -> None:
-    """Execute a command. It is acknowledged last, after everything that it caused is stored.
+    """Do what a command asks for. It is acknowledged last, after everything that it caused is stored.
 
     ``on_run`` is called with the run once the invocation is claimed.
     """
@@ -104,6 +107,8 @@ async def _run_once(
         schemas=resources.schemas,
         metrics=resources.metrics.of[ownership.execution.handler],
         jitter=resources.random,
+        make_timer=LoopTimer,
+        received_in_vain=received_in_vain,
         retention_us=resources.retention_us,
     )
     on_run(run)
@@ -181,66 +186,88 @@ async def _read_journal(resources: Resources, ownership: Ownership) -> list[Jour
 
 async def _run_to_end(run: Run, workflow: Workflow, about: dict[str, str]) -> None:
     """Run the handler and write its outcome; RunExit when the run ends without one."""
+    output = NO_PAYLOAD
+    error: BaseException | None = None
     try:
-        output = await _run_handler(run, workflow)
+        output = await _output_of_handler(run, workflow)
     except JournalMismatch as mismatch:
         reason = f"{NonDeterminismError.__name__}: {mismatch}"
         execution = await outcome.pause(run, ReasonCode.MISMATCH, reason, mismatch.details)
         _log.error("Paused: %s", execution.reason, extra=about)
+        return
+    except HandlerStuck as stuck:
+        if not run.runner.is_cancelled:
+            execution = await outcome.pause(run, ReasonCode.HANDLER_STUCK, f"its handler is stuck: {stuck}")
+            _log.error("Paused: %s", execution.reason, extra=about)
+            return
+        _log.warning("The handler was ended: %s.", stuck, extra=about)
     except WorkflowTimedOut:
-        timeout = WorkflowTimeoutError(f"The workflow had not ended after {workflow.timeout:g} s.")
-        await outcome.fail(run, timeout)
-        _log.warning("Failed: %s", timeout, extra=about)
-    except RunExit:
-        raise
-    except APP_ERRORS as error:
-        if isinstance(error, asyncio.CancelledError) and not run.state.is_cancelling and is_interrupted():
-            raise
-        if run.state.is_cancelling:
-            await _compensate(run, about)
-            return
-        execution = await outcome.fail(run, error)
-        _log.warning("Failed: %s: %s", execution.error_type, execution.error, extra=about)
-    else:
-        if run.state.is_cancelling:
-            await _compensate(run, about)
-            return
+        error = WorkflowTimeoutError(f"The workflow had not ended after {workflow.timeout:g} s.")
+    except _HandlerError as failed:
+        error = failed.error
+    if run.state.is_cancelling:
+        await _cancel(run, about)
+    elif error is None:
         execution = await outcome.complete(run, output)
         _log.debug("%s after %d steps.", execution.status.capitalize(), run.state.step_count, extra=about)
+    else:
+        await _compensate(run, Status.FAILED, about)
+        execution = await outcome.fail(run, error)
+        _log.warning("Failed: %s: %s", execution.error_type, execution.error, extra=about)
 
 
-async def _compensate(run: Run, about: dict[str, str]) -> None:
-    """Run the compensations, the last registered first, each a durable step; then end as cancelled."""
-    run.begin_compensating()
-    failures = []
-    while run.compensations:
-        compensation = run.compensations.pop()
-        try:
-            with run.handler_task.interruptible():
-                await compensation()
-        except StepError as error:
-            failures.append(error.message)
-            _log.error("A compensation failed: %s", error, extra=about)
+async def _cancel(run: Run, about: dict[str, str]) -> None:
+    """Run the compensations, then end as cancelled."""
+    failures = await _compensate(run, Status.CANCELLED, about)
     await outcome.cancel(run, "; ".join(failures))
     _log.info("Cancelled after %d steps.", run.state.step_count, extra=about)
 
 
-async def _run_handler(run: Run, workflow: Workflow) -> Payload:
+async def _compensate(run: Run, status: Status, about: dict[str, str]) -> list[str]:
+    """Run the compensations for an end with ``status``, the last registered first; the messages of those that failed.
+
+    Each is a durable step. One that fails does not keep the others from running.
+    """
+    wanted = [each for each in reversed(run.compensations) if each.when in {"", status}]
+    if not wanted:
+        return []
+    failures: list[str] = []
+
+    async def compensate() -> None:
+        for each in wanted:
+            try:
+                await each.make()
+            except StepError as error:
+                failures.append(error.message)
+                _log.error("A compensation failed: %s", error, extra=about)
+
+    await run.run_compensation(compensate())
+    return failures
+
+
+class _HandlerError(Exception):
+    """The handler raised ``error``, which may be any exception."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__()
+        self.error = error
+
+
+async def _output_of_handler(run: Run, workflow: Workflow) -> Payload:
+    """Run the handler to its end. Raises _HandlerError, and RunExit when the run leaves it before."""
+    handler = await run.run_handler(_call_handler(run, workflow), workflow.timeout)
+    if handler.cancelled():
+        raise _HandlerError(asyncio.CancelledError("The handler raised CancelledError."))
+    raised = handler.exception()
+    if raised is not None:
+        raise _HandlerError(raised)
+    output = handler.result()
     try:
-        run.check_deadline(workflow.timeout)
-        with run.handler_task.interruptible():
-            output = await _call_handler(run, workflow)
-    except APP_ERRORS:
-        run.state.raise_if_exiting()
-        raise
-    run.state.raise_if_exiting()
-    unrequested = run.first_unrequested_entry
-    if unrequested is not None and not run.state.is_cancelling:
-        recorded = (unrequested.step_number, unrequested.kind, unrequested.step_type)
-        raise JournalMismatch(StepMismatch(*recorded, ended_after=run.state.step_count))
-    if is_message(output):
-        run.journal_writer.note_type(type(output))
-    return encode_value(output, f"the result of workflow {workflow.name!r}")
+        if is_message(output):
+            run.journal_writer.note_type(type(output))
+        return encode_value(output, f"the result of workflow {workflow.name!r}")
+    except InvalidValueError as error:
+        raise _HandlerError(error) from error
 
 
 async def _call_handler(run: Run, workflow: Workflow) -> Any:

@@ -98,7 +98,7 @@ async def _end_or_shorten(run: Run, status: Status, failure: _Failure) -> Execut
     try:
         return await _end(run, status, failure)
     except PayloadTooLargeError:
-        run.state.workflow_state = {}
+        run.state.workflow_state = run.state.stored_workflow_state = {}
         run.state.ownership.execution.awakeables = {}
         return await _end(run, status, failure)
 
@@ -195,7 +195,7 @@ def _leave(run: Run, execution: Execution, status: Status) -> None:
         execution.enter(status, run.state.clock.now())
     execution.owner = ""
     execution.total_steps = max(execution.total_steps, len(run.state.entries))
-    execution.workflow_state = dict(run.state.workflow_state)
+    execution.workflow_state = run.state.latest_workflow_state
     execution.compensations = len(run.compensations)
 
 
@@ -216,7 +216,7 @@ async def _end(run: Run, status: Status, failure: _Failure = _NONE, *, output: P
         end(execution, status, run.state.clock.now(), journal_length=0 if folded else len(entries))
         execution.expires_at = execution.finished_at + run.retention_us if run.retention_us else 0
         execution.total_steps = max([run.state.step_count, *(number + 1 for number in run.state.entries)])
-        execution.workflow_state = dict(run.state.workflow_state)
+        execution.workflow_state = run.state.latest_workflow_state
         execution.output = output
         failure.write_to(execution)
 

@@ -92,7 +92,7 @@ class ActiveRuns:
         elif slot.delivery.sequence == delivery.sequence:
             # Its ack_wait ran out while it was being worked on; the acknowledgement to come covers this delivery too.
             slot.touched = self._loop.time()
-        elif slot.run is not None and slot.run.handler_task.is_interruptible:
+        elif slot.run is not None and slot.run.is_in_handler:
             self._spawn_side_task(self._apply_to_running(slot.run, command, delivery))
         else:
             self._spawn_side_task(delivery.nak(_RETRY_SECONDS))

@@ -37,9 +37,11 @@ AT_A_TIME = 20
 TOO_BIG = "only where the record does not fit into a message; the same write as without that"
 FROM_A_TASK = "traced as storage.commands.pulls.Delivery.nak, from a task of its own"
 BY_TASK = "its requests leave from tasks of their own, and are traced as storage.streams.provision._ensure"
+BY_FLUSH = "writes from a task of its own: the append is swept"
 REFUSED = "only after an error of the server, which is the death of nobody; the command comes again in any case"
-DEFERRED = "writes only where a result is deferred: the append is swept"
 NOT_SWEPT = {
+    "engine.replay.run.Run.idle>start_flush": BY_FLUSH,
+    "engine.replay.run.Run._exit_at_rest>start_flush": BY_FLUSH,
     "control.index_repair._Repairs._enter>exchange": "the second only where a processor moves what is being entered",
     "control.schedules.create_schedule>exchange": "takes back what the server has refused",
     "control.schedules.create_schedule>provision": BY_TASK,
@@ -63,10 +65,8 @@ NOT_SWEPT = {
     "engine.worker.command_pump.CommandPump._route>nak": REFUSED,
     "engine.replay.current_step.CurrentStepTracker._write>describe_types": "only for a message new in the state",
     "engine.worker.quarantine.quarantine_command>nak": REFUSED,
-    "engine.operations.step_operation.StepOperation.execute_step>flush": DEFERRED,
     "engine.recovery.undelivered.UndeliveredScanner._redeliver>exchange": "only where no slot is free",
     "engine.worker.crash_loop_guard.CrashLoopGuard.admit>_write": "the second writes the same again",
-    "engine.replay.wait_registry.WaitRegistry.wait>flush": DEFERRED,
     "engine.worker.execute.process_command>ack": "one of them only where it was fenced out, and the others are swept",
     "engine.worker.execute.process_command>nak": REFUSED,
 }

@@ -29,6 +29,7 @@ PROCESSORS = [
     Scenario("ended by hand", drives.ended_by_hand, {W: "cancelled"}, options={"retention": 60}),
     Scenario("died on", nothing, {W: "completed"}, drives.died_on),
     Scenario("races", starting("races"), {W: "completed"}, has_gaps=True),
+    Scenario("outpaced", starting("outpaced"), {W: "completed"}, has_gaps=True),
     Scenario("retried", nothing, {W: "completed"}, drives.retried),
     Scenario("retried big", nothing, {W: "completed"}, drives.retried_big, left=(4,), options={"retention": 60}),
     Scenario("unfolded", nothing, {W: "cancelled"}, drives.unfolded),

@@ -83,7 +83,7 @@ async def test_all_end_before_the_first_error_in_order_is_raised(settings, store
 async def test_only_steps_can_be_gathered(settings, store):
     @workflow
     async def handler(ctx):
-        with pytest.raises(UsageError, match=r"ctx\.gather takes steps, and got a int"):
+        with pytest.raises(UsageError, match=r"ctx\.gather takes steps and coroutines, and got a int"):
             ctx.gather(5)
         return "refused"
 

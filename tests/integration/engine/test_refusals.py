@@ -79,7 +79,7 @@ async def test_a_step_inside_a_step_is_refused(settings, store):
     async with running_processor(settings, handler):
         view = await run_to_end(store, handler)
     assert (view.status, len(view.journal), view.journal[0].attempts) == ("failed", 1, 1)
-    assert "The step 'inner' was started from inside another step." in view.error
+    assert "'inner' was asked of the context outside of its handler: inside a step" in view.error
 
 
 async def test_a_step_awaited_twice_is_refused(settings, store):

@@ -72,13 +72,13 @@ async def test_an_error_is_tried_three_times_then_raised(settings, store):
         with pytest.raises(StepError) as caught:
             await ctx.step(failing(99, ValueError("no card")), name="make_card", retry=FAST)
         error = caught.value
-        cause = type(error.__cause__).__name__
+        cause = error.__cause__  # a replay could not give it
         return [error.step_number, error.step_type, error.attempts, error.error, error.error_type, str(error), cause]
 
     async with running_processor(settings, handler):
         view = await run_to_end(store, handler)
     sentence = "Step 0 'make_card' failed after 3 attempts: no card"
-    assert view.output == [0, "make_card", 3, "no card", "ValueError", sentence, "ValueError"]
+    assert view.output == [0, "make_card", 3, "no card", "ValueError", sentence, None]
     [step] = view.journal
     assert (step.attempts, step.error, step.error_type, step.response) == (3, "no card", "ValueError", None)
 
