@@ -59,12 +59,12 @@ async def fail(run: Run, error: BaseException) -> Execution:
     """End as failed, with the message and the traceback of what the handler raised."""
     limit = run.state.store.record_headroom // 8
     trace = storable("".join(_without_engine_frames(traceback.TracebackException.from_exception(error)).format()), None)
-    code, step = _reason_of(error)
+    code, step = reason_of(error)
     failure = _Failure(message_of(error, limit), type(error).__name__, trace[-2 * limit :], code, step)
     return await _end_or_shorten(run, Status.FAILED, failure)
 
 
-def _reason_of(error: BaseException) -> tuple[ReasonCode, FailedStep | None]:
+def reason_of(error: BaseException) -> tuple[ReasonCode, FailedStep | None]:
     """Why a handler failed that raised ``error``: the step because of which it was raised, if there is one."""
     if isinstance(error, WorkflowTimeoutError):
         return ReasonCode.TIMED_OUT, None
