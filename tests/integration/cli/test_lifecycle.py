@@ -10,6 +10,7 @@ import pytest_asyncio
 from durablectl import control, query
 from durablectl.storage.records import states
 from helpers import operations
+from helpers.in_process import running_processor
 from helpers.operations import new_key
 from helpers.waiting import wait_until
 from helpers.workflow_runs import start_workflow, wait_for_status
@@ -165,7 +166,7 @@ async def test_workflow_deleted_before_it_ran_never_runs(desk, settings):
     await desk.ok("wf", "cancel", "two")
     await desk.ok("wf", "delete", "two")
     assert await desk.ok("wf", "start", "late", "--input", '"anew"', "--id", "two") == "two\n"
-    async with operations.processing(settings, late):
+    async with running_processor(settings, late):
         assert await desk.ok("wf", "result", "two", "--timeout", "10s") == '"anew"\n'
         await wait_until(lambda: is_not_running(desk))
     assert [effect for effect in operations.effects if effect in LATE] == LATE[-1:]

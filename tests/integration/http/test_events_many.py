@@ -30,12 +30,12 @@ def hub(monkeypatch):
     """That of the service that the test starts: ``hub()._subscriptions`` are its clients."""
     made = []
 
-    class Kept(hub_module.Hub):
+    class Kept(hub_module.EventBroadcast):
         def __init__(self, backend) -> None:
             super().__init__(backend)
             made.append(self)
 
-    monkeypatch.setattr(app_module, "Hub", Kept)
+    monkeypatch.setattr(app_module, "EventBroadcast", Kept)
     return lambda: made[0]
 
 
@@ -118,7 +118,7 @@ async def test_many_bytes_are_too_much_as_well(settings, store, hub, monkeypatch
     async with http_api(settings) as http, streaming(http, "/api/events") as stream:
         await stream.next()
         [subscription] = hub()._subscriptions
-        told = hub_module.Told(view=None, row=b"x" * 200_000)
+        told = hub_module.ChangedRow(view=None, row=b"x" * 200_000)
         subscription.offer(told)
         assert not subscription._is_too_slow  # one alone is never too much
         subscription.offer(told)
