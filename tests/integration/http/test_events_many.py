@@ -118,7 +118,7 @@ async def test_many_bytes_are_too_much_as_well(settings, store, hub, monkeypatch
     async with http_api(settings) as http, streaming(http, "/api/events") as stream:
         await stream.next()
         [subscription] = hub()._subscriptions
-        told = hub_module.ChangedRow(view=None, row=b"x" * 200_000)
+        told = hub_module.ChangedRow(view=None, encoded=b"x" * 200_000)
         subscription.offer(told)
         assert not subscription._is_too_slow  # one alone is never too much
         subscription.offer(told)
