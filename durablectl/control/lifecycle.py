@@ -79,6 +79,7 @@ async def resume(store: Store, invocation_id: str, *, if_revision: int = 0) -> O
         execution.enter(Status.RUNNING if in_flight else Status.PENDING, SYSTEM_CLOCK.now())
         execution.set_reason()
         execution.crashes = 0
+        execution.traceback = ""
         if not in_flight:
             execution.owner = ""
             await store.requests.exchange([fallback_timer(store, execution)])

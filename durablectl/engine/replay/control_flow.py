@@ -36,6 +36,7 @@ class StorageFailed(RunExit):
 
     def __init__(self, error: DurableError) -> None:
         super().__init__(error.message)
+        self.error = error
 
 
 class Suspended(RunExit):

@@ -10,7 +10,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, NamedTuple
 
-from durablectl.engine.replay.control_flow import FencedOut, StateChanged, StorageFailed
+from durablectl.engine.replay.control_flow import EngineFailed, FencedOut, StateChanged, StorageFailed
 from durablectl.errors import DurableError, PayloadTooLargeError
 from durablectl.model.status import Status
 from durablectl.storage.index import index_entries
@@ -119,3 +119,5 @@ class CurrentStepTracker:
             _log.warning("%s: where it is cannot be shown. %s", state.invocation_id, error)
         except DurableError as error:
             self._exit_run(StorageFailed(error))
+        except Exception as error:  # noqa: BLE001 - nothing awaits this task's result
+            self._exit_run(EngineFailed(error))

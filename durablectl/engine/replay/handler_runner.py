@@ -287,10 +287,13 @@ class HandlerRunner:
             return
         finally:
             self._is_in_turn = False
-        if is_idle:
-            self._engine.idle()
-        else:
+        if not is_idle:
             self._real_loop.call_soon(self.turn)
+            return
+        try:
+            self._engine.idle()
+        except Exception as error:  # noqa: BLE001 - the same
+            self.exit(EngineFailed(error))
 
     def _deliver_next(self) -> bool:
         """Deliver one end, or the cancellation; False when nothing is there."""

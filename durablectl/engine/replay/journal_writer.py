@@ -12,7 +12,7 @@ import contextlib
 from collections import deque
 from typing import TYPE_CHECKING
 
-from durablectl.engine.replay.control_flow import RunExit, StorageFailed
+from durablectl.engine.replay.control_flow import EngineFailed, RunExit, StorageFailed
 from durablectl.errors import DurableError, PayloadTooLargeError
 from durablectl.model.codec import encode_entry
 from durablectl.model.reason_codes import ReasonCode
@@ -169,6 +169,10 @@ class JournalWriter:
             self._failure = reason
             self._exit_run(reason)
             raise
+        except Exception as error:
+            self._failure = EngineFailed(error)
+            self._exit_run(self._failure)
+            raise self._failure from error
         finally:
             self.writing.discard(entry.step_number)
             self._written()

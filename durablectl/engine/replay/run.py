@@ -253,6 +253,12 @@ class Run:
         return self.state.pending_exit is not None or self.runner.awaits_cancellation
 
     def _ended(self, pending: PendingOperation, task: asyncio.Task[tuple[JournalEntry, Any] | None]) -> None:
+        try:
+            self._take_end(pending, task)
+        except Exception as error:  # noqa: BLE001 - nothing above this callback would end the run
+            self.exit(EngineFailed(error))
+
+    def _take_end(self, pending: PendingOperation, task: asyncio.Task[tuple[JournalEntry, Any] | None]) -> None:
         del self._tasks[pending.number]
         if task.cancelled():
             self.window.finished(pending.number)
@@ -293,6 +299,8 @@ class Run:
             await self.state.store.requests.exchange(requests)
         except DurableError as error:
             self.exit(StorageFailed(error))
+        except Exception as error:  # noqa: BLE001 - nothing awaits this task's result
+            self.exit(EngineFailed(error))
 
     def _interrupt(self, number: int, task: asyncio.Task[Any]) -> None:
         is_recording = number in self._uninterruptible or number in self.journal_writer.writing

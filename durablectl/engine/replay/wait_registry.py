@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from durablectl.engine.replay.control_flow import StorageFailed, Suspended
+from durablectl.engine.replay.control_flow import EngineFailed, StorageFailed, Suspended
 from durablectl.errors import DurableError, PayloadTooLargeError, StorageError
 from durablectl.model.clock import MICROSECONDS
 from durablectl.model.kinds import WaitKind
@@ -156,6 +156,15 @@ class WaitRegistry:
             self._polling = self._state.loop.create_task(self._poll_all())
 
     async def _poll_all(self) -> None:
+        try:
+            await self._poll_until_settled()
+            self._polling = None
+            self.on_wait()
+            self.suspend_if_idle()
+        except Exception as error:  # noqa: BLE001 - nothing awaits this task's result
+            self._exit_run(EngineFailed(error))
+
+    async def _poll_until_settled(self) -> None:
         while self._poll_again:
             self._poll_again = False
             try:
@@ -168,9 +177,6 @@ class WaitRegistry:
                 if outcome is not None and not opened.ended.done():
                     opened.ended.set_result(outcome)
         self._set_timer()
-        self._polling = None
-        self.on_wait()
-        self.suspend_if_idle()
 
     def _poll_one(self, opened: _OpenWait, children: dict[str, Execution]) -> Outcome | None:
         if opened.awaited is None or opened.entry is None:

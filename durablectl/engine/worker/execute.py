@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from durablectl.engine.operations.registry import received_in_vain
 from durablectl.engine.operations.sleep import LoopTimer
 from durablectl.engine.replay.control_flow import (
+    EngineFailed,
     FencedOut,
     HandlerStuck,
     JournalMismatch,
@@ -52,7 +54,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-_RETRY_SECONDS = 1.0
+_MOST_RUNS = 5
+"""Runs in a row, on the same revision of the state, that may find it to have changed meanwhile."""
 
 
 async def process_command(
@@ -60,7 +63,8 @@ async def process_command(
 ) -> None:
     """Do what a command asks for. It is acknowledged last, after everything that it caused is stored.
 
-    ``on_run`` is called with the run once the invocation is claimed.
+    Raises DurableError, StorageFailed or EngineFailed where it is to be delivered again. ``on_run`` is called with the
+    run once the invocation is claimed.
     """
     if command.kind == CommandKind.FIRE:
         await fire(resources, delivery, command.schedule)
@@ -76,17 +80,17 @@ async def process_command(
     metrics.claimed(first=claimed.ownership.execution.attempt == 1, lag=lag)
     try:
         crashed = claimed.crashed
+        runs: Counter[int] = Counter()
         while not await _run_once(resources, claimed.ownership, on_run, about, crashed=crashed):
             crashed = False
+            runs[claimed.ownership.revision] += 1
+            if runs[claimed.ownership.revision] == _MOST_RUNS:
+                error = RuntimeError(f"{_MOST_RUNS} runs found the same state to have changed meanwhile")
+                raise EngineFailed(error)
     except FencedOut as fenced:
         metrics.fences += 1
         _log.warning("Fenced out, nothing more was written: the invocation is %s.", fenced, extra=about)
-        await delivery.ack()
-    except StorageFailed as failure:
-        _log.error("Not finished, will be delivered again: %s", failure, extra=about)
-        await delivery.nak(_RETRY_SECONDS)
-    else:
-        await delivery.ack()
+    await delivery.ack()
 
 
 async def _run_once(
@@ -146,6 +150,13 @@ async def _run_until_exit(run: Run, workflow: Workflow, about: dict[str, str]) -
         await _run_to_end(run, workflow, about)
     except Suspended as suspended:
         await outcome.suspend(run, suspended.waits, suspended.revision)
+    except JournalMismatch as mismatch:
+        reason = f"{NonDeterminismError.__name__}: {mismatch}"
+        execution = await outcome.pause(run, ReasonCode.MISMATCH, reason, mismatch.details)
+        _log.error("Paused: %s", execution.reason, extra=about)
+    except HandlerStuck as stuck:
+        execution = await outcome.pause(run, ReasonCode.HANDLER_STUCK, f"its handler is stuck: {stuck}")
+        _log.error("Paused: %s", execution.reason, extra=about)
     except Paused:
         await outcome.release_paused(run)
         _log.info("Paused at step %d.", run.state.step_count, extra=about)
@@ -190,16 +201,9 @@ async def _run_to_end(run: Run, workflow: Workflow, about: dict[str, str]) -> No
     error: BaseException | None = None
     try:
         output = await _output_of_handler(run, workflow)
-    except JournalMismatch as mismatch:
-        reason = f"{NonDeterminismError.__name__}: {mismatch}"
-        execution = await outcome.pause(run, ReasonCode.MISMATCH, reason, mismatch.details)
-        _log.error("Paused: %s", execution.reason, extra=about)
-        return
     except HandlerStuck as stuck:
         if not run.runner.is_cancelled:
-            execution = await outcome.pause(run, ReasonCode.HANDLER_STUCK, f"its handler is stuck: {stuck}")
-            _log.error("Paused: %s", execution.reason, extra=about)
-            return
+            raise
         _log.warning("The handler was ended: %s.", stuck, extra=about)
     except WorkflowTimedOut:
         error = WorkflowTimeoutError(f"The workflow had not ended after {workflow.timeout:g} s.")

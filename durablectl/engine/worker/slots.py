@@ -7,9 +7,10 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from durablectl.engine.replay.control_flow import FencedOut, StateChanged
+from durablectl.engine.replay.control_flow import FencedOut, RunExit, StateChanged
 from durablectl.engine.replay.current_step import VISIBLE_AFTER_SECONDS
 from durablectl.engine.worker.execute import process_command
+from durablectl.engine.worker.failure_limit import MAX_FAILURES, FailureLimit, cause_of, give_up, is_passing
 from durablectl.engine.worker.quarantine import quarantine_command
 from durablectl.errors import DurableError, PayloadTooLargeError, UnreadableError
 from durablectl.model.kinds import CommandKind
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from typing import Any
 
-    from durablectl.engine.replay.control_flow import RunExit
     from durablectl.engine.replay.run import Run
     from durablectl.engine.worker.resources import Resources
     from durablectl.model.records import Command, Execution
@@ -70,6 +70,7 @@ class ActiveRuns:
         self._slots: dict[str, _Slot] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._side_tasks: set[asyncio.Task[None]] = set()
+        self._failure_limit = FailureLimit()
         self._stopping = False
         self._loop = asyncio.get_running_loop()
 
@@ -188,29 +189,53 @@ class ActiveRuns:
         about = {"invocation_id": command.invocation_id, "handler": command.handler}
         try:
             await process_command(self._resources, command, slot.delivery, on_run)
+            self._failure_limit.forget(command.invocation_id)
         except (UnreadableError, PayloadTooLargeError) as error:
             await quarantine_command(self._resources.store, slot.delivery, error.message)
-        except StorageFullError as error:
-            # Keeping the slot: else all that waits would be tried again and again, as fast as that goes.
-            _log.warning("Not done, will be delivered again: %s", error, extra=about)
-            await asyncio.sleep(_FULL_SECONDS)
-            await slot.delivery.nak(_RETRY_SECONDS)
-        except DurableError as error:
-            _log.error("Not finished, will be delivered again: %s", error, extra=about)
-            await slot.delivery.nak(_RETRY_SECONDS)
-        except asyncio.CancelledError:
+        except asyncio.CancelledError as error:
             if not self._stopping:
-                _log.exception("A bug in durablectl; the command will be delivered again.", extra=about)
-            await slot.delivery.nak(0 if self._stopping else _RETRY_SECONDS)
+                await self._failed(slot, error)
+                return
+            await slot.delivery.nak()
             raise
-        except Exception:  # noqa: BLE001 - one workflow must not take the others down
-            _log.exception("A bug in durablectl; the command will be delivered again.", extra=about)
-            await slot.delivery.nak(_RETRY_SECONDS)
+        except (Exception, RunExit) as error:  # noqa: BLE001 - one workflow must not take the others down
+            if isinstance(cause_of(error), StorageFullError):
+                # Keeping the slot: else all that waits would be tried again and again, as fast as that goes.
+                _log.warning("Not done, will be delivered again: %s", error, extra=about)
+                await asyncio.sleep(_FULL_SECONDS)
+                await slot.delivery.nak(_RETRY_SECONDS)
+            else:
+                await self._failed(slot, error)
         finally:
             del self._slots[command.invocation_id]
             if isinstance(slot.delivery, LocalDelivery) and slot.delivery.is_redelivered:
                 # Whom that calls may see it as ours, and leave it.
                 self._spawn_side_task(self._adopt_if_dropped(command.invocation_id))
+
+    async def _failed(self, slot: _Slot, error: BaseException) -> None:
+        """Have the command delivered again; no more often than helps, where the failure is not the outside's."""
+        command, run = slot.command, slot.run
+        about = {"invocation_id": command.invocation_id, "handler": command.handler}
+        if is_passing(error):
+            _log.error("Not finished, will be delivered again: %s", error, extra=about)
+            await slot.delivery.nak(_RETRY_SECONDS)
+            return
+        recorded = -1 if run is None else len(run.state.entries)
+        if self._failure_limit.count(command.invocation_id, recorded) >= MAX_FAILURES:
+            try:
+                compensations = 0 if run is None else len(run.compensations)
+                await give_up(self._resources, command, slot.delivery, error, compensations)
+            except DurableError as unpaused:
+                _log.warning("Not paused, will be delivered again: %s", unpaused, extra=about)
+            else:
+                self._failure_limit.forget(command.invocation_id)
+                return
+        elif isinstance(cause_of(error), DurableError):
+            _log.error("Not finished, will be delivered again: %s", error, extra=about)
+        else:
+            trace = cause_of(error)
+            _log.error("A bug in durablectl; the command will be delivered again.", exc_info=trace, extra=about)
+        await slot.delivery.nak(_RETRY_SECONDS)
 
     async def write_current_steps(self) -> None:
         """Have every run write its current step, once that has lasted for a while."""

@@ -1,0 +1,115 @@
+"""Errors of the engine itself: counted, and the workflow paused when another delivery does not help."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+import pytest
+
+from durablectl import control, query, workflow
+from durablectl.engine.replay.ownership import Ownership
+from durablectl.errors import StorageError
+from helpers.in_process import running_processor
+from helpers.stored_commands import no_commands_left
+from helpers.waiting import wait_until
+from helpers.workflow_runs import start_workflow, wait_for_output, wait_for_status
+
+
+@pytest.fixture(autouse=True)
+def quick_redelivery(monkeypatch):
+    monkeypatch.setattr("durablectl.engine.worker.slots._RETRY_SECONDS", 0.05)
+
+
+@workflow
+async def handler(ctx):
+    await ctx.step(asyncio.sleep, 0)
+    await ctx.sleep(1.3)
+    return "done"
+
+
+async def broken(*_, **__):
+    raise RuntimeError("a bug")
+
+
+def broken_now(*_, **__):
+    raise RuntimeError("a bug")
+
+
+@pytest.mark.parametrize(
+    ("target", "replacement"),
+    [
+        ("durablectl.engine.worker.slots.process_command", broken),
+        ("durablectl.engine.worker.execute.claim", broken),
+        ("durablectl.engine.worker.execute._read_journal", broken),
+        ("durablectl.engine.replay.wait_registry.WaitRegistry._poll_one", broken_now),
+        ("durablectl.engine.replay.wait_registry.WaitRegistry.suspend_if_idle", broken_now),
+        ("durablectl.engine.replay.journal_writer.JournalWriter.may_defer", broken_now),
+        ("durablectl.engine.replay.ownership.journal.append", broken),
+        ("durablectl.engine.replay.handler_runner.HandlerRunner._apply", broken_now),
+        ("durablectl.engine.replay.run.Run.idle", broken_now),
+        ("durablectl.engine.worker.outcome.suspend", broken),
+    ],
+)
+async def test_engine_error_pauses_after_five_deliveries(settings, store, monkeypatch, caplog, target, replacement):
+    async with running_processor(settings, handler):
+        with monkeypatch.context() as patched:
+            patched.setattr(target, replacement)
+            invocation_id = await start_workflow(store, handler)
+            view = await wait_for_status(store, invocation_id, "paused")
+            await wait_until(lambda: no_commands_left(store))
+        assert (view.reason_code, view.reason) == (
+            "engine_failed",
+            "durablectl failed on it 5 times: RuntimeError: a bug",
+        )
+        assert "in broken" in view.traceback
+        errors = [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR]
+        *repeated, last = errors
+        assert set(repeated) == {"A bug in durablectl; the command will be delivered again."}
+        # A step that is recorded before a later failure starts the count again.
+        assert 4 <= len(repeated) <= 4 * 3
+        assert last.startswith("Paused: ")
+        await control.resume(store, invocation_id)
+        assert await wait_for_output(store, invocation_id) == "done"
+    assert (await query.get_workflow(store, invocation_id)).traceback == ""
+
+
+async def test_refused_write_pauses_after_five_deliveries(settings, store, monkeypatch):
+    async def refuse(*_):
+        raise StorageError("JetStream refused it (error 1).")
+
+    async with running_processor(settings, handler):
+        with monkeypatch.context() as patched:
+            patched.setattr("durablectl.engine.replay.ownership.journal.append", refuse)
+            invocation_id = await start_workflow(store, handler)
+            view = await wait_for_status(store, invocation_id, "paused")
+        assert view.reason == "durablectl failed on it 5 times: StorageError: JetStream refused it (error 1)."
+        await control.resume(store, invocation_id)
+        assert await wait_for_output(store, invocation_id) == "done"
+
+
+async def test_engine_error_with_progress_in_between_is_not_counted(settings, store, monkeypatch):
+    append = Ownership.append
+
+    async def append_then_fail(self, entry):
+        await append(self, entry)
+        raise RuntimeError("a bug")
+
+    @workflow
+    async def seven(ctx):
+        for number in range(7):
+            await ctx.step(asyncio.sleep, 0, name=f"step {number}")
+        return "done"
+
+    monkeypatch.setattr(Ownership, "append", append_then_fail)
+    async with running_processor(settings, seven):
+        assert await wait_for_output(store, await start_workflow(store, seven)) == "done"
+
+
+async def test_schedule_whose_fire_cannot_be_carried_out_is_set_aside(settings, store, monkeypatch, caplog):
+    monkeypatch.setattr("durablectl.engine.worker.execute.fire", broken)
+    async with running_processor(settings, handler):
+        await control.create_schedule(store, "often", handler.name, every=1)
+        await wait_until(lambda: "Set aside the command" in caplog.text)
+        await control.delete_schedule(store, "often")
+        await wait_until(lambda: no_commands_left(store))
