@@ -9,6 +9,8 @@ if TYPE_CHECKING:
 
 LONGEST_ERROR = 8 * 1024
 
+_SHOWN_LEAVES = 10
+
 
 def storable(text: str, limit: int | None = LONGEST_ERROR) -> str:
     """At most ``limit`` characters, if that is given, and none that UTF-8 cannot hold."""
@@ -24,9 +26,30 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
 
 def message_of(error: BaseException, limit: int = LONGEST_ERROR) -> str:
-    """What an exception says, or its class where it says nothing or cannot be printed."""
+    """What an exception says, or its class where it says nothing or cannot be printed; of a group, what its leaves say.
+
+    "2 errors: KeyError: 'a'; StepError: Step 1 'pay' failed: no". The leaves are sorted: which of them failed first
+    differs from run to run.
+    """
+    leaves = leaves_of(error)
+    if len(leaves) > 1:
+        said = sorted(f"{type(leaf).__name__}: {message_of(leaf, limit)}" for leaf in leaves)
+        more = f"; and {len(said) - _SHOWN_LEAVES} more" if len(said) > _SHOWN_LEAVES else ""
+        return storable(f"{len(said)} errors: {'; '.join(said[:_SHOWN_LEAVES])}{more}", limit)
     try:
-        text = str(error)
+        text = str(leaves[0])
     except Exception:  # noqa: BLE001 - an exception's own code may fail as well
         text = ""
-    return storable(text, limit) or type(error).__name__
+    return storable(text, limit) or type(leaves[0]).__name__
+
+
+def type_of(error: BaseException) -> str:
+    """The class of an exception; of a group, the classes of its leaves, each once: "KeyError, StepError"."""
+    return ", ".join(sorted({type(leaf).__name__ for leaf in leaves_of(error)}))
+
+
+def leaves_of(error: BaseException) -> list[BaseException]:
+    """The exceptions in a group and in the groups in it; any other exception alone."""
+    if not isinstance(error, BaseExceptionGroup):
+        return [error]
+    return [leaf for each in error.exceptions for leaf in leaves_of(each)]

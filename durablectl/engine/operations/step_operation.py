@@ -11,7 +11,7 @@ from durablectl.model.clock import MICROSECONDS
 from durablectl.model.kinds import WaitKind
 from durablectl.model.reason_codes import NEVER_RETRIED, ReasonCode
 from durablectl.model.records import JournalEntry, PendingWait
-from durablectl.model.text import message_of
+from durablectl.model.text import leaves_of, message_of, type_of
 from durablectl.model.values import encode_value, recorded
 
 if TYPE_CHECKING:
@@ -124,12 +124,12 @@ class StepOperation(NumberedOperation[_T]):
 
 def describe_failure(error: BaseException, retry: Retry) -> Failure:
     """An error that the step itself raised; one that another attempt would meet again is terminal."""
-    if isinstance(error, (TerminalError, InvalidValueError, UsageError)):
+    if any(isinstance(leaf, (TerminalError, InvalidValueError, UsageError)) for leaf in leaves_of(error)):
         code = ReasonCode.FINAL_ERROR
     else:
         # Not a class of the app that derives from it, or has its name.
         code = ReasonCode.TIMED_OUT if type(error) is TimeoutError else ReasonCode.ATTEMPT_FAILED
-    return Failure(message_of(error), type(error).__name__, retry, code)
+    return Failure(message_of(error), type_of(error), retry, code)
 
 
 def _is_interrupted() -> bool:

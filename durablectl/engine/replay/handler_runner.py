@@ -19,7 +19,7 @@ from durablectl.model.clock import MICROSECONDS
 from durablectl.model.kinds import StepKind
 from durablectl.model.reason_codes import ReasonCode
 from durablectl.model.records import StepMismatch
-from durablectl.model.text import message_of
+from durablectl.model.text import message_of, type_of
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -412,4 +412,4 @@ def _difference(operation: Operation, entry: JournalEntry) -> StepMismatch | Non
 def _error_of(task: asyncio.Task[Any]) -> str:
     if task.cancelled() or (error := task.exception()) is None:
         return ""
-    return f"{type(error).__name__}: {message_of(error, _SHOWN_ERROR)}"
+    return f"{type_of(error)}: {message_of(error, _SHOWN_ERROR)}"

@@ -14,7 +14,7 @@ from durablectl.model.reason_codes import ReasonCode
 from durablectl.model.records import NO_PAYLOAD, FailedStep
 from durablectl.model.status import Status
 from durablectl.model.termination import INLINE_LIMIT_BYTES, end, interrupted_children
-from durablectl.model.text import message_of, storable
+from durablectl.model.text import leaves_of, message_of, storable, type_of
 from durablectl.storage.commands.wake import timer_removal, wake, wake_timer_name, wake_timer_request
 from durablectl.storage.connection.crash_points import crash_at_caller
 from durablectl.storage.index import index_entries
@@ -60,26 +60,29 @@ async def fail(run: Run, error: BaseException) -> Execution:
     limit = run.state.store.record_headroom // 8
     trace = storable("".join(_without_engine_frames(traceback.TracebackException.from_exception(error)).format()), None)
     code, step = reason_of(error)
-    failure = _Failure(message_of(error, limit), type(error).__name__, trace[-2 * limit :], code, step)
+    failure = _Failure(message_of(error, limit), type_of(error), trace[-2 * limit :], code, step)
     return await _end_or_shorten(run, Status.FAILED, failure)
 
 
 def reason_of(error: BaseException) -> tuple[ReasonCode, FailedStep | None]:
     """Why a handler failed that raised ``error``: the step because of which it was raised, if there is one."""
+    leaves = leaves_of(error)
     if isinstance(error, WorkflowTimeoutError):
         return ReasonCode.TIMED_OUT, None
-    if isinstance(error, PayloadTooLargeError):
+    if any(isinstance(leaf, PayloadTooLargeError) for leaf in leaves):
         return ReasonCode.TOO_LARGE, None
-    if isinstance(error, StepError) and error.step_number >= 0:
-        at = len(error.message) - len(error.error)
-        return ReasonCode.STEP_FAILED, FailedStep(error.step_number, error.step_type, at)
+    if len(leaves) == 1 and isinstance(leaf := leaves[0], StepError) and leaf.step_number >= 0:
+        at = len(leaf.message) - len(leaf.error)
+        return ReasonCode.STEP_FAILED, FailedStep(leaf.step_number, leaf.step_type, at)
     seen: set[int] = set()
-    cause = _cause(error)
-    while cause is not None and id(cause) not in seen:
-        if isinstance(cause, StepError) and cause.step_number >= 0:
-            return ReasonCode.STEP_FAILED, FailedStep(cause.step_number, cause.step_type)
-        seen.add(id(cause))
-        cause = _cause(cause)
+    while leaves:
+        failed = [leaf for leaf in leaves if isinstance(leaf, StepError) and leaf.step_number >= 0]
+        if failed:
+            first = min(failed, key=lambda leaf: leaf.step_number)
+            return ReasonCode.STEP_FAILED, FailedStep(first.step_number, first.step_type)
+        seen.update(map(id, leaves))
+        causes = [cause for leaf in leaves if (cause := _cause(leaf)) is not None]
+        leaves = [leaf for cause in causes for leaf in leaves_of(cause) if id(leaf) not in seen]
     return ReasonCode.CODE_FAILED, None
 
 
@@ -257,7 +260,7 @@ def _without_engine_frames(error: traceback.TracebackException) -> traceback.Tra
     """Show the app's own code only, in the error and in those that caused it."""
     ours = str(Path(__file__).parents[1])
     error.stack = traceback.StackSummary.from_list([f for f in error.stack if not f.filename.startswith(ours)])
-    for other in (error.__cause__, error.__context__):
+    for other in (error.__cause__, error.__context__, *(error.exceptions or ())):
         if other is not None:
             _without_engine_frames(other)
     return error

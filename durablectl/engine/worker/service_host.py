@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import logging
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from durablectl.errors import AppError, InvalidValueError, TerminalError
 from durablectl.model.records import Payload
+from durablectl.model.text import message_of, type_of
 from durablectl.model.values import decode_value, encode_value, is_message, message_to_json, parse_message
 from durablectl.storage.connection.micro_services import JSON, PROTOBUF, Endpoint, Incoming, Outgoing, ServiceHost
 
@@ -66,9 +68,12 @@ def _endpoint(service: Service, instance: Any, method: Method) -> Endpoint:
             return Outgoing(error=error.message, error_code=_TERMINAL)
         except InvalidValueError as error:
             return Outgoing(error=error.message, error_code=_INTERNAL)
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever the app's code raises
+        except BaseException as error:
+            task = asyncio.current_task()
+            if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+                raise
             _log.exception("%s failed.", subject)
-            return Outgoing(error=f"{type(error).__name__}: {error}", error_code=_INTERNAL)
+            return Outgoing(error=f"{type_of(error)}: {message_of(error)}", error_code=_INTERNAL)
 
     return Endpoint(method.name, subject, handle)
 

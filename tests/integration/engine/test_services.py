@@ -131,8 +131,14 @@ def raising(name: str, error: Exception, runs: list):
         (ValueError("bad luck"), 3, ("ValueError: bad luck", "ServiceError 500")),
         (TerminalError("sold out"), 1, ("sold out", "ServiceError 422")),
         (SystemExit("two\nlines, Grüße"), 3, ("SystemExit: two lines, Grüße", "ServiceError 500")),
+        (asyncio.CancelledError("own"), 3, ("CancelledError: own", "ServiceError 500")),
+        (
+            BaseExceptionGroup("of", [KeyboardInterrupt("a"), ValueError("b")]),
+            3,
+            ("KeyboardInterrupt, ValueError: 2 errors: KeyboardInterrupt: a; ValueError: b", "ServiceError 500"),
+        ),
     ],
-    ids=["error", "terminal", "lines"],
+    ids=["error", "terminal", "lines", "cancelled", "group"],
 )
 async def test_an_error_of_the_service_reaches_the_handler(settings, store, names, error, attempts, seen):
     runs: list = []
