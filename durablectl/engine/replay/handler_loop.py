@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from contextvars import Context
     from types import CodeType
 
-    _Surroundings = tuple[asyncio.AbstractEventLoop | None, Any]
+_get_running_loop, _set_running_loop = events._get_running_loop, events._set_running_loop  # noqa: SLF001
+_get_hooks, _set_hooks = sys.get_asyncgen_hooks, sys.set_asyncgen_hooks
 
 HANDLES_PER_TURN = 1000
 """Callbacks that run before other workflows get a turn."""
@@ -198,7 +199,9 @@ class HandlerLoop(asyncio.AbstractEventLoop):
         """
         ready = self._ready
         left = HANDLES_PER_TURN
-        before = self._enter()
+        before, hooks = _get_running_loop(), _get_hooks()
+        _set_running_loop(self)
+        _set_hooks(None, self._finalize)
         try:
             while ready and left and not self._is_stopped:
                 left -= 1
@@ -212,7 +215,8 @@ class HandlerLoop(asyncio.AbstractEventLoop):
                     if not isinstance(getattr(handle._callback, "__self__", None), asyncio.Task):  # type: ignore[attr-defined]  # noqa: SLF001
                         self._on_error("Exception in a callback", error)
         finally:
-            self._leave(before)
+            _set_hooks(*hooks)
+            _set_running_loop(before)
         self._idle_handles += HANDLES_PER_TURN - left
         return not ready or self._is_stopped
 
@@ -221,14 +225,28 @@ class HandlerLoop(asyncio.AbstractEventLoop):
 
         With ``report``, exceptions of tasks that no other task has read are reported.
         """
+        if self.is_abandoned:
+            return
+        is_any_left = False
         for task in self._tasks:
-            if task.done() and not task.cancelled() and task._log_traceback:  # noqa: SLF001
+            if not task.done():
+                is_any_left = True
+            elif task._log_traceback and not task.cancelled():  # noqa: SLF001 - whether anything has read it
                 error = task.exception()
                 if report and task is not self._tasks[0]:
                     self._on_error(f"the exception of {task.get_name()} was never read", error)
         self.is_abandoned = self._is_stopped = True
         self._ready.clear()
-        before = self._enter()
+        if is_any_left:
+            self._close_tasks()
+        self._tasks.clear()
+        # So that no cycle keeps the run until the garbage collector comes.
+        self._set_timer = self._timer_cancelled = self._on_error = _do_nothing
+
+    def _close_tasks(self) -> None:
+        before, hooks = _get_running_loop(), _get_hooks()
+        _set_running_loop(self)
+        _set_hooks(None, self._finalize)
         try:
             while self._tasks:
                 task = self._tasks.pop()
@@ -236,20 +254,9 @@ class HandlerLoop(asyncio.AbstractEventLoop):
                     task._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001
                     _close(task.get_coro())
         finally:
-            self._leave(before)
+            _set_hooks(*hooks)
+            _set_running_loop(before)
         self._ready.clear()
-
-    def _enter(self) -> _Surroundings:
-        before = events._get_running_loop(), sys.get_asyncgen_hooks()  # noqa: SLF001
-        events._set_running_loop(self)  # noqa: SLF001
-        sys.set_asyncgen_hooks(firstiter=None, finalizer=self._finalize)
-        return before
-
-    @staticmethod
-    def _leave(before: _Surroundings) -> None:
-        loop, hooks = before
-        sys.set_asyncgen_hooks(*hooks)
-        events._set_running_loop(loop)  # noqa: SLF001
 
     def _finalize(self, generator: AsyncGenerator[Any, Any]) -> None:
         if not self.is_abandoned:
@@ -262,7 +269,7 @@ _ENSURE_FUTURE = getattr(asyncio.tasks, "_ensure_future", asyncio.ensure_future)
 
 def as_completed(fs: Any, *, timeout: float | None = None) -> Any:
     """Stand in for asyncio.as_completed, which makes its tasks in the order of a set: another one on every run."""
-    if isinstance(events._get_running_loop(), HandlerLoop):  # noqa: SLF001 - get_running_loop() raises
+    if isinstance(_get_running_loop(), HandlerLoop):
         fs = [asyncio.ensure_future(each) for each in dict.fromkeys(fs)]
     return _as_completed(fs, timeout=timeout)
 
@@ -281,6 +288,10 @@ def _check_order(frame: Any) -> None:
                 hint="Give it tasks: [asyncio.create_task(c) for c in ...], or call it as asyncio.as_completed.",
             )
         frame = frame.f_back
+
+
+def _do_nothing(*_: object) -> None:
+    pass
 
 
 async def _awaited(awaitable: Awaitable[Any]) -> Any:

@@ -13,7 +13,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from durablectl.engine.replay.control_flow import EngineFailed, HandlerStuck, JournalMismatch
-from durablectl.engine.replay.handler_loop import MAX_IDLE_HANDLES, HandlerFuture, HandlerLoop
+from durablectl.engine.replay.handler_loop import MAX_IDLE_HANDLES, HandlerLoop
 from durablectl.errors import UsageError
 from durablectl.model.clock import MICROSECONDS
 from durablectl.model.kinds import StepKind
@@ -70,35 +70,28 @@ class Operation(Protocol):
         ...
 
 
-class OperationFuture(HandlerFuture):
-    """What a task of the handler waits for. Cancelling it does to the operation what ``on_cancel`` says."""
+class PendingOperation(asyncio.Future[Any]):
+    """An operation that has a number and no end that was delivered: the future of its end, which a task waits for.
 
-    def __init__(self, runner: HandlerRunner, pending: PendingOperation) -> None:
-        super().__init__(runner.loop)
-        self.pending = pending
-        self._runner = runner
+    ``entry`` is what the journal has of it: a wait that began in an earlier run. Cancelling the future does to the
+    operation what ``on_cancel`` says.
+    """
+
+    number: int
+    operation: Operation
+    entry: JournalEntry | None
+    runner: HandlerRunner
+
+    def __hash__(self) -> int:
+        # The same on every replay, so that a set of these is iterated in the same order.
+        return self.number
 
     def cancel(self, msg: Any | None = None) -> bool:
         """Cancel, unless the operation is to be waited for: then the task is cancelled once that has ended."""
-        if self.done() or self.pending.operation.on_cancel == WAIT:
+        if self.done() or self.operation.on_cancel == WAIT:
             return False
-        self._runner.operation_cancelled(self.pending)
+        self.runner.operation_cancelled(self)
         return super().cancel(msg)
-
-
-class PendingOperation:
-    """An operation that has a number and no end that was delivered.
-
-    ``entry`` is what the journal has of it: a wait that began in an earlier run.
-    """
-
-    __slots__ = ("entry", "future", "number", "operation")
-
-    def __init__(self, runner: HandlerRunner, number: int, operation: Operation, entry: JournalEntry | None) -> None:
-        self.number = number
-        self.operation = operation
-        self.entry = entry
-        self.future = OperationFuture(runner, self)
 
 
 class Engine(Protocol):
@@ -157,9 +150,7 @@ class HandlerRunner:
         self._engine = engine
         self._state = state
         self._real_loop = asyncio.get_running_loop()
-        entries = [
-            entry for entry in state.entries.values() if (entry.kind == StepKind.COMPENSATION) == is_compensation
-        ]
+        entries = [e for e in state.entries.values() if (e.kind == StepKind.COMPENSATION) == is_compensation]
         ended = [entry for entry in entries if entry.finished_at and entry.reason_code != ReasonCode.INTERRUPTED]
         self._recorded = {entry.step_number: entry for entry in entries}
         self._unordered = sorted((e for e in ended if not e.order), key=lambda e: (e.finished_at, e.step_number))
@@ -221,19 +212,21 @@ class HandlerRunner:
                 self.exit(JournalMismatch(difference))
                 return self.loop.create_future()
         state.step_count += 1
-        pending = PendingOperation(self, number, operation, entry)
+        # Attributes instead of an __init__ of its own: this is done for each step.
+        pending = PendingOperation(loop=self.loop)
+        pending.number, pending.operation, pending.entry, pending.runner = number, operation, entry, self
         self.pending[number] = pending
         if state.is_live:
             self._engine.begin(pending)
-        return pending.future
+        return pending
 
     def forget(self, future: asyncio.Future[Any]) -> PendingOperation | None:
         """Take back an operation whose end is known without delivery."""
-        return self.pending.pop(future.pending.number, None) if isinstance(future, OperationFuture) else None
+        return self.pending.pop(future.number, None) if isinstance(future, PendingOperation) else None
 
     def entry_of(self, future: asyncio.Future[Any]) -> JournalEntry | None:
         """What the journal has of an operation that has begun."""
-        return future.pending.entry if isinstance(future, OperationFuture) else None
+        return future.entry if isinstance(future, PendingOperation) else None
 
     def check_inside(self, what: str) -> None:
         """Raise UsageError unless the caller runs in the handler."""
@@ -264,36 +257,39 @@ class HandlerRunner:
 
     def turn(self) -> None:
         """Run the handler until it waits, deliver the next end, and so on. Call it from a plain callback."""
-        if self._is_in_turn or self.finished.done() or self._main is None:
+        if self._is_in_turn or self._main is None or self.finished.done():
             return
         self._is_in_turn = True
         is_idle = False
         try:
-            for _ in range(_DELIVERIES_PER_TURN):
-                has_run_out = self.loop.drive()
-                if self.loop.is_spinning:
-                    self.exit(HandlerStuck(f"it ran {MAX_IDLE_HANDLES:,} callbacks without awaiting a step or timer"))
-                if self._state.exit_reason is not None or self.is_ended:
-                    self._finish()
-                    return
-                if not has_run_out:
-                    break
-                if not self._deliver_next():
-                    is_idle = True
-                    break
+            is_idle = self._drive_and_deliver(self._main)
         except Exception as error:  # noqa: BLE001 - nothing above this callback would end the run
             self._state.exit_reason = self._state.exit_reason or EngineFailed(error)
             self._finish()
-            return
         finally:
             self._is_in_turn = False
-        if not is_idle:
-            self._real_loop.call_soon(self.turn)
+        if self.finished.done():
             return
-        try:
+        if is_idle:
             self._engine.idle()
-        except Exception as error:  # noqa: BLE001 - the same
-            self.exit(EngineFailed(error))
+        else:
+            self._real_loop.call_soon(self.turn)
+
+    def _drive_and_deliver(self, main: asyncio.Task[Any]) -> bool:
+        """Run and deliver for one turn of the real loop; True when nothing is left to do."""
+        state, loop = self._state, self.loop
+        for _ in range(_DELIVERIES_PER_TURN):
+            has_run_out = loop.is_idle or loop.drive()
+            if loop.is_spinning:
+                self.exit(HandlerStuck(f"it ran {MAX_IDLE_HANDLES:,} callbacks without awaiting a step or timer"))
+            if state.exit_reason is not None or main.done():
+                self._finish()
+                return True
+            if not has_run_out:
+                return False
+            if not self._deliver_next():
+                return True
+        return False
 
     def _deliver_next(self) -> bool:
         """Deliver one end, or the cancellation; False when nothing is there."""
@@ -349,12 +345,12 @@ class HandlerRunner:
                 self.exit(HandlerStuck(f"it awaited {MAX_ENDS_AFTER_CANCEL:,} more operations after its cancellation"))
                 return
         pending = self.pending.pop(entry.step_number, None)
-        if pending is None or pending.future.done():
+        if pending is None or pending.done():
             self._engine.received_in_vain(entry)
             return
         state.logical_time_us = max(state.logical_time_us, entry.finished_at)
         self.loop.seconds = (state.logical_time_us - state.started_at_us) / MICROSECONDS
-        pending.operation.resolve(pending.future, entry, value)
+        pending.operation.resolve(pending, entry, value)
 
     def _cancel(self) -> None:
         self.is_cancelled = self._cancel_requested = True
@@ -384,8 +380,8 @@ class HandlerRunner:
 
     def _set_timer(self, handle: asyncio.TimerHandle) -> None:
         future = self.begin(self._engine.timer(handle))
-        if isinstance(future, OperationFuture):
-            self._timers[id(handle)] = future.pending
+        if isinstance(future, PendingOperation):
+            self._timers[id(handle)] = future
 
     def _timer_cancelled(self, handle: asyncio.TimerHandle) -> None:
         pending = self._timers.pop(id(handle), None)

@@ -321,7 +321,8 @@ class Run:
         self._received_in_vain(self.state, entry)
 
     def went_live(self) -> None:
-        self.window = StepWindow(self.state.step_count, self.runner.pending)
+        if self.state.step_count:
+            self.window = StepWindow(self.state.step_count, self.runner.pending)
         for pending in self.runner.cancelled_in_replay:
             self._send_cancellation(pending)
         if not self.deadline_us or self.state.is_compensating:

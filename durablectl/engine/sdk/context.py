@@ -154,10 +154,12 @@ class Context:
                 "abandon" lets it run; "wait" has the task wait for its end first.
         """
         attempt_timeout = None if timeout is None else seconds(timeout)
-        step = FunctionStep[Any](
+        step: FunctionStep[Any] = FunctionStep(
             self._run, function, args, step_name(function, name), retry=retry, timeout=attempt_timeout
         )
-        return step.with_options(compare=compare, on_cancel=on_cancel)
+        if not compare or on_cancel != CANCEL:
+            step.with_options(compare=compare, on_cancel=on_cancel)
+        return step
 
     def gather(self, *steps: Awaitable[Any]) -> Gather:
         """Run steps side by side; await the list of their results, in the order given.
