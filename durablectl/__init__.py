@@ -14,6 +14,12 @@ if TYPE_CHECKING:
         AlreadyExistsError as AlreadyExistsError,
     )
     from durablectl.errors import (
+        AppError as AppError,
+    )
+    from durablectl.errors import (
+        ConfigurationError as ConfigurationError,
+    )
+    from durablectl.errors import (
         ConflictError as ConflictError,
     )
     from durablectl.errors import (
@@ -38,10 +44,40 @@ if TYPE_CHECKING:
         NotFoundError as NotFoundError,
     )
     from durablectl.errors import (
+        NotProvisionedError as NotProvisionedError,
+    )
+    from durablectl.errors import (
+        OutOfRangeError as OutOfRangeError,
+    )
+    from durablectl.errors import (
+        PayloadTooLargeError as PayloadTooLargeError,
+    )
+    from durablectl.errors import (
+        PermissionDeniedError as PermissionDeniedError,
+    )
+    from durablectl.errors import (
+        StaleRevisionError as StaleRevisionError,
+    )
+    from durablectl.errors import (
         StepError as StepError,
     )
     from durablectl.errors import (
+        StepTimeoutError as StepTimeoutError,
+    )
+    from durablectl.errors import (
+        StorageError as StorageError,
+    )
+    from durablectl.errors import (
         TerminalError as TerminalError,
+    )
+    from durablectl.errors import (
+        UnreadableError as UnreadableError,
+    )
+    from durablectl.errors import (
+        UnsupportedServerError as UnsupportedServerError,
+    )
+    from durablectl.errors import (
+        UsageError as UsageError,
     )
     from durablectl.errors import (
         WaitTimeoutError as WaitTimeoutError,
@@ -51,6 +87,9 @@ if TYPE_CHECKING:
     )
     from durablectl.errors import (
         WorkflowFailedError as WorkflowFailedError,
+    )
+    from durablectl.errors import (
+        WorkflowTimeoutError as WorkflowTimeoutError,
     )
     from durablectl.model.retry_policy import Retry as Retry
 
@@ -63,6 +102,8 @@ _HOME = {
     **dict.fromkeys(
         (
             "AlreadyExistsError",
+            "AppError",
+            "ConfigurationError",
             "ConflictError",
             "ConnectionFailedError",
             "DurableError",
@@ -71,11 +112,22 @@ _HOME = {
             "InvalidValueError",
             "NonDeterminismError",
             "NotFoundError",
+            "NotProvisionedError",
+            "OutOfRangeError",
+            "PayloadTooLargeError",
+            "PermissionDeniedError",
+            "StaleRevisionError",
             "StepError",
+            "StepTimeoutError",
+            "StorageError",
             "TerminalError",
+            "UnreadableError",
+            "UnsupportedServerError",
+            "UsageError",
             "WaitTimeoutError",
             "WorkflowCancelledError",
             "WorkflowFailedError",
+            "WorkflowTimeoutError",
         ),
         "durablectl.errors",
     ),

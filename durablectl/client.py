@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack
 
 from durablectl import control, query
 from durablectl.errors import UsageError
-from durablectl.model.clock import MICROSECONDS, SYSTEM_CLOCK
+from durablectl.limits import checked_count, checked_microseconds, checked_seconds
+from durablectl.model.clock import SYSTEM_CLOCK
 from durablectl.model.filters import FILTERS, FilterKind, Filters
-from durablectl.model.retry_policy import seconds
+from durablectl.model.validation import LATEST
 from durablectl.settings import Settings, resolve
 from durablectl.storage.connection.store import open_store
 
@@ -88,7 +89,8 @@ class Client:
         AlreadyExistsError, InvalidNameError, InvalidValueError, PayloadTooLargeError.
         """
         name = handler if isinstance(handler, str) else getattr(handler, "name", "")
-        start_at = SYSTEM_CLOCK.now() + int(seconds(delay) * MICROSECONDS) if delay else 0
+        delay_us = 0 if delay is None else checked_microseconds(delay, "The delay of client.start")
+        start_at = SYSTEM_CLOCK.now() + delay_us if delay_us else 0
         request = control.StartRequest(name, input, id, partition_key, start_at)
         return await control.start(self._store, request)
 
@@ -98,7 +100,7 @@ class Client:
         A protobuf output needs its generated module imported. Raises NotFoundError, WaitTimeoutError,
         WorkflowFailedError, WorkflowCancelledError.
         """
-        limit = None if timeout is None else seconds(timeout)
+        limit = None if timeout is None else checked_seconds(timeout, "The timeout of client.result")
         return (await control.wait_for_outcome(self._store, invocation_id, limit)).output()
 
     async def get_workflow(
@@ -182,6 +184,8 @@ class Client:
         With ``restart`` a new invocation with the same input is started; the result names it. Raises NotFoundError,
         InvalidStateError, UsageError.
         """
+        if from_step is not None:
+            checked_count(from_step, "The from_step of client.retry", 0, 2**31 - 1)
         if restart:
             if from_step is not None:
                 raise UsageError("A restart begins at the first step.", hint="Give either from_step or restart.")
@@ -237,6 +241,8 @@ def _moment(name: str, time: datetime | timedelta, now: int) -> int:
             f"{name} is a datetime, or a timedelta meaning ago; it cannot be {time!r}.",
             hint="For example since=timedelta(hours=2).",
         )
+    if moment >= LATEST:
+        raise UsageError(f"{name} cannot be used: {time!r} does not lie between 1970 and 9999.")
     return max(1, moment)
 
 

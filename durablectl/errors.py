@@ -4,6 +4,7 @@ DurableError                     error               1
   UsageError                     usage               2
     InvalidNameError             invalid_name        2
     InvalidValueError            invalid_value       2
+      OutOfRangeError            invalid_value       2
   NotFoundError                  not_found           3
     NotProvisionedError          not_provisioned     3
   ConnectionFailedError          cannot_connect      4
@@ -28,7 +29,7 @@ DurableError                     error               1
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 class DurableError(Exception):
@@ -63,6 +64,10 @@ class InvalidValueError(UsageError):
     """A value is neither JSON nor a protobuf message, or cannot be parsed as such."""
 
     code = "invalid_value"
+
+
+class OutOfRangeError(InvalidValueError, ValueError):
+    """A duration, number or size that is none, or is not in its range; the message says which range."""
 
 
 class NotFoundError(DurableError):
@@ -168,7 +173,9 @@ class NonDeterminismError(DurableError):
 class StepError(DurableError):
     """A step failed for good; raised inside the handler, and the same on every replay.
 
-    ``error`` is the message of the last attempt and ``error_type`` the class of its exception, or the service's code.
+    ``error`` is the message of the last attempt. ``error_type`` is the class of its exception, with the module
+    (``shop.payments.CardDeclined``) unless it is one of Python's own, or the service's code. ``details`` is what the
+    exception had as its attribute ``details``, where JSON can hold that in 8 KiB; else None.
     """
 
     code = "step_failed"
@@ -182,6 +189,7 @@ class StepError(DurableError):
         attempts: int = 0,
         error: str = "",
         error_type: str = "",
+        details: Any = None,
         hint: str = "",
     ) -> None:
         super().__init__(message, hint=hint)
@@ -190,6 +198,7 @@ class StepError(DurableError):
         self.attempts = attempts
         self.error = error
         self.error_type = error_type
+        self.details = details
 
 
 class StepTimeoutError(StepError, TimeoutError):

@@ -43,7 +43,7 @@ class Command(_message.Message):
     def __init__(self, invocation_id: _Optional[str] = ..., handler: _Optional[str] = ..., service: _Optional[str] = ..., args: _Optional[bytes] = ..., partition_key: _Optional[str] = ..., sequence: _Optional[int] = ..., kind: _Optional[str] = ..., input_type: _Optional[str] = ..., created_at: _Optional[int] = ..., start_token: _Optional[str] = ..., parent_id: _Optional[str] = ..., parent_handler: _Optional[str] = ..., parent_partition_key: _Optional[str] = ..., start_at: _Optional[int] = ..., schedule: _Optional[str] = ..., restarted_from: _Optional[str] = ...) -> None: ...
 
 class JournalEntry(_message.Message):
-    __slots__ = ("step_number", "step_type", "request", "response", "error", "kind", "started_at", "finished_at", "attempts", "request_type", "response_type", "error_type", "until", "awaited_id", "reason_code", "order")
+    __slots__ = ("step_number", "step_type", "request", "response", "error", "kind", "started_at", "finished_at", "attempts", "request_type", "response_type", "error_type", "until", "awaited_id", "reason_code", "order", "error_class", "error_details")
     STEP_NUMBER_FIELD_NUMBER: _ClassVar[int]
     STEP_TYPE_FIELD_NUMBER: _ClassVar[int]
     REQUEST_FIELD_NUMBER: _ClassVar[int]
@@ -60,6 +60,8 @@ class JournalEntry(_message.Message):
     AWAITED_ID_FIELD_NUMBER: _ClassVar[int]
     REASON_CODE_FIELD_NUMBER: _ClassVar[int]
     ORDER_FIELD_NUMBER: _ClassVar[int]
+    ERROR_CLASS_FIELD_NUMBER: _ClassVar[int]
+    ERROR_DETAILS_FIELD_NUMBER: _ClassVar[int]
     step_number: int
     step_type: str
     request: bytes
@@ -76,7 +78,9 @@ class JournalEntry(_message.Message):
     awaited_id: str
     reason_code: str
     order: int
-    def __init__(self, step_number: _Optional[int] = ..., step_type: _Optional[str] = ..., request: _Optional[bytes] = ..., response: _Optional[bytes] = ..., error: _Optional[str] = ..., kind: _Optional[str] = ..., started_at: _Optional[int] = ..., finished_at: _Optional[int] = ..., attempts: _Optional[int] = ..., request_type: _Optional[str] = ..., response_type: _Optional[str] = ..., error_type: _Optional[str] = ..., until: _Optional[int] = ..., awaited_id: _Optional[str] = ..., reason_code: _Optional[str] = ..., order: _Optional[int] = ...) -> None: ...
+    error_class: str
+    error_details: bytes
+    def __init__(self, step_number: _Optional[int] = ..., step_type: _Optional[str] = ..., request: _Optional[bytes] = ..., response: _Optional[bytes] = ..., error: _Optional[str] = ..., kind: _Optional[str] = ..., started_at: _Optional[int] = ..., finished_at: _Optional[int] = ..., attempts: _Optional[int] = ..., request_type: _Optional[str] = ..., response_type: _Optional[str] = ..., error_type: _Optional[str] = ..., until: _Optional[int] = ..., awaited_id: _Optional[str] = ..., reason_code: _Optional[str] = ..., order: _Optional[int] = ..., error_class: _Optional[str] = ..., error_details: _Optional[bytes] = ...) -> None: ...
 
 class AwakeableState(_message.Message):
     __slots__ = ("awakeable_id", "invocation_id", "resolved", "result", "error", "created_at", "name", "result_type")
@@ -185,7 +189,7 @@ class IndexTime(_message.Message):
     def __init__(self, status: _Optional[str] = ..., at: _Optional[int] = ...) -> None: ...
 
 class ExecutionState(_message.Message):
-    __slots__ = ("invocation_id", "handler", "journal", "current_state", "status", "current_step", "current_step_type", "workflow_state", "awakeables", "input", "input_type", "output_type", "error", "error_type", "traceback", "reason", "partition_key", "owner", "attempt", "total_steps", "created_at", "started_at", "updated_at", "finished_at", "waiting_for", "parent_id", "start_token", "indexed_at", "command_sequence", "journal_length", "workflow_state_types", "left_behind", "crashes", "crash_mark", "cancel_requested", "compensations", "waits", "signals", "history", "parent_handler", "parent_partition_key", "start_at", "schedule", "restarted_from", "signals_sent", "restarted_as", "deadline", "timer_attempt", "expires_at", "indexed_as", "reason_code", "cancel_reason", "failed_step", "mismatch")
+    __slots__ = ("invocation_id", "handler", "journal", "current_state", "status", "current_step", "current_step_type", "workflow_state", "awakeables", "input", "input_type", "output_type", "error", "error_type", "traceback", "reason", "partition_key", "owner", "attempt", "total_steps", "created_at", "started_at", "updated_at", "finished_at", "waiting_for", "parent_id", "start_token", "indexed_at", "command_sequence", "journal_length", "workflow_state_types", "left_behind", "crashes", "crash_mark", "cancel_requested", "compensations", "waits", "signals", "history", "parent_handler", "parent_partition_key", "start_at", "schedule", "restarted_from", "signals_sent", "restarted_as", "deadline", "timer_attempt", "expires_at", "indexed_as", "reason_code", "cancel_reason", "failed_step", "mismatch", "error_class", "error_details")
     class WorkflowStateEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -261,6 +265,8 @@ class ExecutionState(_message.Message):
     CANCEL_REASON_FIELD_NUMBER: _ClassVar[int]
     FAILED_STEP_FIELD_NUMBER: _ClassVar[int]
     MISMATCH_FIELD_NUMBER: _ClassVar[int]
+    ERROR_CLASS_FIELD_NUMBER: _ClassVar[int]
+    ERROR_DETAILS_FIELD_NUMBER: _ClassVar[int]
     invocation_id: str
     handler: str
     journal: _containers.RepeatedCompositeFieldContainer[JournalEntry]
@@ -315,4 +321,6 @@ class ExecutionState(_message.Message):
     cancel_reason: str
     failed_step: FailedStep
     mismatch: StepMismatch
-    def __init__(self, invocation_id: _Optional[str] = ..., handler: _Optional[str] = ..., journal: _Optional[_Iterable[_Union[JournalEntry, _Mapping]]] = ..., current_state: _Optional[bytes] = ..., status: _Optional[str] = ..., current_step: _Optional[int] = ..., current_step_type: _Optional[str] = ..., workflow_state: _Optional[_Mapping[str, bytes]] = ..., awakeables: _Optional[_Mapping[str, AwakeableState]] = ..., input: _Optional[bytes] = ..., input_type: _Optional[str] = ..., output_type: _Optional[str] = ..., error: _Optional[str] = ..., error_type: _Optional[str] = ..., traceback: _Optional[str] = ..., reason: _Optional[str] = ..., partition_key: _Optional[str] = ..., owner: _Optional[str] = ..., attempt: _Optional[int] = ..., total_steps: _Optional[int] = ..., created_at: _Optional[int] = ..., started_at: _Optional[int] = ..., updated_at: _Optional[int] = ..., finished_at: _Optional[int] = ..., waiting_for: _Optional[_Union[Waiting, _Mapping]] = ..., parent_id: _Optional[str] = ..., start_token: _Optional[str] = ..., indexed_at: _Optional[int] = ..., command_sequence: _Optional[int] = ..., journal_length: _Optional[int] = ..., workflow_state_types: _Optional[_Mapping[str, str]] = ..., left_behind: _Optional[_Iterable[_Union[IndexTime, _Mapping]]] = ..., crashes: _Optional[int] = ..., crash_mark: _Optional[int] = ..., cancel_requested: bool = ..., compensations: _Optional[int] = ..., waits: _Optional[_Iterable[_Union[Waiting, _Mapping]]] = ..., signals: _Optional[_Iterable[_Union[Signal, _Mapping]]] = ..., history: _Optional[_Iterable[_Union[DroppedSteps, _Mapping]]] = ..., parent_handler: _Optional[str] = ..., parent_partition_key: _Optional[str] = ..., start_at: _Optional[int] = ..., schedule: _Optional[str] = ..., restarted_from: _Optional[str] = ..., signals_sent: _Optional[int] = ..., restarted_as: _Optional[str] = ..., deadline: _Optional[int] = ..., timer_attempt: _Optional[int] = ..., expires_at: _Optional[int] = ..., indexed_as: _Optional[str] = ..., reason_code: _Optional[str] = ..., cancel_reason: _Optional[str] = ..., failed_step: _Optional[_Union[FailedStep, _Mapping]] = ..., mismatch: _Optional[_Union[StepMismatch, _Mapping]] = ...) -> None: ...
+    error_class: str
+    error_details: bytes
+    def __init__(self, invocation_id: _Optional[str] = ..., handler: _Optional[str] = ..., journal: _Optional[_Iterable[_Union[JournalEntry, _Mapping]]] = ..., current_state: _Optional[bytes] = ..., status: _Optional[str] = ..., current_step: _Optional[int] = ..., current_step_type: _Optional[str] = ..., workflow_state: _Optional[_Mapping[str, bytes]] = ..., awakeables: _Optional[_Mapping[str, AwakeableState]] = ..., input: _Optional[bytes] = ..., input_type: _Optional[str] = ..., output_type: _Optional[str] = ..., error: _Optional[str] = ..., error_type: _Optional[str] = ..., traceback: _Optional[str] = ..., reason: _Optional[str] = ..., partition_key: _Optional[str] = ..., owner: _Optional[str] = ..., attempt: _Optional[int] = ..., total_steps: _Optional[int] = ..., created_at: _Optional[int] = ..., started_at: _Optional[int] = ..., updated_at: _Optional[int] = ..., finished_at: _Optional[int] = ..., waiting_for: _Optional[_Union[Waiting, _Mapping]] = ..., parent_id: _Optional[str] = ..., start_token: _Optional[str] = ..., indexed_at: _Optional[int] = ..., command_sequence: _Optional[int] = ..., journal_length: _Optional[int] = ..., workflow_state_types: _Optional[_Mapping[str, str]] = ..., left_behind: _Optional[_Iterable[_Union[IndexTime, _Mapping]]] = ..., crashes: _Optional[int] = ..., crash_mark: _Optional[int] = ..., cancel_requested: bool = ..., compensations: _Optional[int] = ..., waits: _Optional[_Iterable[_Union[Waiting, _Mapping]]] = ..., signals: _Optional[_Iterable[_Union[Signal, _Mapping]]] = ..., history: _Optional[_Iterable[_Union[DroppedSteps, _Mapping]]] = ..., parent_handler: _Optional[str] = ..., parent_partition_key: _Optional[str] = ..., start_at: _Optional[int] = ..., schedule: _Optional[str] = ..., restarted_from: _Optional[str] = ..., signals_sent: _Optional[int] = ..., restarted_as: _Optional[str] = ..., deadline: _Optional[int] = ..., timer_attempt: _Optional[int] = ..., expires_at: _Optional[int] = ..., indexed_as: _Optional[str] = ..., reason_code: _Optional[str] = ..., cancel_reason: _Optional[str] = ..., failed_step: _Optional[_Union[FailedStep, _Mapping]] = ..., mismatch: _Optional[_Union[StepMismatch, _Mapping]] = ..., error_class: _Optional[str] = ..., error_details: _Optional[bytes] = ...) -> None: ...

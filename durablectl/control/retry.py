@@ -120,7 +120,8 @@ def _remember(execution: Execution, dropped: list[JournalEntry]) -> None:
 def _reopen(execution: Execution) -> None:
     execution.enter(Status.PENDING, SYSTEM_CLOCK.now())
     execution.output = NO_PAYLOAD
-    execution.error = execution.error_type = execution.traceback = execution.owner = ""
+    execution.error = execution.error_type = execution.error_class = execution.traceback = execution.owner = ""
+    execution.error_details = b""
     execution.set_reason()
     execution.failed_step = None
     if not execution.journal_length:

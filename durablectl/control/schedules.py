@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from durablectl.control.start import StartRequest, start
 from durablectl.errors import AlreadyExistsError, NotFoundError, StorageError, UnreadableError, UsageError
+from durablectl.limits import LONGEST_SECONDS, checked_count
 from durablectl.model.clock import SYSTEM_CLOCK, to_rfc3339
 from durablectl.model.names import validate_name
 from durablectl.model.schedules import OVERLAPS, SKIP, Schedule, check_cron
@@ -77,7 +78,9 @@ async def create_schedule(
         validate_name("partition key", partition_key)
     if bool(cron) == bool(every):
         raise UsageError("A schedule needs either a cron expression or an interval.", hint="Give --cron or --every.")
-    if every < 0 or overlap not in OVERLAPS:
+    if not cron:
+        checked_count(every, f"The seconds of schedule {name}", 1, LONGEST_SECONDS)
+    if overlap not in OVERLAPS:
         raise UsageError(
             f"The schedule {name} cannot be: every {every} s, overlap {overlap!r}.",
             hint=f"The interval is at least 1 s; overlap is one of {', '.join(OVERLAPS)}.",

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from durablectl.errors import NotProvisionedError
+from durablectl.limits import checked_count
 from durablectl.model.clock import SYSTEM_CLOCK
 from durablectl.model.names import new_invocation_id, validate_invocation_id, validate_name
 from durablectl.model.records import Command
+from durablectl.model.validation import LATEST
 from durablectl.model.values import encode_value, is_message
 from durablectl.storage.connection.rejections import NoAnswerError, NoLeaderError
 from durablectl.storage.records.message_types import SchemaWriter
@@ -104,6 +106,6 @@ def _command(request: StartRequest, clock: Clock) -> Command:
         input=encode_value(request.input, f"the input of workflow {request.handler!r}"),
         created_at=clock.now(),
         start_token=secrets.token_hex(8),
-        start_at=request.start_at,
+        start_at=checked_count(request.start_at, "The start_at of a start", 0, LATEST - 1),
         schedule=request.schedule,
     )

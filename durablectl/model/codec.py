@@ -77,6 +77,8 @@ _PLAIN_ENTRY = _Plain(
     "awaited_id",
     "reason_code",
     "order",
+    "error_class",
+    "error_details",
 )
 _PLAIN_WAITING = _Plain("kind", "name", "step_number", "until", "attempt", "error", "awaited_id", "reason_code")
 _PLAIN_AWAKEABLE = _Plain("awakeable_id", "invocation_id", "resolved", "error", "created_at", "name")
@@ -87,6 +89,8 @@ _PLAIN_EXECUTION = _Plain(
     "current_step_type",
     "error",
     "error_type",
+    "error_class",
+    "error_details",
     "traceback",
     "reason",
     "partition_key",
@@ -170,6 +174,8 @@ def _entry_message(entry: JournalEntry) -> pb.JournalEntry:
     )
     if entry.error or entry.error_type or entry.reason_code:
         message.error, message.error_type, message.reason_code = entry.error, entry.error_type, entry.reason_code
+    if entry.error_class or entry.error_details:
+        message.error_class, message.error_details = entry.error_class, entry.error_details
     if entry.awaited_id or entry.until:
         message.awaited_id, message.until = entry.awaited_id, entry.until
     return message

@@ -72,6 +72,10 @@ class JournalEntry:
     until: int = 0
     awaited_id: str = ""
     reason_code: str = ""
+    error_class: str = ""
+    """The qualified name of the exception's class, where that differs from ``error_type``."""
+    error_details: bytes = b""
+    """The exception's ``details``, as JSON; empty for none."""
     order: int = 0
     """The place of its end among all ends of the journal, from 1; 0 before the end, and in journals of before."""
     encoded: bytes = field(default=b"", compare=False, repr=False)
@@ -192,6 +196,8 @@ class Execution:
     input: Payload = NO_PAYLOAD
     error: str = ""
     error_type: str = ""
+    error_class: str = ""
+    error_details: bytes = b""
     traceback: str = ""
     reason: str = ""
     partition_key: str = ""

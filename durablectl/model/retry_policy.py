@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
+from math import inf
 from typing import TYPE_CHECKING
 
+from durablectl.limits import MOST_ATTEMPTS, checked_count, checked_number, checked_seconds
+
 if TYPE_CHECKING:
+    from datetime import timedelta
     from random import Random
 
-
-def seconds(value: float | timedelta) -> float:
-    return value.total_seconds() if isinstance(value, timedelta) else float(value)
+_MOST_GROWTH = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +20,8 @@ class Retry:
     """Exponential backoff: attempt n waits ``initial * factor**(n-1)``, at most ``cap``, before attempt n+1.
 
     ``initial`` and ``cap`` are seconds or timedeltas. ``max_attempts`` counts the first attempt too; None tries without
-    end. ``jitter`` spreads each wait by up to that fraction to both sides.
+    end. ``jitter`` spreads each wait by up to that fraction to both sides, but not over ``cap``. OutOfRangeError, which
+    is a ValueError, for what is out of range.
     """
 
     initial: float | timedelta = 0.2
@@ -29,21 +31,29 @@ class Retry:
     jitter: float = 0.1
 
     def __post_init__(self) -> None:
-        if self.max_attempts is not None and self.max_attempts < 1:
-            raise ValueError(f"Retry(max_attempts={self.max_attempts}): at least one attempt is made; use 1 or more")
-        if seconds(self.initial) < 0 or seconds(self.cap) < 0 or self.factor < 1 or not 0 <= self.jitter <= 1:
-            raise ValueError(f"{self}: initial and cap must not be negative, factor at least 1, jitter from 0 to 1")
+        checked_seconds(self.initial, "The initial of Retry")
+        checked_seconds(self.cap, "The cap of Retry")
+        checked_number(self.factor, "The factor of Retry", 1, _MOST_GROWTH)
+        checked_number(self.jitter, "The jitter of Retry", 0, 1)
+        if self.max_attempts is not None:
+            checked_count(self.max_attempts, "The max_attempts of Retry", 1, MOST_ATTEMPTS)
 
     def delay(self, attempt: int, random: Random) -> float | None:
         """Seconds to wait after failed attempt ``attempt`` (1 is the first), or None when it was the last."""
-        if self.max_attempts is not None and attempt >= self.max_attempts:
+        if attempt >= (MOST_ATTEMPTS if self.max_attempts is None else self.max_attempts):
             return None
-        exponent = min(attempt - 1, 64)
+        cap, jitter = checked_seconds(self.cap, "The cap of Retry"), float(self.jitter)
+        wait = min(self._growing(attempt), cap)
+        shortest, longest = wait * (1 - jitter), min(wait * (1 + jitter), cap)
+        return min(shortest + (longest - shortest) * random.random(), cap)
+
+    def _growing(self, attempt: int) -> float:
+        """Seconds after ``attempt``, without cap and jitter; infinite where a float cannot hold them."""
+        initial = checked_seconds(self.initial, "The initial of Retry")
         try:
-            wait = min(seconds(self.initial) * self.factor**exponent, seconds(self.cap))
+            return initial and initial * float(self.factor) ** (attempt - 1)
         except OverflowError:
-            wait = seconds(self.cap)
-        return wait * (1 + self.jitter * (2 * random.random() - 1))
+            return inf
 
 
 STEP_RETRY = Retry()

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 LONGEST_ERROR = 8 * 1024
+LONGEST_NAME = 500
 
 _SHOWN_LEAVES = 10
 
@@ -46,6 +47,17 @@ def message_of(error: BaseException, limit: int = LONGEST_ERROR) -> str:
 def type_of(error: BaseException) -> str:
     """The class of an exception; of a group, the classes of its leaves, each once: "KeyError, StepError"."""
     return ", ".join(sorted({type(leaf).__name__ for leaf in leaves_of(error)}))
+
+
+def class_of(error: BaseException) -> str:
+    """The class of an exception with its module; without, for one of Python's own. Of a group as ``type_of``."""
+    names = {_qualified(type(leaf)) for leaf in leaves_of(error)}
+    return storable(", ".join(sorted(names)), LONGEST_NAME)
+
+
+def _qualified(kind: type) -> str:
+    name = str(kind.__qualname__)
+    return name if kind.__module__ == "builtins" else f"{kind.__module__}.{name}"
 
 
 def leaves_of(error: BaseException) -> list[BaseException]:

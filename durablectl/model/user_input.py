@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from durablectl.errors import UsageError
+from durablectl.limits import LONGEST_SECONDS
 from durablectl.model.clock import MICROSECONDS
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ _PART = re.compile(rf"({_NUMBER})(us|µs|ms|s|m|h|d|w)")
 _DURATION = re.compile(rf"(?:{_PART.pattern})+")
 _LATEST = datetime(9999, 1, 1, tzinfo=UTC).timestamp()
 
+_SHOWN = 50
+
 LAST_STEPS = (-50, None)
 """What is shown of a long journal."""
 
@@ -41,6 +44,8 @@ def parse_duration(text: str, option: str) -> float:
         raise UsageError(f"The {option} cannot be used: {text!r} is not a duration such as 30s, 5m, 2h30m or 3d.")
     if value <= 0:
         raise UsageError(f"The {option} cannot be used: it must be longer than zero.")
+    if value > LONGEST_SECONDS:
+        raise UsageError(f"The {option} cannot be used: {text[:_SHOWN]!r} is longer than 100 years.")
     return value
 
 

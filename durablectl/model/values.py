@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 
 from durablectl.errors import InvalidValueError
 from durablectl.model.records import NO_PAYLOAD, Payload
+from durablectl.model.text import leaves_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+LONGEST_DETAILS = 8 * 1024
 
 _ATOMS = frozenset({str, int, float, bool, type(None)})
 _dumps = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
@@ -36,6 +39,19 @@ def encode_value(value: Any, what: str) -> Payload:
             f"{what[:1].upper()}{what[1:]} is a {type(value).__name__} that JSON cannot hold: {error}.",
             hint="Use str, int, float, bool, None, list, dict, or a protobuf message.",
         ) from error
+
+
+def encode_details(error: BaseException, limit: int = LONGEST_DETAILS) -> bytes:
+    """The ``details`` of an exception as JSON; nothing where it has none, or JSON cannot hold them in that limit."""
+    (leaf, *others) = leaves_of(error)
+    if others:
+        return b""
+    try:
+        data = _dumps(leaf.details).encode()  # type: ignore[attr-defined]
+        json.loads(data)
+    except Exception:  # noqa: BLE001 - an exception's own code may fail as well
+        return b""
+    return data if data != b"null" and len(data) <= min(limit, LONGEST_DETAILS) else b""
 
 
 def decode_value(payload: Payload, message_type: type[Any] | None = None) -> Any:

@@ -43,7 +43,7 @@ async def list_workflows(
     server that holds no workflows, UsageError for a bad limit or cursor, NotFoundError for a parent that is not there.
     """
     filters = filters or Filters()
-    if limit < 1 or (limit > MAX_LIMIT and not (filters.needs_states or scan)):
+    if type(limit) is not int or limit < 1 or (limit > MAX_LIMIT and not (filters.needs_states or scan)):
         raise UsageError(f"The limit {limit} is out of range.", hint=f"Use 1 to {MAX_LIMIT:,}.")
     if offset < 0:
         raise UsageError(f"The offset {offset} is out of range.", hint="It is 0 or more.")

@@ -6,6 +6,7 @@ import re
 from urllib.parse import urlsplit
 
 from durablectl.errors import InvalidNameError
+from durablectl.limits import LONGEST_SECONDS
 from durablectl.settings.connection_settings import without_credentials
 
 _SCHEMES = ("nats", "tls", "ws", "wss")
@@ -56,6 +57,9 @@ def seconds(text: str) -> float:
         raise ValueError(message)
     if value <= 0:
         message = "it must be longer than zero"
+        raise ValueError(message)
+    if value > LONGEST_SECONDS:
+        message = "it must not be longer than 100 years"
         raise ValueError(message)
     return value
 

@@ -15,6 +15,7 @@ from durablectl.cli.options.logs import LogFormat, LogLevel
 from durablectl.cli.terminal.logs import configure_logs
 from durablectl.errors import AppError, UsageError
 from durablectl.http.server_options import HttpOptions
+from durablectl.limits import LONGEST_SECONDS, checked_seconds
 from durablectl.model.user_input import parse_duration
 from durablectl.settings import Settings
 
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     from durablectl.engine.sdk.app_loader import App
 
 _log = logging.getLogger("durablectl.run")
-
-_LONGEST_RETENTION = 100 * 365 * 86_400
 
 _Apps = Annotated[
     list[str] | None,
@@ -44,7 +43,8 @@ async def processor(
         float, typer.Option(metavar="SECONDS", min=0, help="How long steps may take to end when it is stopped.")
     ] = 10,
     replicas: Annotated[
-        int | None, typer.Option(min=1, max=5, help="Replicas of the streams; without it they stay as they are.")
+        int | None,
+        typer.Option(min=1, max=5, help="Replicas of the streams; without it they stay as they are."),
     ] = None,
     retention: Annotated[
         str | None, typer.Option(metavar="DURATION", help="Remove what has ended after so long: 30d. Kept for ever.")
@@ -60,8 +60,8 @@ async def processor(
     Then it takes no more, gives steps --grace seconds to end, and hands the rest back; a second signal ends it at once.
     Example: durablectl run processor shop.workflows --max-concurrent 20
     """
-    if not 0 < ack_wait < float("inf"):
-        raise UsageError(f"--ack-wait {ack_wait:g} is out of range.", hint="It takes seconds, more than 0.")
+    checked_seconds(ack_wait, "The --ack-wait", zero=False)
+    checked_seconds(grace, "The --grace")
     keep = 0.0 if retention is None else _retention(retention, ack_wait)
     configure_logs(log_format, log_level)
 
@@ -104,6 +104,7 @@ async def service(
 
     Example: durablectl run service shop/services.py
     """
+    checked_seconds(grace, "The --grace")
     configure_logs(log_format, log_level)
 
     from durablectl.cli.boundary import stop_signals
@@ -127,7 +128,7 @@ async def service(
 
 def _retention(text: str, ack_wait: float) -> float:
     keep = parse_duration(text, "--retention")
-    if not 1 <= keep <= _LONGEST_RETENTION:
+    if not 1 <= keep <= LONGEST_SECONDS:
         raise UsageError(f"The --retention {text} is out of range.", hint="Use one second to 100 years.")
     if keep <= ack_wait:
         raise UsageError(

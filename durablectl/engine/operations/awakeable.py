@@ -24,7 +24,7 @@ class Awakeable(WaitOperation[_T]):
     __slots__ = ("id",)
 
     def __init__(
-        self, run: Run, name: str, awakeable_id: str, timeout_us: int, response_type: type[Any] | None
+        self, run: Run, name: str, awakeable_id: str, timeout_us: int | None, response_type: type[Any] | None
     ) -> None:
         super().__init__(run, StepKind.AWAKEABLE, f"{StepKind.AWAKEABLE}:{name}", timeout_us, response_type)
         self.id = awakeable_id

@@ -7,8 +7,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from durablectl.engine.operations.step_operation import StepOperation, describe_failure
-from durablectl.engine.operations.wait_operation import WaitOperation, microseconds
+from durablectl.engine.operations.wait_operation import WaitOperation, limit_us
 from durablectl.engine.replay.wait_registry import Outcome
+from durablectl.errors import ConflictError
 from durablectl.model.kinds import StepKind
 from durablectl.model.reason_codes import ReasonCode
 from durablectl.model.records import NO_PAYLOAD
@@ -58,7 +59,7 @@ class StartChild(StepOperation[str]):
         return self._id
 
     def failure(self, error: BaseException) -> Failure:
-        return describe_failure(error, TRANSPORT_RETRY)
+        return describe_failure(error, TRANSPORT_RETRY, is_final=isinstance(error, ConflictError))
 
 
 class ChildResult(WaitOperation[_T]):
@@ -71,7 +72,7 @@ class ChildResult(WaitOperation[_T]):
         run: Run,
         handler: str,
         *,
-        timeout_us: int,
+        timeout_us: int | None,
         message_type: type[Any] | None,
         child_id: str = "",
         start: StartCommand | None = None,
@@ -117,6 +118,8 @@ class ChildResult(WaitOperation[_T]):
             error=child.error or "failed",
             error_type=child.error_type or "WorkflowFailedError",
             reason_code=ReasonCode.CHILD_FAILED,
+            error_class=child.error_class,
+            error_details=child.error_details,
         )
 
 
@@ -138,7 +141,7 @@ class ChildHandle:
         return ChildResult(
             self._run,
             self._handler,
-            timeout_us=microseconds(timeout),
+            timeout_us=limit_us(timeout, "handle.result"),
             message_type=response_type,
             child_id=self.id,
         )

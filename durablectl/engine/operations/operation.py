@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 from durablectl.engine.replay.handler_runner import ABANDON, CANCEL, UNDECODED, WAIT
@@ -147,5 +148,6 @@ def step_error(entry: JournalEntry) -> StepError:
         step_type=entry.step_type,
         attempts=entry.attempts,
         error=entry.error,
-        error_type=entry.error_type,
+        error_type=entry.error_class or entry.error_type,
+        details=json.loads(entry.error_details) if entry.error_details else None,
     )

@@ -21,7 +21,7 @@ class SignalWait(WaitOperation[_T]):
 
     __slots__ = ("_name",)
 
-    def __init__(self, run: Run, name: str, timeout_us: int, message_type: type[Any] | None) -> None:
+    def __init__(self, run: Run, name: str, timeout_us: int | None, message_type: type[Any] | None) -> None:
         super().__init__(run, StepKind.SIGNAL, f"{StepKind.SIGNAL}:{name}", timeout_us, message_type)
         self._name = name
 

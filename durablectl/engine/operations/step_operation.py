@@ -6,13 +6,14 @@ import asyncio
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from durablectl.engine.operations.operation import NumberedOperation
-from durablectl.errors import InvalidValueError, TerminalError, UsageError
+from durablectl.errors import InvalidValueError, PayloadTooLargeError, TerminalError, UsageError
 from durablectl.model.clock import MICROSECONDS
 from durablectl.model.kinds import WaitKind
 from durablectl.model.reason_codes import NEVER_RETRIED, ReasonCode
 from durablectl.model.records import JournalEntry, PendingWait
-from durablectl.model.text import leaves_of, message_of, type_of
-from durablectl.model.values import encode_value, recorded
+from durablectl.model.retry_policy import STEP_RETRY
+from durablectl.model.text import class_of, leaves_of, message_of, type_of
+from durablectl.model.values import encode_details, encode_value, recorded
 
 if TYPE_CHECKING:
     from durablectl.model.retry_policy import Retry
@@ -27,10 +28,18 @@ class Failure(NamedTuple):
     error_type: str
     retry: Retry
     reason_code: ReasonCode
+    error_class: str = ""
+    """The qualified name of the exception's class, where there is one."""
+    details: bytes = b""
 
     @property
     def is_terminal(self) -> bool:
         return self.reason_code in NEVER_RETRIED
+
+    def write_to(self, entry: JournalEntry) -> None:
+        entry.error, entry.error_type, entry.reason_code = self.message, self.error_type, self.reason_code
+        entry.error_class = self.error_class if self.error_class != self.error_type else ""
+        entry.error_details = self.details
 
 
 class StepOperation(NumberedOperation[_T]):
@@ -83,8 +92,7 @@ class StepOperation(NumberedOperation[_T]):
             await run.waits.back_off(earlier)
         if self._request_error is not None:
             entry.attempts += 1
-            entry.error, entry.error_type = self._request_error.message, type(self._request_error).__name__
-            entry.reason_code = ReasonCode.FINAL_ERROR
+            describe_failure(self._request_error, STEP_RETRY).write_to(entry)
             return None
         entry.request = self._request
         for message_type in self._request_types:
@@ -100,8 +108,7 @@ class StepOperation(NumberedOperation[_T]):
                 failure = self.failure(error)
                 delay = None if failure.is_terminal else failure.retry.delay(entry.attempts, run.jitter)
                 if delay is None:
-                    entry.error, entry.error_type = failure.message, failure.error_type
-                    entry.reason_code = failure.reason_code
+                    failure.write_to(entry)
                     return None
                 until = run.state.clock.now() + int(delay * MICROSECONDS)
                 run.metrics.retries += 1
@@ -122,14 +129,17 @@ class StepOperation(NumberedOperation[_T]):
             )
 
 
-def describe_failure(error: BaseException, retry: Retry) -> Failure:
+def describe_failure(error: BaseException, retry: Retry, *, is_final: bool = False) -> Failure:
     """An error that the step itself raised; one that another attempt would meet again is terminal."""
-    if any(isinstance(leaf, (TerminalError, InvalidValueError, UsageError)) for leaf in leaves_of(error)):
+    leaves = leaves_of(error)
+    if is_final or any(isinstance(leaf, (TerminalError, InvalidValueError, UsageError)) for leaf in leaves):
         code = ReasonCode.FINAL_ERROR
+    elif any(isinstance(leaf, PayloadTooLargeError) for leaf in leaves):
+        code = ReasonCode.TOO_LARGE
     else:
         # Not a class of the app that derives from it, or has its name.
         code = ReasonCode.TIMED_OUT if type(error) is TimeoutError else ReasonCode.ATTEMPT_FAILED
-    return Failure(message_of(error), type_of(error), retry, code)
+    return Failure(message_of(error), type_of(error), retry, code, class_of(error), encode_details(error))
 
 
 def _is_interrupted() -> bool:

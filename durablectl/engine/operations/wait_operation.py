@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from durablectl.engine.operations.operation import NumberedOperation
 from durablectl.engine.replay.handler_runner import UNDECODED
 from durablectl.engine.replay.wait_registry import Outcome
+from durablectl.limits import checked_microseconds
 from durablectl.model.clock import MICROSECONDS
 from durablectl.model.reason_codes import ReasonCode
 from durablectl.model.records import JournalEntry, PendingWait
-from durablectl.model.retry_policy import seconds
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -23,12 +23,12 @@ _T = TypeVar("_T")
 
 
 class WaitOperation(NumberedOperation[_T]):
-    """One kind of wait. ``duration_us`` is how long it lasts at most; 0 is without limit."""
+    """One kind of wait. ``duration_us`` is how long it lasts at most; None is without limit."""
 
     __slots__ = ("_duration_us",)
 
     def __init__(
-        self, run: Run, kind: str, step_type: str, duration_us: int, message_type: type[Any] | None = None
+        self, run: Run, kind: str, step_type: str, duration_us: int | None, message_type: type[Any] | None = None
     ) -> None:
         super().__init__(run, kind, step_type, message_type)
         self._duration_us = duration_us
@@ -38,7 +38,7 @@ class WaitOperation(NumberedOperation[_T]):
 
     def new_entry(self, number: int) -> JournalEntry:
         now = self._run.state.clock.now()
-        until = now + self._duration_us if self._duration_us else 0
+        until = 0 if self._duration_us is None else now + self._duration_us
         return JournalEntry(number, self.step_type, self.kind, started_at=now, until=until)
 
     async def prepare(self, entry: JournalEntry) -> None:
@@ -68,9 +68,10 @@ class WaitOperation(NumberedOperation[_T]):
     def _timed_out(self, entry: JournalEntry) -> Outcome | None:
         if not entry.until or self._run.state.clock.now() < entry.until:
             return None
-        error = f"nothing came within {self._duration_us / MICROSECONDS:g} s"
+        error = f"nothing came within {(entry.until - entry.started_at) / MICROSECONDS:g} s"
         return Outcome(error=error, error_type="TimeoutError", reason_code=ReasonCode.TIMED_OUT)
 
 
-def microseconds(duration: float | timedelta | None) -> int:
-    return 0 if duration is None else int(seconds(duration) * MICROSECONDS)
+def limit_us(timeout: float | timedelta | None, what: str) -> int | None:
+    """The time limit of a wait in microseconds, None for none; OutOfRangeError names ``what`` takes it."""
+    return None if timeout is None else checked_microseconds(timeout, f"The timeout of {what}")

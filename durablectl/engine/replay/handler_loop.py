@@ -7,6 +7,7 @@ engine, which makes it durable. Everything that touches the outside world is ref
 from __future__ import annotations
 
 import asyncio
+import math
 import sys
 from asyncio import events
 from collections import deque
@@ -15,6 +16,7 @@ from types import CoroutineType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from durablectl.errors import UsageError
+from durablectl.limits import checked_seconds
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
@@ -31,6 +33,7 @@ MAX_IDLE_HANDLES = 1_000_000
 """Callbacks without a step, timer or signal between them after which a handler counts as spinning."""
 
 _FORGOTTEN_AT = 64
+_TIMER = "The time of an asyncio timer in a handler"
 _IGNORED_EXIT = "coroutine ignored GeneratorExit"
 
 
@@ -132,17 +135,28 @@ class HandlerLoop(asyncio.AbstractEventLoop):
     def call_later(  # type: ignore[override]
         self, delay: float, callback: Callable[..., object], *args: Any, context: Context | None = None
     ) -> asyncio.TimerHandle:
-        return self.call_at(self.seconds + delay, callback, *args, context=context)
+        later = max(delay, 0)  # asyncio's meaning of a time that has passed; NaN stays NaN
+        if later > 0:
+            later = checked_seconds(later, _TIMER)
+        return self.call_at(self.seconds + later, callback, *args, context=context)
 
     def call_at(  # type: ignore[override]
         self, when: float, callback: Callable[..., object], *args: Any, context: Context | None = None
     ) -> asyncio.TimerHandle:
+        if not when <= self.seconds:
+            checked_seconds(self._left(when), _TIMER)
         handle = asyncio.TimerHandle(when, callback, args, self, context)
         if when <= self.seconds:
             self._ready.append(handle)
         elif not self._is_stopped:
             self._set_timer(handle)
         return handle
+
+    def _left(self, when: float) -> float:
+        try:
+            return when - self.seconds
+        except OverflowError:
+            return math.inf
 
     def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
         if not self._is_stopped:

@@ -17,6 +17,7 @@ from durablectl.errors import DurableError, PayloadTooLargeError
 from durablectl.model.codec import encode_entry
 from durablectl.model.reason_codes import ReasonCode
 from durablectl.model.records import NO_PAYLOAD
+from durablectl.model.text import class_of
 from durablectl.storage.connection.crash_points import crash_at_caller
 
 if TYPE_CHECKING:
@@ -157,6 +158,7 @@ class JournalWriter:
             except PayloadTooLargeError as error:
                 entry.error = f"its request and result cannot be stored: {error.message}"
                 entry.error_type = type(error).__name__
+                entry.error_class, entry.error_details = class_of(error), b""
                 entry.reason_code = ReasonCode.TOO_LARGE
                 entry.request = entry.response = NO_PAYLOAD
                 await state.ownership.append(entry)

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from durablectl.engine.replay.control_flow import EngineFailed, StorageFailed, Suspended
-from durablectl.errors import DurableError, PayloadTooLargeError, StorageError
+from durablectl.errors import ConflictError, DurableError, PayloadTooLargeError, StorageError
 from durablectl.model.clock import MICROSECONDS
 from durablectl.model.kinds import WaitKind
+from durablectl.model.reason_codes import ReasonCode
 from durablectl.model.records import NO_PAYLOAD, Payload, PendingWait
 from durablectl.model.status import is_terminal
+from durablectl.model.text import class_of
 from durablectl.storage.records import states
 
 if TYPE_CHECKING:
@@ -36,6 +38,14 @@ class Outcome(NamedTuple):
     error_type: str = ""
     awaited_id: str = ""
     reason_code: str = ""
+    error_class: str = ""
+    error_details: bytes = b""
+
+    def write_to(self, entry: JournalEntry) -> None:
+        entry.response, entry.error, entry.error_type = self.response, self.error, self.error_type
+        entry.error_class = self.error_class if self.error_class != self.error_type else ""
+        entry.error_details, entry.reason_code = self.error_details, self.reason_code
+        entry.awaited_id = self.awaited_id or entry.awaited_id
 
 
 class Awaited(Protocol):
@@ -111,7 +121,10 @@ class WaitRegistry:
         state, journal_writer = self._state, self._journal_writer
         if entry is None:
             entry = awaited.new_entry(number)
-            await self._prepare(awaited, entry)
+            refusal = await self._prepare(awaited, entry)
+            if refusal is not None:
+                entry.awaited_id = ""
+                return await self._end(entry, refusal)
             if not self._is_brief(awaited.pending_wait(entry)):
                 await journal_writer.append(entry)
         self._tracker.step_started(number, entry.step_type)
@@ -124,21 +137,26 @@ class WaitRegistry:
             raise
         finally:
             self._tracker.step_ended(number)
-        entry.response, entry.error, entry.error_type = outcome.response, outcome.error, outcome.error_type
-        entry.reason_code = outcome.reason_code
-        entry.awaited_id = outcome.awaited_id or entry.awaited_id
-        entry.finished_at = state.clock.now()
-        await journal_writer.append(entry)
+        return await self._end(entry, outcome)
+
+    async def _end(self, entry: JournalEntry, outcome: Outcome) -> JournalEntry:
+        outcome.write_to(entry)
+        entry.finished_at = self._state.clock.now()
+        await self._journal_writer.append(entry)
         return entry
 
-    async def _prepare(self, awaited: Awaited, entry: JournalEntry) -> None:
+    async def _prepare(self, awaited: Awaited, entry: JournalEntry) -> Outcome | None:
+        """Begin what is waited for; the end of the wait where that is refused for good."""
         try:
             await awaited.prepare(entry)
-        except PayloadTooLargeError:
-            raise
+        except (ConflictError, PayloadTooLargeError) as error:
+            code = ReasonCode.FINAL_ERROR if isinstance(error, ConflictError) else ReasonCode.TOO_LARGE
+            name = type(error).__name__
+            return Outcome(error=error.message, error_type=name, reason_code=code, error_class=class_of(error))
         except (StorageError, *states.UNREACHABLE) as error:
             # A failure of the store is not the workflow's: the handler must not see it.
             raise StorageFailed(error) from error
+        return None
 
     async def _until_ended(self, opened: _OpenWait) -> Outcome:
         number = opened.pending.step_number

@@ -13,14 +13,14 @@ from durablectl.engine.operations.group import Gather, Race
 from durablectl.engine.operations.service_call import ServiceCall
 from durablectl.engine.operations.signal import SignalWait
 from durablectl.engine.operations.sleep import Sleep
-from durablectl.engine.operations.wait_operation import microseconds
+from durablectl.engine.operations.wait_operation import limit_us
 from durablectl.engine.replay.handler_runner import CANCEL
 from durablectl.engine.replay.run import Compensation
 from durablectl.errors import InvalidValueError, UsageError
+from durablectl.limits import checked_microseconds, checked_seconds
 from durablectl.model.clock import to_datetime
 from durablectl.model.kinds import StepKind
 from durablectl.model.names import awakeable_id_of, validate_invocation_id, validate_name
-from durablectl.model.retry_policy import Retry, seconds
 from durablectl.model.values import decode_value, encode_value
 from durablectl.storage.transitions.start_writes import StartCommand
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from durablectl.engine.replay.run import Run
     from durablectl.engine.sdk.registry import Workflow
     from durablectl.model.records import Payload
+    from durablectl.model.retry_policy import Retry
 
 _T = TypeVar("_T")
 
@@ -99,7 +100,7 @@ class Context:
         """
         validate_name("service name", service)
         validate_name("method name", method)
-        attempt_timeout = None if timeout is None else seconds(timeout)
+        attempt_timeout = None if timeout is None else checked_seconds(timeout, "The timeout of ctx.call")
         call = ServiceCall(
             self._run, f"{service}.{method}", request, response_type, retry=retry, timeout=attempt_timeout
         )
@@ -153,7 +154,7 @@ class Context:
             on_cancel: What cancelling the awaiting task does to the step. "cancel", the default, interrupts it;
                 "abandon" lets it run; "wait" has the task wait for its end first.
         """
-        attempt_timeout = None if timeout is None else seconds(timeout)
+        attempt_timeout = None if timeout is None else checked_seconds(timeout, "The timeout of ctx.step")
         step: FunctionStep[Any] = FunctionStep(
             self._run, function, args, step_name(function, name), retry=retry, timeout=attempt_timeout
         )
@@ -174,7 +175,7 @@ class Context:
 
     def sleep(self, duration: float | timedelta) -> Sleep:
         """Wait; longer than a second, the workflow is suspended and takes no slot. ``duration`` is in seconds."""
-        return Sleep(self._run, microseconds(duration))
+        return Sleep(self._run, checked_microseconds(duration, "The duration of ctx.sleep"))
 
     def awakeable(
         self, name: str, *, timeout: float | timedelta | None = None, response_type: type[_T] | None = None
@@ -185,17 +186,18 @@ class Context:
         after ``timeout`` seconds.
         """
         validate_name("awakeable name", name)
+        timeout_us = limit_us(timeout, "ctx.awakeable")
         count = self._awakeables.get(name, 0) + 1
         self._awakeables[name] = count
         awakeable_id = awakeable_id_of(self.invocation_id, name, count)
-        return Awakeable(self._run, name, awakeable_id, microseconds(timeout), response_type)
+        return Awakeable(self._run, name, awakeable_id, timeout_us, response_type)
 
     def signal(
         self, name: str, *, timeout: float | timedelta | None = None, response_type: type[_T] | None = None
     ) -> SignalWait[_T]:
         """Receive the next signal of this name, in the order sent; StepTimeoutError after ``timeout`` seconds."""
         validate_name("signal name", name)
-        return SignalWait(self._run, name, microseconds(timeout), response_type)
+        return SignalWait(self._run, name, limit_us(timeout, "ctx.signal"), response_type)
 
     def invoke(
         self,
@@ -212,9 +214,10 @@ class Context:
         Cancelling this workflow, or the task that awaits the child, cancels the child. With ``on_cancel="abandon"``
         cancelling the task leaves it running; with "wait" the task waits for its end first.
         """
+        timeout_us = limit_us(timeout, "ctx.invoke")
         start = self._start(workflow, input, partition_key, None, is_awaited=True)
         child: ChildResult[_T] = ChildResult(
-            self._run, start.handler, timeout_us=microseconds(timeout), message_type=response_type, start=start
+            self._run, start.handler, timeout_us=timeout_us, message_type=response_type, start=start
         )
         return child.with_options(on_cancel=on_cancel)
 
@@ -289,11 +292,12 @@ class Context:
         validate_name("handler", handler)
         if partition_key:
             validate_name("partition key", partition_key)
+        delay_us = 0 if delay is None else checked_microseconds(delay, "The delay of ctx.send")
         payload = encode_value(input, f"the input of workflow {handler!r}")
         if payload.type_name:
             self._run.journal_writer.note_type(type(input))
         now = self._run.state.clock.now()
-        start_at = now + microseconds(delay) if delay else 0
+        start_at = now + delay_us if delay_us else 0
         return StartCommand(handler, payload, partition_key, start_at, now, is_awaited)
 
     def set(self, key: str, value: Any) -> None:

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from durablectl.errors import AppError, InvalidNameError
+from durablectl.limits import checked_seconds
 from durablectl.model.names import validate_name
-from durablectl.model.retry_policy import seconds
 from durablectl.model.values import parameter_message
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def _define(function: Handler, name: str | None, timeout: float | timedelta | No
         takes_input=len(positional) > 1,
         needs_input=len(required) > 1,
         input_type=parameter_message(function, 1),
-        timeout=None if timeout is None else seconds(timeout),
+        timeout=None if timeout is None else checked_seconds(timeout, f"The timeout of workflow {handler!r}"),
     )
 
 

@@ -14,7 +14,8 @@ from durablectl.model.reason_codes import ReasonCode
 from durablectl.model.records import NO_PAYLOAD, FailedStep
 from durablectl.model.status import Status
 from durablectl.model.termination import INLINE_LIMIT_BYTES, end, interrupted_children
-from durablectl.model.text import leaves_of, message_of, storable, type_of
+from durablectl.model.text import class_of, leaves_of, message_of, storable, type_of
+from durablectl.model.values import encode_details
 from durablectl.storage.commands.wake import timer_removal, wake, wake_timer_name, wake_timer_request
 from durablectl.storage.connection.crash_points import crash_at_caller
 from durablectl.storage.index import index_entries
@@ -35,9 +36,12 @@ class _Failure(NamedTuple):
     trace: str = ""
     reason_code: str = ""
     step: FailedStep | None = None
+    error_class: str = ""
+    details: bytes = b""
 
     def write_to(self, execution: Execution) -> None:
         execution.error, execution.error_type, execution.traceback = self.error, self.error_type, self.trace
+        execution.error_class, execution.error_details = self.error_class, self.details
         if self.reason_code:
             execution.reason_code, execution.failed_step = self.reason_code, self.step
 
@@ -60,7 +64,15 @@ async def fail(run: Run, error: BaseException) -> Execution:
     limit = run.state.store.record_headroom // 8
     trace = storable("".join(_without_engine_frames(traceback.TracebackException.from_exception(error)).format()), None)
     code, step = reason_of(error)
-    failure = _Failure(message_of(error, limit), type_of(error), trace[-2 * limit :], code, step)
+    failure = _Failure(
+        message_of(error, limit),
+        type_of(error),
+        trace[-2 * limit :],
+        code,
+        step,
+        class_of(error),
+        encode_details(error, limit),
+    )
     return await _end_or_shorten(run, Status.FAILED, failure)
 
 

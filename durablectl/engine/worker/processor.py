@@ -20,6 +20,7 @@ from durablectl.engine.worker.command_pump import CommandPump
 from durablectl.engine.worker.resources import Resources
 from durablectl.engine.worker.slots import ActiveRuns
 from durablectl.errors import ConnectionFailedError, DurableError
+from durablectl.limits import MOST_REPLICAS, MOST_SLOTS, checked_count, checked_seconds
 from durablectl.model.clock import MICROSECONDS
 from durablectl.storage.commands.notifications import subscribe_notifications
 from durablectl.storage.index import index_entries
@@ -44,7 +45,8 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9_-]")
 class ProcessorOptions:
     """``ack_wait`` and ``grace`` are seconds; ``replicas`` None takes the streams as they are.
 
-    ``retention`` is how many seconds what has ended is kept; 0 for ever.
+    ``retention`` is how many seconds what has ended is kept; 0 keeps it without limit. OutOfRangeError for what is out
+    of range.
     """
 
     max_concurrent: int = 100
@@ -53,6 +55,14 @@ class ProcessorOptions:
     replicas: int | None = None
     version: str = ""
     retention: float = 0.0
+
+    def __post_init__(self) -> None:
+        checked_count(self.max_concurrent, "The max_concurrent of a processor", 1, MOST_SLOTS)
+        checked_seconds(self.ack_wait, "The ack_wait of a processor", zero=False)
+        checked_seconds(self.grace, "The grace of a processor")
+        checked_seconds(self.retention, "The retention of a processor")
+        if self.replicas is not None:
+            checked_count(self.replicas, "The replicas of a processor", 1, MOST_REPLICAS)
 
 
 class Processor:

@@ -9,6 +9,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from durablectl.errors import AppError, InvalidValueError, TerminalError
+from durablectl.limits import checked_seconds
 from durablectl.model.records import Payload
 from durablectl.model.text import message_of, type_of
 from durablectl.model.values import decode_value, encode_value, is_message, message_to_json, parse_message
@@ -30,6 +31,7 @@ _INTERNAL = "500"
 @contextlib.asynccontextmanager
 async def hosted(store: Store, services: Iterable[Service], *, grace: float = 10.0) -> AsyncIterator[None]:
     """Serve these classes until the block ends; requests under way then have ``grace`` seconds."""
+    checked_seconds(grace, "The grace of a service host")
     hosts: list[ServiceHost] = []
     try:
         for service in services:

@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from durablectl.errors import AlreadyExistsError, DurableError, PayloadTooLargeError
+from durablectl.errors import AlreadyExistsError, DurableError, PayloadTooLargeError, StorageError
 from durablectl.model.codec import encode_command
 from durablectl.model.kinds import WaitKind
 from durablectl.model.records import NO_PAYLOAD, Command, Payload, PendingWait, pending
@@ -96,7 +96,11 @@ async def _was_deleted(store: Store, invocation_id: str, sequence: int) -> bool:
 
 
 async def start_child(store: Store, start: StartCommand, child_id: str, parent: Execution) -> None:
-    """Start a child once, however often this is done: id and token follow from the parent's step."""
+    """Start a child once, however often this is done: id and token follow from the parent's step.
+
+    A workflow of that id that is not awaited may exist already, if it was started with the same handler, input and
+    partition key. Raises AlreadyExistsError for another one, which a repetition would meet again.
+    """
     command = Command(
         invocation_id=child_id,
         handler=start.handler,
@@ -109,7 +113,29 @@ async def start_child(store: Store, start: StartCommand, child_id: str, parent: 
         parent_partition_key=parent.partition_key,
         start_at=start.start_at,
     )
-    await start_command(store, command)
+    try:
+        await start_command(store, command)
+    except AlreadyExistsError as error:
+        stored = await states.load(store, child_id)
+        if stored is None:
+            raise StorageError(f"The workflow {child_id} was deleted while it was started again.") from error
+        differences = _differences(command, stored.execution)
+        if start.is_awaited or differences:
+            what = f", with another {' and another '.join(differences)}" if differences else ""
+            raise AlreadyExistsError(
+                f"A workflow with the id {child_id} exists already{what} ({stored.execution.status}).",
+                hint="Start it with the same handler, input and partition key, or choose another id.",
+            ) from error
+
+
+def _differences(command: Command, execution: Execution) -> list[str]:
+    """What a start of the same id differs in."""
+    pairs = {
+        "handler": (command.handler, execution.handler),
+        "input": (command.input, execution.input),
+        "partition key": (command.partition_key, execution.partition_key),
+    }
+    return [name for name, (asked, stored) in pairs.items() if asked != stored]
 
 
 async def _complete_earlier_start(store: Store, sequence: int) -> None:

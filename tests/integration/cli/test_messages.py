@@ -95,7 +95,7 @@ async def test_a_delayed_start_waits_for_its_time_not_for_a_processor(desk):
     [
         (["--delay", "soon"], "The --delay cannot be used: 'soon' is not a duration such as 30s, 5m, 2h30m or 3d."),
         (["--delay", "0s"], "The --delay cannot be used: it must be longer than zero."),
-        (["--delay", "999999w"], "The --delay cannot be used: '999999w' does not lie between 1970 and 9999."),
+        (["--delay", "999999w"], "The --delay cannot be used: '999999w' is longer than 100 years."),
         (["--at", "tomorrow"], "The --at cannot be used: 'tomorrow' is not a time."),
         (["--at", "2020-01-01"], "The --at cannot be used: '2020-01-01' lies in the past."),
         (["--delay", "1s", "--at", "2999-01-01"], "--delay and --at were given, but there is one start."),

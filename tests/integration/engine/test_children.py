@@ -93,7 +93,7 @@ async def test_a_child_without_a_result_is_a_step_error(settings, store, how):
             output = (await run_to_end(store, careful, {"fail": "no stock"})).output
             assert output[0] == "invoke:child"
             assert output[1].endswith("no stock")
-            assert output[2] == "StepError"
+            assert output[2] == "durablectl.errors.StepError"
         else:
             invocation_id = await start_workflow(store, careful, {"wait": True})
             child_id = await child_of(store, invocation_id)

@@ -37,6 +37,7 @@ int32 = st.integers(0, 2**31 - 1)
 moments = st.integers(0, 2**62)
 PLAIN = {
     str: text,
+    bytes: st.binary(max_size=40),
     bool: st.booleans(),
     int: int32,
     Payload: st.builds(Payload, st.binary(max_size=40), text),
