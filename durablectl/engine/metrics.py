@@ -71,6 +71,8 @@ class Metrics(Collector):
 
     def __init__(self, handlers: Iterable[str], slots: int, busy: Callable[[], int]) -> None:
         self.of: Mapping[str, HandlerMetrics] = {handler: HandlerMetrics() for handler in handlers}
+        self.loop_blocks = 0
+        self.loop_blocked_seconds = 0.0
         self._slots = slots
         self._busy = busy
 
@@ -81,6 +83,14 @@ class Metrics(Collector):
     def collect(self) -> Iterator[Metric]:
         yield GaugeMetricFamily("durablectl_slots", "Workflows that it executes at once, at most.", self._slots)
         yield GaugeMetricFamily("durablectl_slots_in_use", "Workflows that it executes now.", self._busy())
+        yield CounterMetricFamily(
+            "durablectl_event_loop_blocks",
+            "Times that the event loop was blocked for a second or more.",
+            self.loop_blocks,
+        )
+        yield CounterMetricFamily(
+            "durablectl_event_loop_blocked_seconds", "How long these times were together.", self.loop_blocked_seconds
+        )
         started = _counter("workflows_started", "Workflows that this processor was the first to take up.")
         ended = _counter("workflows_ended", "Workflows that this processor has brought to their end.", "status")
         retries = _counter("step_retries", "Attempts of steps that failed and are followed by another.")

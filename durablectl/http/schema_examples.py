@@ -97,6 +97,8 @@ EXAMPLES: dict[str, dict[str, Any]] = {
                 "slots": 100,
                 "busy": 3,
                 "started_at": "2026-11-22T08:00:00Z",
+                "blocked_since": None,
+                "blocked_by": None,
             }
         ]
     },

@@ -153,6 +153,8 @@ class Processor(_Shape):
     slots: int
     busy: int
     started_at: Moment
+    blocked_since: Moment = Field(description="Since when code of the app blocks its event loop.")
+    blocked_by: str | None = Field(description="The step that blocks it, and the line.")
 
 
 class Processors(_Shape):

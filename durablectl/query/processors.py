@@ -32,6 +32,8 @@ async def live_processors(store: Store) -> list[ProcessorView]:
             slots=lease.slots,
             busy=lease.busy,
             started_at=lease.started_at,
+            blocked_since=lease.blocked_since,
+            blocked_by=lease.blocked_by,
         )
         for lease in found
     ]

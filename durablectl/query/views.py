@@ -238,7 +238,10 @@ class StatsView:
 
 @dataclass(frozen=True)
 class ProcessorView:
-    """A live processor; ``slots`` and ``busy`` count workflows."""
+    """A live processor; ``slots`` and ``busy`` count workflows.
+
+    ``blocked_since`` is 0 unless its event loop is blocked; then ``blocked_by`` names the step and the line.
+    """
 
     processor_id: str
     handlers: Sequence[str]
@@ -248,6 +251,8 @@ class ProcessorView:
     slots: int
     busy: int
     started_at: int
+    blocked_since: int = 0
+    blocked_by: str = ""
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -259,4 +264,6 @@ class ProcessorView:
             "slots": self.slots,
             "busy": self.busy,
             "started_at": to_rfc3339(self.started_at),
+            "blocked_since": to_rfc3339(self.blocked_since),
+            "blocked_by": self.blocked_by or None,
         }

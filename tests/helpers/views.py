@@ -225,3 +225,11 @@ PROCESSORS = [
     ProcessorView("host-4711-c0ffee", ["async_workflow", "checkout"], "0.1.0", "host", 4711, 100, 3, NOW - 7200 * S),
     ProcessorView("host-4712-decade", ["reminder"], "0.2.0", "host", 4712, 20, 0, NOW - 5 * S),
 ]
+BLOCKED_PROCESSORS = [
+    PROCESSORS[0],
+    replace(
+        PROCESSORS[1],
+        blocked_since=NOW - 4 * S,
+        blocked_by="step 0 'charge' of workflow order-1 (handler 'reminder'), at pay.py:4 in charge",
+    ),
+]

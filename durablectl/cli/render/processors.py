@@ -20,16 +20,22 @@ def processor_table(views: Sequence[ProcessorView], now: int, width: int, times:
     started = plain("STARTED", [format_time(times, view.started_at, now) for view in views], drop=2)
     if times.style is TimeStyle.RELATIVE:
         started = plain("AGE", [compact(age(view.started_at, now)) for view in views], drop=2, right=True)
-    return table(
+    blocked = [compact(age(view.blocked_since, now)) if view.blocked_since else "" for view in views]
+    rows = table(
         [
             plain("PROCESSOR", [one_line(view.processor_id) for view in views]),
             plain("BUSY", [f"{view.busy}/{view.slots}" for view in views], right=True),
+            *([plain("BLOCKED", blocked, "red", right=True)] if any(blocked) else []),
             started,
             plain("VERSION", [one_line(view.version) for view in views], drop=3),
             plain("HANDLERS", [one_line(", ".join(view.handlers)) for view in views], drop=1, least=16),
         ],
         width,
     )
+    for view in views:
+        if view.blocked_since:
+            rows.append(f"\nThe event loop of {one_line(view.processor_id)} is blocked by {one_line(view.blocked_by)}.")
+    return rows
 
 
 def processor_lines(views: Sequence[ProcessorView], now: int = 0, times: TimeFormat = ISO) -> str:

@@ -62,6 +62,8 @@ class Failover:
         self._repair = repair
         self._scanner = scanner
         self._renewed: dict[str, float] = {}
+        self._blocked: dict[str, float] = {}
+        """By the processor that is blocked, when scans were last scheduled for that."""
         self._reconnects = 0
         self._may_have_orphans = True
         self._on_restored_store: set[str] = set()
@@ -76,7 +78,17 @@ class Failover:
                 with contextlib.suppress(StreamRestoredError):
                     async with follow(self._store, subjects.processors_stream, subjects.processors_subjects) as feed:
                         async for change in feed:
-                            self._renewed[subjects.processor_of(change.subject)] = self._loop.time()
+                            self._lease_seen(subjects.processor_of(change.subject), change.data)
+
+    def _lease_seen(self, processor_id: str, data: bytes) -> None:
+        """Note that a processor lives; take what was delivered to one whose event loop is blocked."""
+        now = self._renewed[processor_id] = self._loop.time()
+        lease = leases.parse(data, processor_id)
+        if lease is None or not lease.blocked_since:
+            self._blocked.pop(processor_id, None)
+        elif now - self._blocked.get(processor_id, -PULL_SECONDS) >= PULL_SECONDS:
+            self._blocked[processor_id] = now
+            self._scanner.schedule_scans(PULL_SECONDS)
 
     async def prepare(self, handlers: Iterable[str]) -> None:
         """Before this processor takes commands: are there some in work? Their processors may be gone unseen.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, NamedTuple
 
 from durablectl.engine.replay.control_flow import EngineFailed, FencedOut, StateChanged, StorageFailed
@@ -27,6 +28,19 @@ _log = logging.getLogger(__name__)
 
 VISIBLE_AFTER_SECONDS = 0.02
 _STALE_SECONDS = 1
+
+
+class ExecutedStep(NamedTuple):
+    """Whose code runs; ``number`` is -1 for the handler's own."""
+
+    invocation_id: str
+    handler: str
+    number: int = -1
+    step_type: str = ""
+
+
+EXECUTED_STEP: ContextVar[ExecutedStep | None] = ContextVar("EXECUTED_STEP", default=None)
+"""The step in whose context code runs: the watchdog of the event loop names it."""
 
 
 class _CurrentStep(NamedTuple):
@@ -50,7 +64,10 @@ class CurrentStepTracker:
         self._is_closed = False
 
     def step_started(self, number: int, step_type: str) -> None:
-        self._running[number] = (step_type, self._state.loop.time())
+        """Note that the step is executed, in this task and those that it makes."""
+        state = self._state
+        self._running[number] = (step_type, state.loop.time())
+        EXECUTED_STEP.set(ExecutedStep(state.invocation_id, state.handler, number, step_type))
 
     def step_ended(self, number: int) -> None:
         del self._running[number]

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine
 
     from durablectl.engine.replay.control_flow import RunExit
+    from durablectl.engine.replay.current_step import ExecutedStep
     from durablectl.engine.replay.run_state import HandlerState
     from durablectl.model.records import JournalEntry
     from durablectl.storage.connection.requests import Request
@@ -126,6 +127,10 @@ class Engine(Protocol):
     def cancelled(self) -> None:
         """Take note that the handler has been cancelled."""
 
+    def handler_code(self) -> ExecutedStep:
+        """Name the workflow whose handler this is."""
+        ...
+
     def report(self, message: str, error: BaseException | None) -> None:
         """Log what asyncio says of the handler's tasks and callbacks."""
 
@@ -169,6 +174,11 @@ class HandlerRunner:
     def main_task(self) -> asyncio.Task[Any]:
         assert self._main is not None  # noqa: S101 - run() was called
         return self._main
+
+    @property
+    def executed(self) -> ExecutedStep:
+        """The workflow whose handler this is."""
+        return self._engine.handler_code()
 
     @property
     def is_started(self) -> bool:

@@ -9,7 +9,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from durablectl.engine.replay.control_flow import EngineFailed, HandlerStuck, RunExit, StorageFailed, WorkflowTimedOut
-from durablectl.engine.replay.current_step import CurrentStepTracker
+from durablectl.engine.replay.current_step import CurrentStepTracker, ExecutedStep
 from durablectl.engine.replay.handler_runner import ABANDON, HandlerRunner
 from durablectl.engine.replay.journal_writer import JournalWriter
 from durablectl.engine.replay.replay_logger import ReplayLogger
@@ -358,6 +358,9 @@ class Run:
         for pending in held_back:
             if pending.number in self.runner.pending:
                 self.begin(pending)
+
+    def handler_code(self) -> ExecutedStep:
+        return ExecutedStep(self.state.invocation_id, self.state.handler)
 
     def report(self, message: str, error: BaseException | None) -> None:
         if not self.state.is_replaying:

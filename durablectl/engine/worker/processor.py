@@ -19,6 +19,7 @@ from durablectl.engine.worker.claim import complete_writes
 from durablectl.engine.worker.command_pump import CommandPump
 from durablectl.engine.worker.resources import Resources
 from durablectl.engine.worker.slots import ActiveRuns
+from durablectl.engine.worker.watchdog import LoopWatchdog
 from durablectl.errors import ConnectionFailedError, DurableError
 from durablectl.limits import MOST_REPLICAS, MOST_SLOTS, checked_count, checked_seconds
 from durablectl.model.clock import MICROSECONDS
@@ -84,6 +85,9 @@ class Processor:
         )
         self._active_runs = ActiveRuns(self._resources, options.max_concurrent, options.ack_wait)
         self._command_pump = CommandPump(store, app.workflows, self._active_runs, options.ack_wait)
+        self._watchdog = LoopWatchdog(
+            store, options.ack_wait, self._lease, self._active_runs.deliveries_in_work, self.metrics
+        )
         self._started_at = 0
 
     async def run(self, stop: asyncio.Event, ready: asyncio.Event | None = None) -> None:
@@ -95,7 +99,7 @@ class Processor:
         await provision(self._store, replicas=self._options.replicas)
         await sync_clock(self._store)
         self._started_at = self._store.clock.now()
-        await leases.renew(self._store, self._lease())
+        await self._renew()
         await index_entries.add_handlers(self._store, self._app.workflows)
         active_runs = self._active_runs
         scanner = UndeliveredScanner(self._store, active_runs.adopt_command, active_runs.is_dropped)
@@ -114,6 +118,7 @@ class Processor:
                 await self._command_pump.start()
                 names = ", ".join(sorted(self._app.workflows)) or "none"
                 _log.info("Processor %s takes commands for: %s.", self.id, names)
+                self._watchdog.start()
                 if ready is not None:
                     ready.set()
                 await stop.wait()
@@ -122,6 +127,7 @@ class Processor:
             for helper in helpers:
                 helper.cancel()
             await asyncio.gather(*helpers, return_exceptions=True)
+            await self._watchdog.stop()
 
     def _helper(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         def ended(task: asyncio.Task[None]) -> None:
@@ -155,6 +161,7 @@ class Processor:
 
     async def _leave(self) -> bool:
         """Release the lease; False when the server is out of reach. Then the lease expires by itself."""
+        await self._watchdog.stop()
         if not self._store.is_connected:
             return False
         try:
@@ -171,7 +178,7 @@ class Processor:
         while True:
             await asyncio.sleep(leases.RENEW_SECONDS)
             try:
-                await leases.renew(self._store, self._lease())
+                await self._renew()
                 reached = self._store.reached
                 last = await sync_clock(self._store)
                 if last < reached and self._store.requests.is_cluster:
@@ -185,6 +192,10 @@ class Processor:
                     failover.expect_orphans(self.id)
             except DurableError as error:
                 _log.warning("The lease of %s could not be renewed: %s", self.id, error)
+
+    async def _renew(self) -> None:
+        await leases.renew(self._store, self._lease())
+        self._watchdog.lease_renewed()
 
     def _lease(self) -> leases.Lease:
         return leases.Lease(

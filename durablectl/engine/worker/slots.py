@@ -263,6 +263,10 @@ class ActiveRuns:
                     slot.refreshed = now
                     self._spawn_side_task(_refresh(slot.run))
 
+    def deliveries_in_work(self) -> list[str]:
+        """The reply subjects of the commands in work. May be called from another thread."""
+        return [slot.delivery.reply for slot in list(self._slots.values()) if slot.delivery.reply]
+
     def stop_at_next_step(self) -> None:
         self._stopping = True
         for slot in self._slots.values():

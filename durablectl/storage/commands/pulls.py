@@ -36,6 +36,7 @@ _HEARTBEAT = "100"
 _NO_RESPONDERS = "503"
 _PAUSE_SECONDS = 0.25
 _NAK_SECONDS = 60
+_IN_PROGRESS = b"+WPI"
 
 
 class Delivery:
@@ -80,7 +81,7 @@ class Delivery:
 
     async def in_progress(self) -> None:
         """Start its ``ack_wait`` anew."""
-        await self._answer(b"+WPI")
+        await self._answer(_IN_PROGRESS)
 
     async def _answer(self, word: bytes) -> None:
         # Lost with the connection, it is delivered again, and found to be done.
@@ -120,6 +121,12 @@ class LocalDelivery(Delivery):
 
     async def _answer(self, word: bytes) -> None:
         """Nobody waits for an answer."""
+
+
+async def report_progress(store: Store, reply: str) -> None:
+    """Restart the ``ack_wait`` of a delivery, by its reply subject, over another connection than it came by."""
+    with contextlib.suppress(nats.errors.Error):
+        await store.nats.publish(reply, _IN_PROGRESS)
 
 
 class Pulls:

@@ -70,13 +70,17 @@ class _DomainClient(_Client):
 
 
 async def connect(
-    settings: Settings, name: str, lost: list[Callable[[], None]], told: list[Callable[[str], bool]]
+    settings: Settings,
+    name: str,
+    lost: list[Callable[[], None]],
+    told: list[Callable[[str], bool]],
+    level: int = logging.WARNING,
 ) -> NatsClient:
     """A connection that reconnects without end once it has stood; ``lost`` are called whenever it breaks.
 
     ``told`` are called with what the server complains about; unless one of them answers that this is dealt with, it is
-    logged. ``name`` is shown by the server's monitoring. Raises ConnectionFailedError, PermissionDeniedError and
-    ConfigurationError.
+    logged, at ``level``. ``name`` is shown by the server's monitoring. Raises ConnectionFailedError,
+    PermissionDeniedError and ConfigurationError.
     """
     logging.getLogger("asyncio").addFilter(_is_news)
     options = _options(settings)
@@ -91,16 +95,16 @@ async def connect(
             refused.set()
         is_told = isinstance(error, nats.errors.UnexpectedEOF)  # by on_disconnected
         if client.is_connected and not is_told and not any(take(str(error)) for take in told):
-            _log.warning("NATS: %s", error)
+            _log.log(level, "NATS: %s", error)
 
     async def on_disconnected() -> None:
         if not client.is_closed:
-            _log.warning("The connection to the NATS server was lost; reconnecting.")
+            _log.log(level, "The connection to the NATS server was lost; reconnecting.")
         for callback in lost:
             callback()
 
     async def on_reconnected() -> None:
-        _log.warning("Reconnected to the NATS server.")
+        _log.log(level, "Reconnected to the NATS server.")
 
     connecting = asyncio.ensure_future(
         client.connect(

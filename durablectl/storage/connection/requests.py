@@ -252,8 +252,14 @@ class Requests:
 
     async def _sweep(self) -> None:
         while True:
+            slept_at = self._loop.time()
             await asyncio.sleep(_SWEEP_SECONDS)
             now = self._loop.time()
+            blocked = now - slept_at - _SWEEP_SECONDS
+            if blocked > _SWEEP_SECONDS:
+                # The loop did not run: answers may have come that were not read yet.
+                for pending in self._pending.values():
+                    pending.deadline += blocked
             late = [token for token, pending in self._pending.items() if pending.deadline < now]
             for token in late:
                 self._pending.pop(token).fail(NoAnswerError("The NATS server did not answer in time."))

@@ -68,20 +68,24 @@ class Store:
 
 
 @contextlib.asynccontextmanager
-async def open_store(settings: Settings, *, name: str = "durablectl") -> AsyncIterator[Store]:
+async def open_store(
+    settings: Settings, *, name: str = "durablectl", is_auxiliary: bool = False
+) -> AsyncIterator[Store]:
     """Connect and check the server; ``name`` is shown by its monitoring.
 
+    An auxiliary connection exists beside another one of the process: it is lost in silence and has no crash points.
     Raises ConnectionFailedError, PermissionDeniedError, UnsupportedServerError.
     """
     lost: list[Callable[[], None]] = []
     told: list[Callable[[str], bool]] = []
-    client = await connect(settings, name, lost, told)
+    client = await connect(settings, name, lost, told, logging.DEBUG if is_auxiliary else logging.WARNING)
     requests = Requests(client, settings.timeout)
     lost.append(requests.connection_lost)
     told.append(requests.refused)
     server = client._server_info  # noqa: SLF001  # there is no other way to its name
     _wire.debug("connected to the server %s, version %s", server.get("server_name"), server.get("version"))
-    crash_points.arm(client)
+    if not is_auxiliary:
+        crash_points.arm(client)
     try:
         _check_version(client)
         await requests.start()

@@ -19,7 +19,10 @@ RENEW_SECONDS = LEASE_SECONDS / 3
 
 @dataclass(frozen=True)
 class Lease:
-    """What a live processor says of itself. ``slots`` and ``busy`` count workflows; ``started_at`` in microseconds."""
+    """What a live processor says of itself. ``slots`` and ``busy`` count workflows; times are in microseconds.
+
+    ``blocked_since`` is 0 unless the processor's event loop is blocked; then ``blocked_by`` names the code.
+    """
 
     processor_id: str
     handlers: list[str] = field(default_factory=list)
@@ -29,6 +32,8 @@ class Lease:
     slots: int = 0
     busy: int = 0
     started_at: int = 0
+    blocked_since: int = 0
+    blocked_by: str = ""
 
 
 _NOBODY = Lease("")

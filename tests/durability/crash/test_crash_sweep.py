@@ -38,6 +38,7 @@ TOO_BIG = "only where the record does not fit into a message; the same write as 
 FROM_A_TASK = "traced as storage.commands.pulls.Delivery.nak, from a task of its own"
 BY_TASK = "its requests leave from tasks of their own, and are traced as storage.streams.provision._ensure"
 BY_FLUSH = "writes from a task of its own: the append is swept"
+BY_WATCHDOG = "over a connection without crash points, while the event loop is blocked; the lease is renewed by time"
 REFUSED = "only after an error of the server, which is the death of nobody; the command comes again in any case"
 NOT_SWEPT = {
     "engine.replay.run.Run.idle>start_flush": BY_FLUSH,
@@ -61,6 +62,8 @@ NOT_SWEPT = {
     "engine.worker.slots.ActiveRuns._apply_to_running>request_child_cancel": "only where the cancelled child runs",
     "engine.worker.slots.ActiveRuns._process>nak": REFUSED,
     "engine.worker.slots.ActiveRuns.start>nak": FROM_A_TASK,
+    "engine.worker.watchdog.LoopWatchdog._renew>renew": BY_WATCHDOG,
+    "engine.worker.watchdog.LoopWatchdog._renew>report_progress": BY_WATCHDOG,
     "engine.worker.command_pump.CommandPump._on_delivery>nak": FROM_A_TASK,
     "engine.worker.command_pump.CommandPump._route>nak": REFUSED,
     "engine.replay.current_step.CurrentStepTracker._write>describe_types": "only for a message new in the state",

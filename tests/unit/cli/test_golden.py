@@ -34,7 +34,7 @@ from durablectl.query import Live, StateChange, StatsView
 from durablectl.query.why import reason
 from helpers import views
 from helpers.paths import GOLDEN
-from helpers.views import ALL, CHILDREN, NOW, PROCESSORS, USUAL
+from helpers.views import ALL, BLOCKED_PROCESSORS, CHILDREN, NOW, PROCESSORS, USUAL
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -101,6 +101,7 @@ SCREENS: dict[str, Callable[[int], Text]] = {
     "list": lambda width: workflow_table([*STATES.values()], NOW, width, LOOK),
     "board": lambda width: workflow_board([*STATES.values()], NOW, width),
     "processors": lambda width: processor_table(PROCESSORS, NOW, width),
+    "processors-blocked": lambda width: processor_table(BLOCKED_PROCESSORS, NOW, width),
     "stats": lambda width: stats_table(STATS, NOW, width),
     "why": lambda width: joined(lambda view: why_page(reason(view, Live(PROCESSORS), NOW), NOW, width)),
     "timeline": lambda width: joined(lambda view: timeline_page(view, NOW, width)),
@@ -114,7 +115,7 @@ SCREENS: dict[str, Callable[[int], Text]] = {
 def test_on_a_terminal(name, width):
     drawn = SCREENS[name](width)
     compare(f"{name}.{width}", drawn)
-    prose = {"page"}  # holds an output, a traceback, and ids, which the terminal wraps
+    prose = {"page", "processors-blocked"}  # holds an output, a traceback, ids, a sentence: the terminal wraps them
     too_wide = [line for line in str(drawn).splitlines() if len(line) > width]
     assert name in prose or not too_wide
 

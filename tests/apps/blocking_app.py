@@ -1,0 +1,56 @@
+"""Workflows that block the event loop of their processor, and count how often their steps begin."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from durablectl import Context, workflow
+
+BLOCKING_EFFECTS = "BLOCKING_EFFECTS"
+"""Environment variable: the file that has a line for each step that began."""
+
+
+def count_effect(name: str) -> None:
+    with Path(os.environ[BLOCKING_EFFECTS]).open("a") as file:
+        file.write(json.dumps([name, os.getpid()]) + "\n")
+
+
+async def charge(seconds: float) -> int:
+    count_effect("charge")
+    time.sleep(seconds)  # noqa: ASYNC251 - what is tested
+    return os.getpid()
+
+
+async def charge_in_task(seconds: float) -> int:
+    (pid,) = await asyncio.gather(charge(seconds))
+    return pid
+
+
+@workflow
+async def pays(ctx: Context, seconds: float) -> Any:
+    return await ctx.step(charge, seconds)
+
+
+@workflow
+async def pays_in_task(ctx: Context, seconds: float) -> Any:
+    return await ctx.step(charge_in_task, seconds)
+
+
+@workflow
+async def sleeps_itself(_ctx: Context, seconds: float) -> int:
+    count_effect("handler")
+    time.sleep(seconds)  # noqa: ASYNC251 - what is tested
+    return os.getpid()
+
+
+@workflow
+async def quick(ctx: Context, _input: Any = None) -> int:
+    async def pid() -> int:
+        return os.getpid()
+
+    return await ctx.step(pid)
