@@ -17,6 +17,7 @@ from durablectl.engine.replay.handler_loop import MAX_IDLE_HANDLES, HandlerLoop
 from durablectl.errors import UsageError
 from durablectl.model.clock import MICROSECONDS
 from durablectl.model.kinds import StepKind
+from durablectl.model.operation_kinds import WAITS
 from durablectl.model.reason_codes import ReasonCode
 from durablectl.model.records import StepMismatch
 from durablectl.model.text import message_of, type_of
@@ -156,12 +157,16 @@ class HandlerRunner:
         self._state = state
         self._real_loop = asyncio.get_running_loop()
         entries = [e for e in state.entries.values() if (e.kind == StepKind.COMPENSATION) == is_compensation]
-        ended = [entry for entry in entries if entry.finished_at and entry.reason_code != ReasonCode.INTERRUPTED]
+        # Other implementations record the results of steps without a time.
+        ended = [e for e in entries if e.finished_at or e.kind not in WAITS]
+        ended = [entry for entry in ended if entry.reason_code != ReasonCode.INTERRUPTED]
         self._recorded = {entry.step_number: entry for entry in entries}
         self._unordered = sorted((e for e in ended if not e.order), key=lambda e: (e.finished_at, e.step_number))
         """Recorded ends of journals that do not say in which order they were delivered."""
         self._ends = deque(sorted((e for e in ended if e.order), key=lambda e: e.order))
         state.ends_ahead = len(ended)
+        self._early: dict[int, JournalEntry] = {}
+        """Recorded ends of operations that the handler asks for later: an entry before them is missing."""
         self._incoming: deque[tuple[JournalEntry, Any]] = deque()
         self._cancel_requested = False
         self._cancel_unrecorded = False
@@ -226,7 +231,10 @@ class HandlerRunner:
         pending = PendingOperation(loop=self.loop)
         pending.number, pending.operation, pending.entry, pending.runner = number, operation, entry, self
         self.pending[number] = pending
-        if state.is_live:
+        early = self._early.pop(number, None)
+        if early is not None:
+            self._incoming.append((early, UNDECODED))
+        elif state.is_live:
             self._engine.begin(pending)
         return pending
 
@@ -301,13 +309,20 @@ class HandlerRunner:
                 return True
         return False
 
+    def check_journal(self) -> None:
+        """Exit where the handler waits, nothing is in flight, and recorded ends are left."""
+        if self._early:
+            first = self._early[min(self._early)]
+            recorded = (first.step_number, first.kind, first.step_type)
+            self.exit(JournalMismatch(StepMismatch(*recorded, ended_after=self._state.step_count, is_waiting=True)))
+
     def _deliver_next(self) -> bool:
         """Deliver one end, or the cancellation; False when nothing is there."""
-        if not self._state.is_live:
-            self._deliver_recorded()
-            return True
         if self._incoming:
             self._apply(*self._incoming.popleft())
+            return True
+        if not self._state.is_live:
+            self._deliver_recorded()
             return True
         if self.awaits_cancellation and self._engine.may_cancel():
             self._cancel()
@@ -345,8 +360,7 @@ class HandlerRunner:
             self._cancel()
             return
         if entry.step_number >= state.step_count:
-            recorded = (entry.step_number, entry.kind, entry.step_type)
-            self.exit(JournalMismatch(StepMismatch(*recorded, ended_after=state.step_count, is_waiting=True)))
+            self._early[entry.step_number] = entry
             return
         self.loop.delivered()
         if self.is_cancelled:

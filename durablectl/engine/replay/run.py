@@ -341,7 +341,10 @@ class Run:
         if self.journal_writer.has_deferred and not self._has_begun_operation:
             self.journal_writer.start_flush()
         self._has_begun_operation = False
-        if not self.runner.pending and not self.runner.awaits_cancellation and not self._tasks:
+        is_at_rest = not self._tasks and not self.runner.awaits_cancellation
+        if is_at_rest and self.state.pending_exit is None:
+            self.runner.check_journal()
+        if is_at_rest and not self.runner.pending:
             self.exit(HandlerStuck("it awaits what no step, timer, signal or child brings"))
             return
         self._exit_at_rest()
