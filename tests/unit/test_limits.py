@@ -133,6 +133,11 @@ def test_processor_refuses_options_out_of_range(field, values):
             ProcessorOptions(**{field: value})
 
 
+def test_processor_takes_timedeltas():
+    options = ProcessorOptions(ack_wait=timedelta(minutes=1), grace=timedelta(0), retention=timedelta(days=1))
+    assert (options.ack_wait, options.grace, options.retention) == (60, 0, 86_400)
+
+
 @pytest.mark.parametrize("timeout", [-1, math.nan, math.inf, timedelta.max, "1", True])
 def test_workflow_refuses_a_timeout_out_of_range_when_it_is_defined(timeout):
     with pytest.raises(OutOfRangeError, match="The timeout of workflow 'handler' cannot be "):

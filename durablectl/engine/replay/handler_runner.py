@@ -288,10 +288,13 @@ class HandlerRunner:
             self._is_in_turn = False
         if self.finished.done():
             return
-        if is_idle:
-            self._engine.idle()
-        else:
+        if not is_idle:
             self._real_loop.call_soon(self.turn)
+            return
+        try:
+            self._engine.idle()
+        except Exception as error:  # noqa: BLE001 - the same
+            self.exit(EngineFailed(error))
 
     def _drive_and_deliver(self, main: asyncio.Task[Any]) -> bool:
         """Run and deliver for one turn of the real loop; True when nothing is left to do."""

@@ -59,9 +59,9 @@ class ProcessorOptions:
 
     def __post_init__(self) -> None:
         checked_count(self.max_concurrent, "The max_concurrent of a processor", 1, MOST_SLOTS)
-        checked_seconds(self.ack_wait, "The ack_wait of a processor", zero=False)
-        checked_seconds(self.grace, "The grace of a processor")
-        checked_seconds(self.retention, "The retention of a processor")
+        for name in ("ack_wait", "grace", "retention"):
+            seconds = checked_seconds(getattr(self, name), f"The {name} of a processor", zero=name != "ack_wait")
+            object.__setattr__(self, name, seconds)  # a timedelta becomes seconds
         if self.replicas is not None:
             checked_count(self.replicas, "The replicas of a processor", 1, MOST_REPLICAS)
 

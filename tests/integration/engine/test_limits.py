@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 
-from durablectl import Client, OutOfRangeError, Retry, StepTimeoutError, UsageError, control, workflow
+from durablectl import Client, OutOfRangeError, Retry, StepError, StepTimeoutError, UsageError, control, workflow
 from helpers.in_process import running_processor
 from helpers.workflow_runs import run_to_end, run_workflow, start_workflow, wait_for_output
 
@@ -126,6 +126,21 @@ async def test_zero_is_at_once(settings, store):
         output = await wait_for_output(store, invocation_id)
     late = "nothing came within 0 s"
     assert output == [late, late, "no result within 0 s", "nothing-1", "it is"]
+
+
+async def test_call_with_a_timeout_of_zero_gets_no_answer(settings, store):
+    @workflow
+    async def asks(ctx):
+        with pytest.raises(StepError) as caught:
+            await ctx.call("slow", "answer", timeout=0, retry=Retry(max_attempts=1))
+        return caught.value.error
+
+    async def be_silent(_):
+        pass
+
+    await store.nats.subscribe("slow.answer", cb=be_silent)
+    async with running_processor(settings, asks):
+        assert await run_workflow(store, asks) == "no answer within 0 s"
 
 
 async def test_workflow_with_a_timeout_of_zero_fails_at_once(settings, store):
