@@ -14,6 +14,7 @@ from durablectl.cli.completion.completers import complete_id
 from durablectl.cli.options.filters import filter_options, is_filtered
 from durablectl.cli.options.signatures import extend, option
 from durablectl.errors import UsageError
+from durablectl.limits import checked_number
 from durablectl.model.filters import parse_filters
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ R = TypeVar("R")
 
 STANDARD_INPUT = "-"
 _PANEL = "Selection"
+_FASTEST = 1_000_000
 _HINT = "Give ids, '-' for ids on standard input, or filters such as --status and --handler."
 
 
@@ -83,7 +85,7 @@ def _targets(values: dict[str, Any]) -> Targets:
         parse_filters(values) if filtered else None,
         yes=values["yes"],
         dry_run=values["dry_run"],
-        rate=values["rate"] or 0.0,
+        rate=checked_number(values["rate"] or 0.0, "The --rate", 0, _FASTEST),
         is_one=len(given) == 1 and given[0] != STANDARD_INPUT,
     )
 

@@ -59,6 +59,7 @@ def _logging(monkeypatch):
             "The --ack-wait cannot be nan: use more than 0 seconds, up to 100 years",
         ),
         (("run", "processor", "--grace", "inf"), "The --grace cannot be inf: use 0 seconds to 100 years"),
+        (("wf", "pause", "x", "--rate", "inf"), "The --rate cannot be inf: use a number from 0 to 1,000,000."),
         (("run", "service", "--grace", "nan"), "Invalid value for '--grace'"),
         (("run", "processor", "demo", "--retention", f"{'9' * 400}d"), "The --retention cannot be used: '999"),
         ((*START, "--wait", "--timeout", "9" * 400), "The --timeout cannot be used: '999"),
