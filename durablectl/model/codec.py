@@ -63,6 +63,7 @@ _PLAIN_COMMAND = _Plain(
     "start_at",
     "schedule",
     "restarted_from",
+    "reason",
 )
 _PLAIN_ENTRY = _Plain(
     "step_number",

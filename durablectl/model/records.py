@@ -49,6 +49,8 @@ class Command:
     start_at: int = 0
     schedule: str = ""
     restarted_from: str = ""
+    reason: str = ""
+    """Of a cancellation by the parent."""
 
 
 @dataclass(slots=True)

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
+NOT_AWAITED = "its parent no longer waits for it"
+
 
 def child_id(state: RunState, number: int) -> str:
     """The id of the child that step ``number`` starts: the same on every replay, another after a retry dropped it."""
@@ -99,7 +101,7 @@ class ChildResult(WaitOperation[_T]):
     def writes_when_cancelled(self, entry: JournalEntry | None) -> list[Request]:
         if self._start is None or entry is None:
             return []
-        return [cancellation(self._run.state.store, entry.awaited_id, self._start.handler)]
+        return [cancellation(self._run.state.store, entry.awaited_id, self._start.handler, NOT_AWAITED)]
 
     def awaited_child(self, entry: JournalEntry) -> str:
         return entry.awaited_id

@@ -195,8 +195,9 @@ class HandlerRunner:
 
     @property
     def is_idle(self) -> bool:
-        """Whether every task of the handler waits, and nothing that came in is left to deliver."""
-        return self._state.is_live and not self._is_in_turn and self.loop.is_idle and not self._incoming
+        """Whether the handler has not ended, every task of it waits, and nothing that came in is left to deliver."""
+        is_running = self._state.is_live and not self._is_in_turn and not self.finished.done()
+        return is_running and self.loop.is_idle and not self._incoming
 
     @property
     def awaits_cancellation(self) -> bool:

@@ -334,7 +334,7 @@ class Run:
             self._deadline_timer = self.state.loop.call_later(left, self._time_out)
 
     def _time_out(self) -> None:
-        if not self.state.is_compensating and not self.state.is_cancelling:
+        if not (self.state.is_compensating or self.state.is_cancelling or self.runner.finished.done()):
             self.exit(WorkflowTimedOut())
 
     def idle(self) -> None:

@@ -109,7 +109,7 @@ def _mark_claimed(resources: Resources, execution: Execution, command: Command, 
     execution.command_sequence = delivery.sequence
     execution.waiting_for = None
     if command.kind == CommandKind.CANCEL:
-        execution.request_cancellation(ReasonCode.CANCELLED_WITH_PARENT, cancel_request.BY_PARENT)
+        execution.request_cancellation(ReasonCode.CANCELLED_WITH_PARENT, command.reason or cancel_request.BY_PARENT)
     elif not execution.cancel_requested:
         execution.set_reason()
 
@@ -140,7 +140,7 @@ async def _may_take_over(resources: Resources, execution: Execution, command: Co
         return True
     if await leases.is_alive(resources.store, execution.owner):
         if command.kind == CommandKind.CANCEL:
-            await cancel_request.request_child_cancel(resources.store, command.invocation_id)
+            await cancel_request.request_child_cancel(resources.store, command.invocation_id, command.reason)
         await notify_processor(resources.store, execution.owner, execution.invocation_id)
         return False
     return is_running or command.kind == CommandKind.CANCEL

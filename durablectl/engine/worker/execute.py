@@ -34,6 +34,7 @@ from durablectl.errors import (
     PayloadTooLargeError,
     StepError,
     UnreadableError,
+    UsageError,
     WorkflowTimeoutError,
 )
 from durablectl.model.kinds import CommandKind
@@ -257,6 +258,18 @@ class _HandlerError(Exception):
         self.error = error
 
 
+def _explained(error: BaseException) -> BaseException:
+    """What asyncio says of a future of the processor's loop names the cause, and not the way out."""
+    if not (isinstance(error, RuntimeError) and "attached to a different loop" in str(error)):
+        return error
+    explained = UsageError(
+        "The handler awaited a future of another event loop, which a replay does not have.",
+        hint="Await it in a step: await ctx.step(function, ...).",
+    )
+    explained.__cause__ = error
+    return explained
+
+
 async def _output_of_handler(run: Run, workflow: Workflow) -> Payload:
     """Run the handler to its end. Raises _HandlerError, and RunExit when the run leaves it before."""
     handler = await run.run_handler(_call_handler(run, workflow), workflow.timeout)
@@ -264,7 +277,7 @@ async def _output_of_handler(run: Run, workflow: Workflow) -> Payload:
         raise _HandlerError(asyncio.CancelledError("The handler raised CancelledError."))
     raised = handler.exception()
     if raised is not None:
-        raise _HandlerError(raised)
+        raise _HandlerError(_explained(raised))
     output = handler.result()
     try:
         if is_message(output):

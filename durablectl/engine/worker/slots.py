@@ -152,7 +152,7 @@ class ActiveRuns:
         """A command for an invocation that runs here: its state says the rest, but for a parent's cancellation."""
         try:
             if command.kind == CommandKind.CANCEL:
-                await cancel_request.request_child_cancel(self._resources.store, command.invocation_id)
+                await cancel_request.request_child_cancel(self._resources.store, command.invocation_id, command.reason)
         except DurableError as error:
             _log.warning("Not cancelled with its parent yet: %s", error)
             await delivery.nak(_RETRY_SECONDS)

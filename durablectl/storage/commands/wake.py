@@ -42,9 +42,9 @@ def wake_parent(store: Store, execution: Execution) -> Request:
     return publication(store, Command(execution.parent_id, handler, kind=CommandKind.WAKE, partition_key=partition_key))
 
 
-def cancellation(store: Store, invocation_id: str, handler: str) -> Request:
-    """The command that cancels a child with its parent; it waits for a processor that has the handler."""
-    return publication(store, Command(invocation_id, handler, kind=CommandKind.CANCEL))
+def cancellation(store: Store, invocation_id: str, handler: str, reason: str) -> Request:
+    """The command by which a parent cancels a child; it waits for a processor that has the handler."""
+    return publication(store, Command(invocation_id, handler, kind=CommandKind.CANCEL, reason=reason))
 
 
 def wake_timer_name(attempt: int) -> str:

@@ -31,11 +31,11 @@ async def request_cancel(store: Store, stored: Stored, code: ReasonCode, reason:
     return True
 
 
-async def request_child_cancel(store: Store, invocation_id: str) -> None:
-    """The same for a workflow whose parent was cancelled, if it has not ended and has not been asked before."""
+async def request_child_cancel(store: Store, invocation_id: str, reason: str) -> None:
+    """The same for a workflow whose parent cancels it, if it has not ended and has not been asked before."""
     while True:
         stored = await states.load(store, invocation_id)
         if stored is None or is_terminal(stored.execution.status) or stored.execution.cancel_requested:
             return
-        if await request_cancel(store, stored, ReasonCode.CANCELLED_WITH_PARENT, BY_PARENT):
+        if await request_cancel(store, stored, ReasonCode.CANCELLED_WITH_PARENT, reason or BY_PARENT):
             return

@@ -74,7 +74,8 @@ async def clean_up_end(
     writes += [timer_removal(store, execution.invocation_id, name) for name in _timer_names(execution, entries)]
     if execution.parent_handler:
         writes.append(wake_parent(store, execution))
-    writes += [cancellation(store, child.invocation_id, child.handler) for child in children]
+    reason = f"its parent {'was cancelled' if execution.status == Status.CANCELLED else execution.status}"
+    writes += [cancellation(store, child.invocation_id, child.handler, reason) for child in children]
     if execution.status == Status.COMPLETED:
         # Nothing follows but its deletion: no need to look again.
         await store.requests.exchange([*writes, *index_entries.update_requests(store, execution)])

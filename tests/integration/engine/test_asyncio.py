@@ -431,3 +431,87 @@ async def test_unread_exception_of_a_task_is_logged(settings, store, caplog):
     async with running_processor(settings, forgets):
         await run_to_end(store, forgets)
     await wait_until(lambda: "nobody asked" in caplog.text)
+
+
+@workflow
+async def long_child(ctx):
+    await ctx.signal("go")
+    return "child's result"
+
+
+@pytest.mark.parametrize(("on_cancel", "status"), [("cancel", "cancelled"), ("abandon", "suspended")])
+async def test_timeout_does_to_an_awaited_child_what_on_cancel_says(settings, store, on_cancel, status):
+    @workflow
+    async def parent(ctx):
+        try:
+            async with asyncio.timeout(1.2):
+                await ctx.invoke(long_child, on_cancel=on_cancel)
+        except TimeoutError:
+            await ctx.step(echo, "timed out")
+        return "parent's result"
+
+    async with running_processor(settings, parent, long_child):
+        view = await run_to_end(store, parent)
+        assert view.output == "parent's result"
+        (child_id,) = view.children
+        await wait_for_status(store, child_id, status)
+
+
+async def test_on_cancel_wait_lets_the_step_end_first(settings, store):
+    @workflow
+    async def handler(ctx):
+        task = asyncio.create_task(pair(ctx))
+        await ctx.step(echo, "other")
+        task.cancel()
+        (found,) = await asyncio.gather(task, return_exceptions=True)
+        return repr(found)
+
+    async def pair(ctx):
+        await ctx.step(post, "a", on_cancel="wait")
+        await ctx.step(post, "never")
+
+    EFFECTS.clear()
+    async with running_processor(settings, handler):
+        view = await run_to_end(store, handler)
+    assert view.output.startswith("CancelledError(")
+    assert EFFECTS == {"a": 1}
+    assert sorted(entry.step_type for entry in view.journal) == ["echo", "post"]
+
+
+async def test_future_of_another_loop_is_refused_with_the_way_out(settings, store):
+    foreign = asyncio.get_running_loop().create_future()
+
+    @workflow
+    async def handler(ctx):
+        del ctx
+        await foreign
+
+    async with running_processor(settings, handler):
+        view = await run_to_end(store, handler)
+    assert view.status == "failed"
+    assert view.error == "The handler awaited a future of another event loop, which a replay does not have."
+
+
+async def test_cancelled_children_of_a_race_are_told_so(settings, store):
+    @workflow
+    async def racing(ctx):
+        return list(await ctx.race(ctx.invoke(long_child), ctx.sleep(0.3)))
+
+    async with running_processor(settings, racing, long_child):
+        view = await run_to_end(store, racing)
+        assert view.output == [1, None]
+        (child_id,) = view.children
+        child = await wait_for_status(store, child_id, "cancelled")
+    assert child.reason == "its parent no longer waits for it"
+
+
+async def test_workflow_ends_while_a_background_task_waits(settings, store):
+    @workflow
+    async def leaves(ctx):
+        background = asyncio.create_task(ctx.sleep(600))
+        await ctx.step(echo, 1)
+        return background.done()
+
+    async with running_processor(settings, leaves):
+        view = await run_to_end(store, leaves)
+    assert (view.output, view.attempt) == (False, 1)
