@@ -26,6 +26,9 @@ class Node:
     seconds: float = 0.0
 
 
+WAITS = ("signal", "awakeable", "child")
+"""Leaves for which something outside of the handler has to come."""
+
 LEAVES = ("step", "step", "step", "failing_step", "sleep", "asyncio_sleep", "yield_once")
 BRANCHES = (
     "sequence",
@@ -54,25 +57,40 @@ BRANCHES = (
 @dataclass
 class Generator:
     choices: random.Random
+    leaves: tuple[str, ...] = LEAVES
+    durations: tuple[float, ...] = DURATIONS
+    stem: str = "n"
     _count: int = field(default=0)
 
     def name(self) -> str:
         self._count += 1
-        return f"n{self._count}"
+        return f"{self.stem}{self._count}"
 
     def node(self, depth: int) -> Node:
-        kind = self.choices.choice(LEAVES if depth <= 0 or self.choices.random() < 0.3 else BRANCHES)
-        seconds = self.choices.choice(DURATIONS)
-        if kind in LEAVES:
+        kind = self.choices.choice(self.leaves if depth <= 0 or self.choices.random() < 0.3 else BRANCHES)
+        seconds = self.choices.choice(self.durations)
+        if kind in self.leaves:
             return Node(kind, self.name(), seconds=seconds)
         children = tuple(self.node(depth - 1) for _ in range(self.choices.randrange(1, 4)))
         return Node(kind, self.name(), children, self.choices.randrange(1, 4), seconds)
 
 
-def random_program(seed: int, depth: int = 3) -> Node:
-    """Return the program of this seed: a few constructs one after the other."""
-    generator = Generator(random.Random(seed))
+def random_program(
+    seed: int,
+    depth: int = 3,
+    leaves: tuple[str, ...] = LEAVES,
+    durations: tuple[float, ...] = DURATIONS,
+    stem: str = "n",
+) -> Node:
+    """Return the program of this seed: a few constructs one after the other, named ``<stem><number>``."""
+    generator = Generator(random.Random(seed), leaves, durations, stem)
     return Node("sequence", "main", tuple(generator.node(depth) for _ in range(generator.choices.randrange(1, 4))))
+
+
+def nodes_of(node: Node, kind: str) -> list[Node]:
+    """Return the nodes of this kind in a program."""
+    found = [node] if node.kind == kind else []
+    return found + [each for child in node.children for each in nodes_of(child, kind)]
 
 
 class Interpreter:
@@ -117,6 +135,16 @@ class Interpreter:
     async def yield_once(self, node: Node) -> None:
         del node
         await asyncio.sleep(0)
+
+    async def signal(self, node: Node) -> Any:
+        del node
+        return await self._ctx.signal("note")
+
+    async def awakeable(self, node: Node) -> Any:
+        return await self._ctx.awakeable(node.name)
+
+    async def child(self, node: Node) -> Any:
+        return await self._ctx.invoke("random_child", node.name)
 
     async def sequence(self, node: Node) -> Any:
         return [await self.run(child) for child in node.children]

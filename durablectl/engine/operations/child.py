@@ -98,10 +98,11 @@ class ChildResult(WaitOperation[_T]):
             state = self._run.state
             await start_child(state.store, self._start, entry.awaited_id, state.ownership.execution)
 
-    def writes_when_cancelled(self, entry: JournalEntry | None) -> list[Request]:
-        if self._start is None or entry is None:
+    def writes_when_cancelled(self, number: int, entry: JournalEntry | None) -> list[Request]:
+        if self._start is None:
             return []
-        return [cancellation(self._run.state.store, entry.awaited_id, self._start.handler, NOT_AWAITED)]
+        awaited_id = child_id(self._run.state, number) if entry is None else entry.awaited_id
+        return [cancellation(self._run.state.store, awaited_id, self._start.handler, NOT_AWAITED)]
 
     def awaited_child(self, entry: JournalEntry) -> str:
         return entry.awaited_id

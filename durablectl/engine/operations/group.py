@@ -86,13 +86,18 @@ class Race(_Group):
     ) -> tuple[int, Any]:
         """The index of the winner and its result."""
         winner = decision.recorded_winner(decided)
-        if winner is None:
-            await _wait(futures, asyncio.FIRST_COMPLETED)
-            winner = next(index for index, future in enumerate(futures) if future.done())
-        else:
-            await _wait(futures[winner : winner + 1], asyncio.ALL_COMPLETED)
-        losers = [future for index, future in enumerate(futures) if index != winner]
-        await _cancel(losers)
+        try:
+            if winner is None:
+                await _wait(futures, asyncio.FIRST_COMPLETED)
+                winner = next(index for index, future in enumerate(futures) if future.done())
+            else:
+                await _wait(futures[winner : winner + 1], asyncio.ALL_COMPLETED)
+            losers = [future for index, future in enumerate(futures) if index != winner]
+            await _cancel(losers)
+        except asyncio.CancelledError:
+            await _cancel(futures)
+            decided.cancel()
+            raise
         decision.decide(decided, winner)
         return winner, futures[winner].result()
 
@@ -109,7 +114,7 @@ class RaceDecision(NumberedOperation[int]):
 
     def recorded_winner(self, decided: asyncio.Future[Any]) -> int | None:
         entry = self._run.runner.entry_of(decided)
-        return int(entry.response.data) if entry is not None and entry.finished_at else None
+        return int(entry.response.data) if entry is not None and entry.response.data else None
 
     def decide(self, decided: asyncio.Future[Any], winner: int) -> None:
         """Record the winner before anything begins that follows from it."""

@@ -108,9 +108,12 @@ class NumberedOperation(Operation[_T]):
         self.compare, self.on_cancel = compare, on_cancel
         return self
 
-    def writes_when_cancelled(self, entry: JournalEntry | None) -> list[Request]:
-        """What to send when its awaiting task was cancelled; may be sent again. ``entry`` is what the journal has."""
-        del entry
+    def writes_when_cancelled(self, number: int, entry: JournalEntry | None) -> list[Request]:
+        """What to send when its awaiting task was cancelled; may be sent again. ``entry`` is what the journal has.
+
+        Without an entry it may have begun all the same: a process may have died before it was journaled.
+        """
+        del number, entry
         return []
 
     async def execute(self, number: int, entry: JournalEntry | None) -> tuple[JournalEntry, Any]:

@@ -56,8 +56,8 @@ class Operation(Protocol):
         """Bring it to its end and journal that; the entry, and the value where that is known."""
         ...
 
-    def writes_when_cancelled(self, entry: JournalEntry | None) -> list[Request]:
-        """What to send when its awaiting task was cancelled; may be sent again."""
+    def writes_when_cancelled(self, number: int, entry: JournalEntry | None) -> list[Request]:
+        """What to send when its awaiting task was cancelled; may be sent again, and where it had not begun."""
         ...
 
     def prepare_request(self, number: int) -> None:

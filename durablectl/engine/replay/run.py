@@ -83,6 +83,7 @@ class Run:
         self.tracker = CurrentStepTracker(self.state, self.journal_writer, self.exit)
         self.waits = WaitRegistry(self.state, self.journal_writer, self.tracker, self.exit, self._may_suspend)
         self.waits.on_wait = self._exit_at_rest
+        self.waits.on_begun = self._wait_begun
         self.runner = HandlerRunner(self, self.state)
         self.compensations: list[Compensation] = []
         """What was deferred, in the order in which it was registered."""
@@ -94,6 +95,7 @@ class Run:
         self._received_in_vain = received_in_vain
         self._tasks: dict[int, asyncio.Task[tuple[JournalEntry, Any] | None]] = {}
         self._uninterruptible: set[int] = set()
+        self._interrupted_beginning: dict[int, PendingOperation] = {}
         self._held_back: list[PendingOperation] = []
         self._has_begun_operation = False
         self._asides: set[asyncio.Task[None]] = set()
@@ -272,13 +274,18 @@ class Run:
 
     def interrupt(self, pending: PendingOperation) -> None:
         number, operation = pending.number, pending.operation
-        self._send_cancellation(pending)
+        if number in self.waits.beginning:
+            self._interrupted_beginning[number] = pending
+            return
+        if number in self.state.entries:
+            self._send_cancellation(pending)
         task = self._tasks.get(number)
         if task is not None:
             self._interrupt(number, task)
         else:
             self.window.finished(number)
-        if number % _MOST_GAPS == 0 and number not in self.state.entries:
+        is_recorded = number in self.state.entries or number in self.journal_writer.writing
+        if number % _MOST_GAPS == 0 and not is_recorded:
             now = self.state.clock.now()
             entry = JournalEntry(number, operation.step_type, operation.kind, started_at=now, finished_at=now)
             entry.error, entry.error_type = "cancelled by its handler", "Cancelled"
@@ -287,12 +294,20 @@ class Run:
 
     def _send_cancellation(self, pending: PendingOperation) -> None:
         """Tell what the operation has started; at a cancellation of the workflow its end does."""
-        entry = self.state.entries.get(pending.number)
-        requests = [] if self.state.is_cancelling else pending.operation.writes_when_cancelled(entry)
+        number = pending.number
+        entry = self.state.entries.get(number)
+        requests = [] if self.state.is_cancelling else pending.operation.writes_when_cancelled(number, entry)
         if requests:
             task = self.state.loop.create_task(self._send(requests))
             self._asides.add(task)
             task.add_done_callback(self._asides.discard)
+
+    def _wait_begun(self, number: int) -> None:
+        pending = self._interrupted_beginning.pop(number, None)
+        if pending is not None:
+            self._send_cancellation(pending)
+        if pending is not None or self.runner.finished.done():
+            raise asyncio.CancelledError
 
     async def _send(self, requests: list[Request]) -> None:
         try:
@@ -303,7 +318,9 @@ class Run:
             self.exit(EngineFailed(error))
 
     def _interrupt(self, number: int, task: asyncio.Task[Any]) -> None:
-        is_recording = number in self._uninterruptible or number in self.journal_writer.writing
+        is_recording = (
+            number in self._uninterruptible or number in self.waits.beginning or number in self.journal_writer.writing
+        )
         if not is_recording and not task.cancelling():
             task.cancel()
 

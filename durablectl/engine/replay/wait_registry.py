@@ -100,6 +100,11 @@ class WaitRegistry:
         self._may_suspend = may_suspend
         self.on_wait: Callable[[], None] = lambda: None
         """Called when a wait has been polled and goes on."""
+        self.on_begun: Callable[[int], None] = lambda _: None
+        """Called when a wait has been journaled; raises CancelledError where it was cancelled meanwhile."""
+        self.beginning: set[int] = set()
+        """The numbers of the waits that are being prepared and journaled, and must not be interrupted: a child that has
+        been started, and is in no journal, would be cancelled with nothing."""
         self._open: dict[int, _OpenWait] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._polling: asyncio.Task[None] | None = None
@@ -121,12 +126,17 @@ class WaitRegistry:
         state, journal_writer = self._state, self._journal_writer
         if entry is None:
             entry = awaited.new_entry(number)
-            refusal = await self._prepare(awaited, entry)
-            if refusal is not None:
-                entry.awaited_id = ""
-                return await self._end(entry, refusal)
-            if not self._is_brief(awaited.pending_wait(entry)):
-                await journal_writer.append(entry)
+            self.beginning.add(number)
+            try:
+                refusal = await self._prepare(awaited, entry)
+                if refusal is not None:
+                    entry.awaited_id = ""
+                    return await self._end(entry, refusal)
+                if not self._is_brief(awaited.pending_wait(entry)):
+                    await journal_writer.append(entry)
+            finally:
+                self.beginning.discard(number)
+            self.on_begun(number)
         self._tracker.step_started(number, entry.step_type)
         opened = _OpenWait(awaited.pending_wait(entry), awaited, entry, state.loop.create_future())
         try:

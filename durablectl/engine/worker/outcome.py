@@ -10,6 +10,7 @@ from durablectl.engine.operations.registry import WAIT_OPERATIONS
 from durablectl.engine.replay.control_flow import Paused, StateChanged
 from durablectl.engine.worker.wake_conditions import EARLY_US, has_child_ended, wake_times
 from durablectl.errors import PayloadTooLargeError, StepError, WorkflowTimeoutError
+from durablectl.model.codec import encode_entry
 from durablectl.model.reason_codes import ReasonCode
 from durablectl.model.records import NO_PAYLOAD, FailedStep
 from durablectl.model.status import Status
@@ -217,7 +218,7 @@ def _leave(run: Run, execution: Execution, status: Status) -> None:
 async def _end(run: Run, status: Status, failure: _Failure = _NONE, *, output: Payload = NO_PAYLOAD) -> Execution:
     deferred = await run.journal_writer.take_deferred()
     entries = [run.state.entries[number] for number in sorted(run.state.entries)]
-    encoded = [entry.encoded for entry in entries]
+    encoded = [entry.encoded or encode_entry(entry) for entry in entries]
     folded = encoded if sum(map(len, encoded)) <= INLINE_LIMIT_BYTES else []
     if deferred is not None and not folded:
         await run.journal_writer.append(deferred)

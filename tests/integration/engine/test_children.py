@@ -277,3 +277,34 @@ async def test_a_connection_lost_as_a_child_is_started_does_not_fail_the_parent(
         assert await wait_for_output(store, parent_id) == {"child": {}}
     assert len(tries) == 2
     assert len((await query.get_workflow(store, parent_id)).children) == 1
+
+
+@pytest.mark.parametrize("milliseconds", [0, 20, 45, 60])
+async def test_child_that_is_cancelled_while_it_is_started_does_not_run_on(settings, store, monkeypatch, milliseconds):
+    started = asyncio.Event()
+
+    async def start_slowly(*args):
+        started.set()
+        await asyncio.sleep(0.05)
+        await start_child(*args)
+
+    monkeypatch.setattr(child_operations, "start_child", start_slowly)
+
+    @workflow
+    async def changes_its_mind(ctx):
+        task = asyncio.create_task(ctx.invoke(child, {"wait": True}))
+        await ctx.step(started.wait)
+        await asyncio.sleep(milliseconds / 1000)
+        task.cancel()
+        await ctx.sleep(0.2)
+        return "done"
+
+    async with running_processor(settings, changes_its_mind, child):
+        view = await run_to_end(store, changes_its_mind)
+        assert view.output == "done"
+
+        async def ended() -> bool:
+            page = await query.list_workflows(store)
+            return [each.status for each in page.workflows if each.handler == child.name] == ["cancelled"]
+
+        await wait_until(ended)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 import pytest
 
@@ -187,3 +188,17 @@ async def test_step_numbers_continue_after_a_race(settings, store):
     assert view.output == "after"
     assert {s.step_number: s.step_type for s in view.journal if s.finished_at} == {0: "race", 1: "a", 4: "same"}
     assert view.total_steps == 5
+
+
+async def test_cancelled_race_does_not_hold_up_later_steps(settings, store, monkeypatch):
+    monkeypatch.setattr("durablectl.engine.replay.step_window.READ_AT_ONCE", 5)
+
+    @workflow
+    async def races(ctx):
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await ctx.race(ctx.sleep(60), ctx.signal("never"))
+        return [await ctx.step(same, number) for number in range(10)]
+
+    async with running_processor(settings, races):
+        assert await run_workflow(store, races) == list(range(10))
