@@ -54,3 +54,8 @@ async def quick(ctx: Context, _input: Any = None) -> int:
         return os.getpid()
 
     return await ctx.step(pid)
+
+
+@workflow
+async def pays_again_and_again(ctx: Context, seconds: list[float]) -> Any:
+    return [await ctx.step(charge, each) for each in seconds]

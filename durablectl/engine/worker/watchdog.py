@@ -75,7 +75,7 @@ class LoopWatchdog:
         self._beat = time.monotonic()
         self._late_beats = (0.0, 0.0)
         self._lease_renewed = 0.0
-        """By the processor; the thread renews only what it had."""
+        """When the processor itself last renewed it."""
         self._renewed_by_thread = 0.0
         self._progress_reported = 0.0
         self._looked_at = self._resumed_at = 0.0
@@ -202,19 +202,38 @@ class LoopWatchdog:
     async def _renew(self, store: Store) -> None:
         now = time.monotonic()
         since = self._blocked_since()
-        had_lease = self._beat - self._lease_renewed < LEASE_SECONDS
-        if not (_RENEWED_AFTER_SECONDS <= now - since < self._ack_wait and had_lease):
+        if now - since < _RENEWED_AFTER_SECONDS or not self._may_renew(now, since):
             return
         try:
-            if now - max(self._progress_reported, since) >= min(self._ack_wait / 6, REPORTED_AFTER_SECONDS):
+            if now >= self._progress_due(since):
                 self._progress_reported = now
                 for delivery in self._in_work():
                     await report_progress(store, delivery)
-            if now - max(self._lease_renewed, self._renewed_by_thread) >= leases.RENEW_SECONDS:
+            if now - self._last_renewal >= leases.RENEW_SECONDS:
                 await leases.renew(store, self._marked_lease())
                 self._renewed_by_thread = now
         except DurableError as error:
             _log.warning("The lease could not be renewed while the event loop is blocked: %s", error)
+
+    @property
+    def _last_renewal(self) -> float:
+        return max(self._lease_renewed, self._renewed_by_thread)
+
+    def _may_renew(self, now: float, since: float) -> bool:
+        """Whether the block is short of ``ack_wait``, and the lease was held when the loop last ran.
+
+        Between two blocks the loop may not run long enough for a renewal of its own: those of the thread count, too,
+        for ``ack_wait`` after the last one of the processor.
+        """
+        had_lease = self._beat - self._lease_renewed < LEASE_SECONDS or (
+            self._beat - self._last_renewal < LEASE_SECONDS and now - self._lease_renewed < self._ack_wait
+        )
+        return had_lease and now - since < self._ack_wait
+
+    def _progress_due(self, since: float) -> float:
+        interval = self._ack_wait / 6
+        is_first = self._progress_reported < since
+        return since + min(interval, REPORTED_AFTER_SECONDS) if is_first else self._progress_reported + interval
 
     def _marked_lease(self) -> leases.Lease:
         """The lease, which says what blocks the loop."""

@@ -137,3 +137,12 @@ async def test_blocked_processor_that_is_frozen_or_killed_is_taken_over(store, s
     else:
         kill(first)
     await wait_until(lambda: begun(effects)[-1][1] == second.pid)
+
+
+async def test_consecutive_blocking_steps_run_once_each(store, start_processor, effects):
+    """Their processor has little time in between to renew its lease."""
+    processes = [start_processor(), start_processor()]
+    await by_pid(store, *processes)
+    ids = [await start_workflow(store, "pays_again_and_again", [2.5, 2.5]) for _ in range(4)]
+    outputs = [await wait_for_output(store, invocation_id) for invocation_id in ids]
+    assert sorted(pid for _, pid in begun(effects)) == sorted(pid for output in outputs for pid in output)
