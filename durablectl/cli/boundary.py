@@ -31,6 +31,9 @@ from durablectl.errors import ConnectionFailedError, DurableError, UsageError
 
 _log = logging.getLogger("durablectl.run")
 
+_STUCK_SECONDS = 1.0
+"""How long a cancelled task may keep the process from ending."""
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -244,6 +247,24 @@ async def _until_terminated(coroutine: Coroutine[Any, Any, T]) -> T:
         if terminated:
             raise typer.Exit(TERMINATED) from None
         raise
+    finally:
+        await _cancel_rest()
+
+
+async def _cancel_rest() -> None:
+    """Cancel the tasks that are left, and wait for them, but not without end: a step may swallow its cancellation.
+
+    The runner waits for every task that it finds. It finds none of those that do not end.
+    """
+    rest = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in rest:
+        task.cancel()
+    if not rest:
+        return
+    _, stuck = await asyncio.wait(rest, timeout=_STUCK_SECONDS)
+    for task in stuck:
+        task._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001 - it is known
+        asyncio.tasks._unregister_task(task)  # noqa: SLF001 - there is no other way
 
 
 @contextlib.contextmanager

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import random
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 from durablectl import Context, workflow
@@ -29,6 +31,33 @@ async def effect(invocation_id: str, number: int, seconds: float) -> int:
 def stubborn(seconds: float) -> None:
     leave("begin", "stubborn", 0)
     time.sleep(seconds)
+
+
+def is_second() -> bool:
+    return Path(os.environ["EFFECTS"]).read_text().count("begin") > 1
+
+
+async def swallow(invocation_id: str) -> int:
+    leave("begin", invocation_id, 0)
+    if is_second():
+        return os.getpid()
+    while True:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(1)
+
+
+@workflow
+async def swallows_its_cancellation(ctx: Context, _input: Any) -> Any:
+    return await ctx.step(swallow, ctx.invocation_id)
+
+
+@workflow
+async def swallows_all_around(ctx: Context, _input: Any) -> Any:
+    while True:
+        try:
+            return await ctx.gather(ctx.step(swallow, ctx.invocation_id))
+        except BaseException:  # noqa: BLE001, S110 - what the test is about
+            pass
 
 
 @workflow

@@ -177,6 +177,19 @@ async def test_sigterm_does_not_wait_for_a_thread_that_will_not_end(store, proce
     assert (await query.get_workflow(store, invocation_id)).status == "pending"
 
 
+@pytest.mark.parametrize("handler", ["swallows_its_cancellation", "swallows_all_around"])
+async def test_code_that_does_not_let_go_does_not_hold_up_a_stop(store, processor, effects, handler):
+    invocation_id = await start_workflow(store, handler, 0)
+    first = processor("--grace", "0.5", "--ack-wait", "600")
+    await wait_until(lambda: effects.lines("begin"))
+    first.send_signal(signal.SIGTERM)
+    assert await asyncio.to_thread(first.wait, 10) == 0, first.err()
+    assert (await query.get_workflow(store, invocation_id)).status == "pending"
+    assert "destroyed" not in first.err()
+    processor("--ack-wait", "600")
+    assert (await wait_for_outcome(store, invocation_id)).execution.status == "completed"
+
+
 @pytest.mark.parametrize("where", ["handler", "step"])
 async def test_workflow_that_calls_exit_fails_alone(store, processor, where):
     running = processor()
