@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from durablectl.model.reason_codes import ReasonCode
 from durablectl.model.status import Status, is_terminal
+from durablectl.storage.commands.wake import wake
 from durablectl.storage.index import index_entries
 from durablectl.storage.records import states
 
@@ -32,10 +33,15 @@ async def request_cancel(store: Store, stored: Stored, code: ReasonCode, reason:
 
 
 async def request_child_cancel(store: Store, invocation_id: str, reason: str) -> None:
-    """The same for a workflow whose parent cancels it, if it has not ended and has not been asked before."""
+    """The same for a workflow whose parent cancels it, if it has not ended and has not been asked before.
+
+    Its processor may have suspended it a moment ago: then a command calls the next one.
+    """
     while True:
         stored = await states.load(store, invocation_id)
         if stored is None or is_terminal(stored.execution.status) or stored.execution.cancel_requested:
             return
         if await request_cancel(store, stored, ReasonCode.CANCELLED_WITH_PARENT, reason or BY_PARENT):
+            if not stored.execution.owner:
+                await store.requests.exchange([wake(store, stored.execution)])
             return

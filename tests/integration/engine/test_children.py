@@ -308,3 +308,23 @@ async def test_child_that_is_cancelled_while_it_is_started_does_not_run_on(setti
             return [each.status for each in page.workflows if each.handler == child.name] == ["cancelled"]
 
         await wait_until(ended)
+
+
+async def test_children_that_are_cancelled_while_they_are_suspended_end(settings, store):
+    @workflow
+    async def changes_its_mind(ctx, milliseconds):
+        task = asyncio.create_task(ctx.invoke(child, {"wait": True}))
+        await ctx.step(asyncio.sleep, milliseconds / 1000)
+        task.cancel()
+        await ctx.sleep(0.2)
+
+    async with running_processor(settings, changes_its_mind, child):
+        ids = [await start_workflow(store, changes_its_mind, milliseconds / 4) for milliseconds in range(100)]
+        for invocation_id in ids:
+            await wait_for_outcome(store, invocation_id)
+
+        async def have_ended() -> bool:
+            page = await query.list_workflows(store, limit=1000)
+            return {view.status for view in page.workflows} <= {"completed", "cancelled"}
+
+        await wait_until(have_ended)
