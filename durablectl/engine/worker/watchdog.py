@@ -129,16 +129,18 @@ class LoopWatchdog:
         self._looked_at = time.monotonic()
         keeping = asyncio.create_task(self._keep_lease())
         try:
-            while not self._stop_requested.is_set() and not keeping.done():
+            while not keeping.done() and not await self._is_stopped_within(BEAT_SECONDS):
                 self._look()
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._stop_requested.wait(), BEAT_SECONDS)
             self._look()
-            if keeping.done():
-                keeping.result()
+            # It ends by itself: cancelling it while it connects would leave the socket open.
+            await keeping
         finally:
             keeping.cancel()
-            await asyncio.gather(keeping, return_exceptions=True)
+
+    async def _is_stopped_within(self, seconds: float) -> bool:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._stop_requested.wait(), seconds)
+        return self._stop_requested.is_set()
 
     def _blocked_since(self) -> float:
         """Since when the loop is late, if it is; a time in which the process did not run does not count."""
@@ -186,18 +188,17 @@ class LoopWatchdog:
     async def _keep_lease(self) -> None:
         """Be connected, and renew what is to be renewed while the loop is blocked."""
         has_warned = False
-        while True:
+        while not self._stop_requested.is_set():
             try:
                 async with open_store(self._store.settings, name="durablectl watchdog", is_auxiliary=True) as store:
                     has_warned = False
-                    while True:
-                        await asyncio.sleep(BEAT_SECONDS)
+                    while not await self._is_stopped_within(BEAT_SECONDS):
                         await self._renew(store)
             except DurableError as error:
                 if self._store.is_connected and not has_warned:
                     has_warned = True
                     _log.warning("The lease cannot be renewed while the event loop is blocked: %s", error)
-            await asyncio.sleep(_RECONNECT_SECONDS)
+            await self._is_stopped_within(_RECONNECT_SECONDS)
 
     async def _renew(self, store: Store) -> None:
         now = time.monotonic()

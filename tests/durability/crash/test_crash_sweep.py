@@ -37,10 +37,16 @@ AT_A_TIME = 20
 TOO_BIG = "only where the record does not fit into a message; the same write as without that"
 FROM_A_TASK = "traced as storage.commands.pulls.Delivery.nak, from a task of its own"
 BY_TASK = "its requests leave from tasks of their own, and are traced as storage.streams.provision._ensure"
+ENGINE_FAILED = "only after the engine itself has failed five times, or a write was refused for good"
 BY_FLUSH = "writes from a task of its own: the append is swept"
 BY_WATCHDOG = "over a connection without crash points, while the event loop is blocked; the lease is renewed by time"
 REFUSED = "only after an error of the server, which is the death of nobody; the command comes again in any case"
 NOT_SWEPT = {
+    "engine.worker.failure_limit._pause>create": ENGINE_FAILED,
+    "engine.worker.failure_limit._pause>update_entry": ENGINE_FAILED,
+    "engine.worker.failure_limit._replace>replace": ENGINE_FAILED,
+    "engine.worker.failure_limit.give_up>ack": ENGINE_FAILED,
+    "engine.worker.slots.ActiveRuns._failed>nak": ENGINE_FAILED,
     "engine.replay.run.Run.idle>start_flush": BY_FLUSH,
     "engine.replay.run.Run._exit_at_rest>start_flush": BY_FLUSH,
     "control.index_repair._Repairs._enter>exchange": "the second only where a processor moves what is being entered",
@@ -71,7 +77,6 @@ NOT_SWEPT = {
     "engine.recovery.undelivered.UndeliveredScanner._redeliver>exchange": "only where no slot is free",
     "engine.worker.crash_loop_guard.CrashLoopGuard.admit>_write": "the second writes the same again",
     "engine.worker.execute.process_command>ack": "one of them only where it was fenced out, and the others are swept",
-    "engine.worker.execute.process_command>nak": REFUSED,
 }
 """Points, by name, of which one or the other need not be reached by a scenario, and why."""
 READERS = ("follow", "list_indexed_ids", "audit")

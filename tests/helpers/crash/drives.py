@@ -18,6 +18,7 @@ from durablectl.storage.streams import direct_get
 from durablectl.storage.streams.provision import is_provisioned
 from helpers.crash.points import points, sources
 from helpers.stored_commands import publish_command
+from helpers.stored_records import list_journal_subjects
 from helpers.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -186,6 +187,11 @@ async def a_paused_wait(case: Case) -> None:
 async def a_failure(case: Case) -> None:
     await case.start("fails")
     await case.reaches("failed")
+
+    async def is_purged() -> bool:
+        return not await list_journal_subjects(case.store, W)
+
+    await wait_until(is_purged)
     case.mend()
 
 
