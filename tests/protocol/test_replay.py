@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import statistics
 
 import pytest
 from hypothesis import HealthCheck, given
@@ -98,7 +99,8 @@ def follow_chosen(settings, examples: int) -> None:
 
         follow()
     print(f"{len(lengths)} schedules of {sum(lengths) // len(lengths)} moves, {stage.operations} operations")
-    assert max(lengths) > 50
+    # Deeper than what is explored exhaustively; the longest one depends on what Hypothesis happens to choose.
+    assert statistics.median(lengths) > 10
 
 
 def test_the_code_follows_long_schedules_of_the_model(settings):

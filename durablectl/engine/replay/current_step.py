@@ -120,7 +120,7 @@ class CurrentStepTracker:
             execution.current_step = current.number
             execution.current_step_type = current.step_type
             execution.waiting_for = current.waiting_for
-            execution.total_steps = state.step_count
+            execution.total_steps = max(state.started_count, state.last_recorded + 1)
             execution.workflow_state = state.latest_workflow_state
             if execution.status == Status.RUNNING:
                 execution.enter(Status.RUNNING, state.clock.now())

@@ -249,6 +249,7 @@ class Run:
         if self._must_hold_back():
             self._held_back.append(pending)
             return None
+        self.state.started_count = max(self.state.started_count, number + 1)
         return await pending.operation.execute(number, pending.entry)
 
     def _must_hold_back(self) -> bool:

@@ -25,6 +25,8 @@ class HandlerState:
         self.started_at_us = started_at_us
         self.step_count = 0
         """How many step numbers have been given out; the next operation gets this number."""
+        self.started_count = 0
+        """One more than the highest number of an operation that was begun: what waits for leave to begin is not."""
         self.logical_time_us = started_at_us
         """When the operation whose end was delivered last ended, or the workflow started."""
         self.ends_ahead = 0

@@ -231,7 +231,7 @@ async def _end(run: Run, status: Status, failure: _Failure = _NONE, *, output: P
             raise Paused
         end(execution, status, run.state.clock.now(), journal_length=0 if folded else len(entries))
         execution.expires_at = execution.finished_at + run.retention_us if run.retention_us else 0
-        execution.total_steps = max([run.state.step_count, *(number + 1 for number in run.state.entries)])
+        execution.total_steps = max([run.state.started_count, *(number + 1 for number in run.state.entries)])
         execution.workflow_state = run.state.latest_workflow_state
         execution.output = output
         failure.write_to(execution)
