@@ -121,23 +121,35 @@ async def connect(
             **options,
         )
     )
-    giving_up = asyncio.ensure_future(refused.wait())
     try:
-        await asyncio.wait([connecting, giving_up], timeout=CONNECT_SECONDS, return_when=asyncio.FIRST_COMPLETED)
-        if not connecting.done():
-            connecting.cancel()
-            await asyncio.wait([connecting])
-            raise TimeoutError  # noqa: TRY301 - one place says what went wrong
-        connecting.result()
+        await _wait_until_connected(client, connecting, refused)
     except (TimeoutError, OSError, nats.errors.Error, ValueError) as error:
         cause = _cause([error, *failures])
         with contextlib.suppress(Exception):
             await client.close()
         raise _connect_error(settings, client.broken_handshake(settings, cause) or cause) from error
+    return client
+
+
+async def _wait_until_connected(client: _Client, connecting: asyncio.Future[Any], refused: asyncio.Event) -> None:
+    """Wait for the connection, CONNECT_SECONDS at most. Raises what connecting raised, or TimeoutError."""
+    giving_up: asyncio.Future[Any] = asyncio.ensure_future(refused.wait())
+    try:
+        await asyncio.wait([connecting, giving_up], timeout=CONNECT_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        if not connecting.done():
+            connecting.cancel()
+            await asyncio.wait([connecting])
+            raise TimeoutError
+        connecting.result()
+    except asyncio.CancelledError:
+        # nats-py leaves its socket open where it is cancelled, or has just connected.
+        connecting.cancel()
+        await asyncio.wait([connecting])
+        with contextlib.suppress(Exception):
+            await client.close()
+        raise
     finally:
         giving_up.cancel()
-        connecting.cancel()
-    return client
 
 
 def _client(settings: Settings, options: dict[str, Any]) -> _Client:

@@ -91,9 +91,11 @@ async def open_store(
         await requests.start()
         yield Store(settings, client, requests)
     finally:
-        await requests.stop()
-        with contextlib.suppress(Exception):
-            await client.close()
+        try:
+            await requests.stop()
+        finally:
+            with contextlib.suppress(Exception):
+                await client.close()
 
 
 def _check_version(client: NatsClient) -> None:
