@@ -17,7 +17,7 @@ from durablectl.model.status import Status
 from durablectl.storage.index import index_entries
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container
+    from collections.abc import Callable
 
     from durablectl.engine.replay.control_flow import RunExit
     from durablectl.engine.replay.journal_writer import JournalWriter
@@ -80,10 +80,6 @@ class CurrentStepTracker:
             self._waiting.pop(number, None)
         else:
             self._waiting[number] = wait
-
-    def is_only(self, numbers: Container[int]) -> bool:
-        """Whether no other step than these is in flight."""
-        return all(number in numbers for number in self._running)
 
     async def close(self) -> None:
         """Write nothing more."""

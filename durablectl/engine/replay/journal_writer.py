@@ -62,10 +62,6 @@ class JournalWriter:
         return bool(self._writes or self._deferred)
 
     @property
-    def is_writing(self) -> bool:
-        return self._writes > 0
-
-    @property
     def has_deferred(self) -> bool:
         return bool(self._deferred)
 
