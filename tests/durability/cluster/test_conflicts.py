@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import Counter
 from dataclasses import replace
 
@@ -10,6 +11,7 @@ import pytest
 import pytest_asyncio
 
 from durablectl import control, query, workflow
+from durablectl.errors import InvalidStateError
 from durablectl.model.records import JournalEntry, Payload
 from durablectl.storage.connection import requests
 from durablectl.storage.connection.rejections import BusyError, NoAnswerError, WrongSequenceError
@@ -116,15 +118,19 @@ async def test_workflows_with_steps_and_answers_at_the_same_moment(settings, sto
         steps = await ctx.gather(*(ctx.step(step, f"{ctx.invocation_id}-{n}") for n in numbers))
         return steps, await ctx.gather(*(ctx.awakeable(f"a{n}") for n in numbers))
 
+    async def operate(operation, invocation_id: str) -> None:
+        with contextlib.suppress(InvalidStateError):  # It may have completed before.
+            await operation(store, invocation_id)
+
     async def answer(invocation_id: str) -> None:
         await wait_for_status(store, invocation_id, "suspended")
         view = await query.get_workflow(store, invocation_id)
         awakeables = [step.awaited_id for step in view.journal if step.kind == "awakeable"]
         await asyncio.gather(
             *(control.resolve(store, awakeable, number) for number, awakeable in enumerate(awakeables)),
-            *(operation(store, invocation_id) for operation in (control.pause, control.resume)),
+            *(operate(operation, invocation_id) for operation in (control.pause, control.resume)),
         )
-        await control.resume(store, invocation_id)
+        await operate(control.resume, invocation_id)
 
     async with running_processor(settings, crowd), running_processor(settings, crowd):
         ids = [await start_workflow(store, crowd) for _ in range(10)]
