@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from durablectl.cli.options.targets import Targets
     from durablectl.control import OperationResult
-    from durablectl.query import Selected
+    from durablectl.query import SelectedWorkflow
     from durablectl.settings import Settings
     from durablectl.storage.connection.store import Store
 
@@ -102,17 +102,17 @@ def print_result(result: OperationResult, output: Output) -> None:
         typer.echo(result.invocation_id if output.format is OutputFormat.NAME else result.message)
 
 
-async def _selected(store: Store, targets: Targets, operation: Operation) -> list[Selected]:
+async def _selected(store: Store, targets: Targets, operation: Operation) -> list[SelectedWorkflow]:
     from durablectl import query
 
     if targets.filters is not None:
         filters = replace(targets.filters, statuses=targets.filters.statuses or frozenset(operation.statuses))
         with ReadProgress() as reading:
-            return await query.select(store, filters, progress=reading.show)
+            return await query.select_workflows(store, filters, progress=reading.show)
     return await query.select_ids(store, targets.ids) if targets.dry_run else []
 
 
-async def _is_agreed(selected: Sequence[Selected], operation: Operation) -> bool:
+async def _is_agreed(selected: Sequence[SelectedWorkflow], operation: Operation) -> bool:
     from durablectl.cli.render.bulk import selection_table
     from durablectl.cli.render.formatting import count
 
@@ -156,7 +156,9 @@ async def _line() -> str:
     return sys.stdin.readline()
 
 
-def _show_selection(selected: Sequence[Selected], ids: Sequence[str], operation: Operation, output: Output) -> None:
+def _show_selection(
+    selected: Sequence[SelectedWorkflow], ids: Sequence[str], operation: Operation, output: Output
+) -> None:
     from durablectl.cli.render.bulk import selection_lines, selection_table
     from durablectl.cli.render.formatting import count
 

@@ -12,14 +12,14 @@ from durablectl.model.filters import Filters
 
 if TYPE_CHECKING:
     from durablectl.query.board import Board, watch_board, watch_changes
-    from durablectl.query.diff import ABSENT, Aspect, Change, Comparison, StepDifference, compare
+    from durablectl.query.diff import ABSENT, Aspect, Comparison, StepDifference, ValueChange, compare
     from durablectl.query.doctor import Diagnosis, diagnose
     from durablectl.query.doctor_checks import Check, Severity
-    from durablectl.query.error_clusters import ErrorCluster, ErrorsView, FailedStep, Failure, get_errors
+    from durablectl.query.error_clusters import ErrorCluster, ErrorsView, FailedStepCount, ParsedError, get_errors
     from durablectl.query.get import get_children, get_workflow
     from durablectl.query.list import count_workflows, list_workflows
     from durablectl.query.processors import live_processors
-    from durablectl.query.selection import Selected, list_pages, select, select_ids
+    from durablectl.query.selection import SelectedWorkflow, list_pages, select_ids, select_workflows
     from durablectl.query.state_changes import DELETED, ChangeReader, StateChange, TailFilters, tail
     from durablectl.query.stats import get_stats
     from durablectl.query.tree import Tree, watch_tree
@@ -34,21 +34,21 @@ if TYPE_CHECKING:
         WorkflowView,
     )
     from durablectl.query.watch import watch_all, watch_workflow
-    from durablectl.query.why import Cause, Live, Reason, explain
+    from durablectl.query.why import LiveContext, StatusCause, StatusExplanation, explain_workflow
 
 _HOME = {
     name: module
     for module, names in {
         "doctor_checks": ("Check", "Severity"),
-        "diff": ("ABSENT", "Aspect", "Change", "Comparison", "StepDifference", "compare"),
+        "diff": ("ABSENT", "Aspect", "Comparison", "StepDifference", "ValueChange", "compare"),
         "board": ("Board", "watch_board", "watch_changes"),
         "doctor": ("Diagnosis", "diagnose"),
         "tree": ("Tree", "watch_tree"),
-        "error_clusters": ("ErrorCluster", "ErrorsView", "FailedStep", "Failure", "get_errors"),
+        "error_clusters": ("ErrorCluster", "ErrorsView", "FailedStepCount", "ParsedError", "get_errors"),
         "list": ("count_workflows", "list_workflows"),
         "processors": ("live_processors",),
-        "why": ("Cause", "Live", "Reason", "explain"),
-        "selection": ("Selected", "list_pages", "select", "select_ids"),
+        "why": ("LiveContext", "StatusCause", "StatusExplanation", "explain_workflow"),
+        "selection": ("SelectedWorkflow", "list_pages", "select_ids", "select_workflows"),
         "get": ("get_children", "get_workflow"),
         "stats": ("get_stats",),
         "state_changes": ("DELETED", "ChangeReader", "StateChange", "TailFilters", "tail"),
@@ -72,8 +72,6 @@ __all__ = [
     "DELETED",
     "Aspect",
     "Board",
-    "Cause",
-    "Change",
     "ChangeReader",
     "Check",
     "Comparison",
@@ -81,27 +79,29 @@ __all__ = [
     "DroppedView",
     "ErrorCluster",
     "ErrorsView",
-    "FailedStep",
-    "Failure",
+    "FailedStepCount",
     "Filters",
-    "Live",
+    "LiveContext",
+    "ParsedError",
     "ProcessorView",
-    "Reason",
-    "Selected",
+    "SelectedWorkflow",
     "Severity",
     "StateChange",
     "StatsView",
+    "StatusCause",
+    "StatusExplanation",
     "StepDifference",
     "StepView",
     "TailFilters",
     "Tree",
+    "ValueChange",
     "WaitingView",
     "WorkflowPage",
     "WorkflowView",
     "compare",
     "count_workflows",
     "diagnose",
-    "explain",
+    "explain_workflow",
     "find_typical_steps",
     "get_children",
     "get_errors",
@@ -110,8 +110,8 @@ __all__ = [
     "list_pages",
     "list_workflows",
     "live_processors",
-    "select",
     "select_ids",
+    "select_workflows",
     "tail",
     "watch_all",
     "watch_board",

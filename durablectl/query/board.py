@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from durablectl.query.views import WorkflowView
     from durablectl.storage.connection.store import Store
 
-_GATHERING_SECONDS = 0.1
+_BATCH_SECONDS = 0.1
 _PAUSE_SECONDS = 1.0
-_SETTLING_SECONDS = 1.0
-_LEAST_SHARE = 10
+_INDEX_LAG_SECONDS = 1.0
+_PAUSE_FACTOR = 10
 """Counting takes at most one part in so many of the time, where filters make it slow."""
 
 
@@ -40,11 +40,11 @@ async def watch_changes(store: Store, filters: Filters, limit: int) -> AsyncGene
     """
     async with _all_changes(store, filters) as changes:
         page = await list_workflows(store, filters, limit)
-        told = {view.invocation_id: view.revision for view in page.workflows}
+        known_revisions = {view.invocation_id: view.revision for view in page.workflows}
         for view in reversed(page.workflows):
             yield StateChange(view, view.updated_at)
         async for change in changes:
-            if change.view.revision > told.get(change.view.invocation_id, 0) and _is_in(filters, change):
+            if change.view.revision > known_revisions.get(change.view.invocation_id, 0) and _matches(filters, change):
                 yield change
 
 
@@ -55,16 +55,19 @@ async def watch_board(store: Store, filters: Filters, limit: int) -> AsyncGenera
     nothing changes nothing is asked. Raises what list_workflows raises. Close it when you leave early.
     """
     async with _all_changes(store, filters) as changes:
-        keeper = _Keeper(store, filters, limit)
-        await keeper.refresh()
-        tasks = [asyncio.create_task(keeper.take_all(changes)), asyncio.create_task(keeper.keep_exact())]
+        updater = _BoardUpdater(store, filters, limit)
+        await updater.refresh()
+        tasks = [
+            asyncio.create_task(updater.apply_changes(changes)),
+            asyncio.create_task(updater.recount_after_changes()),
+        ]
         for task in tasks:
-            task.add_done_callback(lambda _: keeper.changed.set())
+            task.add_done_callback(lambda _: updater.changed.set())
         try:
             while not any(task.done() for task in tasks):
-                keeper.changed.clear()
-                yield Board(list(keeper.workflows), keeper.by_status)
-                await keeper.changed.wait()
+                updater.changed.clear()
+                yield Board(list(updater.workflows), updater.by_status)
+                await updater.changed.wait()
         finally:
             for task in tasks:
                 task.cancel()
@@ -79,15 +82,15 @@ def _all_changes(store: Store, filters: Filters) -> contextlib.AbstractAsyncCont
     return tail(store, TailFilters.parse((), filters.handlers, filters.partition_key))
 
 
-def _is_in(filters: Filters, change: StateChange) -> bool:
+def _matches(filters: Filters, change: StateChange) -> bool:
     """A deletion is told where nothing is asked of a workflow but what tail remembers of it."""
     if change.view.status == DELETED:
         return replace(filters, handlers=frozenset(), partition_key="") == Filters()
-    return filters.match(change.view, change.moment)
+    return filters.match(change.view, change.timestamp_us)
 
 
-class _Keeper:
-    """What is shown of the changes so far; ``changed`` is set whenever that is something else."""
+class _BoardUpdater:
+    """The board after the changes so far; ``changed`` is set whenever it shows something else."""
 
     def __init__(self, store: Store, filters: Filters, limit: int) -> None:
         self.workflows: list[WorkflowView] = []
@@ -100,7 +103,7 @@ class _Keeper:
         self._is_stale = asyncio.Event()
         self._loop = asyncio.get_running_loop()
 
-    async def take_all(self, changes: AsyncIterator[StateChange]) -> None:
+    async def apply_changes(self, changes: AsyncIterator[StateChange]) -> None:
         async for change in changes:
             key = change.view.invocation_id
             self._recent.pop(key, None)
@@ -109,16 +112,16 @@ class _Keeper:
             self._is_stale.set()
             self.changed.set()
 
-    async def keep_exact(self) -> None:
+    async def recount_after_changes(self) -> None:
         """Ask again after changes, and later once more: the index follows a state within a moment."""
         while True:
             await self._is_stale.wait()
-            await asyncio.sleep(_GATHERING_SECONDS)
+            await asyncio.sleep(_BATCH_SECONDS)
             began = self._loop.time()
             with contextlib.suppress(*UNREACHABLE):
                 await self.refresh()
                 self.changed.set()
-            await asyncio.sleep(max(_PAUSE_SECONDS, _LEAST_SHARE * (self._loop.time() - began)))
+            await asyncio.sleep(max(_PAUSE_SECONDS, _PAUSE_FACTOR * (self._loop.time() - began)))
 
     async def refresh(self) -> None:
         """Raises what list_workflows raises."""
@@ -131,7 +134,7 @@ class _Keeper:
             self._is_stale.set()
             raise
         self.workflows = list(page.workflows)
-        settled = began - _SETTLING_SECONDS
+        settled = began - _INDEX_LAG_SECONDS
         self._recent = {key: recent for key, recent in self._recent.items() if recent[0] > settled}
         for _, change in self._recent.values():
             self._apply(change)
@@ -145,7 +148,7 @@ class _Keeper:
         before = self.workflows[index] if index >= 0 else None
         if before is not None and before.revision >= view.revision:
             return
-        if view.status != DELETED and self._filters.match(view, change.moment):
+        if view.status != DELETED and self._filters.match(view, change.timestamp_us):
             if before is not None and before.status == view.status:
                 self.workflows[index] = view
                 return

@@ -37,7 +37,7 @@ ABSENT = _Absent()
 
 
 @dataclass(frozen=True)
-class Change:
+class ValueChange:
     """``path`` leads to it as in jq, ``.`` for the whole; ``a`` or ``b`` is ABSENT where only the other has it."""
 
     path: str
@@ -58,7 +58,7 @@ class FieldDifference:
     name: str
     a: Any
     b: Any
-    changes: Sequence[Change] = ()
+    changes: Sequence[ValueChange] = ()
 
     def to_json(self) -> dict[str, Any]:
         return {"field": self.name, "a": self.a, "b": self.b, "changes": [change.to_json() for change in self.changes]}
@@ -72,15 +72,15 @@ class StepDifference:
     aspects: Sequence[Aspect]
     a: StepView | None
     b: StepView | None
-    request: Sequence[Change] = ()
-    result: Sequence[Change] = ()
+    request: Sequence[ValueChange] = ()
+    result: Sequence[ValueChange] = ()
 
     @property
     def diverges(self) -> bool:
         return any(aspect is not Aspect.REQUEST for aspect in self.aspects)
 
     @property
-    def parts(self) -> bool:
+    def has_other_outcome(self) -> bool:
         """Whether the runs went other ways here: not only with other values."""
         return any(aspect not in {Aspect.REQUEST, Aspect.RESULT} for aspect in self.aspects)
 
@@ -96,7 +96,7 @@ class StepDifference:
 
 
 @dataclass(frozen=True)
-class Durations:
+class StepDurations:
     """Of one step in both runs, in microseconds."""
 
     step_number: int
@@ -127,7 +127,7 @@ class Comparison:
     b: WorkflowView
     header: Sequence[FieldDifference]
     steps: Sequence[StepDifference]
-    durations: Sequence[Durations]
+    durations: Sequence[StepDurations]
 
     @property
     def divergence(self) -> StepDifference | None:
@@ -135,20 +135,20 @@ class Comparison:
         return next((step for step in self.steps if step.diverges), None)
 
     @property
-    def parting(self) -> StepDifference | None:
+    def first_other_outcome(self) -> StepDifference | None:
         """The first step that is more than a matter of other values; the divergence itself, or behind it."""
-        return next((step for step in self.steps if step.parts), None)
+        return next((step for step in self.steps if step.has_other_outcome), None)
 
     def to_json(self, *, full: bool = False) -> dict[str, Any]:
         """``steps`` is null without ``full``."""
-        first, parting = self.divergence, self.parting
+        first, other_outcome = self.divergence, self.first_other_outcome
         return {
             "a": self.a.invocation_id,
             "b": self.b.invocation_id,
             "same_handler": self.a.handler == self.b.handler,
             "header": [each.to_json() for each in self.header],
             "first_divergence": None if first is None else first.to_json(),
-            "first_other_outcome": None if parting is None else parting.to_json(),
+            "first_other_outcome": None if other_outcome is None else other_outcome.to_json(),
             "differing_steps": [step.step_number for step in self.steps],
             "durations": [each.to_json() for each in self.durations],
             "steps": [step.to_json() for step in self.steps] if full else None,
@@ -162,9 +162,13 @@ def compare(a: WorkflowView, b: WorkflowView) -> Comparison:
     pairs = [(number, first.get(number), second.get(number)) for number in sorted(first.keys() | second.keys())]
     steps = [found for number, one, other in pairs if (found := _step(number, one, other)) is not None]
     durations = [
-        Durations(number, one.step_type, _lasted(one), _lasted(other))
+        StepDurations(number, one.step_type, _duration(one), _duration(other))
         for number, one, other in pairs
-        if one is not None and other is not None and one.step_type == other.step_type and _timed(one) and _timed(other)
+        if one is not None
+        and other is not None
+        and one.step_type == other.step_type
+        and _has_duration(one)
+        and _has_duration(other)
     ]
     return Comparison(a, b, list(_header(a, b)), steps, durations)
 
@@ -178,7 +182,7 @@ def _header(a: WorkflowView, b: WorkflowView) -> Iterator[FieldDifference]:
     both_completed = a.status == b.status == Status.COMPLETED
     for name in ("input", *(["output"] if both_completed else []), "workflow_state"):
         one, other = getattr(a, name), getattr(b, name)
-        if found := changes(one, other):
+        if found := value_changes(one, other):
             yield FieldDifference(name, one, other, found)
 
 
@@ -190,13 +194,13 @@ def _step(number: int, a: StepView | None, b: StepView | None) -> StepDifference
         aspects.append(Aspect.TYPE)
     if is_open(a) != is_open(b):
         aspects.append(Aspect.STATE)
-    request = changes(a.request, b.request)
+    request = value_changes(a.request, b.request)
     if request:
         aspects.append(Aspect.REQUEST)
-    result: list[Change] = []
+    result: list[ValueChange] = []
     # The result of a step that starts a child is the child's id, another one in every run.
     if not (a.kind == b.kind and a.kind in STARTS_CHILD) and not a.error and not b.error:
-        result = changes(a.response, b.response)
+        result = value_changes(a.response, b.response)
     if result and Aspect.STATE not in aspects:
         aspects.append(Aspect.RESULT)
     if (a.error, a.error_type) != (b.error, b.error_type):
@@ -209,42 +213,42 @@ def is_open(step: StepView) -> bool:
     return step.kind in WAITS and bool(step.started_at) and not step.finished_at
 
 
-def _timed(step: StepView) -> bool:
+def _has_duration(step: StepView) -> bool:
     return bool(step.started_at and step.finished_at)
 
 
-def _lasted(step: StepView) -> int:
+def _duration(step: StepView) -> int:
     """None at all where the clock that ended it was behind that which began it."""
     return max(0, step.finished_at - step.started_at)
 
 
-def changes(a: Any, b: Any, path: str = "") -> list[Change]:
+def value_changes(a: Any, b: Any, path: str = "") -> list[ValueChange]:
     """What differs between two JSON values. Of lists, those in the middle that are not the same at both ends."""
     if isinstance(a, dict) and isinstance(b, dict):
         keys = [*a, *(key for key in b if key not in a)]
         return [
             change
             for key in keys
-            for change in changes(a.get(key, ABSENT), b.get(key, ABSENT), f"{path}{_member(str(key))}")
+            for change in value_changes(a.get(key, ABSENT), b.get(key, ABSENT), f"{path}{_member(str(key))}")
         ]
     if isinstance(a, list) and isinstance(b, list):
         return _list_changes(a, b, path)
     # In JSON true is not 1.
     if a is not ABSENT and b is not ABSENT and isinstance(a, bool) == isinstance(b, bool) and a == b:
         return []
-    return [Change(path or ".", a, b)]
+    return [ValueChange(path or ".", a, b)]
 
 
-def _list_changes(a: list[Any], b: list[Any], path: str) -> list[Change]:
+def _list_changes(a: list[Any], b: list[Any], path: str) -> list[ValueChange]:
     """Matched by place behind a common beginning and before a common end; the places are those of ``a`` first."""
     shorter = min(len(a), len(b))
-    begin = next((i for i in range(shorter) if changes(a[i], b[i])), shorter)
-    end = next((i for i in range(shorter - begin) if changes(a[-1 - i], b[-1 - i])), shorter - begin)
+    begin = next((i for i in range(shorter) if value_changes(a[i], b[i])), shorter)
+    end = next((i for i in range(shorter - begin) if value_changes(a[-1 - i], b[-1 - i])), shorter - begin)
     left, right = a[begin : len(a) - end], b[begin : len(b) - end]
     return [
         change
         for i in range(max(len(left), len(right)))
-        for change in changes(
+        for change in value_changes(
             left[i] if i < len(left) else ABSENT, right[i] if i < len(right) else ABSENT, f"{path}[{begin + i}]"
         )
     ]

@@ -107,7 +107,7 @@ def _varies(part: str) -> bool:
 
 
 @dataclass(frozen=True)
-class FailedStep:
+class FailedStepCount:
     """A step in which failures of a cluster happened; ``step_number`` None where it was not the same for all."""
 
     step_type: str
@@ -135,7 +135,7 @@ class ErrorCluster:
     first_at: int
     last_at: int
     samples: Sequence[str]
-    steps: Sequence[FailedStep]
+    steps: Sequence[FailedStepCount]
     literal: str
     example: str
 
@@ -162,7 +162,7 @@ class ErrorsView:
     failures: int
 
 
-class Failure(NamedTuple):
+class ParsedError(NamedTuple):
     """An error taken apart: what it says, and the step it says it of; without one, the number is -1."""
 
     message: str
@@ -170,7 +170,7 @@ class Failure(NamedTuple):
     step_number: int = -1
 
     @classmethod
-    def of(cls, view: WorkflowView) -> Failure:
+    def from_view(cls, view: WorkflowView) -> ParsedError:
         failed = view.failed_step
         if failed is not None and failed.message_at:
             return cls(view.error[failed.message_at :], failed.step_type, failed.step_number)
@@ -185,18 +185,18 @@ async def get_errors(
     Reads all that have failed; ``progress`` is told how many. Raises what list_workflows raises.
     """
     filters = replace(filters or Filters(), statuses=frozenset({Status.FAILED}))
-    clusters: dict[tuple[str, str, str], _Cluster] = {}
+    clusters: dict[tuple[str, str, str], _ClusterBuilder] = {}
     read = 0
     async for page in list_pages(store, filters, progress=progress):
         for view in page.workflows:
-            failure = Failure.of(view)
+            failure = ParsedError.from_view(view)
             failure = failure._replace(message=failure.message[:_LONGEST_MESSAGE])
             key = (view.handler, view.error_type, _pattern(view, failure.message))
-            clusters.setdefault(key, _Cluster(_literals(key[-1]))).add(view, failure)
+            clusters.setdefault(key, _ClusterBuilder(_literals(key[-1]))).add(view, failure)
         read += len(page.workflows)
         if progress is not None and page.next_cursor:
             progress(read)
-    views = [cluster.view(*key) for key, cluster in clusters.items()]
+    views = [cluster.build(*key) for key, cluster in clusters.items()]
     views.sort(key=lambda view: (-view.count, -view.last_at, view.handler, view.message))
     return ErrorsView(views[:limit], len(views), read)
 
@@ -208,7 +208,7 @@ def _pattern(view: WorkflowView, message: str) -> str:
 
 
 @dataclass
-class _Cluster:
+class _ClusterBuilder:
     """``pieces`` are literals of the pattern that have been in every message so far, ``common`` is another one."""
 
     pieces: Sequence[str]
@@ -221,25 +221,25 @@ class _Cluster:
     steps: Counter[str] = field(default_factory=Counter)
     numbers: dict[str, int | None] = field(default_factory=dict)
 
-    def add(self, view: WorkflowView, failure: Failure) -> None:
-        moment = view.updated_at
+    def add(self, view: WorkflowView, failure: ParsedError) -> None:
+        timestamp_us = view.updated_at
         message = failure.message
         if not self.count:
-            self.common, self.first_at = message, moment
+            self.common, self.first_at = message, timestamp_us
         elif self.common not in message:
-            self.common = _common(self.common, message)
+            self.common = _longest_common_substring(self.common, message)
         self.pieces = [piece for piece in self.pieces if piece in message]
         self.count += 1
-        self.first_at = min(self.first_at, moment)
-        if moment >= self.last_at:
-            self.last_at, self.example = moment, view.error
-        self.samples = sorted([*self.samples, (-moment, view.invocation_id)])[:SAMPLES]
+        self.first_at = min(self.first_at, timestamp_us)
+        if timestamp_us >= self.last_at:
+            self.last_at, self.example = timestamp_us, view.error
+        self.samples = sorted([*self.samples, (-timestamp_us, view.invocation_id)])[:SAMPLES]
         if failure.step_type:
             self.steps[failure.step_type] += 1
             number = self.numbers.setdefault(failure.step_type, failure.step_number)
             self.numbers[failure.step_type] = number if number == failure.step_number else None
 
-    def view(self, handler: str, error_type: str, pattern: str) -> ErrorCluster:
+    def build(self, handler: str, error_type: str, pattern: str) -> ErrorCluster:
         return ErrorCluster(
             handler=handler,
             error_type=error_type,
@@ -248,7 +248,7 @@ class _Cluster:
             first_at=self.first_at,
             last_at=self.last_at,
             samples=[invocation_id for _, invocation_id in self.samples],
-            steps=[FailedStep(name, self.numbers[name], count) for name, count in self.steps.most_common()],
+            steps=[FailedStepCount(name, self.numbers[name], count) for name, count in self.steps.most_common()],
             literal=_literal([self.common, *self.pieces]),
             example=self.example,
         )
@@ -258,7 +258,7 @@ def _literals(pattern: str) -> list[str]:
     return [piece.strip() for piece in _KEPT.split(pattern)]
 
 
-def _common(first: str, second: str) -> str:
+def _longest_common_substring(first: str, second: str) -> str:
     found = SequenceMatcher(None, first, second, autojunk=False).find_longest_match()
     return first[found.a : found.a + found.size]
 

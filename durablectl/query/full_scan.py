@@ -11,7 +11,7 @@ from durablectl.model.codec import decode_execution
 from durablectl.model.names import validate_invocation_id
 from durablectl.model.status import Status
 from durablectl.model.termination import children
-from durablectl.query.index_rows import Row, earliest_entry, load_rows
+from durablectl.query.index_rows import IndexRow, earliest_entry, load_rows
 from durablectl.storage.index.time_buckets import Scope, SortKey
 from durablectl.storage.index.traversal import Traversal
 from durablectl.storage.records import journal, states
@@ -31,20 +31,20 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-_FEW = 10_000
+_SMALL_STORE = 10_000
 _PROGRESS_EVERY = 1000
 _LOAD_AT_ONCE = 1000
 
 
-class Scanned(NamedTuple):
+class ScannedState(NamedTuple):
     """A record, its revision, and when it was last written (microseconds, by the server's clock)."""
 
     execution: Execution
     revision: int
-    moment: int
+    timestamp_us: int
 
 
-async def has_strays(store: Store) -> bool:
+async def has_unindexed_states(store: Store) -> bool:
     """Whether there are records without an index entry, as other implementations write them.
 
     Asked of small stores only: where there are many records, `durablectl doctor` tells, and can enter them.
@@ -52,12 +52,12 @@ async def has_strays(store: Store) -> bool:
     subjects = store.subjects
     infos = await asyncio.gather(*(stream_info(store, s) for s in (subjects.state_stream, subjects.index_stream)))
     stored, indexed = (int(info["state"]["messages"]) if info is not None else 0 for info in infos)
-    if stored > _FEW:
+    if stored > _SMALL_STORE:
         return False
     return await count(store, subjects.state_stream, subjects.all_states) > indexed if stored else False
 
 
-async def scan(store: Store, progress: Callable[[int], None] | None = None) -> AsyncIterator[Scanned]:
+async def scan(store: Store, progress: Callable[[int], None] | None = None) -> AsyncIterator[ScannedState]:
     """Every state record, in the order of last change; one that cannot be read is logged and left out.
 
     ``progress`` is told now and then how many were read. A record that is written meanwhile is seen once; what is
@@ -66,7 +66,7 @@ async def scan(store: Store, progress: Callable[[int], None] | None = None) -> A
     await require_provisioned(store)
     subjects = store.subjects
     stream, everything = subjects.state_stream, subjects.all_states
-    is_small = await count(store, stream, everything) <= _FEW
+    is_small = await count(store, stream, everything) <= _SMALL_STORE
     stored = messages(store, stream, everything) if is_small else read_snapshot(store, stream, [everything])
     seen: set[str] = set()
     async for change in stored:
@@ -82,21 +82,21 @@ async def scan(store: Store, progress: Callable[[int], None] | None = None) -> A
         except StorageError as error:
             _log.warning("Left out: %s", error)
         else:
-            yield Scanned(execution, change.sequence, change.timestamp_us)
+            yield ScannedState(execution, change.sequence, change.timestamp_us)
 
 
-async def matches(
+async def find_matching_rows(
     store: Store, filters: Filters, progress: Callable[[int], None] | None = None, *, scan: bool
-) -> list[Row]:
+) -> list[IndexRow]:
     """Every record that matches, in no order, where the index does not say enough, or with ``scan`` is not asked."""
     if filters.parent:
-        return await _children(store, filters)
+        return await _matching_children(store, filters)
     if scan:
-        return await _scanned(store, filters, progress)
-    return await _searched(store, filters, progress)
+        return await _scan_states(store, filters, progress)
+    return await _search_index(store, filters, progress)
 
 
-async def _searched(store: Store, filters: Filters, progress: Callable[[int], None] | None) -> list[Row]:
+async def _search_index(store: Store, filters: Filters, progress: Callable[[int], None] | None) -> list[IndexRow]:
     """Every match, found by reading the states that the index leaves over."""
     statuses = filters.statuses
     if filters.error:
@@ -106,11 +106,11 @@ async def _searched(store: Store, filters: Filters, progress: Callable[[int], No
     # What was created after a moment has changed after it, too.
     since = max(earliest_entry(filters), filters.created_since)
     scope = Scope(tuple(sorted(statuses)), tuple(filters.handlers), filters.partition_key)
-    walk = Traversal(store, scope, since=since)
-    rows: list[Row] = []
+    traversal = Traversal(store, scope, since=since)
+    rows: list[IndexRow] = []
     batch: list[IndexEntry] = []
     read = 0
-    async for entry in walk.entries():
+    async for entry in traversal.entries():
         batch.append(entry)
         if len(batch) == _LOAD_AT_ONCE:
             rows += await load_rows(store, batch, filters)
@@ -121,30 +121,30 @@ async def _searched(store: Store, filters: Filters, progress: Callable[[int], No
     return rows + await load_rows(store, batch, filters)
 
 
-async def _children(store: Store, filters: Filters) -> list[Row]:
+async def _matching_children(store: Store, filters: Filters) -> list[IndexRow]:
     """A parent's journal names its children, those of steps that a retry dropped included."""
     parent = await states.load(store, validate_invocation_id(filters.parent))
     if parent is None:
         raise NotFoundError(f"There is no workflow {filters.parent}.", hint="Check --parent, and --namespace.")
     entries = await journal.load_journal(store, parent.execution, parent.revision)
     dropped = [entry for steps in parent.execution.history for entry in steps.entries]
-    found = await states.load_many(store, children([*entries, *dropped]))
-    return _matching(found.values(), filters)
+    children_by_id = await states.load_many(store, children([*entries, *dropped]))
+    return _matching_rows(children_by_id.values(), filters)
 
 
-def _matching(found: Iterable[Stored], filters: Filters) -> list[Row]:
+def _matching_rows(found: Iterable[Stored], filters: Filters) -> list[IndexRow]:
     return [
-        Row(SortKey(stored.execution.indexed_at, stored.execution.invocation_id), *stored)
+        IndexRow(SortKey(stored.execution.indexed_at, stored.execution.invocation_id), *stored)
         for stored in found
         if filters.match(stored.execution)
     ]
 
 
-async def _scanned(store: Store, filters: Filters, progress: Callable[[int], None] | None) -> list[Row]:
+async def _scan_states(store: Store, filters: Filters, progress: Callable[[int], None] | None) -> list[IndexRow]:
     rows = []
     async for scanned in scan(store, progress):
         execution = scanned.execution
-        if filters.match(execution, scanned.moment):
-            key = SortKey(execution.indexed_at or execution.created_at or scanned.moment, execution.invocation_id)
-            rows.append(Row(key, execution, scanned.revision))
+        if filters.match(execution, scanned.timestamp_us):
+            key = SortKey(execution.indexed_at or execution.created_at or scanned.timestamp_us, execution.invocation_id)
+            rows.append(IndexRow(key, execution, scanned.revision))
     return rows

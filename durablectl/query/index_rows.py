@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _LOAD_AT_ONCE = 250
 
 
-class Row(NamedTuple):
+class IndexRow(NamedTuple):
     """A record of the list, and where it stands there."""
 
     key: SortKey
@@ -35,19 +35,19 @@ class Row(NamedTuple):
 async def first_rows(
     store: Store,
     filters: Filters,
-    moving: Sequence[Row],
+    running: Sequence[IndexRow],
     wanted: int,
     *,
     total: int,
     after: SortKey | None = None,
     skip: int = 0,
     oldest_first: bool = False,
-) -> list[Row]:
+) -> list[IndexRow]:
     """At least ``wanted`` in their order if there are as many; ``moving`` is what running_within says."""
-    rows: list[Row] = []
+    rows: list[IndexRow] = []
     scope = scope_of(filters)
     if scope is not None:
-        walk = Traversal(
+        traversal = Traversal(
             store,
             scope,
             since=filters.since,
@@ -57,16 +57,16 @@ async def first_rows(
             skip=skip,
             total=None if filters.is_bounded else total,
         )
-        async for row in _confirmed(store, walk.entries(), filters, wanted):
+        async for row in _confirmed(store, traversal.entries(), filters, wanted):
             rows.append(row)
             if len(rows) >= wanted:
                 break
-    behind = [row for row in moving if after is None or (row.key > after if oldest_first else row.key < after)]
-    behind.sort(key=_key, reverse=not oldest_first)
-    return list(merge(rows, behind, key=_key, reverse=not oldest_first))
+    after_cursor = [row for row in running if after is None or (row.key > after if oldest_first else row.key < after)]
+    after_cursor.sort(key=_key, reverse=not oldest_first)
+    return list(merge(rows, after_cursor, key=_key, reverse=not oldest_first))
 
 
-def _key(row: Row) -> SortKey:
+def _key(row: IndexRow) -> SortKey:
     return row.key
 
 
@@ -84,7 +84,7 @@ def scope_of(filters: Filters) -> Scope | None:
     return Scope(still, handlers, filters.partition_key) if still else None
 
 
-async def running_within(store: Store, filters: Filters) -> list[Row]:
+async def load_running_rows(store: Store, filters: Filters) -> list[IndexRow]:
     """What runs and matches, of which that cannot be told by the index: it has changed since it was entered.
 
     Where only ``since`` is asked for, those that were entered shortly before; with ``until`` all that run.
@@ -92,8 +92,8 @@ async def running_within(store: Store, filters: Filters) -> list[Row]:
     if not filters.is_bounded or (filters.statuses and Status.RUNNING not in filters.statuses):
         return []
     scope = Scope((Status.RUNNING,), tuple(filters.handlers), filters.partition_key)
-    walk = Traversal(store, scope, since=earliest_entry(filters), until=filters.until or filters.since)
-    return [row async for row in _confirmed(store, walk.entries(), filters, _LOAD_AT_ONCE)]
+    traversal = Traversal(store, scope, since=earliest_entry(filters), until=filters.until or filters.since)
+    return [row async for row in _confirmed(store, traversal.entries(), filters, _LOAD_AT_ONCE)]
 
 
 def earliest_entry(filters: Filters) -> int:
@@ -101,19 +101,19 @@ def earliest_entry(filters: Filters) -> int:
     return max(filters.since - INDEX_LAG, 0)
 
 
-async def count_indexed(store: Store, filters: Filters, moving: Sequence[Row]) -> int:
+async def count_indexed(store: Store, filters: Filters, running: Sequence[IndexRow]) -> int:
     """How many match, by the index; ``moving`` is what running_within says."""
     scope = scope_of(filters)
     if scope is None:
-        return len(moving)
+        return len(running)
     if filters.is_bounded:
-        return len(moving) + await time_buckets.count_between(store, scope, filters.since, filters.until)
+        return len(running) + await time_buckets.count_between(store, scope, filters.since, filters.until)
     return await time_buckets.count_all(store, scope)
 
 
 async def _confirmed(
     store: Store, entries: AsyncIterator[IndexEntry], filters: Filters, at_once: int
-) -> AsyncIterator[Row]:
+) -> AsyncIterator[IndexRow]:
     """The records of index entries, in their order, without those that have moved on."""
     batch: list[IndexEntry] = []
     async for entry in entries:
@@ -126,7 +126,7 @@ async def _confirmed(
         yield row
 
 
-async def load_rows(store: Store, entries: Sequence[IndexEntry], filters: Filters) -> list[Row]:
+async def load_rows(store: Store, entries: Sequence[IndexEntry], filters: Filters) -> list[IndexRow]:
     if not entries:
         return []
     found = await states.load_many(store, [entry.invocation_id for entry in entries])
@@ -134,7 +134,7 @@ async def load_rows(store: Store, entries: Sequence[IndexEntry], filters: Filter
     for entry in entries:
         stored = found.get(entry.invocation_id)
         if stored is not None and _agrees(entry, stored) and filters.match(stored.execution, entry.timestamp_us):
-            rows.append(Row(SortKey(entry.timestamp_us, entry.invocation_id), *stored))
+            rows.append(IndexRow(SortKey(entry.timestamp_us, entry.invocation_id), *stored))
     return rows
 
 

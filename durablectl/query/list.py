@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from durablectl.errors import UsageError
 from durablectl.model.filters import Filters
-from durablectl.query.full_scan import has_strays, matches
-from durablectl.query.index_rows import Row, count_indexed, first_rows, running_within
+from durablectl.query.full_scan import find_matching_rows, has_unindexed_states
+from durablectl.query.index_rows import IndexRow, count_indexed, first_rows, load_running_rows
 from durablectl.query.view_builder import payloads, workflow_view
 from durablectl.query.views import WorkflowPage
 from durablectl.storage.index.time_buckets import SortKey
@@ -49,30 +49,32 @@ async def list_workflows(
         raise UsageError(f"The offset {offset} is out of range.", hint="It is 0 or more.")
     after = read_cursor(cursor, oldest_first=oldest_first)
     await require_provisioned(store)
-    scan = scan or await has_strays(store)
+    scan = scan or await has_unindexed_states(store)
     if not (filters.needs_states or scan):
         return await _indexed(store, filters, limit, after, offset, oldest_first=oldest_first)
-    found = await matches(store, filters, progress, scan=scan)
+    found = await find_matching_rows(store, filters, progress, scan=scan)
     found.sort(key=lambda row: row.key, reverse=not oldest_first)
     if after is not None:
-        behind = [row for row in found if (row.key > after if oldest_first else row.key < after)]
+        after_cursor = [row for row in found if (row.key > after if oldest_first else row.key < after)]
     else:
-        behind = found
-    rows = behind[offset : offset + limit]
-    has_more = len(behind) > offset + limit
+        after_cursor = found
+    rows = after_cursor[offset : offset + limit]
+    has_more = len(after_cursor) > offset + limit
     return await _page(store, rows, len(found), has_more=has_more, oldest_first=oldest_first)
 
 
 async def count_workflows(store: Store, filters: Filters | None = None) -> int:
     """How many match. Raises what list_workflows raises."""
     filters = filters or Filters()
-    if filters.needs_states or await has_strays(store):
+    if filters.needs_states or await has_unindexed_states(store):
         return (await list_workflows(store, filters, 1)).total
     await require_provisioned(store)
-    return await count_indexed(store, filters, await running_within(store, filters))
+    return await count_indexed(store, filters, await load_running_rows(store, filters))
 
 
-async def _page(store: Store, rows: Sequence[Row], total: int, *, has_more: bool, oldest_first: bool) -> WorkflowPage:
+async def _page(
+    store: Store, rows: Sequence[IndexRow], total: int, *, has_more: bool, oldest_first: bool
+) -> WorkflowPage:
     next_cursor = write_cursor(rows[-1].key, oldest_first=oldest_first) if rows and has_more else ""
     return WorkflowPage(await views(store, rows), total, next_cursor)
 
@@ -87,8 +89,8 @@ def read_cursor(cursor: str, *, oldest_first: bool) -> SortKey | None:
         return None
     try:
         text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
-        moment, separator, invocation_id = text[1:].partition("~")
-        key = SortKey(int(moment), invocation_id)
+        timestamp, separator, invocation_id = text[1:].partition("~")
+        key = SortKey(int(timestamp), invocation_id)
     except (binascii.Error, ValueError):
         separator, text, key = "", "", SortKey(0, "")
     if not separator or text[0] not in "+-" or not key.invocation_id:
@@ -98,7 +100,7 @@ def read_cursor(cursor: str, *, oldest_first: bool) -> SortKey | None:
     return key
 
 
-async def views(store: Store, rows: Sequence[Row]) -> list[WorkflowView]:
+async def views(store: Store, rows: Sequence[IndexRow]) -> list[WorkflowView]:
     types = {payload.type_name for row in rows for payload in payloads(row.execution, ())}
     schemas = await load_schemas(store, types)
     return [workflow_view(row.execution, row.revision, schemas) for row in rows]
@@ -108,14 +110,14 @@ async def _indexed(
     store: Store, filters: Filters, limit: int, after: SortKey | None, offset: int, *, oldest_first: bool
 ) -> WorkflowPage:
     """A page by the index alone. An entry that its state does not confirm is left out."""
-    moving = await running_within(store, filters)
-    total = await count_indexed(store, filters, moving)
+    running = await load_running_rows(store, filters)
+    total = await count_indexed(store, filters, running)
     # Beside those that keep changing, how many entries come before the offset is not known.
-    start = offset if moving else 0
+    start = offset if running else 0
     ordered = await first_rows(
         store,
         filters,
-        moving,
+        running,
         start + limit + 1,
         total=total,
         after=after,

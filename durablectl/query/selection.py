@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from durablectl.model.clock import to_rfc3339
 from durablectl.model.filters import Filters
-from durablectl.query.full_scan import has_strays, matches
+from durablectl.query.full_scan import find_matching_rows, has_unindexed_states
 from durablectl.query.list import MAX_LIMIT, list_workflows
 from durablectl.storage.records import states
 from durablectl.storage.streams.provision import require_provisioned
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from durablectl.storage.connection.store import Store
 
 
-class Selected(NamedTuple):
+class SelectedWorkflow(NamedTuple):
     """One workflow of a selection; ``created_at`` in microseconds."""
 
     invocation_id: str
@@ -71,25 +71,27 @@ async def list_pages(
             return
 
 
-async def select(store: Store, filters: Filters, *, progress: Callable[[int], None] | None = None) -> list[Selected]:
+async def select_workflows(
+    store: Store, filters: Filters, *, progress: Callable[[int], None] | None = None
+) -> list[SelectedWorkflow]:
     """Every matching workflow, the oldest first. Raises what list_workflows raises."""
-    found: dict[str, Selected] = {}
+    found: dict[str, SelectedWorkflow] = {}
     if filters.needs_states:
         await require_provisioned(store)
-        for row in await matches(store, filters, progress, scan=await has_strays(store)):
-            found[row.execution.invocation_id] = _selected(row.execution)
+        for row in await find_matching_rows(store, filters, progress, scan=await has_unindexed_states(store)):
+            found[row.execution.invocation_id] = _to_selected(row.execution)
     else:
         # Oldest first, what changes its status meanwhile moves ahead of where this reads, and is not missed.
         async for page in list_pages(store, filters, oldest_first=True):
-            found |= {view.invocation_id: _selected(view) for view in page.workflows}
+            found |= {view.invocation_id: _to_selected(view) for view in page.workflows}
     return sorted(found.values(), key=lambda selected: (selected.created_at, selected.invocation_id))
 
 
-async def select_ids(store: Store, invocation_ids: Sequence[str]) -> list[Selected]:
+async def select_ids(store: Store, invocation_ids: Sequence[str]) -> list[SelectedWorkflow]:
     """Those of these workflows that exist, in the order given."""
     stored = await states.load_many(store, invocation_ids)
-    return [_selected(stored[each].execution) for each in invocation_ids if each in stored]
+    return [_to_selected(stored[each].execution) for each in invocation_ids if each in stored]
 
 
-def _selected(of: Execution | WorkflowView) -> Selected:
-    return Selected(of.invocation_id, of.handler, of.status, of.created_at)
+def _to_selected(of: Execution | WorkflowView) -> SelectedWorkflow:
+    return SelectedWorkflow(of.invocation_id, of.handler, of.status, of.created_at)

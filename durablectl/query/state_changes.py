@@ -41,7 +41,7 @@ class StateChange(NamedTuple):
     """
 
     view: WorkflowView
-    moment: int
+    timestamp_us: int
 
     def to_json(self) -> dict[str, Any]:
         """The object of the list, with ``handler`` null where it is not known any more."""
@@ -56,7 +56,7 @@ class TailFilters:
     """
 
     statuses: frozenset[str] = frozenset()
-    about: Filters = field(default_factory=Filters)
+    attributes: Filters = field(default_factory=Filters)
 
     @classmethod
     def parse(
@@ -73,7 +73,7 @@ class TailFilters:
     def match(self, view: WorkflowView) -> bool:
         """What was deleted, and of which the handler is not known any more, matches whatever they say about it."""
         is_unknown = view.status == DELETED and not view.handler
-        return self.has(view.status) and (is_unknown or self.about.match(view))
+        return self.has(view.status) and (is_unknown or self.attributes.match(view))
 
 
 class ChangeReader:
@@ -94,13 +94,13 @@ class ChangeReader:
 
     async def changes(self, feed: Feed) -> AsyncIterator[StateChange]:
         async for change in feed:
-            told = await self.read(change)
-            if told is not None:
-                yield told
+            state_change = await self.read(change)
+            if state_change is not None:
+                yield state_change
 
     def _deleted(self, change: Change, invocation_id: str) -> WorkflowView | None:
         known = self._seen.get(invocation_id)
-        if not self._filters.has(DELETED) or (known is None and self._filters.about != Filters()):
+        if not self._filters.has(DELETED) or (known is None and self._filters.attributes != Filters()):
             return None
         handler, _, partition_key = (known or "").partition("\0")
         gone = Execution(
@@ -114,7 +114,7 @@ class ChangeReader:
         except StorageError as error:
             _log.warning("Left out: %s", error)
             return None
-        if not self._filters.about.match(execution):
+        if not self._filters.attributes.match(execution):
             return None
         self._remember(invocation_id, execution)
         if not self._filters.has(execution.status):
@@ -145,12 +145,12 @@ async def tail(
     Raises NotProvisionedError.
     """
     await require_provisioned(store)
-    start = await _start(store, from_revision, since) if from_revision or since else NEW
+    start = await _start_sequence(store, from_revision, since) if from_revision or since else NEW
     async with follow(store, store.subjects.state_stream, [store.subjects.all_states], start) as feed:
         yield ChangeReader(store, filters).changes(feed)
 
 
-async def _start(store: Store, from_revision: int, since: int) -> int:
+async def _start_sequence(store: Store, from_revision: int, since: int) -> int:
     """The stream sequence to begin with."""
     stream = store.subjects.state_stream
     # Asked for first: what is stored between the two questions is behind it, and so not missed.

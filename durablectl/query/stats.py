@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 from durablectl.model.clock import MICROSECONDS, SYSTEM_CLOCK
 from durablectl.model.filters import Filters
 from durablectl.model.status import ACTIVE, OTHER, Status
-from durablectl.query.full_scan import has_strays, matches
-from durablectl.query.index_rows import first_rows, running_within, scope_of
+from durablectl.query.full_scan import find_matching_rows, has_unindexed_states
+from durablectl.query.index_rows import first_rows, load_running_rows, scope_of
 from durablectl.query.list import views
 from durablectl.query.views import StatsView
 from durablectl.storage.commands.command_queue import count_quarantined
@@ -23,7 +23,7 @@ from durablectl.storage.streams.provision import require_provisioned
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from durablectl.query.index_rows import Row
+    from durablectl.query.index_rows import IndexRow
     from durablectl.query.views import WorkflowView
     from durablectl.storage.connection.store import Store
 
@@ -42,34 +42,34 @@ async def get_stats(
     """
     filters = filters or Filters()
     await require_provisioned(store)
-    scan = await has_strays(store)
+    scan = await has_unindexed_states(store)
     if filters.needs_states or scan:
-        return await _scanned(store, filters, progress, scan=scan)
-    return await _counted(store, filters)
+        return await _stats_from_states(store, filters, progress, scan=scan)
+    return await _stats_from_index(store, filters)
 
 
 async def count_by_status(store: Store, filters: Filters) -> Mapping[str, int]:
     """That part of the statistics alone, for fewer requests."""
     await require_provisioned(store)
-    if filters.needs_states or await has_strays(store):
+    if filters.needs_states or await has_unindexed_states(store):
         return (await get_stats(store, filters)).by_status
-    return _ordered(await _by_status(store, filters, await running_within(store, filters)))
+    return _ordered(await _by_status(store, filters, await load_running_rows(store, filters)))
 
 
-async def _counted(store: Store, filters: Filters) -> StatsView:
-    moving = await running_within(store, filters)
+async def _stats_from_index(store: Store, filters: Filters) -> StatsView:
+    running = await load_running_rows(store, filters)
     names = sorted(filters.handlers) or await index_entries.list_handlers(store)
     by_status, recent, set_aside = await asyncio.gather(
-        _by_status(store, filters, moving), _completed_lately(store, filters), count_quarantined(store)
+        _by_status(store, filters, running), _completed_per_minute(store, filters), count_quarantined(store)
     )
     if filters.is_bounded and by_status.total() <= _READ_AT_ONCE:
-        statuses_of = await _tallied(store, filters, moving)
+        statuses_of = await _count_entries(store, filters, running)
     else:
-        statuses_of = await _cells(store, filters, names, by_status, moving)
-    return _view(by_status, statuses_of, await _oldest_active(store, filters, moving, by_status), recent, set_aside)
+        statuses_of = await _cells(store, filters, names, by_status, running)
+    return _view(by_status, statuses_of, await _oldest_active(store, filters, running, by_status), recent, set_aside)
 
 
-async def _by_status(store: Store, filters: Filters, moving: Sequence[Row]) -> Counter[str]:
+async def _by_status(store: Store, filters: Filters, running: Sequence[IndexRow]) -> Counter[str]:
     wanted = sorted(filters.statuses or GROUPS)
     is_open = not (filters.is_bounded or filters.handlers or filters.partition_key)
     # Most have completed: where all others are counted, those are what is left.
@@ -78,7 +78,7 @@ async def _by_status(store: Store, filters: Filters, moving: Sequence[Row]) -> C
     if asked != wanted:
         numbers[Status.COMPLETED] = await time_buckets.count_all(store, Scope()) - numbers.total()
     if Status.RUNNING in wanted:
-        numbers[Status.RUNNING] = len(moving) + (0 if filters.until else numbers[Status.RUNNING])
+        numbers[Status.RUNNING] = len(running) + (0 if filters.until else numbers[Status.RUNNING])
     return Counter({status: numbers[status] for status in wanted})
 
 
@@ -95,18 +95,18 @@ async def _numbers(store: Store, filters: Filters, cells: Sequence[tuple[str, st
 
 
 async def _cells(
-    store: Store, filters: Filters, names: Sequence[str], by_status: Counter[str], moving: Sequence[Row]
+    store: Store, filters: Filters, names: Sequence[str], by_status: Counter[str], running: Sequence[IndexRow]
 ) -> dict[str, Counter[str]]:
     """The statuses of each handler. The most frequent pair is what is left when all others are counted."""
     present = [
         status for status, number in by_status.items() if number and not (status == Status.RUNNING and filters.until)
     ]
-    rest = await _likely(store, filters, names, by_status)
+    rest = await _most_frequent_cell(store, filters, names, by_status)
     cells = [(status, name) for name in names for status in present if (status, name) != rest]
     statuses_of: dict[str, Counter[str]] = defaultdict(Counter)
     for (status, name), number in zip(cells, await _numbers(store, filters, cells), strict=True):
         statuses_of[name][status] = number
-    for row in moving:
+    for row in running:
         statuses_of[row.execution.handler][Status.RUNNING] += 1
     if rest is not None:
         status, name = rest
@@ -114,10 +114,10 @@ async def _cells(
     return statuses_of
 
 
-async def _tallied(store: Store, filters: Filters, moving: Sequence[Row]) -> dict[str, Counter[str]]:
+async def _count_entries(store: Store, filters: Filters, running: Sequence[IndexRow]) -> dict[str, Counter[str]]:
     """The same of a few, by reading their index entries."""
     statuses_of: dict[str, Counter[str]] = defaultdict(Counter)
-    for row in moving:
+    for row in running:
         statuses_of[row.execution.handler][Status.RUNNING] += 1
     scope = scope_of(filters)
     if scope is not None:
@@ -126,7 +126,7 @@ async def _tallied(store: Store, filters: Filters, moving: Sequence[Row]) -> dic
     return statuses_of
 
 
-async def _likely(
+async def _most_frequent_cell(
     store: Store, filters: Filters, names: Sequence[str], by_status: Counter[str]
 ) -> tuple[str, str] | None:
     """The status and handler of most workflows, by a sample."""
@@ -142,14 +142,14 @@ async def _likely(
 
 
 async def _oldest_active(
-    store: Store, filters: Filters, moving: Sequence[Row], by_status: Mapping[str, int]
+    store: Store, filters: Filters, running: Sequence[IndexRow], by_status: Mapping[str, int]
 ) -> WorkflowView | None:
     statuses = frozenset(filters.statuses or ACTIVE) & ACTIVE
     total = sum(by_status[status] for status in statuses)
     if not total:
         return None
     active = replace(filters, statuses=statuses)
-    rows = await first_rows(store, active, moving, 1, total=total, oldest_first=True)
+    rows = await first_rows(store, active, running, 1, total=total, oldest_first=True)
     return (await views(store, rows[:1]))[0] if rows else None
 
 
@@ -161,30 +161,32 @@ class _LastHour(NamedTuple):
     minutes: float
 
     @classmethod
-    def of(cls, filters: Filters) -> Self:
+    def from_filters(cls, filters: Filters) -> Self:
         now = SYSTEM_CLOCK.now()
         since = max(filters.since, now - _HOUR)
         return cls(since, filters.until, max(0, min(filters.until or now, now) - since) / _MINUTE)
 
-    def rate(self, number: int) -> float:
+    def per_minute(self, number: int) -> float:
         return number / self.minutes if self.minutes else 0.0
 
 
-async def _completed_lately(store: Store, filters: Filters) -> float:
-    last_hour = _LastHour.of(filters)
+async def _completed_per_minute(store: Store, filters: Filters) -> float:
+    last_hour = _LastHour.from_filters(filters)
     if not last_hour.minutes or (filters.statuses and Status.COMPLETED not in filters.statuses):
         return 0.0
     scope = Scope((Status.COMPLETED,), tuple(filters.handlers), filters.partition_key)
-    return last_hour.rate(await time_buckets.count_between(store, scope, last_hour.since, last_hour.until))
+    return last_hour.per_minute(await time_buckets.count_between(store, scope, last_hour.since, last_hour.until))
 
 
-async def _scanned(store: Store, filters: Filters, progress: Callable[[int], None] | None, *, scan: bool) -> StatsView:
+async def _stats_from_states(
+    store: Store, filters: Filters, progress: Callable[[int], None] | None, *, scan: bool
+) -> StatsView:
     """The same, of records that the index does not have, or does not say enough about."""
     statuses_of: dict[str, Counter[str]] = defaultdict(Counter)
-    oldest: Row | None = None
+    oldest: IndexRow | None = None
     recent = 0
-    last_hour = _LastHour.of(filters)
-    for row in await matches(store, filters, progress, scan=scan):
+    last_hour = _LastHour.from_filters(filters)
+    for row in await find_matching_rows(store, filters, progress, scan=scan):
         execution = row.execution
         status = execution.status if execution.status in GROUPS else OTHER
         statuses_of[execution.handler][status] += 1
@@ -193,7 +195,7 @@ async def _scanned(store: Store, filters: Filters, progress: Callable[[int], Non
             oldest = row
     by_status: Counter[str] = sum(statuses_of.values(), Counter())
     view = None if oldest is None else (await views(store, [oldest]))[0]
-    return _view(by_status, statuses_of, view, last_hour.rate(recent), await count_quarantined(store))
+    return _view(by_status, statuses_of, view, last_hour.per_minute(recent), await count_quarantined(store))
 
 
 def _view(

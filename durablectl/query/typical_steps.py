@@ -35,8 +35,8 @@ async def find_typical_steps(store: Store, workflows: Sequence[WorkflowView]) ->
     active = Counter(view.handler for view in workflows if not is_terminal(view.status) and view.started_at)
     handlers = [handler for handler, _ in active.most_common(_MOST_HANDLERS)]
     lengths = await asyncio.gather(*(_last_lengths(store, handler) for handler in handlers))
-    usual = {handler: _usual(each) for handler, each in zip(handlers, lengths, strict=True)}
-    return {handler: steps for handler, steps in usual.items() if steps}
+    typical = {handler: _typical_length(each) for handler, each in zip(handlers, lengths, strict=True)}
+    return {handler: steps for handler, steps in typical.items() if steps}
 
 
 async def _last_lengths(store: Store, handler: str) -> list[int]:
@@ -48,7 +48,7 @@ async def _last_lengths(store: Store, handler: str) -> list[int]:
     return [max(row.execution.total_steps, len(row.execution.journal)) for row in rows[:_RUNS]]
 
 
-def _usual(lengths: Sequence[int]) -> int:
+def _typical_length(lengths: Sequence[int]) -> int:
     """0 for runs that differ widely, and for none."""
     if not lengths:
         return 0

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from durablectl.storage.streams.stored_messages import Change
 
 
-class Watched:
+class WatchedWorkflow:
     """What is known of one invocation from the messages seen so far."""
 
     def __init__(self, store: Store, invocation_id: str) -> None:
@@ -41,7 +41,7 @@ class Watched:
     def has_ended(self) -> bool:
         return self.execution is not None and is_terminal(self.execution.status)
 
-    def take(self, change: Change) -> None:
+    def apply(self, change: Change) -> None:
         if not self._store.subjects.is_state(change.subject):
             if not change.deleted:
                 entry = parse_entry(change.subject, change.data)
@@ -64,7 +64,7 @@ class Watched:
 
 
 async def watch_workflow(
-    store: Store, invocation_id: str, *, absent: Callable[[], None] | None = None
+    store: Store, invocation_id: str, *, on_absent: Callable[[], None] | None = None
 ) -> AsyncGenerator[WorkflowView, None]:
     """The workflow as it stands, then again after every change, until it has ended.
 
@@ -72,20 +72,20 @@ async def watch_workflow(
     view only. Raises NotFoundError; with ``absent`` that is called instead, once, and what comes later is watched.
     """
     validate_name("invocation id", invocation_id)
-    ended = await _ended(store, invocation_id)
+    ended = await _load_ended(store, invocation_id)
     if ended is not None:
         yield ended
         return
     subjects = store.subjects
     filters = [subjects.state(invocation_id), subjects.journal(invocation_id, "*")]
-    watched = Watched(store, invocation_id)
+    watched = WatchedWorkflow(store, invocation_id)
     async with follow(store, subjects.state_stream, filters) as feed:
         is_there = bool(feed.snapshot)
         if not is_there:
-            _miss(invocation_id, absent)
+            _report_absent(invocation_id, on_absent)
         first = True
         async for change in feed:
-            watched.take(change)
+            watched.apply(change)
             if change.remaining and not watched.has_ended:
                 continue
             if watched.execution is None:
@@ -93,7 +93,7 @@ async def watch_workflow(
                     continue
                 if not change.deleted and await states.load(store, invocation_id) is not None:
                     continue  # It was being written when the watch began, and comes next.
-                _miss(invocation_id, absent if first else None)
+                _report_absent(invocation_id, on_absent if first else None)
                 is_there = False
                 continue
             is_there = True
@@ -104,13 +104,13 @@ async def watch_workflow(
                 return
 
 
-def _miss(invocation_id: str, absent: Callable[[], None] | None) -> None:
-    if absent is None:
+def _report_absent(invocation_id: str, on_absent: Callable[[], None] | None) -> None:
+    if on_absent is None:
         raise not_found(invocation_id)
-    absent()
+    on_absent()
 
 
-async def _ended(store: Store, invocation_id: str) -> WorkflowView | None:
+async def _load_ended(store: Store, invocation_id: str) -> WorkflowView | None:
     """The whole of it; None where it has not ended, or is not there."""
     try:
         stored = await states.load(store, invocation_id)

@@ -32,8 +32,8 @@ _LAST_STEPS = (-50, None)
 _DEEPEST = 5
 
 
-class Cause(StrEnum):
-    """What decides; a word for scripts."""
+class StatusCause(StrEnum):
+    """The cause of a status; a word for scripts."""
 
     COMPLETED = "completed"
     STEP_FAILED = "step_failed"
@@ -58,33 +58,34 @@ class Cause(StrEnum):
 
 
 @dataclass(frozen=True)
-class Live:
+class LiveContext:
     """What the record does not say.
 
-    ``ahead`` is how many of its handler's workflows were pending before it. ``child`` is the reason of the child that
-    it waits for or failed with.
+    ``pending_before`` counts the older pending workflows of its handler. ``child`` explains the child that it waits for
+    or failed with.
     """
 
     processors: Sequence[ProcessorView] = ()
-    ahead: int = 0
-    child: Reason | None = None
+    pending_before: int = 0
+    child: StatusExplanation | None = None
 
 
 @dataclass(frozen=True)
-class Reason:
-    """``step`` is the one that failed, is retried, waits or is recorded otherwise; the slowest of a completed workflow.
+class StatusExplanation:
+    """Why a workflow has its status.
 
-    ``live.processors`` are all that live; ``serving`` are those that have its handler.
+    ``step`` is the one that failed, is retried, waits or is recorded otherwise; the slowest of a completed workflow.
+    ``live.processors`` are all live ones; ``serving_processors`` are those that have its handler.
     """
 
-    cause: Cause
+    cause: StatusCause
     view: WorkflowView
-    live: Live
+    live: LiveContext
     step: StepView | None = None
 
     @property
-    def serving(self) -> list[ProcessorView]:
-        return serving(self.view, self.live.processors)
+    def serving_processors(self) -> list[ProcessorView]:
+        return serving_processors(self.view, self.live.processors)
 
     @property
     def open_waits(self) -> list[StepView]:
@@ -100,7 +101,7 @@ class Reason:
         return due_since(self.view)
 
 
-def serving(view: WorkflowView, processors: Sequence[ProcessorView]) -> list[ProcessorView]:
+def serving_processors(view: WorkflowView, processors: Sequence[ProcessorView]) -> list[ProcessorView]:
     return [each for each in processors if view.handler in each.handlers]
 
 
@@ -112,70 +113,74 @@ def open_waits(view: WorkflowView) -> list[StepView]:
     return [step for step in view.journal or () if step.kind in WAITS and step.started_at and not step.finished_at]
 
 
-def reason(view: WorkflowView, live: Live, now: int) -> Reason:
-    """The rules; ``now`` in microseconds. The view has its journal, or the part of it that matters."""
-    cause, step = _cause(view, live, now)
-    return Reason(cause, view, live, step)
+def explain_view(view: WorkflowView, live: LiveContext, now: int) -> StatusExplanation:
+    """Apply the rules; ``now`` in microseconds. The view has its journal, or the part of it that matters."""
+    cause, step = _find_cause(view, live, now)
+    return StatusExplanation(cause, view, live, step)
 
 
-def _cause(view: WorkflowView, live: Live, now: int) -> tuple[Cause, StepView | None]:
-    found: tuple[Cause, StepView | None] = Cause.OTHER, None
+def _find_cause(view: WorkflowView, live: LiveContext, now: int) -> tuple[StatusCause, StepView | None]:
+    found: tuple[StatusCause, StepView | None] = StatusCause.OTHER, None
     match view.status:
         case Status.COMPLETED:
-            found = Cause.COMPLETED, _slowest(view)
+            found = StatusCause.COMPLETED, _slowest_step(view)
         case Status.FAILED:
-            found = _failed(view)
+            found = _failed_cause(view)
         case Status.CANCELLED:
             with_parent = view.reason_code == ReasonCode.CANCELLED_WITH_PARENT
-            found = (Cause.CANCELLED_WITH_PARENT if with_parent else Cause.CANCELLED), None
+            found = (StatusCause.CANCELLED_WITH_PARENT if with_parent else StatusCause.CANCELLED), None
         case Status.PAUSED:
-            found = _paused(view)
+            found = _paused_cause(view)
         case Status.PENDING:
-            found = _pending(view, live, now), None
+            found = _pending_cause(view, live, now), None
         case Status.RUNNING | Status.SUSPENDED:
-            found = _moving(view, live, now)
+            found = _active_cause(view, live, now)
     return found
 
 
-def _failed(view: WorkflowView) -> tuple[Cause, StepView | None]:
+def _failed_cause(view: WorkflowView) -> tuple[StatusCause, StepView | None]:
     if view.reason_code == ReasonCode.TIMED_OUT:
         waits = open_waits(view)
-        return Cause.TIMED_OUT, waits[0] if waits else None
+        return StatusCause.TIMED_OUT, waits[0] if waits else None
     step = failed_step(view)
-    return (Cause.CODE_FAILED if step is None else Cause.STEP_FAILED), step
+    return (StatusCause.CODE_FAILED if step is None else StatusCause.STEP_FAILED), step
 
 
 def failed_step(view: WorkflowView) -> StepView | None:
     """The step whose error the workflow ended with; None when its own code failed."""
     failed = view.failed_step
-    return None if failed is None else _step(view, failed.step_number)
+    return None if failed is None else _find_step(view, failed.step_number)
 
 
-def _step(view: WorkflowView, number: int) -> StepView | None:
+def _find_step(view: WorkflowView, number: int) -> StepView | None:
     return next((step for step in view.journal or () if step.step_number == number), None)
 
 
-def _paused(view: WorkflowView) -> tuple[Cause, StepView | None]:
+def _paused_cause(view: WorkflowView) -> tuple[StatusCause, StepView | None]:
     if view.reason_code == ReasonCode.MISMATCH:
-        return Cause.MISMATCH, None if view.mismatch is None else _step(view, view.mismatch.step_number)
+        return StatusCause.MISMATCH, None if view.mismatch is None else _find_step(view, view.mismatch.step_number)
     if view.reason_code == ReasonCode.CRASHED_PROCESSOR:
-        return Cause.CRASHING, view.journal[-1] if view.journal else None
-    return Cause.PAUSED, None
+        return StatusCause.CRASHING, view.journal[-1] if view.journal else None
+    return StatusCause.PAUSED, None
 
 
-def _pending(view: WorkflowView, live: Live, now: int) -> Cause:
+def _pending_cause(view: WorkflowView, live: LiveContext, now: int) -> StatusCause:
     if view.waiting_for is not None and view.waiting_for.kind == WaitKind.START and view.waiting_for.until > now:
-        return Cause.DELAYED
-    unclaimed = _unclaimed(view, live)
-    return Cause.STARTING if unclaimed is Cause.STUCK and now - due_since(view) <= LATE_MICROSECONDS else unclaimed
+        return StatusCause.DELAYED
+    unclaimed = _unclaimed_cause(view, live)
+    return (
+        StatusCause.STARTING
+        if unclaimed is StatusCause.STUCK and now - due_since(view) <= LATE_MICROSECONDS
+        else unclaimed
+    )
 
 
-def _unclaimed(view: WorkflowView, live: Live) -> Cause:
+def _unclaimed_cause(view: WorkflowView, live: LiveContext) -> StatusCause:
     """Why no processor has taken up what is due."""
-    able = serving(view, live.processors)
+    able = serving_processors(view, live.processors)
     if not able:
-        return Cause.NO_PROCESSOR
-    return Cause.STUCK if any(each.busy < each.slots for each in able) else Cause.BUSY
+        return StatusCause.NO_PROCESSOR
+    return StatusCause.STUCK if any(each.busy < each.slots for each in able) else StatusCause.BUSY
 
 
 def due_since(view: WorkflowView) -> int:
@@ -186,40 +191,40 @@ def due_since(view: WorkflowView) -> int:
     return max(view.updated_at or view.created_at, until)
 
 
-def _moving(view: WorkflowView, live: Live, now: int) -> tuple[Cause, StepView | None]:
+def _active_cause(view: WorkflowView, live: LiveContext, now: int) -> tuple[StatusCause, StepView | None]:
     waits = view.waiting_for
     number = view.current_step if waits is None else waits.step_number
-    step = _step(view, number)
+    step = _find_step(view, number)
     if waits is not None and waits.kind == WaitKind.TAKEOVER:
-        return Cause.ORPHANED, step
+        return StatusCause.ORPHANED, step
     if view.status == Status.SUSPENDED and 0 < due_since(view) < now - LATE_MICROSECONDS:
-        return _unclaimed(view, live), step
+        return _unclaimed_cause(view, live), step
     if view.reason_code in CANCELLATIONS:
-        return Cause.CANCELLING, step
+        return StatusCause.CANCELLING, step
     if waits is not None and waits.kind == WaitKind.RETRY:
-        return Cause.RETRYING, step
-    return (Cause.RUNNING if view.status == Status.RUNNING and waits is None else Cause.WAITING), step
+        return StatusCause.RETRYING, step
+    return (StatusCause.RUNNING if view.status == Status.RUNNING and waits is None else StatusCause.WAITING), step
 
 
-def _slowest(view: WorkflowView) -> StepView | None:
+def _slowest_step(view: WorkflowView) -> StepView | None:
     timed = [step for step in view.journal or () if step.started_at and step.finished_at]
     return max(timed, key=lambda step: step.finished_at - step.started_at, default=None)
 
 
-async def explain(store: Store, invocation_id: str) -> Reason:
+async def explain_workflow(store: Store, invocation_id: str) -> StatusExplanation:
     """Why the workflow is as it is, and why the child is that it waits for or failed with.
 
     Raises NotFoundError; NotProvisionedError on a server that holds no workflows.
     """
-    return await _explain(store, invocation_id, 0)
+    return await _explain_to_depth(store, invocation_id, 0)
 
 
-async def _explain(store: Store, invocation_id: str, depth: int) -> Reason:
+async def _explain_to_depth(store: Store, invocation_id: str, depth: int) -> StatusExplanation:
     view = await _read(store, invocation_id)
-    processors, ahead, child = await asyncio.gather(
-        live_processors(store), _ahead(store, view), _child(store, view, depth)
+    processors, pending_before, child = await asyncio.gather(
+        live_processors(store), _count_pending_before(store, view), _explain_awaited_child(store, view, depth)
     )
-    return reason(view, Live(processors, ahead, child), SYSTEM_CLOCK.now())
+    return explain_view(view, LiveContext(processors, pending_before, child), SYSTEM_CLOCK.now())
 
 
 async def _read(store: Store, invocation_id: str) -> WorkflowView:
@@ -235,7 +240,7 @@ async def _read(store: Store, invocation_id: str) -> WorkflowView:
     return view
 
 
-async def _ahead(store: Store, view: WorkflowView) -> int:
+async def _count_pending_before(store: Store, view: WorkflowView) -> int:
     """The pending ones of its handler that are older, of those whose commands wait to be taken."""
     if view.status != Status.PENDING or not view.updated_at:
         return 0
@@ -244,7 +249,7 @@ async def _ahead(store: Store, view: WorkflowView) -> int:
     return min(before, max(0, waiting.get(view.handler, 0) - 1))
 
 
-async def _child(store: Store, view: WorkflowView, depth: int) -> Reason | None:
+async def _explain_awaited_child(store: Store, view: WorkflowView, depth: int) -> StatusExplanation | None:
     """None where there is none, it is gone, or the line of children is longer than anyone reads."""
     awaited = ""
     if view.waiting_for is not None and view.waiting_for.kind == WaitKind.CHILD:
@@ -255,6 +260,6 @@ async def _child(store: Store, view: WorkflowView, depth: int) -> Reason | None:
     if not awaited or depth >= _DEEPEST:
         return None
     try:
-        return await _explain(store, awaited, depth + 1)
+        return await _explain_to_depth(store, awaited, depth + 1)
     except NotFoundError:
         return None

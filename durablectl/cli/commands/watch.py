@@ -79,7 +79,7 @@ async def watch(
         def absent() -> None:
             note(f"There is no workflow {invocation_id} yet; waiting for it.")
 
-        trees = query.watch_tree(store, invocation_id, expand=expand, absent=absent if wait else None)
+        trees = query.watch_tree(store, invocation_id, expand=expand, on_absent=absent if wait else None)
         status = await (_show_tree(trees) if is_live else _print_tree(trees))
     return _EXIT_CODES.get(status, 0) if exit_status else 0
 

@@ -37,7 +37,7 @@ async def why(
     from durablectl.storage.connection.store import open_store
 
     async with open_store(settings) as store:
-        reason = await query.explain(store, invocation_id)
+        reason = await query.explain_workflow(store, invocation_id)
     from durablectl.cli.render.why import why_json, why_page, why_text
 
     now, connection = SYSTEM_CLOCK.now(), given_connection_flags(context)

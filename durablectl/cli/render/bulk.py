@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from durablectl.control import OperationResult
     from durablectl.errors import DurableError
-    from durablectl.query import Selected
+    from durablectl.query import SelectedWorkflow
 
 
 def result_line(invocation_id: str, result: OperationResult | DurableError, width: int) -> Text:
@@ -67,7 +67,7 @@ def bulk_summary(total: int, changed: int, unchanged: int, failed: int) -> str:
     return f"{count(total, 'workflow')}: {', '.join(part for part in parts if part)}."
 
 
-def selection_table(selected: Sequence[Selected], total: int, now: int, width: int) -> Text:
+def selection_table(selected: Sequence[SelectedWorkflow], total: int, now: int, width: int) -> Text:
     """For a terminal: a sample, and how many more there are."""
     statuses = [(one_line(each.status), status_symbol(each.status)) for each in selected]
     rows = table(
@@ -84,7 +84,7 @@ def selection_table(selected: Sequence[Selected], total: int, now: int, width: i
     return Text.assemble(rows, (f"\n  and {more:,} more", "dim")) if more else rows
 
 
-def selection_lines(selected: Sequence[Selected]) -> str:
+def selection_lines(selected: Sequence[SelectedWorkflow]) -> str:
     """For a pipe: all of them."""
     return separated(
         [

@@ -16,7 +16,7 @@ from durablectl.query import ABSENT, Aspect
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from durablectl.query import Change, Comparison, StepDifference, StepView, WorkflowView
+    from durablectl.query import Comparison, StepDifference, StepView, ValueChange, WorkflowView
 
 _MOST_CHANGES, _MOST_DURATIONS = 10, 20
 _INDENT = "  "
@@ -75,7 +75,7 @@ def _field(data: Any) -> str:
 
 
 def _steps(comparison: Comparison, width: int, *, full: bool) -> list[Text]:
-    first, parting = comparison.divergence, comparison.parting
+    first, parting = comparison.divergence, comparison.first_other_outcome
     if not comparison.steps:
         steps = len(comparison.a.journal or ())
         return [Text(f"No step differs ({count(steps, 'step')})." if steps else "Neither has a step.")]
@@ -143,7 +143,7 @@ def _outcome(step: StepView | None) -> tuple[Symbol, str]:
     return DONE, f"{value(step.response)}{tries}"
 
 
-def _changes(found: Sequence[Change], width: int, *, full: bool, indent: str = _INDENT) -> list[Text]:
+def _changes(found: Sequence[ValueChange], width: int, *, full: bool, indent: str = _INDENT) -> list[Text]:
     """One on a line where there is room for it, else on three."""
     shown = found if full else found[:_MOST_CHANGES]
     lines: list[Text] = []
@@ -225,7 +225,7 @@ def _lines(comparison: Comparison, *, full: bool) -> Iterator[Sequence[str]]:
             yield ("header", each.name, one_line(change.path), _one(change.a), _one(change.b))
         if not each.changes:
             yield ("header", each.name, "", _field(each.a), _field(each.b))
-    first, parting = comparison.divergence, comparison.parting
+    first, parting = comparison.divergence, comparison.first_other_outcome
     for step in comparison.steps:
         if full or step in (first, parting):
             kind = "divergence" if step is first else "outcome" if step is parting else "step"
@@ -242,5 +242,5 @@ def _step_lines(step: StepDifference) -> Iterator[Sequence[str]]:
     for label, found in (("request", step.request), ("result", step.result)):
         for change in found:
             yield (label, one_line(change.path), _one(change.a), _one(change.b))
-    if step.parts:
+    if step.has_other_outcome:
         yield ("outcome", "", *(_outcome(one)[1] for one in (step.a, step.b)))

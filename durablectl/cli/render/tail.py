@@ -15,7 +15,7 @@ from durablectl.cli.render.table import UNLIMITED, Column, plain, table
 from durablectl.model.clock import to_datetime
 from durablectl.model.kinds import WaitKind
 from durablectl.model.status import Status
-from durablectl.query import DELETED, Failure
+from durablectl.query import DELETED, ParsedError
 
 if TYPE_CHECKING:
     from datetime import tzinfo
@@ -52,7 +52,7 @@ class TailLines:
             else []
         )
         columns = [
-            plain("TIME", [self._time(change.moment, now, fine=wide or width >= _ROOMY)], "dim", drop=1),
+            plain("TIME", [self._time(change.timestamp_us, now, fine=wide or width >= _ROOMY)], "dim", drop=1),
             Column("", [Text(*shown)]),
             Column("STATUS", [Text(f"{one_line(view.status):<{_LONGEST_STATUS}}", shown.style)], drop=2),
             plain("ID", [f"{invocation_id:<{self._id_width}}"]),
@@ -76,7 +76,7 @@ def tail_line(change: StateChange, *, wide: bool = False) -> str:
     """For a pipe: time, status, id, handler, step, its name, revision and error with a tab between; nothing cut."""
     view = change.view
     step = str(view.current_step) if view.current_step >= 0 else ""
-    cells = [iso(change.moment), view.status, view.invocation_id, view.handler, step, view.current_step_type]
+    cells = [iso(change.timestamp_us), view.status, view.invocation_id, view.handler, step, view.current_step_type]
     cells += [str(view.revision), _trouble(view)]
     if wide:
         cells += [view.partition_key, str(view.attempt), view.owner, view.parent_id]
@@ -89,7 +89,7 @@ def _sign(view: WorkflowView) -> Symbol:
 
 def _detail(view: WorkflowView) -> Text:
     """The current step as ``2 HelloService.SayHello``, or that in which it failed, and what went wrong."""
-    error_text = Failure.of(view)
+    error_text = ParsedError.from_view(view)
     step = f"{error_text.step_number} {one_line(error_text.step_type)}" if error_text.step_number >= 0 else ""
     trouble = one_line(_trouble(replace(view, error=error_text.message)))
     style = RETRYING.style if is_retrying(view) else status_symbol(view.status).style

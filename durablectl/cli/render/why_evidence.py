@@ -12,12 +12,12 @@ from durablectl.model.clock import to_rfc3339
 from durablectl.model.kinds import StepKind, WaitKind
 from durablectl.model.reason_codes import ReasonCode
 from durablectl.model.status import Status, is_terminal
-from durablectl.query import Cause
+from durablectl.query import StatusCause
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from durablectl.query import ProcessorView, Reason, StepView, WorkflowView
+    from durablectl.query import ProcessorView, StatusExplanation, StepView, WorkflowView
 
 _MOST = 5
 _APP = ("run", "processor", "APP")
@@ -47,64 +47,64 @@ def step_name(step: StepView) -> str:
     return f"step {step.step_number} {one_line(step.step_type)}"
 
 
-def evidence(reason: Reason, now: int) -> list[Fact]:
+def evidence(explanation: StatusExplanation, now: int) -> list[Fact]:
     """In the order of their times; what is so now comes last."""
-    found = [*_past(reason), *(Fact(now, text) for text in _present(reason))]
-    if reason.live.child is not None:
-        found += [Fact(at, f"child: {text}") for at, text in evidence(reason.live.child, now)]
+    found = [*_past(explanation), *(Fact(now, text) for text in _present(explanation))]
+    if explanation.live.child is not None:
+        found += [Fact(at, f"child: {text}") for at, text in evidence(explanation.live.child, now)]
     return sorted(dict.fromkeys(fact for fact in found if fact.at), key=lambda fact: fact.at)
 
 
-def _past(reason: Reason) -> Iterator[Fact]:
-    view = reason.view
+def _past(explanation: StatusExplanation) -> Iterator[Fact]:
+    view = explanation.view
     yield Fact(view.created_at, "it was started" + (f" by {one_line(view.parent_id)}" if view.parent_id else ""))
     yield Fact(view.started_at, "a processor took it up for the first time")
     yield from (Fact(dropped.dropped_at, f"it was {one_line(dropped.reason)}") for dropped in view.history or ())
-    for each in reason.open_waits[:_MOST]:
+    for each in explanation.open_waits[:_MOST]:
         yield Fact(each.started_at, f"{step_name(each)} began to wait")
-    yield from _of_steps(reason)
-    if reason.cause in {Cause.MISMATCH, Cause.CRASHING, Cause.ORPHANED}:
-        for processor in reason.serving[:_MOST]:
+    yield from _of_steps(explanation)
+    if explanation.cause in {StatusCause.MISMATCH, StatusCause.CRASHING, StatusCause.ORPHANED}:
+        for processor in explanation.serving_processors[:_MOST]:
             version = f", version {one_line(processor.version)}," if processor.version else ""
             who = f"the processor {one_line(processor.processor_id)}{version}"
             yield Fact(processor.started_at, f"{who} came up with its handler")
-    if told := _last_change(reason):
-        yield Fact(view.finished_at or view.updated_at, told)
+    if sentence := _last_change(explanation):
+        yield Fact(view.finished_at or view.updated_at, sentence)
 
 
-def _last_change(reason: Reason) -> str:
+def _last_change(explanation: StatusExplanation) -> str:
     """What its last change was, at ``updated_at``; empty where other facts say so."""
-    view, waits = reason.view, reason.view.waiting_for
+    view, waits = explanation.view, explanation.view.waiting_for
     current = f"step {view.current_step} {one_line(view.current_step_type)}"
-    told = ""
+    sentence = ""
     if is_terminal(view.status):
-        place = _last_place(view) if reason.cause is Cause.CODE_FAILED else ""
-        told = f"it ended as {view.status}{f', raised in {place}' if place else ''}"
+        place = _last_place(view) if explanation.cause is StatusCause.CODE_FAILED else ""
+        sentence = f"it ended as {view.status}{f', raised in {place}' if place else ''}"
     elif view.status == Status.PAUSED:
-        told = "it was paused"
+        sentence = "it was paused"
     elif view.status == Status.PENDING:
-        told = "it became pending again" if view.updated_at > view.created_at else ""
-    elif reason.cause is Cause.RETRYING and waits is not None:
-        told = f"step {waits.step_number}: attempt {waits.attempt} failed: {one_line(waits.error)}"
-    elif reason.cause is Cause.RUNNING and has_current(view):
-        told = f"{current} was under way{f' on {one_line(view.owner)}' if view.owner else ''}"
-    elif reason.cause in {Cause.ORPHANED, Cause.CANCELLING}:
-        told = f"its record was written last{f', at {current}' if view.current_step >= 0 else ''}"
-    return told
+        sentence = "it became pending again" if view.updated_at > view.created_at else ""
+    elif explanation.cause is StatusCause.RETRYING and waits is not None:
+        sentence = f"step {waits.step_number}: attempt {waits.attempt} failed: {one_line(waits.error)}"
+    elif explanation.cause is StatusCause.RUNNING and has_current(view):
+        sentence = f"{current} was under way{f' on {one_line(view.owner)}' if view.owner else ''}"
+    elif explanation.cause in {StatusCause.ORPHANED, StatusCause.CANCELLING}:
+        sentence = f"its record was written last{f', at {current}' if view.current_step >= 0 else ''}"
+    return sentence
 
 
-def _of_steps(reason: Reason) -> Iterator[Fact]:
-    view, step = reason.view, reason.step
+def _of_steps(explanation: StatusExplanation) -> Iterator[Fact]:
+    view, step = explanation.view, explanation.step
     steps = view.journal or ()
     if view.status == Status.CANCELLED:
         yield from _of_cancelling(steps)
-    elif step is not None and reason.cause is Cause.COMPLETED:
+    elif step is not None and explanation.cause is StatusCause.COMPLETED:
         yield Fact(step.started_at, f"{step_name(step)} began, the slowest step")
         yield Fact(step.finished_at, f"{step_name(step)} ended")
-    elif step is not None and reason.cause is Cause.STEP_FAILED:
+    elif step is not None and explanation.cause is StatusCause.STEP_FAILED:
         yield Fact(step.started_at, f"{step_name(step)} began")
-        yield Fact(step.finished_at, f"{step_name(step)} failed for good{_rule(step, is_final=reason.is_final)}")
-    elif step is not None and reason.cause is Cause.MISMATCH:
+        yield Fact(step.finished_at, f"{step_name(step)} failed for good{_rule(step, is_final=explanation.is_final)}")
+    elif step is not None and explanation.cause is StatusCause.MISMATCH:
         name = f"the {one_line(step.kind or 'step')} {one_line(step.step_type)!r}"
         yield Fact(step.finished_at or step.started_at, f"step {step.step_number} was recorded as {name}")
     elif done := [each for each in steps if each.finished_at]:
@@ -118,8 +118,8 @@ def _of_cancelling(steps: Sequence[StepView]) -> Iterator[Fact]:
     undone = [each for each in steps if each.kind == StepKind.COMPENSATION]
     if undone:
         failed = sum(bool(each.error) for each in undone)
-        told = f"{count(len(undone), 'compensation')} had run{f', of which {failed:,} failed' if failed else ''}"
-        yield Fact(max(each.finished_at for each in undone), told)
+        sentence = f"{count(len(undone), 'compensation')} had run{f', of which {failed:,} failed' if failed else ''}"
+        yield Fact(max(each.finished_at for each in undone), sentence)
 
 
 def _rule(step: StepView, *, is_final: bool) -> str:
@@ -139,19 +139,19 @@ def _last_place(view: WorkflowView) -> str:
     return one_line(places[-1].removeprefix("File ").replace('"', "")) if places else ""
 
 
-def _present(reason: Reason) -> Iterator[str]:
-    view, able = reason.view, reason.serving
-    if is_terminal(view.status) or reason.cause in {Cause.OTHER, Cause.DELAYED}:
+def _present(explanation: StatusExplanation) -> Iterator[str]:
+    view, serving = explanation.view, explanation.serving_processors
+    if is_terminal(view.status) or explanation.cause in {StatusCause.OTHER, StatusCause.DELAYED}:
         return
-    if not able and (view.status != Status.RUNNING or reason.cause is Cause.ORPHANED):
-        yield from _unserved(view, reason.live.processors)
-    elif reason.cause in {Cause.BUSY, Cause.STUCK, Cause.STARTING}:
-        yield from map(_load, able[:_MOST])
-        if ahead := reason.live.ahead:
+    if not serving and (view.status != Status.RUNNING or explanation.cause is StatusCause.ORPHANED):
+        yield from _unserved(view, explanation.live.processors)
+    elif explanation.cause in {StatusCause.BUSY, StatusCause.STUCK, StatusCause.STARTING}:
+        yield from map(_load, serving[:_MOST])
+        if ahead := explanation.live.pending_before:
             are = "is" if ahead == 1 else "are"
             yield f"{count(ahead, 'older workflow')} of its handler {are} pending too"
-    elif reason.cause is Cause.RUNNING:
-        yield from (f"{_load(each)}, and is alive" for each in able if each.processor_id == view.owner)
+    elif explanation.cause is StatusCause.RUNNING:
+        yield from (f"{_load(each)}, and is alive" for each in serving if each.processor_id == view.owner)
 
 
 def _unserved(view: WorkflowView, live: Sequence[ProcessorView]) -> Iterator[str]:
@@ -170,81 +170,91 @@ def _load(each: ProcessorView) -> str:
     return f"the processor {one_line(each.processor_id)} has {each.busy} of {each.slots} slots taken"
 
 
-def remedies(reason: Reason, connection: Sequence[str] = ()) -> list[Remedy]:
+def remedies(explanation: StatusExplanation, connection: Sequence[str] = ()) -> list[Remedy]:
     """The one that mends it comes first; ``connection`` are flags that every command gets."""
     found: list[Remedy] = []
-    if reason.live.child is not None:
-        found = [each for each in remedies(reason.live.child, connection) if not is_terminal(reason.view.status)]
+    if explanation.live.child is not None:
+        found = [
+            each for each in remedies(explanation.live.child, connection) if not is_terminal(explanation.view.status)
+        ]
     flags = f" {shlex.join(connection)}" if connection else ""
-    found += [Remedy(f"{command}{flags}", purpose) for command, purpose in _remedies(reason)]
+    found += [Remedy(f"{command}{flags}", purpose) for command, purpose in _remedies(explanation)]
     return list(dict.fromkeys(found))
 
 
-def _remedies(reason: Reason) -> list[tuple[str, str]]:
-    view = reason.view
+def _remedies(explanation: StatusExplanation) -> list[tuple[str, str]]:
+    view = explanation.view
     get, resume = _line("wf", "get", view.invocation_id), _line("wf", "resume", view.invocation_id)
     if is_terminal(view.status):
-        return _of_ended(reason, get)
-    match reason.cause:
-        case Cause.PAUSED:
+        return _of_ended(explanation, get)
+    match explanation.cause:
+        case StatusCause.PAUSED:
             return [(resume, "go on")]
-        case Cause.MISMATCH:
+        case StatusCause.MISMATCH:
             fits = "go on, once the processors run code that fits the journal"
             return [(resume, fits), (get, "the journal that the code must fit")]
-        case Cause.CRASHING:
+        case StatusCause.CRASHING:
             last = "the last step in the journal: what comes behind it brings the processor down"
             return [(get, last), (resume, "go on, once the cause is mended")]
-        case Cause.OTHER:
+        case StatusCause.OTHER:
             return [(get, "step by step")]
-    return _moving(reason, get, resume)
+    return _of_active(explanation, get, resume)
 
 
-def _of_ended(reason: Reason, get: str) -> list[tuple[str, str]]:
-    view, step = reason.view, reason.step
+def _of_ended(explanation: StatusExplanation, get: str) -> list[tuple[str, str]]:
+    view, step = explanation.view, explanation.step
     retry, timeline = _line("wf", "retry", view.invocation_id), _line("wf", "timeline", view.invocation_id)
     found = [(retry, "go on with it all the same"), (get, "which steps had run")]
-    match reason.cause:
-        case Cause.STEP_FAILED if step is not None:
+    match explanation.cause:
+        case StatusCause.STEP_FAILED if step is not None:
             mended = (retry, f"go on from step {step.step_number}, once the cause is mended")
             found = [mended, (f"{get} --steps {step.step_number}", "its request and the traceback")]
             if step.kind == StepKind.CHILD and step.awaited_id:
                 found = [(_line("wf", "why", step.awaited_id), "why the child failed"), mended]
-        case Cause.CODE_FAILED:
+        case StatusCause.CODE_FAILED:
             found = [(get, "the traceback"), (retry, "run the mended code on the steps that are done")]
-        case Cause.TIMED_OUT:
+        case StatusCause.TIMED_OUT:
             found = [(timeline, "where the time went"), (retry, "go on with the time limit counted anew")]
-        case Cause.CANCELLED_WITH_PARENT if view.parent_id:
+        case StatusCause.CANCELLED_WITH_PARENT if view.parent_id:
             found = [(_line("wf", "why", view.parent_id), "why the parent was cancelled"), found[0]]
-        case Cause.COMPLETED:
+        case StatusCause.COMPLETED:
             found = [(timeline, "step by step")]
     return found
 
 
-def _moving(reason: Reason, get: str, resume: str) -> list[tuple[str, str]]:
+def _of_active(explanation: StatusExplanation, get: str, resume: str) -> list[tuple[str, str]]:
     """For what has not ended and is not paused."""
-    view = reason.view
+    view = explanation.view
     watch = (_line("wf", "watch", view.invocation_id), "see it go on")
     found: list[tuple[str, str]] = []
-    match reason.cause:
-        case Cause.BUSY:
+    match explanation.cause:
+        case StatusCause.BUSY:
             held = _line("wf", "list", "--status", "running", "--oldest-first")
             found = [(_line(*_APP), "more slots"), (held, "what holds the slots")]
-        case Cause.STUCK if view.status == Status.PENDING:
+        case StatusCause.STUCK if view.status == Status.PENDING:
             found = [(resume, "call for a processor anew"), (_line("doctor"), "whether all is well")]
-        case Cause.STUCK:
+        case StatusCause.STUCK:
             found = [(_line("doctor"), "whether all is well"), (get, "step by step")]
-        case Cause.RETRYING if view.waiting_for is not None and view.waiting_for.reason_code == ReasonCode.NO_SERVICE:
+        case StatusCause.RETRYING if (
+            view.waiting_for is not None and view.waiting_for.reason_code == ReasonCode.NO_SERVICE
+        ):
             service = f"a service that answers {one_line(view.waiting_for.name)}"
             found = [(_line("run", "service", "APP"), service), watch]
-        case Cause.WAITING if (
+        case StatusCause.WAITING if (
             (answer := answer_command(view)) and view.waiting_for and view.waiting_for.kind != WaitKind.CHILD
         ):
             found = [(answer, "end the wait"), (get, "step by step")]
-        case Cause.WAITING:
+        case StatusCause.WAITING:
             found = [(get, "step by step")]
-        case Cause.DELAYED | Cause.STARTING | Cause.RUNNING | Cause.CANCELLING | Cause.RETRYING:
+        case (
+            StatusCause.DELAYED
+            | StatusCause.STARTING
+            | StatusCause.RUNNING
+            | StatusCause.CANCELLING
+            | StatusCause.RETRYING
+        ):
             found = [watch]
-    if not reason.serving and reason.cause is not Cause.DELAYED:
+    if not explanation.serving_processors and explanation.cause is not StatusCause.DELAYED:
         serve = (_line(*_APP), f"a processor whose APP defines {one_line(view.handler)}")
         found = [serve, (_line("processors"), "what the live ones define"), *found]
     return found

@@ -176,7 +176,7 @@ class _Shown(NamedTuple):
 async def _snapshot(store: Store, filters: TailFilters) -> _Shown:
     if filters.statuses == {DELETED}:
         return _Shown(encoded({"workflows": [], "total": 0}), {})
-    wanted: Filters = replace(filters.about, statuses=filters.statuses - {DELETED})
+    wanted: Filters = replace(filters.attributes, statuses=filters.statuses - {DELETED})
     page = await query.list_workflows(store, wanted, _FIRST_ROWS)
     body = {"workflows": [view.to_json() for view in page.workflows], "total": page.total}
     return _Shown(encoded(body), {view.invocation_id: view.revision for view in page.workflows})

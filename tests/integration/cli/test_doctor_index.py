@@ -114,7 +114,7 @@ async def test_foreign_records_are_indexed_by_creation_or_message_time(store):
     for subject in await entries(store):
         parsed = store.subjects.index_entry(subject)
         moments[parsed.invocation_id] = (parsed.group, parsed.timestamp_us)
-    scanned = {each.execution.invocation_id: each.moment async for each in scan(store)}
+    scanned = {each.execution.invocation_id: each.timestamp_us async for each in scan(store)}
     assert moments["f-1"][0] == "completed"
     assert moments["f-3"][0] == OTHER
     assert moments["f-4"] == ("failed", NOW)

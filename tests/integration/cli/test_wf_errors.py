@@ -17,7 +17,7 @@ import pytest_asyncio
 
 from durablectl import Retry, TerminalError, control, query, workflow
 from durablectl.cli.render.error_clusters import errors_table, rest_note
-from durablectl.query import ErrorCluster, ErrorsView, FailedStep
+from durablectl.query import ErrorCluster, ErrorsView, FailedStepCount
 from durablectl.query.error_clusters import LONGEST_LITERAL
 from durablectl.storage.connection.store import open_store
 from helpers.in_process import running_processor
@@ -235,7 +235,7 @@ CLUSTER = ErrorCluster(
     first_at=NOW - 7200 * S,
     last_at=NOW - 5 * S,
     samples=["aaaaa-bbbbb-ccccc-ddddd", "aaaaa-bbbbb-ccccc-eeeee"],
-    steps=[FailedStep("charge", None, 1000), FailedStep("ship", 3, 234)],
+    steps=[FailedStepCount("charge", None, 1000), FailedStepCount("ship", 3, 234)],
     literal="is too large",
     example="order 17 is too large",
 )

@@ -9,7 +9,7 @@ import re
 from durablectl import Context, Retry, TerminalError, control, query, workflow
 from durablectl.cli.render.why import verdict
 from durablectl.cli.render.why_evidence import evidence, remedies
-from durablectl.query import Cause
+from durablectl.query import StatusCause
 from durablectl.storage.records import leases
 from durablectl.storage.records.leases import Lease
 from helpers.in_process import provisioned_store, running_processor
@@ -74,23 +74,23 @@ async def test_why_of_real_workflows(settings):
     ):
 
         async def say(invocation_id):
-            found = await query.explain(store, invocation_id)
+            found = await query.explain_workflow(store, invocation_id)
             return found.cause, verdict(found, found.view.updated_at), [each.command for each in remedies(found)]
 
         view = await run_to_end(store, pay, 3, id="p")
         assert view.status == "failed"
         cause, sentence, then = await say("p")
-        assert cause is Cause.STEP_FAILED
+        assert cause is StatusCause.STEP_FAILED
         assert sentence == "It failed because step 1 charge failed after 2 attempts: ValueError: no money for 3."
         assert then[0] == "durablectl wf retry p"
 
         await run_to_end(store, refused, 3, id="r")
-        found = await query.explain(store, "r")
+        found = await query.explain_workflow(store, "r")
         assert found.is_final
 
         await run_to_end(store, limited, id="l")
         cause, sentence, _ = await say("l")
-        assert cause is Cause.TIMED_OUT
+        assert cause is StatusCause.TIMED_OUT
         assert sentence.startswith("It failed by its own time limit, while step 0 awakeable:approval was still waiting")
 
         await start_workflow(store, above, id="a")
@@ -102,8 +102,11 @@ async def test_why_of_real_workflows(settings):
         await control.cancel(store, "a", "no longer wanted")
         await wait_for_status(store, child, "cancelled")
         await wait_for_status(store, "a", "cancelled")
-        assert (await say("a"))[:2] == (Cause.CANCELLED, "It was cancelled by an operator: no longer wanted.")
-        assert (await say(child))[:2] == (Cause.CANCELLED_WITH_PARENT, "It was cancelled because its parent a was.")
+        assert (await say("a"))[:2] == (StatusCause.CANCELLED, "It was cancelled by an operator: no longer wanted.")
+        assert (await say(child))[:2] == (
+            StatusCause.CANCELLED_WITH_PARENT,
+            "It was cancelled because its parent a was.",
+        )
 
         await run_to_end(store, troubled, 3, id="t")
         cause, sentence, _ = await say("t")
@@ -112,24 +115,24 @@ async def test_why_of_real_workflows(settings):
         await start_workflow(store, trying, 3, id="y")
         await wait_for_status(store, "y", "suspended")
         cause, sentence, _ = await say("y")
-        assert cause is Cause.RETRYING
+        assert cause is StatusCause.RETRYING
         assert re.fullmatch(r"Step 0 fail has failed 1 time, the next attempt is in .*: database is locked\.", sentence)
 
         await control.pause(store, "y", "the database is down")
-        assert (await say("y"))[:2] == (Cause.PAUSED, "It was paused by an operator: the database is down.")
+        assert (await say("y"))[:2] == (StatusCause.PAUSED, "It was paused by an operator: the database is down.")
 
 
 async def test_why_names_missing_processor(settings):
     async with provisioned_store(settings) as store:
         for number in range(3):
             await start_workflow(store, "slow", id=f"s{number}")
-        found = await query.explain(store, "s2")
-        assert (found.cause, found.live.ahead) == (Cause.NO_PROCESSOR, 2)
+        found = await query.explain_workflow(store, "s2")
+        assert (found.cause, found.live.pending_before) == (StatusCause.NO_PROCESSOR, 2)
         await leases.renew(store, Lease("full-1", ["slow"], slots=2, busy=2))
-        found = await query.explain(store, "s2")
-        assert (found.cause, found.live.ahead) == (Cause.BUSY, 2)
+        found = await query.explain_workflow(store, "s2")
+        assert (found.cause, found.live.pending_before) == (StatusCause.BUSY, 2)
         await leases.renew(store, Lease("free-1", ["slow"], slots=2, busy=1))
-        assert (await query.explain(store, "s2")).cause is Cause.STARTING
+        assert (await query.explain_workflow(store, "s2")).cause is StatusCause.STARTING
         async with running_processor(settings, slow, max_concurrent=1):
             await wait_for_status(store, "s0", "running")
 
@@ -137,10 +140,10 @@ async def test_why_names_missing_processor(settings):
                 return (await query.get_workflow(store, "s0")).current_step == 0
 
             await wait_until(under_way)
-            found = await query.explain(store, "s0")
-            assert found.cause is Cause.RUNNING
+            found = await query.explain_workflow(store, "s0")
+            assert found.cause is StatusCause.RUNNING
             assert any("step 0 work was under way on" in fact.text for fact in evidence(found, found.view.updated_at))
-            assert (await query.explain(store, "s2")).live.ahead == 1
+            assert (await query.explain_workflow(store, "s2")).live.pending_before == 1
 
 
 async def test_why_of_a_long_journal_finds_the_step_that_failed_early(settings):
@@ -156,7 +159,7 @@ async def test_why_of_a_long_journal_finds_the_step_that_failed_early(settings):
     async with provisioned_store(settings) as store, running_processor(settings, wide):
         await start_workflow(store, wide, id="w")
         await wait_for_outcome(store, "w")
-        found = await query.explain(store, "w")
+        found = await query.explain_workflow(store, "w")
         assert found.step is not None
         assert (found.step.step_number, found.step.error) == (3, "the third is broken")
 

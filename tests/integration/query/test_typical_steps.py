@@ -8,7 +8,7 @@ import json
 import pytest
 
 from durablectl import query, workflow
-from durablectl.query.typical_steps import _usual
+from durablectl.query.typical_steps import _typical_length
 from helpers.in_process import running_processor
 from helpers.sample_stack import SampleStack
 from helpers.waiting import wait_until
@@ -44,7 +44,7 @@ async def parent(ctx):
     [([], 0), ([6], 6), ([6, 6, 7, 6, 6], 6), ([3, 5, 3], 0), ([100, 90, 110], 100), ([100, 79, 100], 0), ([0, 0], 0)],
 )
 def test_widely_different_runs_give_no_typical_count(lengths, usual):
-    assert _usual(lengths) == usual
+    assert _typical_length(lengths) == usual
 
 
 async def usual_now(store) -> dict[str, int]:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from durablectl.cli.render.diff import diff_lines, diff_page
 from durablectl.query import ABSENT, Aspect, compare
-from durablectl.query.diff import changes
+from durablectl.query.diff import value_changes
 from helpers import views
 from helpers.views import NOW, S, step
 
@@ -31,7 +31,7 @@ def run(name, *journal, **changed):
 
 
 def found(a, b):
-    return [(change.path, change.a, change.b) for change in changes(a, b)]
+    return [(change.path, change.a, change.b) for change in value_changes(a, b)]
 
 
 def test_changes_within_json_have_paths():
@@ -51,7 +51,7 @@ def test_insertion_into_a_list_leaves_later_items_equal():
 
 @given(JSON, JSON)
 def test_changes_are_listed_exactly_where_json_differs(a, b):
-    assert bool(changes(a, b)) == (json.dumps(a, sort_keys=True) != json.dumps(b, sort_keys=True))
+    assert bool(value_changes(a, b)) == (json.dumps(a, sort_keys=True) != json.dumps(b, sort_keys=True))
     back = [(path, there, here) for path, here, there in found(b, a)]  # of objects, the keys of the first come first
     assert sorted(back, key=repr) == sorted(found(a, b), key=repr)
 
@@ -104,8 +104,8 @@ def test_first_different_outcome_is_shown_after_other_values():
     a, b = run("a", step(0), step(1), step(2)), run("b", step(0), step(1, response={}), failed)
     compared = compare(a, b)
     assert compared.divergence is not None
-    assert compared.parting is not None
-    assert (compared.divergence.step_number, compared.parting.step_number) == (1, 2)
+    assert compared.first_other_outcome is not None
+    assert (compared.divergence.step_number, compared.first_other_outcome.step_number) == (1, 2)
     assert "First other outcome: step 2" in diff_page(compared, NOW, 80).plain
 
 

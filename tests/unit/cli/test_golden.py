@@ -30,8 +30,8 @@ from durablectl.cli.render.watch import watch_end, watch_frame
 from durablectl.cli.render.why import why_page
 from durablectl.cli.render.workflow import workflow_page, workflow_text
 from durablectl.cli.terminal.output import show
-from durablectl.query import Live, StateChange, StatsView
-from durablectl.query.why import reason
+from durablectl.query import LiveContext, StateChange, StatsView
+from durablectl.query.why import explain_view
 from helpers import views
 from helpers.paths import GOLDEN
 from helpers.views import ALL, BLOCKED_PROCESSORS, CHILDREN, NOW, PROCESSORS, USUAL
@@ -103,7 +103,7 @@ SCREENS: dict[str, Callable[[int], Text]] = {
     "processors": lambda width: processor_table(PROCESSORS, NOW, width),
     "processors-blocked": lambda width: processor_table(BLOCKED_PROCESSORS, NOW, width),
     "stats": lambda width: stats_table(STATS, NOW, width),
-    "why": lambda width: joined(lambda view: why_page(reason(view, Live(PROCESSORS), NOW), NOW, width)),
+    "why": lambda width: joined(lambda view: why_page(explain_view(view, LiveContext(PROCESSORS), NOW), NOW, width)),
     "timeline": lambda width: joined(lambda view: timeline_page(view, NOW, width)),
     "diff": lambda width: joined(lambda view: diff_page(query.compare(views.COMPLETED, view), NOW, width)),
     "tail": tail,

@@ -16,7 +16,7 @@ from durablectl.control import OperationResult, ScheduleView
 from durablectl.errors import NotFoundError
 from durablectl.model.reason_codes import ReasonCode
 from durablectl.model.schedules import Schedule
-from durablectl.query import DroppedView, Selected, WaitingView
+from durablectl.query import DroppedView, SelectedWorkflow, WaitingView
 from helpers import views
 from helpers.views import NOW, S, step
 
@@ -182,7 +182,7 @@ def test_bulk_results_and_summary():
 
 
 def test_a_selection_is_a_sample():
-    some = [Selected(f"order-{number}", "checkout", "failed", NOW - number * HOUR) for number in range(3)]
+    some = [SelectedWorkflow(f"order-{number}", "checkout", "failed", NOW - number * HOUR) for number in range(3)]
     assert selection_table(some, 5, NOW, 80).plain.splitlines() == [
         "  ID       HANDLER   STATUS  AGE",
         "✗ order-0  checkout  failed   0s",

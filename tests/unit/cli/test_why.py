@@ -10,17 +10,17 @@ from durablectl.cli.render.why import verdict, why_page, why_text
 from durablectl.cli.render.why_evidence import evidence, remedies
 from durablectl.model.reason_codes import ReasonCode
 from durablectl.model.records import FailedStep
-from durablectl.query import Cause, Live, WaitingView
-from durablectl.query.why import reason
+from durablectl.query import LiveContext, StatusCause, WaitingView
+from durablectl.query.why import explain_view
 from helpers import views
 from helpers.views import ALL, NOW, PROCESSORS, S, step
 
-LIVE = Live(PROCESSORS)
-FULL = Live([views.replace(PROCESSORS[0], busy=100), PROCESSORS[1]], ahead=12)
+LIVE = LiveContext(PROCESSORS)
+FULL = LiveContext([views.replace(PROCESSORS[0], busy=100), PROCESSORS[1]], pending_before=12)
 
 
 def why(view, live=LIVE):
-    return reason(view, live, NOW)
+    return explain_view(view, live, NOW)
 
 
 def told(view, live=LIVE):
@@ -70,13 +70,13 @@ def test_a_sentence_and_a_command_for_every_state(name):
 
 
 def test_pending_workflow_names_processors_without_its_handler():
-    lonely = Live(PROCESSORS[1:])
+    lonely = LiveContext(PROCESSORS[1:])
     assert told(views.UNHEARD, lonely) == (
         "It has been waiting for 2.0 s because no live processor has its handler async_workflow."
     )
     assert facts(views.UNHEARD, lonely)[-1] == "1 live processor has reminder"
-    assert facts(views.UNHEARD, Live())[-1] == "no processor is live at all"
-    assert commands(views.UNHEARD, Live()) == ["durablectl run processor APP", "durablectl processors"]
+    assert facts(views.UNHEARD, LiveContext())[-1] == "no processor is live at all"
+    assert commands(views.UNHEARD, LiveContext()) == ["durablectl run processor APP", "durablectl processors"]
 
 
 def test_misspelt_handler_gets_a_suggestion():
@@ -97,16 +97,16 @@ def test_full_processors_are_shown_with_slots_and_queue():
 
 def test_long_pending_with_free_slot_suggests_redelivery():
     late = views.replace(views.PENDING, updated_at=NOW - 60 * S)
-    assert why(late).cause is Cause.STUCK
+    assert why(late).cause is StatusCause.STUCK
     assert commands(late)[0] == "durablectl wf resume pending-0001"
 
 
 def test_delayed_start_shows_its_time():
     delayed = views.replace(views.PENDING, waiting_for=WaitingView("start", "async_workflow", -1, NOW + 60 * S))
-    assert told(delayed, Live()) == (
+    assert told(delayed, LiveContext()) == (
         "Nothing is wrong: its start was delayed until 2026-11-22T22:01:00.000Z, which is in 1 min 00 s."
     )
-    assert commands(delayed, Live()) == ["durablectl wf watch pending-0001"]
+    assert commands(delayed, LiveContext()) == ["durablectl wf watch pending-0001"]
 
 
 def test_time_limit_names_the_wait():
@@ -177,17 +177,17 @@ def test_cancellation_names_its_origin():
 
 def test_finished_wait_shows_why_workflow_does_not_resume():
     over = views.replace(views.SLEEPING, waiting_for=WaitingView("sleep", "sleep", 1, NOW - 60 * S))
-    assert why(over).cause is Cause.STUCK
-    assert why(over, FULL).cause is Cause.BUSY
-    assert why(over, Live()).cause is Cause.NO_PROCESSOR
-    assert told(views.ASKING, Live()).endswith("but then it cannot go on: no live processor has its handler.")
+    assert why(over).cause is StatusCause.STUCK
+    assert why(over, FULL).cause is StatusCause.BUSY
+    assert why(over, LiveContext()).cause is StatusCause.NO_PROCESSOR
+    assert told(views.ASKING, LiveContext()).endswith("but then it cannot go on: no live processor has its handler.")
 
 
 def test_reason_and_fix_of_the_child_come_first():
     waits = WaitingView("child", "invoke:checkout", 1, awaited_id="paused-0001")
     parent = views.replace(views.SLEEPING, waiting_for=waits)
     child = why(views.replace(views.PAUSED, reason="for lunch", reason_code=ReasonCode.PAUSED_BY_OPERATOR, owner=""))
-    found = Live(PROCESSORS, child=child)
+    found = LiveContext(PROCESSORS, child=child)
     assert told(parent, found).endswith(" paused-0001. Of that child: It was paused by an operator: for lunch.")
     assert commands(parent, found)[0] == "durablectl wf resume paused-0001"
     assert "child: it was paused" in facts(parent, found)

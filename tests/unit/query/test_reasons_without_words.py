@@ -17,10 +17,10 @@ from durablectl.model.reason_codes import CANCELLATIONS, ReasonCode
 from durablectl.model.records import Execution, FailedStep, JournalEntry, PendingWait, StepMismatch
 from durablectl.model.status import Status
 from durablectl.model.termination import end, interrupted_children
-from durablectl.query import Live
-from durablectl.query.error_clusters import Failure
+from durablectl.query import LiveContext
+from durablectl.query.error_clusters import ParsedError
 from durablectl.query.view_builder import workflow_view
-from durablectl.query.why import reason
+from durablectl.query.why import explain_view
 from durablectl.storage.records.journal import JournalRange
 from helpers.views import NOW, PROCESSORS, S
 
@@ -99,9 +99,9 @@ def decided(made):
     execution = decode_execution(encode_execution(made, [encode_entry(each) for each in made.journal]), "w")
     entries = execution.journal
     view = workflow_view(execution, 1, Schemas(), JournalRange(entries, 0, len(entries)))
-    why = reason(view, Live(PROCESSORS), NOW)
+    why = explain_view(view, LiveContext(PROCESSORS), NOW)
     kept, dropped = split(entries, execution, None)
-    failure = Failure.of(view)
+    failure = ParsedError.from_view(view)
     code = view.reason_code
     end(execution, Status.CANCELLED, NOW, journal_length=0)
     return {
@@ -136,7 +136,7 @@ def test_cancelled_workflow_has_the_words_of_its_operator():
 def test_mismatch_sentence_is_made_from_its_details():
     paused = rewritten(RECORDS["mismatch with details"], "words")
     view = workflow_view(paused, 1, Schemas(), JournalRange(paused.journal, 0, len(paused.journal)))
-    assert verdict(reason(view, Live(), NOW), NOW) == (
+    assert verdict(explain_view(view, LiveContext(), NOW), NOW) == (
         "It is paused because its code no longer fits its journal: "
         "step 2 is recorded as the step 'a', but the code now asks for the step 'b'."
     )
