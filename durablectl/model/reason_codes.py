@@ -42,6 +42,8 @@ class ReasonCode(StrEnum):
     """No service takes the request."""
     NO_ANSWER = "no_answer"
     """A service did not answer in time."""
+    PERMISSION_DENIED = "permission_denied"
+    """The server does not let the processor send the request."""
     INTERRUPTED = "interrupted"
     """By the cancellation of the workflow."""
     REJECTED = "rejected"

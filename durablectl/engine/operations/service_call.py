@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from durablectl.engine.operations.step_operation import Failure, StepOperation, describe_failure
-from durablectl.errors import ConnectionFailedError, InvalidValueError
+from durablectl.errors import ConnectionFailedError, InvalidValueError, PermissionDeniedError
 from durablectl.model.kinds import StepKind
 from durablectl.model.reason_codes import ReasonCode
 from durablectl.model.records import NO_PAYLOAD, Payload
@@ -13,6 +13,7 @@ from durablectl.model.retry_policy import STEP_RETRY, TRANSPORT_RETRY, Retry
 from durablectl.model.text import message_of
 from durablectl.model.values import decode_value, encode_value, is_message, parse_message
 from durablectl.storage.connection import micro_services
+from durablectl.storage.connection.rejections import ConnectionLostError, NoAnswerError
 
 if TYPE_CHECKING:
     from durablectl.engine.replay.run import Run
@@ -89,12 +90,24 @@ class ServiceCall(StepOperation[_T]):
         return decode_value(Payload(reply.data, response_type.DESCRIPTOR.full_name), response_type)
 
     def failure(self, error: BaseException) -> Failure:
+        retry = self._retry or TRANSPORT_RETRY
+        if isinstance(error, PermissionDeniedError):
+            # Tried again: whoever grants it need not do more than that.
+            message = f"the processor has no permission to publish to {self.step_type} (docs/permissions.md)"
+            return Failure(message, "PermissionDenied", retry, ReasonCode.PERMISSION_DENIED)
         if isinstance(error, (TransportError, TimeoutError, ConnectionFailedError)):
-            is_refused = isinstance(error, TransportError)
-            message = str(error) if is_refused else f"no answer within {self._timeout:g} s"
-            code = ReasonCode.NO_SERVICE if is_refused else ReasonCode.NO_ANSWER
-            return Failure(message, "Unavailable", self._retry or TRANSPORT_RETRY, code)
+            code = ReasonCode.NO_SERVICE if isinstance(error, TransportError) else ReasonCode.NO_ANSWER
+            return Failure(self._unavailable(error), "Unavailable", retry, code)
         if isinstance(error, ServiceError):
             code = ReasonCode.FINAL_ERROR if error.is_terminal else ReasonCode.ATTEMPT_FAILED
             return Failure(message_of(error), f"ServiceError {error.code}", self._retry or STEP_RETRY, code)
         return describe_failure(error, self._retry or STEP_RETRY)
+
+    def _unavailable(self, error: TransportError | TimeoutError | ConnectionFailedError) -> str:
+        match error:
+            case TransportError():
+                return str(error)
+            case TimeoutError() | NoAnswerError() if not isinstance(error, ConnectionLostError):
+                return f"no answer within {self._timeout:g} s"
+            case _:
+                return "the connection to NATS was lost before an answer came"

@@ -28,6 +28,7 @@ from durablectl.storage.index import index_entries
 from durablectl.storage.records import leases
 from durablectl.storage.records.consistent_reads import sync_clock
 from durablectl.storage.records.message_types import SchemaWriter
+from durablectl.storage.streams.permission_probes import processor_probes, require_permissions
 from durablectl.storage.streams.provision import provision
 
 if TYPE_CHECKING:
@@ -97,6 +98,9 @@ class Processor:
         DurableErrors when it cannot start; a lost connection later is waited for.
         """
         await provision(self._store, replicas=self._options.replicas)
+        await require_permissions(
+            self._store, processor_probes(self._store), [self._store.subjects.notifications(self.id)]
+        )
         await sync_clock(self._store)
         self._started_at = self._store.clock.now()
         await self._renew()

@@ -39,7 +39,6 @@ async def hosted(store: Store, services: Iterable[Service], *, grace: float = 10
             hosts.append(host)
             await host.start(_endpoints(service))
             _log.info("Service %s serves: %s.", service.name, ", ".join(m.name for m in service.methods))
-        await store.flush()
         yield
     finally:
         for host in hosts:

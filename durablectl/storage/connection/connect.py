@@ -14,6 +14,7 @@ from nats.aio.client import Client as NatsClient
 
 from durablectl.errors import ConfigurationError, ConnectionFailedError, PermissionDeniedError
 from durablectl.storage.connection.credentials import expired, identity
+from durablectl.storage.connection.permissions import grants, sentence, violation_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -95,7 +96,7 @@ async def connect(
             refused.set()
         is_told = isinstance(error, nats.errors.UnexpectedEOF)  # by on_disconnected
         if client.is_connected and not is_told and not any(take(str(error)) for take in told):
-            _log.log(level, "NATS: %s", error)
+            _log.log(level, "%s", _complaint(str(error)))
 
     async def on_disconnected() -> None:
         if not client.is_closed:
@@ -129,6 +130,14 @@ async def connect(
             await client.close()
         raise _connect_error(settings, client.broken_handshake(settings, cause) or cause) from error
     return client
+
+
+def _complaint(words: str) -> str:
+    """What the server complains about; a permission that is missing with what to grant."""
+    violation = violation_in(words)
+    if violation is None:
+        return f"NATS: {words}"
+    return f"{sentence([violation])}. {grants([violation])}."
 
 
 async def _wait_until_connected(client: _Client, connecting: asyncio.Future[Any], refused: asyncio.Event) -> None:

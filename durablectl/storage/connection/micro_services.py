@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import nats.errors
 import nats.micro
 from nats.micro.service import EndpointConfig, ServiceConfig
+
+from durablectl.storage.connection.permissions import Violation, denied, grants, pattern_for
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -18,6 +21,9 @@ if TYPE_CHECKING:
 
     from durablectl.storage.connection.store import Store
 
+_log = logging.getLogger(__name__)
+
+_DISCOVERY = "$SRV."
 CONTENT_TYPE = "Content-Type"
 ERROR = "Nats-Service-Error"
 ERROR_CODE = "Nats-Service-Error-Code"
@@ -88,10 +94,17 @@ class ServiceHost:
         self._micro: Service | None = None
 
     async def start(self, endpoints: list[Endpoint]) -> None:
-        self._micro = await nats.micro.add_service(self._store.nats, self._config)
-        for endpoint in endpoints:
-            config = EndpointConfig(endpoint.name, self._spawner(endpoint), subject=endpoint.subject)
-            await self._micro.add_endpoint(config)
+        """Serve them. PermissionDeniedError where the credentials may not subscribe to one of them."""
+        with self._store.requests.record_violations() as violations:
+            self._micro = await nats.micro.add_service(self._store.nats, self._config)
+            for endpoint in endpoints:
+                config = EndpointConfig(endpoint.name, self._spawner(endpoint), subject=endpoint.subject)
+                await self._micro.add_endpoint(config)
+            await self._store.flush()
+        if refused := [each for each in violations if not each.subject.startswith(_DISCOVERY)]:
+            raise denied(refused)
+        if hidden := [Violation(each.action, pattern_for(each)) for each in violations]:
+            _log.warning("The service %s is hidden from `nats micro`: %s.", self._config.name, grants(hidden))
 
     async def stop(self, grace: float) -> None:
         """Take no more requests, and give those under way ``grace`` seconds."""

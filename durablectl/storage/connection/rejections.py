@@ -9,7 +9,6 @@ from durablectl.errors import (
     ConnectionFailedError,
     NotProvisionedError,
     PayloadTooLargeError,
-    PermissionDeniedError,
     StorageError,
 )
 
@@ -28,6 +27,10 @@ _IN_PROCESS = 10158
 
 class NoAnswerError(ConnectionFailedError):
     """A request was sent and no reply came in time: whether it took effect is unknown."""
+
+
+class ConnectionLostError(NoAnswerError):
+    """The connection was lost after a request was sent: whether it took effect is unknown."""
 
 
 class NoLeaderError(ConnectionFailedError):
@@ -60,12 +63,6 @@ def answer_of(reply: Msg, subject: str) -> dict[str, Any]:
     if "error" in answer:
         raise api_error(answer["error"], subject)
     return answer
-
-
-def denied(what: str) -> PermissionDeniedError:
-    return PermissionDeniedError(
-        f"These credentials may not {what}.", hint="docs/permissions.md lists what each kind of command needs."
-    )
 
 
 def too_large(size: int, limit: int) -> PayloadTooLargeError:

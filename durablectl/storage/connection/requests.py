@@ -10,7 +10,6 @@ import contextlib
 import itertools
 import json
 import logging
-import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import nats.errors
@@ -22,18 +21,19 @@ from durablectl.errors import (
     PermissionDeniedError,
     StorageError,
 )
+from durablectl.storage.connection.permissions import Violation, denied, violation_in
 from durablectl.storage.connection.rejections import (
     BusyError,
+    ConnectionLostError,
     NoAnswerError,
     NoLeaderError,
     WrongSequenceError,
     answer_of,
-    denied,
     too_large,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from nats.aio.client import Client as NatsClient
     from nats.aio.msg import Msg
@@ -52,7 +52,6 @@ _BUSY_PAUSE = 0.005
 _ELECTION_SECONDS = 10.0
 """So long the leader of a stream is waited for: a cluster elects another within 4 to 9 s."""
 _ELECTION_PAUSE = 0.1
-_REFUSED = re.compile(r'permissions violation for (publish|subscription) to "([^"]*)"')
 
 
 class Ack(NamedTuple):
@@ -99,6 +98,7 @@ class Requests:
         self._pending: dict[str, _Pending] = {}
         self._sweeper: asyncio.Task[None] | None = None
         self._deaf: PermissionDeniedError | None = None
+        self._violations: list[Violation] | None = None
         self._loop = asyncio.get_running_loop()
         self._is_told = _wire.isEnabledFor(logging.DEBUG)
 
@@ -265,28 +265,50 @@ class Requests:
                 self._pending.pop(token).fail(NoAnswerError("The NATS server did not answer in time."))
 
     def refused(self, words: str) -> bool:
-        """The server, which answers nothing that it refuses, has said these words; whether they are about a request."""
-        found = _REFUSED.search(words)
-        if found is None:
+        """The server, which answers nothing that it refuses, has said these words; whether they are dealt with."""
+        violation = violation_in(words)
+        if violation is None:
             return False
-        what, subject = found.groups()
-        if what == "subscription":
-            # nats-py gives the server's words in lower case.
+        subject = violation.subject.lower()
+        if violation.action == "subscribe":
             if subject == f"{self._prefix}*".lower():
-                self._deaf = denied(f"subscribe to {self._prefix}*")
+                self._deaf = denied([Violation("subscribe", f"{self._prefix}*")])
                 self._fail_all(self._deaf)
-            return self._deaf is not None
-        # Each is refused in words of its own, those sent first coming first.
-        token = next((token for token, sent in self._pending.items() if sent.subject.lower() == subject), None)
+                return True
+            return self._note(violation._replace(subject=self._subscribed(subject) or violation.subject))
+        # Each is refused in words of its own, those sent first coming first. A domain's prefix is the connection's.
+        token = next((token for token, sent in self._pending.items() if subject.endswith(sent.subject.lower())), None)
         if token is None:
-            return False
+            return self._note(violation)
         pending = self._pending.pop(token)
-        pending.fail(denied(f"publish to {pending.subject}"))
+        pending.fail(denied([Violation("publish", pending.subject)]))
         return True
+
+    def _subscribed(self, subject: str) -> str:
+        """The subject of a subscription as it was written, by its lower-case form."""
+        known = (each.subject for each in self._nats._subs.values())  # noqa: SLF001  # there is no other way to it
+        return next((each for each in known if each.lower() == subject), "")
+
+    def _note(self, violation: Violation) -> bool:
+        """Whether someone records what is refused."""
+        if self._violations is None:
+            return False
+        self._violations.append(violation)
+        return True
+
+    @contextlib.contextmanager
+    def record_violations(self) -> Iterator[list[Violation]]:
+        """What the server refuses during the block, other than requests that wait for an answer. Flush at its end."""
+        violations: list[Violation] = []
+        self._violations = violations
+        try:
+            yield violations
+        finally:
+            self._violations = None
 
     def connection_lost(self) -> None:
         """What was sent may or may not have arrived, and no reply will come: do not wait for it."""
-        self._fail_all(NoAnswerError("The connection to the NATS server was lost before it answered."))
+        self._fail_all(ConnectionLostError("The connection to the NATS server was lost before it answered."))
 
     def _fail_all(self, error: Exception) -> None:
         for pending in self._pending.values():

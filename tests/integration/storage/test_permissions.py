@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 STREAMS = ["COMMANDS", "EXECUTION_INDEX", "KV_DURABLE_PROCESSORS", "KV_EXECUTION_STATE"]
 DENIED = re.compile(
-    r"Error: These credentials may not publish to \S+\.\ndocs/permissions.md lists what each kind of command needs.\n"
+    r"Error: These credentials may not publish to \S+\.\n"
+    r"Allow the NATS user to publish \"\S+\"; docs/permissions.md lists what each command needs\.\n"
 )
 
 READING = [
