@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable
+from inspect import CORO_CREATED, getcoroutinestate
 from typing import TYPE_CHECKING, Any
 
 from durablectl.engine.operations.operation import NumberedOperation, Operation
+from durablectl.engine.replay.handler_loop import HandlerTask
 from durablectl.errors import UsageError
 from durablectl.model.kinds import StepKind
 from durablectl.model.records import JournalEntry, Payload
@@ -15,6 +17,19 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
     from durablectl.engine.replay.run import Run
+
+
+class _GroupTask(HandlerTask):
+    """The task of a group inside another. Its children have begun before its first turn.
+
+    A cancellation before that turn waits for it: only then does the group cancel its children, and wait for them.
+    """
+
+    def cancel(self, msg: Any | None = None) -> bool:
+        if getcoroutinestate(self.get_coro()) != CORO_CREATED:  # type: ignore[arg-type]
+            return super().cancel(msg)
+        self.get_loop().call_soon(super().cancel, msg)
+        return True
 
 
 class _Group(Operation[Any]):
@@ -34,7 +49,7 @@ class _Group(Operation[Any]):
         self._children = children
 
     def begin(self) -> asyncio.Future[Any]:
-        return self._run.runner.loop.create_task(self._begun())
+        return self._run.runner.loop.create_task(self._begun(), task_class=_GroupTask)
 
     def __await__(self) -> Generator[Any, None, Any]:
         return self._begun().__await__()
@@ -44,9 +59,16 @@ class _Group(Operation[Any]):
         raise NotImplementedError
 
     def _begin_children(self) -> list[asyncio.Future[Any]]:
-        return [
-            child.begin() if isinstance(child, Operation) else asyncio.ensure_future(child) for child in self._children
-        ]
+        futures: list[asyncio.Future[Any]] = []
+        try:
+            for child in self._children:
+                begun = child.begin() if isinstance(child, Operation) else asyncio.ensure_future(child)
+                futures.append(begun)
+        except BaseException:
+            for future in futures:
+                future.cancel()
+            raise
+        return futures
 
 
 class Gather(_Group):
@@ -79,7 +101,12 @@ class Race(_Group):
     def _begun(self) -> Awaitable[Any]:
         decision = RaceDecision(self._run)
         decided = decision.begin()
-        return self._winner(decision, decided, self._begin_children())
+        try:
+            futures = self._begin_children()
+        except BaseException:
+            decided.cancel()
+            raise
+        return self._winner(decision, decided, futures)
 
     async def _winner(
         self, decision: RaceDecision, decided: asyncio.Future[Any], futures: list[asyncio.Future[Any]]

@@ -113,12 +113,18 @@ class HandlerLoop(asyncio.AbstractEventLoop):
         return self._hashes
 
     def create_task(  # type: ignore[override]  # any awaitable, so that a TaskGroup takes ctx.step(...)
-        self, coro: Awaitable[Any], *, name: str | None = None, context: Context | None = None, **options: Any
+        self,
+        coro: Awaitable[Any],
+        *,
+        name: str | None = None,
+        context: Context | None = None,
+        task_class: type[HandlerTask] = HandlerTask,
+        **options: Any,
     ) -> asyncio.Task[Any]:
         if sys._getframe(1).f_code is _ENSURE_FUTURE:  # noqa: SLF001 - there is no other way to the caller
             _check_order(sys._getframe(2))  # noqa: SLF001
         coroutine: Any = coro if asyncio.iscoroutine(coro) else _awaited(coro)
-        task = HandlerTask(coroutine, self, name, context, options)
+        task = task_class(coroutine, self, name, context, options)
         self._tasks.append(task)
         if len(self._tasks) >= self._prune_at:
             self._tasks = [each for each in self._tasks if not each.done()]

@@ -200,6 +200,7 @@ async def test_random_programs_suspended_at_every_wait(settings, store, monkeypa
 
 
 @pytest.mark.long
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("first", range(1000, 3000, 200))
 async def test_two_thousand_random_programs(settings, store, spawn, monkeypatch, first):
     choices = random.Random(first)

@@ -7,7 +7,7 @@ import contextlib
 
 import pytest
 
-from durablectl import StepError, TerminalError, control, query, workflow
+from durablectl import StepError, TerminalError, UsageError, control, query, workflow
 from helpers.in_process import running_processor
 from helpers.processor_processes import cross
 from helpers.waiting import wait_until
@@ -82,7 +82,7 @@ async def test_an_error_in_a_gather_waits_for_the_others_even_asleep(settings, s
 async def slow(me: str):
     cross(me, "slow began")
     try:
-        await asyncio.sleep(30)
+        await asyncio.sleep(3600)
     finally:
         cross(me, "slow interrupted")
 
@@ -202,3 +202,40 @@ async def test_cancelled_race_does_not_hold_up_later_steps(settings, store, monk
 
     async with running_processor(settings, races):
         assert await run_workflow(store, races) == list(range(10))
+
+
+@pytest.mark.parametrize("inner", ["gather", "race"])
+async def test_group_cancelled_before_its_first_turn_ends_its_steps(settings, store, inner):
+    @workflow
+    async def races(ctx):
+        done = asyncio.get_running_loop().create_future()
+        done.set_result("done")
+        nested = getattr(ctx, inner)(ctx.step(slow, ctx.invocation_id), ctx.sleep(3600))
+        won = await ctx.race(nested, done)
+        await ctx.signal("go-on")
+        return list(won)
+
+    async with running_processor(settings, races):
+        invocation_id = await start_workflow(store, races)
+        # It is suspended only when nothing but the signal is waited for.
+        view = await wait_for_status(store, invocation_id, "suspended")
+        assert view.waiting_for.name == "signal:go-on"
+        await control.signal(store, invocation_id, "go-on")
+        assert await wait_for_output(store, invocation_id) == [1, "done"]
+
+
+@pytest.mark.parametrize("group", ["gather", "race"])
+async def test_group_that_cannot_begin_a_child_ends_those_begun(settings, store, group):
+    @workflow
+    async def asks_twice(ctx):
+        first = ctx.step(same, 1)
+        await first
+        with pytest.raises(UsageError, match="'same' was awaited twice"):
+            await getattr(ctx, group)(ctx.step(slow, ctx.invocation_id), first)
+        await ctx.signal("go-on")
+
+    async with running_processor(settings, asks_twice):
+        invocation_id = await start_workflow(store, asks_twice)
+        await wait_for_status(store, invocation_id, "suspended")
+        await control.signal(store, invocation_id, "go-on")
+        assert await wait_for_output(store, invocation_id) is None
