@@ -9,7 +9,7 @@ from durablectl.control.start import StartRequest, start
 from durablectl.errors import AlreadyExistsError, NotFoundError, StorageError, UnreadableError, UsageError
 from durablectl.limits import LONGEST_SECONDS, checked_count
 from durablectl.model.clock import SYSTEM_CLOCK, to_rfc3339
-from durablectl.model.names import validate_name
+from durablectl.model.names import validate_app_handler, validate_name
 from durablectl.model.schedules import OVERLAPS, SKIP, Schedule, check_cron
 from durablectl.model.values import encode_value
 from durablectl.storage.records import schedules
@@ -71,7 +71,7 @@ async def create_schedule(
     Raises UsageError, InvalidNameError, InvalidValueError, AlreadyExistsError.
     """
     validate_name("schedule name", name)
-    validate_name("handler", handler)
+    validate_app_handler("handler", handler)
     if len(name) > _LONGEST_NAME:
         raise UsageError(f"The schedule name has {len(name)} characters.", hint=f"Use at most {_LONGEST_NAME}.")
     if partition_key:

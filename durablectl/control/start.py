@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from durablectl.errors import NotProvisionedError
 from durablectl.limits import checked_count
 from durablectl.model.clock import SYSTEM_CLOCK
-from durablectl.model.names import new_invocation_id, validate_invocation_id, validate_name
+from durablectl.model.names import new_invocation_id, validate_app_handler, validate_invocation_id, validate_name
 from durablectl.model.records import Command
 from durablectl.model.validation import LATEST
 from durablectl.model.values import encode_value, is_message
@@ -34,7 +34,7 @@ class StartRequest:
     """``input`` is a JSON value, a protobuf message, or None for no input; without ``invocation_id`` one is made.
 
     ``start_at`` (microseconds since the epoch) delays the start; 0 starts at once. ``schedule`` names
-    the schedule that triggered it.
+    the schedule that triggered it. ``is_system`` admits the handlers that are durablectl's own.
     """
 
     handler: str
@@ -43,6 +43,7 @@ class StartRequest:
     partition_key: str | None = None
     start_at: int = 0
     schedule: str = ""
+    is_system: bool = False
 
 
 async def start(store: Store, request: StartRequest, clock: Clock = SYSTEM_CLOCK, *, is_patient: bool = True) -> str:
@@ -98,7 +99,7 @@ async def _store(store: Store, request: StartRequest, command: Command) -> None:
 
 def _command(request: StartRequest, clock: Clock) -> Command:
     return Command(
-        handler=validate_name("handler", request.handler),
+        handler=(validate_name if request.is_system else validate_app_handler)("handler", request.handler),
         invocation_id=(
             new_invocation_id() if request.invocation_id is None else validate_invocation_id(request.invocation_id)
         ),

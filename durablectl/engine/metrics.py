@@ -12,6 +12,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from durablectl.model.clock import MICROSECONDS
+from durablectl.model.names import is_system_handler
 from durablectl.model.status import TERMINAL
 
 if TYPE_CHECKING:
@@ -98,6 +99,8 @@ class Metrics(Collector):
         lags = _histogram("command_lag", "From the storing of a command to its claim.")
         steps = _histogram("step_duration", "Of steps, from the first attempt to the journal.", "kind")
         for handler, metrics in self.of.items():
+            if is_system_handler(handler):
+                continue
             started.add_metric([handler], metrics.started)
             retries.add_metric([handler], metrics.retries)
             fences.add_metric([handler], metrics.fences)

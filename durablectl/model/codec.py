@@ -233,6 +233,7 @@ def _execution_message(execution: Execution) -> pb.ExecutionState:
         output_type=execution.output.type_name,
         input=execution.input.data,
         input_type=execution.input.type_name,
+        changed_by_jobs=execution.changed_by_jobs,
     )
     if execution.workflow_state:
         for key, payload in execution.workflow_state.items():
@@ -294,6 +295,8 @@ def decode_execution(data: bytes, invocation_id: str) -> Execution:
     for name, decode in _DECODERS.items():
         if name in given:
             special[name] = [decode(item) for item in take(name)]
+    if "changed_by_jobs" in given:
+        special["changed_by_jobs"] = [*take("changed_by_jobs")]
     if "left_behind" in given:
         special["superseded_entries"] = [SupersededEntry(item.status, item.at) for item in take("left_behind")]
     for name, decode in _SINGLE_DECODERS.items():

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from durablectl.errors import UsageError
 from durablectl.model.clock import SYSTEM_CLOCK, to_rfc3339
-from durablectl.model.names import validate_name
+from durablectl.model.names import is_system_handler, validate_name
 from durablectl.model.status import ACTIVE, Status
 from durablectl.model.text import did_you_mean
 from durablectl.model.user_input import parse_past_time
@@ -235,10 +235,13 @@ class Filters:
         return any(getattr(self, each.field) for each in FILTERS if each.reads_records)
 
     def match(self, workflow: Filterable, changed_at: int = 0) -> bool:
-        """``changed_at`` stands in for records of other implementations, which do not say it."""
+        """``changed_at`` stands in for records of other implementations, which do not say it.
+
+        The workflows of durablectl's own match only where their handler is named.
+        """
         return (
             (not self.statuses or workflow.status in self.statuses)
-            and (not self.handlers or workflow.handler in self.handlers)
+            and (workflow.handler in self.handlers if self.handlers else not is_system_handler(workflow.handler))
             and (not self.partition_key or workflow.partition_key == self.partition_key)
             and _within(workflow.updated_at or changed_at, self.since, self.until)
             and _within(workflow.created_at, self.created_since, self.created_until)

@@ -8,6 +8,10 @@ from durablectl.errors import InvalidNameError
 
 MAX_NAME_LENGTH = 128
 RESERVED_IDS = frozenset({"active", "stats"})
+SYSTEM_PREFIX = "durablectl-"
+"""Handlers of this prefix belong to durablectl itself: no app registers them, and lists show them only when asked."""
+JOB_HANDLER = f"{SYSTEM_PREFIX}job"
+"""The workflow that carries out a bulk operation."""
 
 _VALID = re.compile(r"[A-Za-z0-9_=-]{1,128}\Z")
 _VALID_CHARACTER = re.compile(r"[A-Za-z0-9_=-]")
@@ -43,6 +47,22 @@ def validate_invocation_id(invocation_id: str) -> str:
     if invocation_id in RESERVED_IDS:
         raise InvalidNameError(f"The invocation id {invocation_id!r} is reserved.", hint="Choose another id.")
     return invocation_id
+
+
+def is_system_handler(handler: str) -> bool:
+    """Whether a handler is durablectl's own."""
+    return handler.startswith(SYSTEM_PREFIX)
+
+
+def validate_app_handler(what: str, handler: str) -> str:
+    """As validate_name; also refuses the handlers that are durablectl's own."""
+    validate_name(what, handler)
+    if is_system_handler(handler):
+        raise InvalidNameError(
+            f"The {what} {handler!r} is reserved: names that begin with {SYSTEM_PREFIX} are durablectl's own.",
+            hint="Choose another name.",
+        )
+    return handler
 
 
 def new_invocation_id() -> str:

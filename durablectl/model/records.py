@@ -29,6 +29,7 @@ NO_PAYLOAD = Payload()
 INDEX_LAG = 5 * 60 * MICROSECONDS
 """How much older than its last change the index entry of a running invocation may be."""
 _MOST_SUPERSEDED = 4
+_MOST_JOBS = 4
 _STATUSES = frozenset(Status)
 
 
@@ -239,6 +240,7 @@ class Execution:
     cancel_reason: str = ""
     failed_step: FailedStep | None = None
     mismatch: StepMismatch | None = None
+    changed_by_jobs: list[str] = field(default_factory=list)
 
     def copied(self) -> Execution:
         """With the same lists and maps. copy.copy takes three times as long, and every write of a state copies."""
@@ -264,6 +266,10 @@ class Execution:
         self.cancel_requested = True
         self.cancel_reason = storable(text)
         self.set_reason(code, f"cancelling: {text}" if text else "cancelling")
+
+    def mark_job(self, job_id: str) -> None:
+        """Note that a bulk job changes it with the write to come, so that the job does not change it twice."""
+        self.changed_by_jobs = [*self.changed_by_jobs, job_id][-_MOST_JOBS:]
 
     @property
     def index_group(self) -> str:

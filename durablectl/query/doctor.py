@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from durablectl.model.names import JOB_HANDLER
 from durablectl.model.status import Status
 from durablectl.query import doctor_checks
 from durablectl.query.doctor_checks import Severity
@@ -54,7 +55,8 @@ async def diagnose(store: Store, progress: Progress | None = None) -> Diagnosis:
     disagreements = await confirm(store, found, progress)
     orphans = await _orphans(store, found.running, live)
     idle = await find_missing_wakeups(store, found.waiting)
-    waiting = await _waiting(store, {*found.handlers, *known, *(name for lease in live for name in lease.handlers)})
+    served = {name for lease in live for name in (*lease.handlers, *lease.system_handlers)}
+    waiting = await _waiting(store, {*found.handlers, *known, *served, JOB_HANDLER})
     number = await count_quarantined(store)
     newest = await inspection.newest_quarantined(store, _NEWEST) if number else []
     return Diagnosis(
@@ -66,7 +68,7 @@ async def diagnose(store: Store, progress: Progress | None = None) -> Diagnosis:
             doctor_checks.unserved(waiting, live),
             doctor_checks.backlog(waiting),
             doctor_checks.workflows(found),
-            doctor_checks.takeover(orphans, {name for lease in live for name in lease.handlers}),
+            doctor_checks.takeover(orphans, served),
             doctor_checks.calls([each.invocation_id for each in idle]),
             doctor_checks.index_of(found, disagreements, store.subjects),
             doctor_checks.handler_names(sorted(found.handlers - {*known})),

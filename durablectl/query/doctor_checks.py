@@ -127,7 +127,9 @@ def processors(found: Audit, live: Sequence[Lease]) -> Check:
 
 
 def unserved(waiting: Mapping[str, int], live: Sequence[Lease]) -> Check:
-    served = {handler for lease in live for handler in lease.handlers} | ({UNROUTED} if live else set())
+    served = {handler for lease in live for handler in (*lease.handlers, *lease.system_handlers)}
+    if live:
+        served.add(UNROUTED)
     without = {name: number for name, number in waiting.items() if name not in served}
     if not without:
         message = "Every handler that has commands waiting has a live processor."

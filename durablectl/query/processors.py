@@ -34,6 +34,7 @@ async def live_processors(store: Store) -> list[ProcessorView]:
             started_at=lease.started_at,
             blocked_since=lease.blocked_since,
             blocked_by=lease.blocked_by,
+            system_handlers=lease.system_handlers,
         )
         for lease in found
     ]
@@ -45,7 +46,7 @@ async def with_processor(store: Store, view: WorkflowView) -> WorkflowView:
         if view.waiting_for is not None and view.waiting_for.until > SYSTEM_CLOCK.now():
             return view
         live = await leases.live_processors(store)
-        if not any(view.handler in lease.handlers for lease in live):
+        if not any(lease.runs(view.handler) for lease in live):
             return replace(view, waiting_for=WaitingView(WaitKind.PROCESSOR, view.handler))
     elif view.status == Status.RUNNING and view.owner and not await leases.is_alive(store, view.owner):
         return replace(view, waiting_for=WaitingView(WaitKind.TAKEOVER, view.owner))

@@ -253,6 +253,11 @@ class ProcessorView:
     started_at: int
     blocked_since: int = 0
     blocked_by: str = ""
+    system_handlers: Sequence[str] = ()
+    """Those of durablectl's own, which are not listed."""
+
+    def runs(self, handler: str) -> bool:
+        return handler in self.handlers or handler in self.system_handlers
 
     def to_json(self) -> dict[str, Any]:
         return {

@@ -102,7 +102,7 @@ class StatusExplanation:
 
 
 def serving_processors(view: WorkflowView, processors: Sequence[ProcessorView]) -> list[ProcessorView]:
-    return [each for each in processors if view.handler in each.handlers]
+    return [each for each in processors if each.runs(view.handler)]
 
 
 def is_final(step: StepView) -> bool:

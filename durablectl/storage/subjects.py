@@ -13,9 +13,13 @@ from typing import NamedTuple
 
 from durablectl.errors import UnreadableError
 from durablectl.model.clock import MICROSECONDS
+from durablectl.model.names import is_system_handler
 
 NO_PARTITION = "~"
 """Stands for "no partition key" in a subject; not a character that a key may hold."""
+
+SYSTEM = "~"
+"""Stands where an index entry has its status, if its handler is durablectl's own: no filter on statuses meets it."""
 
 RECURRENCE = "~"
 """Stands where the timers of an invocation have its id."""
@@ -148,19 +152,33 @@ class Subjects:
         """
         seconds, rest = divmod(timestamp_us, MICROSECONDS)
         partition = partition_key or NO_PARTITION
-        return f"{self._index_prefix}{group}.{handler}.{_time(seconds)}.{partition}.{rest:06}~{invocation_id}"
+        kind = f"{SYSTEM}.{handler}.{group}" if is_system_handler(handler) else f"{group}.{handler}"
+        return f"{self._index_prefix}{kind}.{_time(seconds)}.{partition}.{rest:06}~{invocation_id}"
 
     def index_filter(self, group: str = "*", time: str = "*.*.*.*", handler: str = "*", partition: str = "*") -> str:
-        """A filter on index entries; ``time`` has four tokens. NO_PARTITION finds those without a partition key."""
+        """A filter on index entries; ``time`` has four tokens. NO_PARTITION finds those without a partition key.
+
+        Those of durablectl's own handlers match where the handler is named, or where nothing is asked for at all.
+        """
+        if is_system_handler(handler):
+            return f"{self._index_prefix}{SYSTEM}.{handler}.{group}.{time}.{partition}.*"
         if (time, partition) != ("*.*.*.*", "*"):
             return f"{self._index_prefix}{group}.{handler}.{time}.{partition}.*"
         if handler != "*":
             return f"{self._index_prefix}{group}.{handler}.>"
         return self._index_prefix + (">" if group == "*" else f"{group}.>")
 
+    def system_index_filter(self, group: str = "*") -> str:
+        """A filter on the index entries of durablectl's own handlers."""
+        return f"{self._index_prefix}{SYSTEM}." + (">" if group == "*" else f"*.{group}.>")
+
     def index_entry(self, subject: str) -> IndexEntry:
         """Raises ValueError for a subject that is none."""
-        group, handler, day, hour, minute, second, partition, last = subject[len(self._index_prefix) :].split(".")
+        tokens = subject[len(self._index_prefix) :].split(".")
+        if tokens[0] == SYSTEM:
+            _, handler, group, day, hour, minute, second, partition, last = tokens
+        else:
+            group, handler, day, hour, minute, second, partition, last = tokens
         rest, _, invocation_id = last.partition("~")
         timestamp_us = _seconds(day, hour, minute, second) * MICROSECONDS + int(rest)
         return IndexEntry(group, timestamp_us, handler, "" if partition == NO_PARTITION else partition, invocation_id)

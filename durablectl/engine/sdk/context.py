@@ -20,7 +20,7 @@ from durablectl.errors import InvalidValueError, UsageError
 from durablectl.limits import checked_microseconds, checked_seconds
 from durablectl.model.clock import to_datetime
 from durablectl.model.kinds import StepKind
-from durablectl.model.names import awakeable_id_of, validate_invocation_id, validate_name
+from durablectl.model.names import awakeable_id_of, validate_app_handler, validate_invocation_id, validate_name
 from durablectl.model.values import decode_value, encode_value
 from durablectl.storage.transitions.start_writes import StartCommand
 
@@ -289,7 +289,7 @@ class Context:
         is_awaited: bool,
     ) -> StartCommand:
         handler = workflow if isinstance(workflow, str) else workflow.name
-        validate_name("handler", handler)
+        validate_app_handler("handler", handler)
         if partition_key:
             validate_name("partition key", partition_key)
         delay_us = 0 if delay is None else checked_microseconds(delay, "The delay of ctx.send")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from durablectl.errors import AppError, InvalidNameError
 from durablectl.limits import checked_seconds
-from durablectl.model.names import validate_name
+from durablectl.model.names import validate_app_handler, validate_name
 from durablectl.model.values import parameter_message
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def _define(function: Handler, name: str | None, timeout: float | timedelta | No
     if not inspect.iscoroutinefunction(function):
         raise AppError(f"The workflow {handler!r} is not a coroutine: define it with `async def`.")
     try:
-        validate_name("handler name", handler)
+        validate_app_handler("handler name", handler)
     except InvalidNameError as error:
         raise _unregistrable("workflow", function.__qualname__, error) from error
     positional = [

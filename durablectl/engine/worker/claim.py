@@ -207,9 +207,10 @@ async def _set_expiry(resources: Resources, stored: Stored) -> Stored:
     execution, revision = stored
     if not _lacks_expiry(resources, execution):
         return stored
-    execution.expires_at = resources.clock.now() + resources.retention_us
+    execution.expires_at = resources.clock.now() + resources.retention_of(execution.handler)
     return Stored(execution, await states.replace(resources.store, execution, revision) or revision)
 
 
 def _lacks_expiry(resources: Resources, execution: Execution) -> bool:
-    return is_terminal(execution.status) and resources.retention_us > 0 and not execution.expires_at
+    keeps = resources.retention_of(execution.handler)
+    return is_terminal(execution.status) and keeps > 0 and not execution.expires_at

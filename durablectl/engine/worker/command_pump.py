@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 from typing import TYPE_CHECKING
 
@@ -50,7 +51,7 @@ class CommandPump:
                 command_queue.consumer_name(handler),
                 f"of handler {handler}",
                 subjects.handler_commands(handler),
-                self._on_delivery,
+                functools.partial(self._on_delivery, handler),
                 self._pulls,
             )
         unrouted: list[Pulls] = []
@@ -91,16 +92,16 @@ class CommandPump:
     async def _fill(self) -> None:
         while self._is_short:
             self._is_short = False
-            for pulls in self._pulls:
-                free = self._active_runs.free
+            for handler, pulls in zip(self._handlers, self._pulls, strict=False):
+                free = self._active_runs.free(handler)
                 # With hysteresis: one pull for many freed slots, but never none open while a slot is free.
                 if pulls.outstanding * 2 < free:
                     await pulls.ask(free - pulls.outstanding)
             if self._unrouted is not None and self._unrouted.outstanding == 0:
                 await self._unrouted.ask(_UNROUTED_AT_ONCE)
 
-    def _on_delivery(self, delivery: Delivery) -> None:
-        if self._closed or self._active_runs.free <= 0:
+    def _on_delivery(self, handler: str, delivery: Delivery) -> None:
+        if self._closed or self._active_runs.free(handler) <= 0:
             self._spawn(delivery.nak())
             return
         command = self._read(delivery)

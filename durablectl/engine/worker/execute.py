@@ -114,7 +114,7 @@ async def _run_once(
         jitter=resources.random,
         make_timer=LoopTimer,
         received_in_vain=received_in_vain,
-        retention_us=resources.retention_us,
+        retention_us=resources.retention_of(ownership.execution.handler),
     )
     on_run(run)
     workflow = resources.workflows[run.state.handler]

@@ -9,7 +9,7 @@ import re
 import secrets
 import socket
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from durablectl.engine.metrics import Metrics
 from durablectl.engine.recovery.failover import Failover
@@ -32,10 +32,11 @@ from durablectl.storage.streams.permission_probes import processor_probes, requi
 from durablectl.storage.streams.provision import provision
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine, Mapping
     from typing import Any
 
     from durablectl.engine.sdk.app_loader import App
+    from durablectl.engine.sdk.registry import Workflow
     from durablectl.storage.connection.store import Store
 
 _log = logging.getLogger(__name__)
@@ -67,25 +68,39 @@ class ProcessorOptions:
             checked_count(self.replicas, "The replicas of a processor", 1, MOST_REPLICAS)
 
 
-class Processor:
-    """Executes the workflows of one app in this process, up to ``max_concurrent`` at once."""
+class SystemWorkflows(NamedTuple):
+    """Workflows of durablectl's own; ``stop`` has their steps end early, so that the processor can stop."""
 
-    def __init__(self, store: Store, app: App, options: ProcessorOptions) -> None:
+    workflows: Mapping[str, Workflow]
+    stop: Callable[[], None]
+
+
+class Processor:
+    """Executes the workflows of one app in this process, up to ``max_concurrent`` at once.
+
+    Those of ``system`` run beside them, in slots of their own.
+    """
+
+    def __init__(
+        self, store: Store, app: App, options: ProcessorOptions, system: SystemWorkflows | None = None
+    ) -> None:
         self.id = new_processor_id()
         self._store = store
         self._app = app
         self._options = options
-        self.metrics = Metrics(app.workflows, options.max_concurrent, lambda: self._active_runs.busy)
+        self._system = system or SystemWorkflows({}, lambda: None)
+        self._workflows = {**app.workflows, **self._system.workflows}
+        self.metrics = Metrics(self._workflows, options.max_concurrent, lambda: self._active_runs.busy)
         self._resources = Resources(
             store=store,
             schemas=SchemaWriter(store),
-            workflows=app.workflows,
+            workflows=self._workflows,
             processor_id=self.id,
             metrics=self.metrics,
             retention_us=int(options.retention * MICROSECONDS),
         )
         self._active_runs = ActiveRuns(self._resources, options.max_concurrent, options.ack_wait)
-        self._command_pump = CommandPump(store, app.workflows, self._active_runs, options.ack_wait)
+        self._command_pump = CommandPump(store, self._workflows, self._active_runs, options.ack_wait)
         self._watchdog = LoopWatchdog(
             store, options.ack_wait, self._lease, self._active_runs.deliveries_in_work, self.metrics
         )
@@ -110,7 +125,7 @@ class Processor:
         failover = Failover(
             self._store, self.id, active_runs.adopt, lambda stored: complete_writes(self._resources, stored), scanner
         )
-        await failover.prepare(self._app.workflows)
+        await failover.prepare(self._workflows)
         helpers = [
             self._helper(self._renew_lease(failover)),
             self._helper(self._active_runs.keep_alive()),
@@ -144,6 +159,7 @@ class Processor:
 
     async def _stop(self) -> None:
         """Pull no more, let steps end for ``grace`` seconds, hand the rest back."""
+        self._system.stop()
         await self._command_pump.stop()
         busy = self._active_runs.busy
         if busy:
@@ -211,6 +227,7 @@ class Processor:
             slots=self._options.max_concurrent,
             busy=self._active_runs.busy,
             started_at=self._started_at,
+            system_handlers=sorted(self._system.workflows),
         )
 
 

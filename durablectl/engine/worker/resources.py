@@ -7,6 +7,7 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from durablectl.engine.worker.crash_loop_guard import CrashLoopGuard
+from durablectl.model.names import is_system_handler
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,6 +34,10 @@ class Resources:
     retention_us: int = 0
     crash_loop_guard: CrashLoopGuard = field(default_factory=CrashLoopGuard)
     random: Random = field(default_factory=Random)
+
+    def retention_of(self, handler: str) -> int:
+        """How long its ended workflows are kept; those of durablectl's own remove themselves."""
+        return 0 if is_system_handler(handler) else self.retention_us
 
     @property
     def clock(self) -> Clock:

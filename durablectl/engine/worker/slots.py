@@ -14,7 +14,7 @@ from durablectl.engine.worker.failure_limit import MAX_FAILURES, FailureLimit, c
 from durablectl.engine.worker.quarantine import quarantine_command
 from durablectl.errors import DurableError, PayloadTooLargeError, UnreadableError
 from durablectl.model.kinds import CommandKind
-from durablectl.model.names import is_name
+from durablectl.model.names import is_name, is_system_handler
 from durablectl.model.status import Status
 from durablectl.storage.commands.pulls import LocalDelivery
 from durablectl.storage.commands.wake import wake_command
@@ -37,6 +37,8 @@ _RETRY_SECONDS = 0.5
 _FULL_SECONDS = 2.0
 _REFRESH_SECONDS = 2.0
 _CANCELLATIONS = 10
+SYSTEM_SLOTS = 4
+"""For durablectl's own workflows: they begin though workflows of the app hold every slot, and take none from them."""
 
 
 @dataclass(slots=True)
@@ -69,6 +71,7 @@ class ActiveRuns:
         self._ack_wait = ack_wait
         self._slots: dict[str, _Slot] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._system_tasks: set[asyncio.Task[None]] = set()
         self._side_tasks: set[asyncio.Task[None]] = set()
         self._failure_limit = FailureLimit()
         self._stopping = False
@@ -76,11 +79,14 @@ class ActiveRuns:
 
     @property
     def busy(self) -> int:
-        return len(self._tasks)
+        """The slots that the app's workflows take."""
+        return len(self._tasks) - len(self._system_tasks)
 
-    @property
-    def free(self) -> int:
-        return self._limit - len(self._tasks)
+    def free(self, handler: str) -> int:
+        """The slots that are left for a handler: durablectl's own workflows have theirs apart from those of the app."""
+        if is_system_handler(handler):
+            return SYSTEM_SLOTS - len(self._system_tasks)
+        return self._limit - self.busy
 
     def start(self, command: Command, delivery: Delivery) -> None:
         """Take a slot; a second command for an invocation that runs here is dealt with at once."""
@@ -89,7 +95,7 @@ class ActiveRuns:
             now = self._loop.time()
             slot = _Slot(command, delivery, now, now)
             self._slots[command.invocation_id] = slot
-            self._spawn_run(self._process(slot))
+            self._spawn_run(self._process(slot), is_system=is_system_handler(command.handler))
         elif slot.delivery.sequence == delivery.sequence:
             # Its ack_wait ran out while it was being worked on; the acknowledgement to come covers this delivery too.
             slot.touched = self._loop.time()
@@ -109,7 +115,7 @@ class ActiveRuns:
         return is_being_claimed or self._start_undelivered(command, stored_at_us)
 
     def _start_undelivered(self, command: Command, stored_at_us: int = 0) -> bool:
-        if self._stopping or self.free <= 0 or command.handler not in self._resources.workflows:
+        if self._stopping or command.handler not in self._resources.workflows or self.free(command.handler) <= 0:
             return False
         self.start(command, LocalDelivery(self._resources.store, command, stored_at_us))
         return True
@@ -170,13 +176,16 @@ class ActiveRuns:
         self._side_tasks.add(task)
         task.add_done_callback(self._side_tasks.discard)
 
-    def _spawn_run(self, coroutine: Coroutine[Any, Any, None]) -> None:
+    def _spawn_run(self, coroutine: Coroutine[Any, Any, None], *, is_system: bool) -> None:
         task = self._loop.create_task(coroutine)
         self._tasks.add(task)
+        if is_system:
+            self._system_tasks.add(task)
         task.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
+        self._system_tasks.discard(task)
         self.freed()
 
     async def _process(self, slot: _Slot) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
+from durablectl.model.names import is_system_handler
 from durablectl.model.status import Status
 from durablectl.storage.index.comparison import (
     Disagreement,
@@ -119,7 +120,8 @@ class _AuditReader:
         if not seen.subject:
             found.unnamed.append(key)
             return
-        found.handlers.add(execution.handler)
+        if not is_system_handler(execution.handler):
+            found.handlers.add(execution.handler)
         if seen.subject in self.unconfirmed:
             self.unconfirmed.remove(seen.subject)
         else:

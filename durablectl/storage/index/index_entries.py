@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from durablectl.model.names import is_name
+from durablectl.model.names import is_name, is_system_handler
 from durablectl.storage.connection.requests import EXPECTED, Request
 from durablectl.storage.connection.store import purge_request
 from durablectl.storage.records.consistent_reads import load_after_write
@@ -40,8 +40,12 @@ def superseded_subjects(subjects: Subjects, execution: Execution) -> list[str]:
 
 
 async def list_indexed_ids(store: Store, groups: Iterable[str]) -> AsyncIterator[str]:
-    """The invocation ids that have an entry in these status groups, those entered first coming first."""
-    filters = [store.subjects.index_filter(group) for group in groups]
+    """The invocation ids that have an entry in these status groups, those entered first coming first.
+
+    Those of durablectl's own handlers are among them.
+    """
+    subjects = store.subjects
+    filters = [each for group in groups for each in (subjects.index_filter(group), subjects.system_index_filter(group))]
     async for change in read_snapshot(store, store.subjects.index_stream, filters):
         invocation_id = change.subject.rpartition("~")[2]
         if is_name(invocation_id):
@@ -100,7 +104,7 @@ async def update_entry(
 
 def handler_additions(store: Store, names: Iterable[str]) -> list[Request]:
     """The writes for those that this process has not entered before."""
-    new = [name for name in names if name not in store.known_handlers]
+    new = [name for name in names if name not in store.known_handlers and not is_system_handler(name)]
     store.known_handlers.update(new)
     return [Request(store.subjects.handler(name), b"", {EXPECTED: "0"}, may_exist=True) for name in new]
 

@@ -12,7 +12,9 @@ from itertools import product
 from typing import TYPE_CHECKING, NamedTuple
 
 from durablectl.model.clock import MICROSECONDS, SYSTEM_CLOCK
+from durablectl.model.names import is_system_handler
 from durablectl.model.status import OTHER, Status
+from durablectl.storage.streams.direct_get import count as count_subjects
 from durablectl.storage.streams.direct_get import (
     count_large,
     count_many,
@@ -100,6 +102,8 @@ async def count_all(store: Store, scope: Scope) -> int:
         return (await count(store, scope, [ANY_TIME], much=Status.COMPLETED not in left_out))[0]
     info = await stream_info(store, store.subjects.index_stream)
     everything = int(info["state"]["messages"]) if info is not None else 0
+    if everything:
+        everything -= await count_subjects(store, store.subjects.index_stream, store.subjects.system_index_filter())
     return everything - (await count(store, Scope(sorted(left_out)), [ANY_TIME]))[0] if left_out else everything
 
 
@@ -194,7 +198,11 @@ async def count(store: Store, scope: Scope, times: Sequence[str], *, much: bool 
 
 async def read(store: Store, scope: Scope, time: str) -> list[IndexEntry]:
     subjects = await subjects_matching(store, store.subjects.index_stream, scope.filters(store, time))
-    return [entry for entry in _entries(store, subjects) if entry.group != scope.excluded]
+    return [
+        entry
+        for entry in _entries(store, subjects)
+        if entry.group != scope.excluded and (scope.handlers or not is_system_handler(entry.handler))
+    ]
 
 
 def _entries(store: Store, subjects: Sequence[str]) -> list[IndexEntry]:

@@ -34,6 +34,11 @@ class Lease:
     started_at: int = 0
     blocked_since: int = 0
     blocked_by: str = ""
+    system_handlers: list[str] = field(default_factory=list)
+    """Those of durablectl's own."""
+
+    def runs(self, handler: str) -> bool:
+        return handler in self.handlers or handler in self.system_handlers
 
 
 _NOBODY = Lease("")
@@ -80,5 +85,6 @@ def parse(data: bytes, processor_id: str) -> Lease | None:
     }
     if known.get("processor_id") != processor_id or not is_name(processor_id):
         return None
-    known["handlers"] = [name for name in known.get("handlers", ()) if isinstance(name, str)]
+    for each in ("handlers", "system_handlers"):
+        known[each] = [name for name in known.get(each, ()) if isinstance(name, str)]
     return Lease(**known)
