@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from durablectl.embedded import EmbeddedServer
 from durablectl.settings import Settings
 from helpers.in_process import provisioned_store
+from helpers.ports import reserved_ports
 from helpers.spawned import Spawner
 
 if TYPE_CHECKING:
@@ -26,7 +27,12 @@ if TYPE_CHECKING:
 HTTP_PORT = "DURABLECTL_HTTP_PORT"
 FOREIGN = ("NATS_", "DURABLECTL_", "NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "COLUMNS", "LINES")
 
-os.environ[HTTP_PORT] = "0"  # For fixtures that come before a test: no processor is to start a second process for it.
+NATS_TIMEOUT = "NATS_TIMEOUT"
+SECONDS = 30
+"""Within which the server answers, on a busy machine too."""
+
+# For fixtures that come before a test: no processor is to start a second process for the API.
+os.environ |= {HTTP_PORT: "0", NATS_TIMEOUT: f"{SECONDS}s"}
 
 
 @pytest.fixture(autouse=True)
@@ -38,6 +44,7 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.setenv("TERM", "xterm-256color")
     monkeypatch.setenv(HTTP_PORT, "0")
+    monkeypatch.setenv(NATS_TIMEOUT, f"{SECONDS}s")
 
 
 @pytest.fixture(autouse=True)
@@ -65,7 +72,14 @@ def namespace() -> str:
 
 @pytest.fixture
 def settings(nats_server: EmbeddedServer, namespace: str) -> Settings:
-    return Settings(url=nats_server.url, namespace=namespace, timeout=30)
+    return Settings(url=nats_server.url, namespace=namespace, timeout=SECONDS)
+
+
+@pytest.fixture
+def port() -> Iterator[int]:
+    """One that no other socket is given during the test; a server of the test may listen on it."""
+    with reserved_ports(1) as (reserved,):
+        yield reserved
 
 
 @pytest.fixture
@@ -77,7 +91,7 @@ async def store(settings: Settings) -> AsyncIterator[Store]:
 @pytest.fixture
 def environment(settings: Settings) -> dict[str, str]:
     """By which a durablectl process finds the server and namespace of the test."""
-    return {"NATS_URL": settings.url, "DURABLECTL_NAMESPACE": settings.namespace, "NATS_TIMEOUT": "30s"}
+    return {"NATS_URL": settings.url, "DURABLECTL_NAMESPACE": settings.namespace, NATS_TIMEOUT: f"{SECONDS}s"}
 
 
 @pytest.fixture

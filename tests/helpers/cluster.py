@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
 import urllib.error
 import urllib.request
 from dataclasses import replace
@@ -16,6 +15,7 @@ from durablectl.settings import Settings
 from durablectl.storage.connection.store import open_store
 from durablectl.storage.streams.provision import provision
 from helpers.link_proxy import Link
+from helpers.ports import reserved_ports
 from helpers.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -30,12 +30,12 @@ _NOBODY = "127.0.0.1:9"
 class Cluster:
     """``servers`` by name, n0 to n2; ``links`` by who dials and who is dialled."""
 
-    def __init__(self, directory: Path, namespace: str) -> None:
+    def __init__(self, directory: Path, namespace: str, ports: list[int]) -> None:
         self.namespace = namespace
         names = [f"n{number}" for number in range(SIZE)]
-        routes = dict(zip(names, free_ports(SIZE), strict=True))
+        routes = dict(zip(names, ports[:SIZE], strict=True))
         pairs = [(one, other) for one in names for other in names if one != other]
-        dialled = dict(zip(pairs, free_ports(len(pairs)), strict=True))
+        dialled = dict(zip(pairs, ports[SIZE:], strict=True))
         self.links = {pair: Link(dialled[pair], routes[pair[1]]) for pair in pairs}
         self.servers: dict[str, EmbeddedServer] = {}
         for name in names:
@@ -99,8 +99,8 @@ class Cluster:
 @contextlib.asynccontextmanager
 async def cluster(directory: Path, namespace: str = "", *, replicas: int = 3) -> AsyncIterator[Cluster]:
     """Started, with the streams of the namespace; stopped at the end."""
-    made = Cluster(directory, namespace)
     async with contextlib.AsyncExitStack() as stack:
+        made = Cluster(directory, namespace, stack.enter_context(reserved_ports(SIZE * SIZE)))
         for link in made.links.values():
             await stack.enter_async_context(link)
         for server in made.servers.values():
@@ -118,11 +118,3 @@ def _is_healthy(server: EmbeddedServer) -> bool:
         # S310 is about schemes: the server's own monitoring address is http.
         return bool(urllib.request.urlopen(f"{server.monitor_url}/healthz", timeout=2).status == 200)  # noqa: S310
     return False
-
-
-def free_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]

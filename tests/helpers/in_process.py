@@ -15,6 +15,8 @@ from durablectl.storage.streams.provision import provision
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    import pytest
+
     from durablectl.settings import Settings
 
 
@@ -24,6 +26,11 @@ async def provisioned_store(settings: Settings) -> AsyncIterator[Store]:
     async with open_store(settings) as store:
         await provision(store)
         yield store
+
+
+def suspend_every_sleep(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have short sleeps suspend their workflow too, however late the processor comes to look at them."""
+    monkeypatch.setattr("durablectl.engine.replay.wait_registry._KEPT_IN_MEMORY_OTHERWISE_US", -1)
 
 
 @contextlib.asynccontextmanager

@@ -33,7 +33,7 @@ PATIENT = (
 
 def filled_namespace(server: EmbeddedServer) -> Settings:
     """With ``f1`` to ``f6`` (failed 10 to 60 hours ago), ``c1`` to ``c4`` (completed 15 to 60 hours ago) and others."""
-    settings = Settings(url=server.url, namespace=f"l{secrets.token_hex(3)}")
+    settings = Settings(url=server.url, namespace=f"l{secrets.token_hex(3)}", timeout=30)
     asyncio.run(_fill(settings))
     return settings
 

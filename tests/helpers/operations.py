@@ -14,6 +14,7 @@ from durablectl import TerminalError, control, workflow
 from durablectl.cli.main import app
 from durablectl.storage.connection.store import open_store
 from helpers.in_process import running_processor
+from helpers.index_listing import wait_for_index_group
 from helpers.waiting import wait_until
 from helpers.workflow_runs import start_workflow, wait_for_status
 
@@ -135,7 +136,7 @@ class Desk:
         return result.stdout
 
     async def begun(self, status: str) -> str:
-        """The id of a workflow that stands in this status, and stays there."""
+        """The id of a workflow that stands in this status, and stays there; it is listed so, too."""
         if status == "pending":
             return await start_workflow(self.store, NOBODYS, "key")
         if status == "running":
@@ -147,10 +148,16 @@ class Desk:
             await control.pause(self.store, invocation_id)
         elif status == "cancelled":
             await control.cancel(self.store, invocation_id)
+        await wait_for_index_group(self.store, invocation_id, status)
         return invocation_id
 
     async def reached(self, handler: Any, status: str) -> str:
-        """The id of a workflow whose input is its id."""
+        """The id of a workflow whose input is its id, and that is listed in this status."""
+        invocation_id = await self._started(handler, status)
+        await wait_for_index_group(self.store, invocation_id, status)
+        return invocation_id
+
+    async def _started(self, handler: Any, status: str) -> str:
         invocation_id = new_key()
         await start_workflow(self.store, handler, invocation_id, id=invocation_id)
         await wait_for_status(self.store, invocation_id, status)
@@ -158,13 +165,14 @@ class Desk:
 
     async def in_flight(self, handler: Any) -> str:
         """The id of one whose step 0 runs until it is released."""
-        invocation_id = await self.reached(handler, "running")
+        invocation_id = await self._started(handler, "running")
 
         async def standing() -> WorkflowView | None:
             view = await wait_for_status(self.store, invocation_id, "running")
             return view if view.current_step == 0 else None
 
         await wait_until(standing)
+        await wait_for_index_group(self.store, invocation_id, "running")
         return invocation_id
 
 

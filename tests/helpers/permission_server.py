@@ -65,7 +65,7 @@ class Site:
     awakeable: str = ""
 
     def settings(self, user: str) -> Settings:
-        return Settings(url=self.server.url, namespace=self.namespace, user=user, password=_PASSWORD)
+        return Settings(url=self.server.url, namespace=self.namespace, user=user, password=_PASSWORD, timeout=30)
 
     def environment(self, user: str) -> dict[str, str]:
         return {

@@ -42,6 +42,15 @@ async def run_to_end(store: Store, handler: Any, input: Any = None, *, id: str |
     return await query.get_workflow(store, invocation_id)
 
 
+async def run_over_suspension(store: Store, handler: Any, input: Any = None) -> WorkflowView:
+    """Run a workflow to its end that waits for the signal ``go``, which is sent once it is suspended."""
+    invocation_id = await start_workflow(store, handler, input)
+    await wait_for_status(store, invocation_id, "suspended")
+    await control.signal(store, invocation_id, "go")
+    await wait_for_outcome(store, invocation_id)
+    return await query.get_workflow(store, invocation_id)
+
+
 async def wait_for_status(store: Store, invocation_id: str, status: str, timeout: float = PATIENCE) -> WorkflowView:
     async def has_status() -> WorkflowView | None:
         view = await query.get_workflow(store, invocation_id)
@@ -49,3 +58,13 @@ async def wait_for_status(store: Store, invocation_id: str, status: str, timeout
 
     view: WorkflowView = await wait_until(has_status, timeout)
     return view
+
+
+async def wait_until_waiting_for(store: Store, invocation_id: str, step_type: str) -> None:
+    """Wait until the workflow is suspended and this step is what it waits for first."""
+
+    async def is_waiting() -> bool:
+        view = await query.get_workflow(store, invocation_id)
+        return view.status == "suspended" and view.waiting_for is not None and view.waiting_for.name == step_type
+
+    await wait_until(is_waiting)

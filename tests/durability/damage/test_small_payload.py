@@ -33,7 +33,7 @@ def server(tmp_path_factory):
 
 @pytest.fixture
 def settings(server, namespace):
-    return Settings(url=server.url, namespace=namespace)
+    return Settings(url=server.url, namespace=namespace, timeout=30)
 
 
 @workflow

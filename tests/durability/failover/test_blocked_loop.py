@@ -13,7 +13,6 @@ import pytest
 
 from blocking_app import BLOCKING_EFFECTS
 from durablectl import query
-from helpers.cluster import free_ports
 from helpers.paths import APPS
 from helpers.processor_processes import alive, kill
 from helpers.waiting import wait_until
@@ -79,8 +78,7 @@ async def none_blocked(store) -> bool:
     return not await blocked_view(store)
 
 
-async def test_blocked_loop_names_step_of_a_nested_task_and_handler(store, start_processor):
-    (port,) = free_ports(1)
+async def test_blocked_loop_names_step_of_a_nested_task_and_handler(store, start_processor, port):
     process = start_processor("--http-port", str(port))
     await alive(store, process)
     nested = await start_workflow(store, "pays_in_task", 3)

@@ -21,7 +21,6 @@ from durablectl.storage.commands.pulls import LocalDelivery
 from durablectl.storage.records import states
 from durablectl.storage.streams.direct_get import messages
 from durablectl.storage.streams.stored_messages import DELIVERY_PREFIX
-from helpers.cluster import free_ports
 from helpers.in_process import running_processor
 from helpers.link_proxy import Link
 from helpers.stored_commands import publish_command
@@ -63,7 +62,7 @@ async def lose(store, handler, count=1) -> None:
         lost.put_nowait(message)
 
     subscription = await store.nats.subscribe(inbox, cb=take)
-    body = json.dumps({"batch": count, "expires": 5_000_000_000}).encode()
+    body = json.dumps({"batch": count, "expires": 60_000_000_000}).encode()
     subject = f"{store.api}.CONSUMER.MSG.NEXT.{store.subjects.commands_stream}.{name}"
     await store.nats.publish(subject, body, reply=inbox)
     for _ in range(count):
@@ -131,10 +130,9 @@ async def stored(store) -> list[Command]:
     return [decode_command(each.data) async for each in messages(store, stream, commands_of_small(store))]
 
 
-async def test_delivery_into_breaking_connection_is_recovered(settings, store):
+async def test_delivery_into_breaking_connection_is_recovered(settings, store, port):
     """To a processor that works on: it looks once it is connected again."""
     target = urlsplit(settings.url).port
-    (port,) = free_ports(1)
     async with Link(port, target) as link:
         near = replace(settings, url=f"nats://127.0.0.1:{port}")
         async with running_processor(near, asks, ack_wait=ACK_WAIT) as running:

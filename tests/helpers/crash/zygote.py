@@ -70,7 +70,7 @@ def _child(job: dict[str, Any]) -> None:
         os.environ[VARIABLE] = job["crash_at"]
     log = os.open(job["log"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     os.dup2(log, 2)
-    settings = Settings(url=job["url"], namespace=job["namespace"])
+    settings = Settings(url=job["url"], namespace=job["namespace"], timeout=30)
     work = _process if job["role"] == "processor" else _operate
     try:
         asyncio.run(work(settings, job))

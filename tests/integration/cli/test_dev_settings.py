@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import socket
 import sys
 
 import pexpect
@@ -22,12 +21,6 @@ def start(spawn, cli, tmp_path):
 @pytest.fixture
 def dev(start):
     return start()
-
-
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
 
 
 def test_an_app_of_ones_own(start, tmp_path):
@@ -77,8 +70,7 @@ def test_sync_always_reaches_the_server(start):
     assert dev.json("wf", "start", "hello_workflow", "--input", '"Ada"', "--wait")["status"] == "completed"
 
 
-def test_dev_in_a_pipe_prints_url_and_commands_to_try(spawn, tmp_path):
-    port = free_port()
+def test_dev_in_a_pipe_prints_url_and_commands_to_try(spawn, tmp_path, port):
     process = spawn("dev", "--nats-port", str(port), env={"NATS_URL": "", "DURABLECTL_NAMESPACE": "blue"})
     process.wait_for_output("wf watch")
     rows = [line.split("\t") for line in process.out().splitlines()]
@@ -134,8 +126,7 @@ def test_settings_that_point_other_commands_elsewhere(start, env, note):
     assert re.search(note, json.loads(dev.process.err().splitlines()[0])["warning"]["message"])
 
 
-def test_environment_that_names_the_dev_server_gives_no_warning(start):
-    port = free_port()
+def test_environment_that_names_the_dev_server_gives_no_warning(start, port):
     dev = start("--nats-port", str(port), env={"NATS_URL": f"localhost:{port}"})
     assert dev.url == f"nats://127.0.0.1:{port}"
     assert "warning" not in dev.process.err()

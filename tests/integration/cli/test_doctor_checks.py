@@ -144,7 +144,7 @@ async def test_no_consumer_is_left_behind(store):
 
 async def test_doctor_on_server_without_streams_prints_one_sentence(tmp_path):
     with EmbeddedServer(tmp_path) as server:
-        async with open_store(Settings(url=server.url)) as store:
+        async with open_store(Settings(url=server.url, timeout=30)) as store:
             for asked in (query.diagnose, control.repair):
                 with pytest.raises(NotProvisionedError, match="holds no workflows yet"):
                     await asked(store)

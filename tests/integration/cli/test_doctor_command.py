@@ -121,7 +121,7 @@ def test_a_dry_run_without_a_repair_is_a_mistake(runner):
 async def test_reader_permissions_allow_diagnosis_but_no_repair(tmp_path, cli, namespace):
     with EmbeddedServer(tmp_path, config=READ_ONLY) as server:
         async with provisioned_store(
-            Settings(url=f"nats://admin:admin@127.0.0.1:{server.port}", namespace=namespace)
+            Settings(url=f"nats://admin:admin@127.0.0.1:{server.port}", namespace=namespace, timeout=30)
         ) as store:
             await put(store, *(record(n) for n in range(1200)), entered=False)
             await index_entries.add_handlers(store, ["pay"])

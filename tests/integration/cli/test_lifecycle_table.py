@@ -64,7 +64,7 @@ class Answer(NamedTuple):
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
 async def desk(nats_server: EmbeddedServer) -> AsyncIterator[Desk]:
-    settings = Settings(url=nats_server.url, namespace=f"t{secrets.token_hex(3)}")
+    settings = Settings(url=nats_server.url, namespace=f"t{secrets.token_hex(3)}", timeout=30)
     async with operations.desk(settings) as opened:
         yield opened
 

@@ -61,7 +61,7 @@ PRINTS_THE_WORKFLOW = {"workflow_failed", "workflow_cancelled"}
 @pytest.fixture(scope="module")
 def world(nats_server):
     """The environment of a namespace with a workflow in each state, whose processor is gone."""
-    settings = Settings(url=nats_server.url, namespace=f"x{secrets.token_hex(3)}")
+    settings = Settings(url=nats_server.url, namespace=f"x{secrets.token_hex(3)}", timeout=30)
     asyncio.run(_prepare(settings))
     return {"NATS_URL": settings.url, "DURABLECTL_NAMESPACE": settings.namespace}
 

@@ -110,11 +110,8 @@ def test_without_jetstream(tmp_path):
     assert server.monitor_url == ""
 
 
-def test_a_port_that_is_taken(tmp_path):
-    with socket.socket() as other:
-        other.bind(("127.0.0.1", 0))
-        other.listen()
-        port = other.getsockname()[1]
+def test_a_port_that_is_taken(tmp_path, port):
+    with socket.create_server(("127.0.0.1", port)):
         server = EmbeddedServer(tmp_path, port=port)
         with pytest.raises(ConfigurationError) as caught:
             server.start()

@@ -9,9 +9,9 @@ from datetime import timedelta
 import pytest
 
 from durablectl import Retry, StepError, control, workflow
-from helpers.in_process import running_processor
+from helpers.in_process import running_processor, suspend_every_sleep
 from helpers.waiting import wait_until
-from helpers.workflow_runs import run_to_end, start_workflow, wait_for_output, wait_for_status
+from helpers.workflow_runs import run_over_suspension, run_to_end, start_workflow, wait_for_output, wait_for_status
 
 EFFECTS: Counter[str] = Counter()
 ONCE = Retry(max_attempts=1)
@@ -33,11 +33,11 @@ async def test_gather_of_two_step_coroutines_over_a_suspension(settings, store):
     @workflow
     async def pays(ctx):
         out = dict(zip("ab", await asyncio.gather(pay(ctx, "a"), pay(ctx, "b")), strict=True))
-        await ctx.sleep(1.5)
+        await ctx.signal("go")
         return out
 
     async with running_processor(settings, pays):
-        view = await run_to_end(store, pays)
+        view = await run_over_suspension(store, pays)
     assert view.output == {"a": "posted a1, posted a2", "b": "posted b1, posted b2"}
     assert view.attempt == 2
 
@@ -47,11 +47,11 @@ async def test_task_group_of_two_step_coroutines_over_a_suspension(settings, sto
     async def pays(ctx):
         async with asyncio.TaskGroup() as group:
             tasks = {name: group.create_task(pay(ctx, name)) for name in "ab"}
-        await ctx.sleep(1.5)
+        await ctx.signal("go")
         return {name: task.result() for name, task in tasks.items()}
 
     async with running_processor(settings, pays):
-        view = await run_to_end(store, pays)
+        view = await run_over_suspension(store, pays)
     assert view.output == {"a": "posted a1, posted a2", "b": "posted b1, posted b2"}
 
 
@@ -64,7 +64,7 @@ async def test_arguments_in_another_order_pause_the_workflow(settings, store):
         out = {}
         for colour in order:
             out[colour] = await ctx.step(post, colour)
-        await ctx.sleep(1.2)
+        await ctx.signal("go")
         order.reverse()
         return out
 
@@ -73,6 +73,7 @@ async def test_arguments_in_another_order_pause_the_workflow(settings, store):
         invocation_id = await start_workflow(store, colours)
         await wait_for_status(store, invocation_id, "suspended")
         order.reverse()
+        await control.signal(store, invocation_id, "go")
         view = await wait_for_status(store, invocation_id, "paused")
     assert view.reason == (
         'NonDeterminismError: step 0 \'post\' is recorded with "red", but the code now passes "blue"'
@@ -85,11 +86,11 @@ async def test_arguments_that_may_differ_are_not_compared_when_asked_not_to_be(s
     @workflow
     async def differs(ctx):
         await ctx.step(echo, next(runs), compare=False)
-        await ctx.sleep(1.2)
+        await ctx.signal("go")
         return "done"
 
     async with running_processor(settings, differs):
-        assert (await run_to_end(store, differs)).output == "done"
+        assert (await run_over_suspension(store, differs)).output == "done"
 
 
 async def echo(value):
@@ -137,12 +138,14 @@ async def test_suspended_branch_of_a_task_group_resumes(settings, store):
         assert await wait_for_output(store, invocation_id) == ["posted x", "posted y1, posted y2", "hello"]
 
 
-async def test_bare_except_around_a_sleep_neither_spins_nor_ends_early(settings, store):
+async def test_bare_except_around_a_sleep_neither_spins_nor_ends_early(settings, store, monkeypatch):
+    suspend_every_sleep(monkeypatch)
+
     @workflow
     async def stubborn(ctx):
         while True:
             try:
-                await ctx.sleep(1.5)
+                await ctx.sleep(3)
                 return "slept"  # noqa: TRY300 - the loop is what a user writes
             except:  # noqa: E722, S112 - what this test is about
                 continue
@@ -153,11 +156,13 @@ async def test_bare_except_around_a_sleep_neither_spins_nor_ends_early(settings,
     assert len(view.journal) == 1
 
 
-async def test_timeout_around_a_signal_fires_after_a_suspension(settings, store):
+async def test_timeout_around_a_signal_fires_after_a_suspension(settings, store, monkeypatch):
+    suspend_every_sleep(monkeypatch)
+
     @workflow
     async def waits(ctx):
         try:
-            async with asyncio.timeout(1.3):
+            async with asyncio.timeout(3):
                 return await ctx.signal("never")
         except TimeoutError:
             return "timed out"
@@ -179,11 +184,11 @@ async def test_failed_step_has_no_cause_on_any_run(settings, store):
             await ctx.step(fails, retry=ONCE)
         except StepError as error:
             seen.append((repr(error.__cause__), error.error_type, str(error)))
-        await ctx.sleep(1.2)
+        await ctx.signal("go")
         return len(seen)
 
     async with running_processor(settings, handler):
-        await run_to_end(store, handler)
+        await run_over_suspension(store, handler)
     assert len(seen) == 2
     assert seen[0] == seen[1]
 
@@ -317,7 +322,7 @@ async def test_cancelled_handler_cleans_up_with_steps(settings, store):
 async def test_compensations_run_when_the_workflow_does_not_complete(settings, store, end):
     EFFECTS.clear()
 
-    @workflow(timeout=timedelta(seconds=1.5) if end == "times out" else None)
+    @workflow(timeout=timedelta(seconds=3) if end == "times out" else None)
     async def saga(ctx):
         ctx.set("kept", 1)
         ctx.defer(post, "always")
@@ -382,12 +387,13 @@ async def test_code_that_raises_before_recorded_steps_pauses(settings, store):
         if broken:
             raise ValueError("a new bug")
         await ctx.step(echo, 1)
-        await ctx.sleep(1.2)
+        await ctx.signal("go")
 
     async with running_processor(settings, handler):
         invocation_id = await start_workflow(store, handler)
         await wait_for_status(store, invocation_id, "suspended")
         broken = True
+        await control.signal(store, invocation_id, "go")
         view = await wait_for_status(store, invocation_id, "paused")
     assert view.reason.endswith("but the code now ends after 0 steps, with ValueError: a new bug")
 
@@ -444,7 +450,7 @@ async def test_timeout_does_to_an_awaited_child_what_on_cancel_says(settings, st
     @workflow
     async def parent(ctx):
         try:
-            async with asyncio.timeout(1.2):
+            async with asyncio.timeout(3):
                 await ctx.invoke(long_child, on_cancel=on_cancel)
         except TimeoutError:
             await ctx.step(echo, "timed out")
@@ -458,24 +464,31 @@ async def test_timeout_does_to_an_awaited_child_what_on_cancel_says(settings, st
 
 
 async def test_on_cancel_wait_lets_the_step_end_first(settings, store):
+    cancelled = asyncio.Event()
+
     @workflow
     async def handler(ctx):
         task = asyncio.create_task(pair(ctx))
         await ctx.step(echo, "other")
         task.cancel()
+        cancelled.set()
         (found,) = await asyncio.gather(task, return_exceptions=True)
         return repr(found)
 
     async def pair(ctx):
-        await ctx.step(post, "a", on_cancel="wait")
+        await ctx.step(post_late, "a", on_cancel="wait")
         await ctx.step(post, "never")
+
+    async def post_late(name: str) -> str:
+        await cancelled.wait()
+        return await post(name)
 
     EFFECTS.clear()
     async with running_processor(settings, handler):
         view = await run_to_end(store, handler)
     assert view.output.startswith("CancelledError(")
     assert EFFECTS == {"a": 1}
-    assert sorted(entry.step_type for entry in view.journal) == ["echo", "post"]
+    assert sorted(entry.step_type for entry in view.journal) == ["echo", "post_late"]
 
 
 async def test_future_of_another_loop_is_refused_with_the_way_out(settings, store):
@@ -495,10 +508,10 @@ async def test_future_of_another_loop_is_refused_with_the_way_out(settings, stor
 async def test_cancelled_children_of_a_race_are_told_so(settings, store):
     @workflow
     async def racing(ctx):
-        return list(await ctx.race(ctx.invoke(long_child), ctx.sleep(0.3)))
+        return list(await ctx.race(ctx.invoke(long_child), ctx.signal("go")))
 
     async with running_processor(settings, racing, long_child):
-        view = await run_to_end(store, racing)
+        view = await run_over_suspension(store, racing)
         assert view.output == [1, None]
         (child_id,) = view.children
         child = await wait_for_status(store, child_id, "cancelled")

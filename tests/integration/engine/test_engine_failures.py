@@ -24,8 +24,7 @@ def quick_redelivery(monkeypatch):
 @workflow
 async def handler(ctx):
     await ctx.step(asyncio.sleep, 0)
-    await ctx.sleep(1.3)
-    return "done"
+    return await ctx.signal("go")
 
 
 async def broken(*_, **__):
@@ -70,6 +69,7 @@ async def test_engine_error_pauses_after_five_deliveries(settings, store, monkey
         assert 4 <= len(repeated) <= 4 * 3
         assert last.startswith("Paused: ")
         await control.resume(store, invocation_id)
+        await control.signal(store, invocation_id, "go", "done")
         assert await wait_for_output(store, invocation_id) == "done"
     assert (await query.get_workflow(store, invocation_id)).traceback == ""
 
@@ -85,6 +85,7 @@ async def test_refused_write_pauses_after_five_deliveries(settings, store, monke
             view = await wait_for_status(store, invocation_id, "paused")
         assert view.reason == "durablectl failed on it 5 times: StorageError: JetStream refused it (error 1)."
         await control.resume(store, invocation_id)
+        await control.signal(store, invocation_id, "go", "done")
         assert await wait_for_output(store, invocation_id) == "done"
 
 

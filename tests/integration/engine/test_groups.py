@@ -8,10 +8,17 @@ import contextlib
 import pytest
 
 from durablectl import StepError, TerminalError, UsageError, control, query, workflow
-from helpers.in_process import running_processor
+from helpers.in_process import running_processor, suspend_every_sleep
 from helpers.processor_processes import cross
 from helpers.waiting import wait_until
-from helpers.workflow_runs import run_to_end, run_workflow, start_workflow, wait_for_output, wait_for_status
+from helpers.workflow_runs import (
+    run_to_end,
+    run_workflow,
+    start_workflow,
+    wait_for_output,
+    wait_for_status,
+    wait_until_waiting_for,
+)
 
 
 @workflow
@@ -65,11 +72,13 @@ async def children_of(store, invocation_id):
     return (await query.get_workflow(store, invocation_id)).children
 
 
-async def test_an_error_in_a_gather_waits_for_the_others_even_asleep(settings, store):
+async def test_an_error_in_a_gather_waits_for_the_others_even_asleep(settings, store, monkeypatch):
+    suspend_every_sleep(monkeypatch)
+
     @workflow
     async def mixed(ctx):
         try:
-            await ctx.gather(ctx.step(fails), ctx.sleep(1.3))
+            await ctx.gather(ctx.step(fails), ctx.sleep(3))
         except StepError as error:
             return error.error
 
@@ -91,7 +100,7 @@ async def slow(me: str):
     ("contenders", "winner"),
     [
         (("slow", "sleep"), [1, None]),
-        (("sleep", "quick"), [1, "quick"]),
+        (("long sleep", "quick"), [1, "quick"]),
         (("slow", "answer"), [1, "given"]),
         (("long sleep", "child"), [1, "child"]),
         (("long sleep", "answer", "child"), [1, "given"]),
@@ -149,16 +158,20 @@ async def test_replay_keeps_the_recorded_race_winner(settings, store):
     @workflow
     async def racing(ctx):
         first = await ctx.race(ctx.awakeable("late"), ctx.sleep(0.1))
-        await ctx.sleep(1.5)
+        await ctx.signal("once")
         second = await ctx.race(ctx.awakeable("late2"), ctx.step(same, 2))
-        await ctx.sleep(1.1)
+        await ctx.signal("twice")
         return [list(first), list(second)]
 
     async with running_processor(settings, racing):
         invocation_id = await start_workflow(store, racing)
-        await wait_for_status(store, invocation_id, "suspended")
+        await wait_until_waiting_for(store, invocation_id, "signal:once")
         await control.resolve(store, f"{invocation_id}.late", "too late")
+    await control.signal(store, invocation_id, "once")
     async with running_processor(settings, racing):
+        await wait_until_waiting_for(store, invocation_id, "signal:twice")
+        await control.resolve(store, f"{invocation_id}.late2", "too late")
+        await control.signal(store, invocation_id, "twice")
         assert await wait_for_output(store, invocation_id) == [[1, None], [1, 2]]
     assert (await query.get_workflow(store, invocation_id)).attempt >= 3
 

@@ -10,7 +10,7 @@ import pytest
 
 from durablectl import Client, OutOfRangeError, Retry, StepError, StepTimeoutError, UsageError, control, workflow
 from helpers.in_process import running_processor
-from helpers.workflow_runs import run_to_end, run_workflow, start_workflow, wait_for_output
+from helpers.workflow_runs import run_to_end, run_workflow, start_workflow, wait_for_output, wait_for_status
 
 HUGE = timedelta(days=365 * 9000)
 
@@ -98,7 +98,7 @@ async def test_longest_durations_suspend_the_workflow(settings, store):
 
     async with running_processor(settings, sleeps):
         invocation_id = await start_workflow(store, sleeps)
-        await asyncio.sleep(1)
+        await wait_for_status(store, invocation_id, "suspended")
         await control.signal(store, invocation_id, "go", "went")
         assert await wait_for_output(store, invocation_id) == [1, "went"]
 

@@ -45,9 +45,15 @@ async def test_unknown_handler_stays_pending_until_registered(settings, store):
 
 async def test_processors_share_the_work(settings, store):
     busy: Counter = Counter()
+    running, both_are_full = 0, asyncio.Event()
 
     async def work():
-        await asyncio.sleep(0.02)
+        """Eight run at once only if each of the two has filled its four slots."""
+        nonlocal running
+        running += 1
+        if running == 8:
+            both_are_full.set()
+        await both_are_full.wait()
 
     @workflow
     async def handler(ctx):
@@ -63,19 +69,21 @@ async def test_processors_share_the_work(settings, store):
             busy[(await query.get_workflow(store, one)).owner] += 1
         await wait_until(lambda: no_commands_left(store))
     assert len(busy) == 2
-    assert min(busy.values()) >= 10
+    assert min(busy.values()) >= 4
 
 
 @pytest.mark.parametrize("slots", [1, 3])
 async def test_slots_limit_running_and_pulled_commands(settings, store, slots):
-    running, most, taken = 0, 0, []
+    running, most, taken, all_taken = 0, 0, [], asyncio.Event()
 
     async def work():
         nonlocal running, most
         running += 1
         most = max(most, running)
+        if running == slots:
+            all_taken.set()
+        await all_taken.wait()
         taken.append((await handler_consumer(store, handler))["num_ack_pending"])
-        await asyncio.sleep(0.01)
         running -= 1
 
     @workflow
@@ -91,13 +99,16 @@ async def test_slots_limit_running_and_pulled_commands(settings, store, slots):
 
 
 async def test_slots_are_shared_by_all_handlers_and_none_starves(settings, store):
-    running, most = 0, 0
+    running, most, all_taken = 0, 0, asyncio.Event()
 
     async def work():
         nonlocal running, most
         running += 1
         most = max(most, running)
-        await asyncio.sleep(0.005)
+        if running == 2:
+            all_taken.set()
+        await all_taken.wait()
+        await asyncio.sleep(0)
         running -= 1
 
     handlers = [workflow(name=f"h{n}")(lambda_workflow(work)) for n in range(4)]
@@ -121,13 +132,13 @@ async def test_a_step_longer_than_ack_wait_is_not_given_to_another(settings, sto
 
     async def long():
         runs.append(1)
-        await asyncio.sleep(4.5)
+        await asyncio.sleep(11)
 
     @workflow
     async def handler(ctx):
         await ctx.step(long)
 
-    async with running_processor(settings, handler, ack_wait=2), running_processor(settings, handler, ack_wait=2):
+    async with running_processor(settings, handler, ack_wait=5), running_processor(settings, handler, ack_wait=5):
         invocation_id = await start_workflow(store, handler)
         assert await wait_for_output(store, invocation_id) is None
         assert (await handler_consumer(store, handler))["num_redelivered"] == 0

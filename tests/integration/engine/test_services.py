@@ -12,7 +12,7 @@ from durablectl import Retry, StepError, TerminalError, query, service, workflow
 from durablectl.demo._proto.hello_pb2 import HelloRequest, HelloResponse
 from durablectl.errors import AppError
 from helpers.in_process import hosted_services, running_processor
-from helpers.waiting import wait_until
+from helpers.waiting import PATIENCE, wait_until
 from helpers.workflow_runs import run_to_end, run_workflow, start_workflow, wait_for_output
 
 ONCE = Retry(max_attempts=1)
@@ -251,7 +251,7 @@ async def test_two_hosts_of_a_service_share_its_requests(settings, store, names)
         replies = [await ask(store, f"{names}.Plain", b"1") for _ in range(20)]
         info = await store.nats.subscribe("answers")
         await store.nats.publish(f"$SRV.PING.{names}", b"", reply="answers")
-        pings = [json.loads((await info.next_msg(2)).data)["id"] for _ in range(2)]
+        pings = [json.loads((await info.next_msg(PATIENCE)).data)["id"] for _ in range(2)]
     assert (len(set(pings)), len(replies)) == (2, 20)
 
 

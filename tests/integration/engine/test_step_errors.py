@@ -7,7 +7,15 @@ import pytest
 from durablectl import Retry, StepError, TerminalError, control, workflow
 from durablectl.errors import InvalidStateError
 from helpers.in_process import running_processor
-from helpers.workflow_runs import run_to_end, run_workflow, start_workflow, wait_for_status
+from helpers.workflow_runs import (
+    run_over_suspension,
+    run_to_end,
+    run_workflow,
+    start_workflow,
+    wait_for_outcome,
+    wait_for_status,
+    wait_until_waiting_for,
+)
 
 ONCE = Retry(max_attempts=1)
 
@@ -73,10 +81,10 @@ async def test_step_error_is_the_same_on_every_run(settings, store, kind, error_
         with pytest.raises(StepError) as caught:
             await ctx.step(pay, kind, retry=ONCE)
         seen.append(seen_of(caught.value))
-        await ctx.sleep(1.1)
+        await ctx.signal("go")
 
     async with running_processor(settings, handler):
-        view = await run_to_end(store, handler)
+        view = await run_over_suspension(store, handler)
     assert (view.status, view.attempt, len(seen)) == ("completed", 2, 2)
     assert seen[0] == seen[1]
     assert seen[0][0] == error_type
@@ -97,10 +105,14 @@ async def test_error_of_a_child_carries_its_type_and_details(settings, store):
         with pytest.raises(StepError) as caught:
             await ctx.invoke(buyer)
         seen.append(seen_of(caught.value))
-        await ctx.sleep(1.1)
+        await ctx.signal("go")
 
     async with running_processor(settings, parent, buyer):
-        await run_to_end(store, parent)
+        invocation_id = await start_workflow(store, parent)
+        await wait_until_waiting_for(store, invocation_id, "signal:go")
+        await control.signal(store, invocation_id, "go")
+        await wait_for_outcome(store, invocation_id)
+    assert len(seen) >= 2
     assert seen[0] == seen[1]
     assert seen[0][:3] == [DECLINED, "declined", {"code": 51}]
 

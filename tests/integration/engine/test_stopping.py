@@ -27,21 +27,24 @@ async def echo(_ctx, value=None):
 async def test_a_graceful_stop_hands_back_and_nothing_runs_twice(settings, store):
     """Steps under way end and are recorded, the next ones run on the other processor, none waits for ack_wait."""
     runs: Counter = Counter()
-    entered = asyncio.Event()
+    gate = asyncio.Event()
 
     async def work(name: str):
         runs[name] += 1
-        entered.set()
-        await asyncio.sleep(0.1)
+        await gate.wait()
 
     @workflow
     async def handler(ctx):
         for number in range(3):
             await ctx.step(work, f"{ctx.invocation_id} {number}")
 
-    async with running_processor(settings, handler, ack_wait=600, max_concurrent=10):
+    async with running_processor(settings, handler, ack_wait=600, max_concurrent=10, grace=60.0) as first:
         ids = await asyncio.gather(*(start_workflow(store, handler) for _ in range(15)))
-        await entered.wait()
+        await wait_until(lambda: len(runs) == 10)
+        stopping = asyncio.create_task(first.stop())
+        await wait_until(lambda: first.processor._active_runs._stopping)
+        gate.set()
+        await stopping
     views = [await query.get_workflow(store, one) for one in ids]
     assert {view.status for view in views} == {"pending"}
     assert Counter(view.attempt for view in views) == {0: 5, 1: 10}
@@ -151,8 +154,12 @@ async def test_a_restart_of_the_server_in_the_middle_of_a_load(tmp_path):
     """Killed, not stopped. Everything completes, and the processor is seen to be alive again."""
     runs: Counter = Counter()
 
+    gate = asyncio.Event()
+    gate.set()
+
     async def work(name: str):
         runs[name] += 1
+        await gate.wait()
         await asyncio.sleep(0.05)
 
     @workflow
@@ -175,7 +182,9 @@ async def test_a_restart_of_the_server_in_the_middle_of_a_load(tmp_path):
             assert Counter(entry.group for entry in await list_index_entries(store)) == {"completed": 40}
             assert len(runs) == 160
             assert [p.processor_id for p in await wait_until(lambda: query.live_processors(store))] == [running.id]
+            gate.clear()
             late = await start_workflow(store, handler)
             assert (await wait_for_status(store, late, "running")).waiting_for is None
+            gate.set()
     finally:
         server.stop()

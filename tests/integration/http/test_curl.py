@@ -60,7 +60,7 @@ def settings(nats_server):
         for name in ("order-17", "order-20"):
             stack("wf", "start", "flaky_workflow", "-i", '"flaky"', "--id", name, "--wait")
         stack.ok("wf", "start", "async_workflow", "-i", '"user-001"', "--id", "user-1", "--wait")
-        yield Settings(url=nats_server.url, namespace=stack.environment["DURABLECTL_NAMESPACE"])
+        yield Settings(url=nats_server.url, namespace=stack.environment["DURABLECTL_NAMESPACE"], timeout=30)
 
 
 async def test_every_line_of_the_documents_works(settings):

@@ -19,11 +19,6 @@ from helpers.waiting import wait_until
 TOKEN = "correct-horse-battery"  # noqa: S105
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        return listening.getsockname()[1]
-
-
 def children(process) -> list[int]:
     """Of a process, by their ids; zombies aside."""
     command = ["ps", "-o", "pid=,stat=", "--ppid", str(process.pid)]
@@ -42,11 +37,10 @@ def exists(pid: int) -> bool:
 
 
 @pytest.fixture
-def beside(spawn):
+def beside(spawn, port):
     """Starts a processor with an API that answers; the process, and what asks it."""
 
     async def start(*options, env=None, headers=None):
-        port = free_port()
         process = spawn("run", "processor", "durablectl.demo", "--http-port", str(port), *options, env=env)
         await wait_until(lambda: "takes commands for" in process.err())
         http = Http(f"http://127.0.0.1:{port}", headers)
@@ -163,8 +157,7 @@ def stopped(dev):
         assert dev.stop() == 0
 
 
-async def test_dev_serves_the_http_api_and_prints_its_url(spawn, cli, tmp_path):
-    port = free_port()
+async def test_dev_serves_the_http_api_and_prints_its_url(spawn, cli, tmp_path, port):
     with stopped(starter(spawn, cli, tmp_path)("--http-port", str(port))) as dev:
         assert dev.about["http_url"] == f"http://127.0.0.1:{port}"
         http = Http(dev.about["http_url"])

@@ -21,7 +21,7 @@ from helpers.in_process import provisioned_store
 
 async def test_the_default_names_are_those_of_the_contract(tmp_path):
     with EmbeddedServer(tmp_path) as server:
-        async with provisioned_store(Settings(url=server.url)) as store:
+        async with provisioned_store(Settings(url=server.url, timeout=30)) as store:
             listed = await store.requests.call(f"{store.api}.STREAM.NAMES")
             assert {"COMMANDS", "KV_EXECUTION_STATE", "EXECUTION_INDEX"} <= set(listed["streams"])
             commands = await stream_config(store, "COMMANDS")
@@ -93,7 +93,7 @@ async def test_readers_of_empty_server_get_an_error_and_create_nothing(settings)
 
 async def test_a_server_without_jetstream_is_refused(tmp_path):
     with EmbeddedServer(tmp_path, jetstream=False) as server:
-        async with open_store(Settings(url=server.url)) as store:
+        async with open_store(Settings(url=server.url, timeout=30)) as store:
             for ask in (provision, require_provisioned):
                 with pytest.raises(UnsupportedServerError, match="JetStream is not enabled") as caught:
                     await ask(store)
@@ -113,7 +113,7 @@ def test_a_server_older_than_2_12_is_refused(version, refused):
 
 
 async def test_namespaces_do_not_see_each_other(nats_server, namespace):
-    first, second = (Settings(url=nats_server.url, namespace=f"{namespace}{tail}") for tail in ("", "b"))
+    first, second = (Settings(url=nats_server.url, namespace=f"{namespace}{tail}", timeout=30) for tail in ("", "b"))
     async with provisioned_store(first) as one, provisioned_store(second) as two:
         assert await states.create(one, Execution("same-id", "greet", "pending"))
         assert await states.create(two, Execution("same-id", "greet", "completed"))

@@ -205,7 +205,7 @@ async def test_an_input_that_json_cannot_hold_changes_nothing(store):
 
 async def test_input_over_limit_is_refused_and_input_below_it_runs(tmp_path):
     with EmbeddedServer(tmp_path, config="max_payload: 65536") as server:
-        settings = Settings(url=server.url)
+        settings = Settings(url=server.url, timeout=30)
         async with provisioned_store(settings) as store:
             for size in (65_536, 65_000, 10_000_000):
                 with pytest.raises(PayloadTooLargeError, match="over the server's maximum payload") as caught:
