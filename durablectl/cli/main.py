@@ -28,6 +28,7 @@ class _Root(BoundaryGroup):
         "demo": Lazy("demo:demo", _TRY),
         "dev": Lazy("dev:dev", _TRY),
         "serve-api": Lazy("serve:serve_api", _RUN),
+        "status": Lazy("status:status", _USE),
         "processors": Lazy("processors:processors", _USE),
         "doctor": Lazy("doctor:doctor", _USE),
         "help": Lazy("help:help_", _MORE),

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from durablectl.query.selection import SelectedWorkflow, list_pages, select_ids, select_workflows
     from durablectl.query.state_changes import DELETED, ChangeReader, StateChange, TailFilters, tail
     from durablectl.query.stats import get_stats
+    from durablectl.query.status import Moving, StatusReport, get_status, watch_status
     from durablectl.query.tree import Tree, watch_tree
+    from durablectl.query.trouble import Group, Remedy, Trouble, Urgency
     from durablectl.query.typical_steps import find_typical_steps
     from durablectl.query.views import (
         DroppedView,
@@ -51,6 +53,8 @@ _HOME = {
         "selection": ("SelectedWorkflow", "list_pages", "select_ids", "select_workflows"),
         "get": ("get_children", "get_workflow"),
         "stats": ("get_stats",),
+        "status": ("Moving", "StatusReport", "get_status", "watch_status"),
+        "trouble": ("Group", "Remedy", "Trouble", "Urgency"),
         "state_changes": ("DELETED", "ChangeReader", "StateChange", "TailFilters", "tail"),
         "typical_steps": ("find_typical_steps",),
         "views": (
@@ -81,19 +85,25 @@ __all__ = [
     "ErrorsView",
     "FailedStepCount",
     "Filters",
+    "Group",
     "LiveContext",
+    "Moving",
     "ParsedError",
     "ProcessorView",
+    "Remedy",
     "SelectedWorkflow",
     "Severity",
     "StateChange",
     "StatsView",
     "StatusCause",
     "StatusExplanation",
+    "StatusReport",
     "StepDifference",
     "StepView",
     "TailFilters",
     "Tree",
+    "Trouble",
+    "Urgency",
     "ValueChange",
     "WaitingView",
     "WorkflowPage",
@@ -106,6 +116,7 @@ __all__ = [
     "get_children",
     "get_errors",
     "get_stats",
+    "get_status",
     "get_workflow",
     "list_pages",
     "list_workflows",
@@ -116,6 +127,7 @@ __all__ = [
     "watch_all",
     "watch_board",
     "watch_changes",
+    "watch_status",
     "watch_tree",
     "watch_workflow",
 ]

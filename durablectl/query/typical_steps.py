@@ -1,4 +1,4 @@
-"""How many steps a run of a handler usually has, by those that completed last."""
+"""How many steps a run of a handler usually has, and how long they last, by those that completed last."""
 
 from __future__ import annotations
 
@@ -16,10 +16,12 @@ from durablectl.query.index_rows import count_indexed, first_rows
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from durablectl.query.index_rows import IndexRow
     from durablectl.query.views import WorkflowView
     from durablectl.storage.connection.store import Store
 
 _RUNS = 5
+_TIMED_RUNS = 20
 _MOST_HANDLERS = 10
 _RECENT = 86_400 * MICROSECONDS
 """Those that completed in this time are found without counting all, which takes the server long where many have."""
@@ -39,13 +41,31 @@ async def find_typical_steps(store: Store, workflows: Sequence[WorkflowView]) ->
     return {handler: steps for handler, steps in typical.items() if steps}
 
 
+async def find_usual_durations(store: Store, handlers: Sequence[str]) -> dict[str, dict[str, int]]:
+    """By handler and step type, how long the slowest one of the last completed runs took (microseconds)."""
+    runs = await asyncio.gather(*(_last_runs(store, handler, _TIMED_RUNS) for handler in handlers))
+    found: dict[str, dict[str, int]] = {}
+    for handler, rows in zip(handlers, runs, strict=True):
+        longest = found.setdefault(handler, {})
+        for entry in (entry for row in rows for entry in row.execution.journal):
+            if entry.started_at and entry.finished_at:
+                took = max(1, entry.finished_at - entry.started_at)
+                longest[entry.step_type] = max(longest.get(entry.step_type, 0), took)
+    return found
+
+
 async def _last_lengths(store: Store, handler: str) -> list[int]:
+    rows = await _last_runs(store, handler, _RUNS)
+    return [max(row.execution.total_steps, len(row.execution.journal)) for row in rows]
+
+
+async def _last_runs(store: Store, handler: str, number: int) -> list[IndexRow]:
     completed = Filters(frozenset({Status.COMPLETED}), frozenset({handler}))
     recent = replace(completed, since=SYSTEM_CLOCK.now() - _RECENT)
-    rows = await first_rows(store, recent, (), _RUNS, total=0)
-    if len(rows) < _RUNS:
-        rows = await first_rows(store, completed, (), _RUNS, total=await count_indexed(store, completed, ()))
-    return [max(row.execution.total_steps, len(row.execution.journal)) for row in rows[:_RUNS]]
+    rows = await first_rows(store, recent, (), number, total=0)
+    if len(rows) < number:
+        rows = await first_rows(store, completed, (), number, total=await count_indexed(store, completed, ()))
+    return rows[:number]
 
 
 def _typical_length(lengths: Sequence[int]) -> int:

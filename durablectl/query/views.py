@@ -256,6 +256,10 @@ class ProcessorView:
     system_handlers: Sequence[str] = ()
     """Those of durablectl's own, which are not listed."""
 
+    @property
+    def all_handlers(self) -> list[str]:
+        return [*self.handlers, *self.system_handlers]
+
     def runs(self, handler: str) -> bool:
         return handler in self.handlers or handler in self.system_handlers
 

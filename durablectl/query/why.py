@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -17,10 +17,11 @@ from durablectl.model.status import Status
 from durablectl.query.get import get_workflow
 from durablectl.query.list import count_workflows
 from durablectl.query.processors import live_processors
+from durablectl.query.typical_steps import find_usual_durations
 from durablectl.storage.diagnosis.inspection import waiting_commands
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from durablectl.query.views import ProcessorView, StepView, WorkflowView
     from durablectl.storage.connection.store import Store
@@ -28,8 +29,16 @@ if TYPE_CHECKING:
 LATE_MICROSECONDS = 5 * MICROSECONDS
 """How long a processor with room may take to begin what is due: a takeover is over by then, too."""
 
+HUNG_FACTOR = 10
+"""A step that lasts so many times as long as it usually does is hung."""
+HUNG_LEAST_MICROSECONDS = 30 * MICROSECONDS
+"""No shorter step is hung."""
+HUNG_UNKNOWN_MICROSECONDS = 10 * 60 * MICROSECONDS
+"""A step of which no completed run tells the usual time is hung after this long."""
+
 _LAST_STEPS = (-50, None)
 _DEEPEST = 5
+_GIVEN_UP = frozenset({ReasonCode.HANDLER_STUCK, ReasonCode.ENGINE_FAILED, ReasonCode.UNREADABLE})
 
 
 class StatusCause(StrEnum):
@@ -45,6 +54,7 @@ class StatusCause(StrEnum):
     PAUSED = "paused"
     MISMATCH = "mismatch"
     CRASHING = "crashing"
+    PAUSED_BY_ENGINE = "paused_by_engine"
     NO_PROCESSOR = "no_processor"
     DELAYED = "delayed"
     BUSY = "busy"
@@ -53,6 +63,8 @@ class StatusCause(StrEnum):
     ORPHANED = "orphaned"
     RETRYING = "retrying"
     RUNNING = "running"
+    HUNG = "hung"
+    UNATTENDED = "unattended"
     WAITING = "waiting"
     OTHER = "other"
 
@@ -62,12 +74,17 @@ class LiveContext:
     """What the record does not say.
 
     ``pending_before`` counts the older pending workflows of its handler. ``child`` explains the child that it waits for
-    or failed with.
+    or failed with. ``held`` are the ids that each processor says it runs; one that did not say is absent. ``usual`` is
+    how long the steps of its handler usually last (microseconds), by type. ``hung_after`` (microseconds) replaces the
+    rules for hung steps; 0 for none.
     """
 
     processors: Sequence[ProcessorView] = ()
     pending_before: int = 0
     child: StatusExplanation | None = None
+    held: Mapping[str, Collection[str]] = field(default_factory=dict)
+    usual: Mapping[str, int] = field(default_factory=dict)
+    hung_after: int = 0
 
 
 @dataclass(frozen=True)
@@ -161,6 +178,8 @@ def _paused_cause(view: WorkflowView) -> tuple[StatusCause, StepView | None]:
         return StatusCause.MISMATCH, None if view.mismatch is None else _find_step(view, view.mismatch.step_number)
     if view.reason_code == ReasonCode.CRASHED_PROCESSOR:
         return StatusCause.CRASHING, view.journal[-1] if view.journal else None
+    if view.reason_code in _GIVEN_UP:
+        return StatusCause.PAUSED_BY_ENGINE, None
     return StatusCause.PAUSED, None
 
 
@@ -199,11 +218,41 @@ def _active_cause(view: WorkflowView, live: LiveContext, now: int) -> tuple[Stat
         return StatusCause.ORPHANED, step
     if view.status == Status.SUSPENDED and 0 < due_since(view) < now - LATE_MICROSECONDS:
         return _unclaimed_cause(view, live), step
+    if is_unattended(view, live, now):
+        return StatusCause.UNATTENDED, step
+    return _claimed_cause(view, live, now), step
+
+
+def _claimed_cause(view: WorkflowView, live: LiveContext, now: int) -> StatusCause:
+    """Of what a processor runs, or what waits for something that has not come."""
+    waits = view.waiting_for
     if view.reason_code in CANCELLATIONS:
-        return StatusCause.CANCELLING, step
+        return StatusCause.CANCELLING
     if waits is not None and waits.kind == WaitKind.RETRY:
-        return StatusCause.RETRYING, step
-    return (StatusCause.RUNNING if view.status == Status.RUNNING and waits is None else StatusCause.WAITING), step
+        return StatusCause.RETRYING
+    if view.status != Status.RUNNING or waits is not None:
+        return StatusCause.WAITING
+    return StatusCause.HUNG if is_hung(view, live, now) else StatusCause.RUNNING
+
+
+def is_unattended(view: WorkflowView, live: LiveContext, now: int) -> bool:
+    """Whether its processor lives, and says that it does not run it."""
+    held = live.held.get(view.owner)
+    is_settled = now - view.updated_at > LATE_MICROSECONDS
+    return view.status == Status.RUNNING and held is not None and is_settled and view.invocation_id not in held
+
+
+def is_hung(view: WorkflowView, live: LiveContext, now: int) -> bool:
+    """Whether its step lasts far longer than usual: nothing was written since it began."""
+    return now - view.updated_at > hung_limit(view, live)
+
+
+def hung_limit(view: WorkflowView, live: LiveContext) -> int:
+    """After how many microseconds its step counts as hung."""
+    if live.hung_after:
+        return live.hung_after
+    usual = live.usual.get(view.current_step_type, 0)
+    return max(HUNG_LEAST_MICROSECONDS, HUNG_FACTOR * usual) if usual else HUNG_UNKNOWN_MICROSECONDS
 
 
 def _slowest_step(view: WorkflowView) -> StepView | None:
@@ -224,7 +273,16 @@ async def _explain_to_depth(store: Store, invocation_id: str, depth: int) -> Sta
     processors, pending_before, child = await asyncio.gather(
         live_processors(store), _count_pending_before(store, view), _explain_awaited_child(store, view, depth)
     )
-    return explain_view(view, LiveContext(processors, pending_before, child), SYSTEM_CLOCK.now())
+    usual = await _usual_durations(store, view)
+    return explain_view(view, LiveContext(processors, pending_before, child, usual=usual), SYSTEM_CLOCK.now())
+
+
+async def _usual_durations(store: Store, view: WorkflowView) -> Mapping[str, int]:
+    """How long the steps of its handler usually last, where that decides whether it hangs."""
+    is_slow = SYSTEM_CLOCK.now() - view.updated_at > HUNG_LEAST_MICROSECONDS
+    if view.status != Status.RUNNING or view.waiting_for is not None or not is_slow:
+        return {}
+    return (await find_usual_durations(store, [view.handler])).get(view.handler, {})
 
 
 async def _read(store: Store, invocation_id: str) -> WorkflowView:

@@ -130,7 +130,7 @@ def _verdict(explanation: StatusExplanation, now: int) -> str:
             sentence = f"it failed {_failure(explanation)}"
         case StatusCause.CANCELLED | StatusCause.CANCELLED_WITH_PARENT | StatusCause.CANCELLING:
             sentence = _cancelled(explanation, now)
-        case StatusCause.PAUSED | StatusCause.MISMATCH | StatusCause.CRASHING:
+        case StatusCause.PAUSED | StatusCause.MISMATCH | StatusCause.CRASHING | StatusCause.PAUSED_BY_ENGINE:
             sentence = _paused(explanation)
         case (
             StatusCause.NO_PROCESSOR | StatusCause.DELAYED | StatusCause.BUSY | StatusCause.STARTING | StatusCause.STUCK
@@ -179,6 +179,8 @@ def _paused(explanation: StatusExplanation) -> str:
     if explanation.cause is StatusCause.CRASHING:
         after = "" if explanation.step is None else f" after {step_name(explanation.step)}"
         return f"it is paused because it {sentence}{after}"
+    if explanation.cause is StatusCause.PAUSED_BY_ENGINE:
+        return f"it was paused by the engine: {sentence}"
     in_flight = f"; step {view.current_step} {one_line(view.current_step_type)} is in flight and ends first"
     given = f": {sentence}" if sentence else ", who gave no reason"
     return f"it was paused by an operator{given}{in_flight if view.owner and has_current(view) else ''}"
@@ -220,9 +222,21 @@ def _active(explanation: StatusExplanation, now: int) -> str:
     elif waits is not None:
         fine = "nothing is wrong: " if waits.kind == WaitKind.SLEEP and explanation.serving_processors else ""
         sentence = f"{fine}it is {wait_sentence(waits, now)}{_no_processor_clause(explanation)}"
+    elif explanation.cause is StatusCause.HUNG:
+        sentence = _hung(explanation, now)
+    elif explanation.cause is StatusCause.UNATTENDED:
+        sentence = f"it is running by its record, but its processor {one_line(view.owner)} is not at work on it"
     else:
         sentence = f"it is at work: {status_sentence(view, now)}"
     return sentence
+
+
+def _hung(explanation: StatusExplanation, now: int) -> str:
+    view = explanation.view
+    usual = explanation.live.usual.get(view.current_step_type, 0)
+    where = f"step {view.current_step} {one_line(view.current_step_type)}" if view.current_step >= 0 else "it"
+    compared = f", and in other runs at most {duration(usual)}" if usual else ", and nothing was recorded since"
+    return f"{where} hangs: it has lasted {elapsed(now - view.updated_at)}{compared}"
 
 
 def _no_processor_clause(explanation: StatusExplanation) -> str:

@@ -86,9 +86,9 @@ def _last_change(explanation: StatusExplanation) -> str:
         sentence = "it became pending again" if view.updated_at > view.created_at else ""
     elif explanation.cause is StatusCause.RETRYING and waits is not None:
         sentence = f"step {waits.step_number}: attempt {waits.attempt} failed: {one_line(waits.error)}"
-    elif explanation.cause is StatusCause.RUNNING and has_current(view):
+    elif explanation.cause in {StatusCause.RUNNING, StatusCause.HUNG} and has_current(view):
         sentence = f"{current} was under way{f' on {one_line(view.owner)}' if view.owner else ''}"
-    elif explanation.cause in {StatusCause.ORPHANED, StatusCause.CANCELLING}:
+    elif explanation.cause in {StatusCause.ORPHANED, StatusCause.CANCELLING, StatusCause.UNATTENDED}:
         sentence = f"its record was written last{f', at {current}' if view.current_step >= 0 else ''}"
     return sentence
 
@@ -150,7 +150,7 @@ def _present(explanation: StatusExplanation) -> Iterator[str]:
         if ahead := explanation.live.pending_before:
             are = "is" if ahead == 1 else "are"
             yield f"{count(ahead, 'older workflow')} of its handler {are} pending too"
-    elif explanation.cause is StatusCause.RUNNING:
+    elif explanation.cause in {StatusCause.RUNNING, StatusCause.HUNG, StatusCause.UNATTENDED}:
         yield from (f"{_load(each)}, and is alive" for each in serving if each.processor_id == view.owner)
 
 
@@ -187,18 +187,25 @@ def _remedies(explanation: StatusExplanation) -> list[tuple[str, str]]:
     get, resume = _line("wf", "get", view.invocation_id), _line("wf", "resume", view.invocation_id)
     if is_terminal(view.status):
         return _of_ended(explanation, get)
+    if view.status == Status.PAUSED:
+        return _of_paused(explanation, get, resume)
+    if explanation.cause is StatusCause.OTHER:
+        return [(get, "step by step")]
+    return _of_active(explanation, get, resume)
+
+
+def _of_paused(explanation: StatusExplanation, get: str, resume: str) -> list[tuple[str, str]]:
     match explanation.cause:
-        case StatusCause.PAUSED:
-            return [(resume, "go on")]
         case StatusCause.MISMATCH:
             fits = "go on, once the processors run code that fits the journal"
             return [(resume, fits), (get, "the journal that the code must fit")]
         case StatusCause.CRASHING:
             last = "the last step in the journal: what comes behind it brings the processor down"
             return [(get, last), (resume, "go on, once the cause is mended")]
-        case StatusCause.OTHER:
-            return [(get, "step by step")]
-    return _of_active(explanation, get, resume)
+        case StatusCause.PAUSED_BY_ENGINE:
+            return [(get, "what was recorded"), (resume, "continue, once the cause is corrected")]
+        case _:
+            return [(resume, "go on")]
 
 
 def _of_ended(explanation: StatusExplanation, get: str) -> list[tuple[str, str]]:
@@ -231,6 +238,8 @@ def _of_active(explanation: StatusExplanation, get: str, resume: str) -> list[tu
         case StatusCause.BUSY:
             held = _line("wf", "list", "--status", "running", "--oldest-first")
             found = [(_line(*_APP), "more slots"), (held, "what holds the slots")]
+        case StatusCause.HUNG | StatusCause.UNATTENDED:
+            found = _of_stuck_running(explanation, get)
         case StatusCause.STUCK if view.status == Status.PENDING:
             found = [(resume, "call for a processor anew"), (_line("doctor"), "whether all is well")]
         case StatusCause.STUCK:
@@ -258,6 +267,13 @@ def _of_active(explanation: StatusExplanation, get: str, resume: str) -> list[tu
         serve = (_line(*_APP), f"a processor whose APP defines {one_line(view.handler)}")
         found = [serve, (_line("processors"), "what the live ones define"), *found]
     return found
+
+
+def _of_stuck_running(explanation: StatusExplanation, get: str) -> list[tuple[str, str]]:
+    if explanation.cause is StatusCause.UNATTENDED:
+        return [(_line("doctor", "--repair"), "have it taken over"), (get, "step by step")]
+    cancel = _line("wf", "cancel", explanation.view.invocation_id)
+    return [(get, "step by step"), (cancel, "interrupt it, and run the compensations")]
 
 
 def _line(*words: str) -> str:

@@ -16,12 +16,12 @@ from durablectl.model.kinds import WaitKind
 from durablectl.model.status import Status
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 
     from rich.console import Console
     from rich.text import Text
 
-    from durablectl.query import Board, Tree, WaitingView
+    from durablectl.query import Board, StatusReport, Tree, WaitingView
 
 T = TypeVar("T")
 
@@ -202,4 +202,28 @@ class BoardScreen(Screen["Board"]):
         return self.draw(state, now, width, height - 1)  # and the prompt
 
     def is_moving(self, state: Board) -> bool:  # noqa: ARG002  # the clocks of many need no tenths
+        return False
+
+
+class StatusScreen(Screen["StatusReport"]):
+    """What is in trouble, and what moves."""
+
+    def __init__(self, connection: Sequence[str] = ()) -> None:
+        super().__init__()
+        self._connection = connection
+
+    def draw(self, state: StatusReport, now: int, width: int, height: int) -> Text:  # noqa: ARG002  # of its own time
+        from rich.text import Text
+
+        from durablectl.cli.render.status import status_page
+
+        lines = status_page(state, width, self._connection).split("\n")
+        return Text("\n").join(lines[:height])
+
+    def end(self, state: StatusReport, now: int, width: int, height: int) -> Text:  # noqa: ARG002  # all of it
+        from durablectl.cli.render.status import status_page
+
+        return status_page(state, width, self._connection)
+
+    def is_moving(self, state: StatusReport) -> bool:  # noqa: ARG002  # its ages change every 2 s
         return False

@@ -37,8 +37,9 @@ class Lease:
     system_handlers: list[str] = field(default_factory=list)
     """Those of durablectl's own."""
 
-    def runs(self, handler: str) -> bool:
-        return handler in self.handlers or handler in self.system_handlers
+    @property
+    def all_handlers(self) -> list[str]:
+        return [*self.handlers, *self.system_handlers]
 
 
 _NOBODY = Lease("")

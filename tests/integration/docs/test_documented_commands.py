@@ -25,6 +25,7 @@ ONLY_PARSED = {
     "serve-api": "stays until Ctrl-C",
     "run processor": "stays until Ctrl-C",
     "run service": "stays until Ctrl-C",
+    "status --watch": "stays until Ctrl-C",
     "wf tail": "stays until Ctrl-C",
     "wf watch --": "stays until Ctrl-C",
     "wf list --context": "names a context that only its user has",
@@ -102,7 +103,7 @@ def test_every_command_runs(stack, words):
         words += ["--timeout", "1s"]
     result = stack(*words, input="order-17\n" if "-" in words else None)
     asks = result.exit_code == 2 and "Add --yes to do it" in result.stderr
-    assert asks or result.exit_code in (OUTCOMES | {1} if words[0] == "doctor" else OUTCOMES), result.stderr
+    assert asks or result.exit_code in (OUTCOMES | {1} if words[0] in {"doctor", "status"} else OUTCOMES), result.stderr
 
 
 def parse(words: list[str]) -> None:

@@ -24,6 +24,7 @@ from durablectl.cli.render.journal import journal_lines
 from durablectl.cli.render.list import COLUMNS, Look, workflow_lines, workflow_table
 from durablectl.cli.render.processors import processor_lines, processor_table
 from durablectl.cli.render.stats import stats_lines, stats_table
+from durablectl.cli.render.status import status_lines, status_page
 from durablectl.cli.render.tail import TailLines
 from durablectl.cli.render.timeline import timeline_page
 from durablectl.cli.render.watch import watch_end, watch_frame
@@ -34,6 +35,7 @@ from durablectl.query import LiveContext, StateChange, StatsView
 from durablectl.query.why import explain_view
 from helpers import views
 from helpers.paths import GOLDEN
+from helpers.trouble import FINE, TROUBLED
 from helpers.views import ALL, BLOCKED_PROCESSORS, CHILDREN, NOW, PROCESSORS, USUAL
 
 if TYPE_CHECKING:
@@ -103,6 +105,8 @@ SCREENS: dict[str, Callable[[int], Text]] = {
     "processors": lambda width: processor_table(PROCESSORS, NOW, width),
     "processors-blocked": lambda width: processor_table(BLOCKED_PROCESSORS, NOW, width),
     "stats": lambda width: stats_table(STATS, NOW, width),
+    "status": lambda width: status_page(TROUBLED, width),
+    "status-fine": lambda width: status_page(FINE, width),
     "why": lambda width: joined(lambda view: why_page(explain_view(view, LiveContext(PROCESSORS), NOW), NOW, width)),
     "timeline": lambda width: joined(lambda view: timeline_page(view, NOW, width)),
     "diff": lambda width: joined(lambda view: diff_page(query.compare(views.COMPLETED, view), NOW, width)),
@@ -142,6 +146,7 @@ def test_in_colour(name):
         ("list-columns", lambda: workflow_lines([*STATES.values()], NOW, Look(ISO, [*COLUMNS], usual=USUAL))),
         ("processors", lambda: processor_lines(PROCESSORS)),
         ("stats", lambda: stats_lines(STATS, NOW)),
+        ("status", lambda: status_lines(TROUBLED, ["--namespace", "shop"])),
         ("journal", lambda: journal_lines(views.FAILED)),
     ],
 )

@@ -1,0 +1,198 @@
+"""What is wrong beneath the workflows: streams, processors, schedules, clocks. Pure: what was read comes in."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from durablectl.model.clock import MICROSECONDS
+from durablectl.query.trouble import Group, Remedy, Trouble, Urgency, counted, durablectl
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Sequence
+
+    from durablectl.model.schedules import Schedule
+    from durablectl.query.views import ProcessorView
+    from durablectl.storage.diagnosis.inspection import StreamCondition
+
+CLOCK_MICROSECONDS = 2 * MICROSECONDS
+"""By so much may the clock of this machine differ from that of the server."""
+LATE_FIRE_MICROSECONDS = 60 * MICROSECONDS
+"""A schedule that has not fired so long after it should have is late."""
+
+
+@dataclass(frozen=True)
+class Plumbing:
+    """What was read. ``clock_ahead`` is by how much the reader's clock is ahead of the server's (microseconds).
+
+    ``armed`` are the names of the schedules that the server will fire. ``set_aside`` counts unreadable commands.
+    """
+
+    processors: Sequence[ProcessorView] = ()
+    streams: Sequence[StreamCondition] = ()
+    schedules: Sequence[Schedule] = ()
+    armed: Collection[str] = field(default_factory=frozenset)
+    clock_ahead: int = 0
+    set_aside: int = 0
+
+
+def groups_of_plumbing(plumbing: Plumbing, now: int) -> list[Group]:
+    """Every group; ``now`` in microseconds, by the server's clock."""
+    return [
+        *_streams(plumbing.streams),
+        *_blocked(plumbing.processors),
+        *_versions(plumbing.processors),
+        *_schedules(plumbing, now),
+        *_clock(plumbing.clock_ahead),
+        *_set_aside(plumbing.set_aside),
+    ]
+
+
+def _streams(conditions: Sequence[StreamCondition]) -> Iterator[Group]:
+    doctor = durablectl("doctor", purpose="which workflows that concerns, and what to do")
+    for condition in conditions:
+        details = {"stream": condition.name, "differences": list(condition.differences)}
+        if not condition.exists:
+            yield Group(
+                Trouble.STREAM_LOST,
+                Urgency.ERROR,
+                f"The stream {condition.name} does not exist",
+                remedies=[doctor],
+                details=details,
+            )
+        elif condition.differences:
+            yield Group(
+                Trouble.STREAM_WRONG,
+                Urgency.ERROR,
+                f"The stream {condition.name} is not configured as processors need it: "
+                f"{'; '.join(condition.differences)}",
+                remedies=[doctor],
+                details=details,
+            )
+        if condition.late:
+            yield Group(
+                Trouble.REPLICA_LATE,
+                Urgency.WARNING,
+                f"{counted(len(condition.late), 'replica')} of {condition.name} offline, or behind: "
+                f"{', '.join(condition.late)}",
+                count=len(condition.late),
+                remedies=[Remedy(("nats", "server", "report", "jetstream"), "the state of the servers")],
+                details={"stream": condition.name, "replicas": list(condition.late)},
+            )
+
+
+def _blocked(processors: Sequence[ProcessorView]) -> Iterator[Group]:
+    for each in processors:
+        if each.blocked_since:
+            yield Group(
+                Trouble.LOOP_BLOCKED,
+                Urgency.ERROR,
+                f"The event loop of {each.processor_id} is blocked by {each.blocked_by}",
+                since=each.blocked_since,
+                examples=[each.processor_id],
+                remedies=[durablectl("processors", purpose="the live processors")],
+                details={"processor": each.processor_id, "busy": each.busy, "blocked_by": each.blocked_by},
+            )
+
+
+def _versions(processors: Sequence[ProcessorView]) -> Iterator[Group]:
+    """Handlers that processors of several versions run, those of the same versions together."""
+    versions: dict[str, set[str]] = defaultdict(set)
+    for each in processors:
+        for handler in each.handlers:
+            versions[handler].add(each.version)
+    groups: dict[tuple[str, ...], list[str]] = defaultdict(list)
+    for handler, found in versions.items():
+        if len(found) > 1:
+            groups[tuple(sorted(found))].append(handler)
+    for those, handlers in groups.items():
+        running = [each for each in processors if {*handlers} & {*each.handlers}]
+        newest = max(running, key=lambda each: each.started_at)
+        names = ", ".join(version or "(none)" for version in those)
+        yield Group(
+            Trouble.VERSION_SKEW,
+            Urgency.NOTICE,
+            f"Processors of {len(those)} versions run {_some(handlers)}: {names}",
+            count=len(running),
+            since=newest.started_at,
+            examples=[each.processor_id for each in running][:3],
+            remedies=[durablectl("processors", "-o", "wide", purpose="which processor has which version")],
+            details={"versions": list(those), "handlers": sorted(handlers)},
+        )
+
+
+def _schedules(plumbing: Plumbing, now: int) -> Iterator[Group]:
+    served = {handler for each in plumbing.processors for handler in each.handlers}
+    for schedule in plumbing.schedules:
+        if schedule.paused:
+            continue
+        show = durablectl("schedule", "get", schedule.name, purpose="when it fired, and what came of it")
+        details = {"schedule": schedule.name, "handler": schedule.handler, "last_fired_at": schedule.last_fired_at}
+        if schedule.name not in plumbing.armed:
+            yield Group(
+                Trouble.SCHEDULE_DEAD,
+                Urgency.ERROR,
+                f"The schedule {schedule.name} will never fire: its message is gone from the server",
+                since=schedule.last_fired_at or schedule.created_at,
+                examples=[schedule.name],
+                remedies=[durablectl("doctor", "--repair", purpose="arm it again"), show],
+                details=details,
+            )
+        elif schedule.handler not in served:
+            yield Group(
+                Trouble.SCHEDULE_DEAD,
+                Urgency.ERROR,
+                f"The schedule {schedule.name} starts nothing: no live processor has its handler {schedule.handler}",
+                since=schedule.last_fired_at or schedule.created_at,
+                examples=[schedule.name],
+                remedies=[
+                    durablectl("run", "processor", "APP", purpose=f"a processor whose APP defines {schedule.handler}"),
+                    durablectl("schedule", "pause", schedule.name, purpose="or pause it"),
+                ],
+                details=details,
+            )
+        elif (due := _missed(schedule, now)) is not None:
+            yield Group(
+                Trouble.SCHEDULE_LATE,
+                Urgency.ERROR,
+                f"The schedule {schedule.name} has not fired when it was due",
+                since=due,
+                examples=[schedule.name],
+                remedies=[show, durablectl("schedule", "trigger", schedule.name, purpose="fire it now")],
+                details={**details, "due_at": due},
+            )
+
+
+def _missed(schedule: Schedule, now: int) -> int | None:
+    """When it should have fired, if that is longer ago than a busy processor takes."""
+    due = schedule.next_after(schedule.last_fired_at or schedule.created_at)
+    return due if due and due + LATE_FIRE_MICROSECONDS < now else None
+
+
+def _clock(ahead: int) -> Iterator[Group]:
+    if abs(ahead) > CLOCK_MICROSECONDS:
+        direction = "ahead of" if ahead > 0 else "behind"
+        yield Group(
+            Trouble.CLOCK_OFF,
+            Urgency.WARNING,
+            f"The clock of this machine is {abs(ahead) / MICROSECONDS:,.0f} s {direction} that of the NATS server",
+            remedies=[Remedy(("timedatectl", "set-ntp", "true"), "set this machine's clock by a time server")],
+            details={"ahead_seconds": round(ahead / MICROSECONDS, 3)},
+        )
+
+
+def _set_aside(number: int) -> Iterator[Group]:
+    if number:
+        yield Group(
+            Trouble.COMMANDS_UNREADABLE,
+            Urgency.WARNING,
+            f"{counted(number, 'command')} could not be read, and {'was' if number == 1 else 'were'} set aside",
+            count=number,
+            remedies=[durablectl("doctor", purpose="which ones, and how to remove them")],
+        )
+
+
+def _some(names: Sequence[str]) -> str:
+    shown = sorted(names)[:3]
+    return ", ".join(shown) + (f" and {len(names) - len(shown)} more" if len(names) > len(shown) else "")

@@ -1,0 +1,356 @@
+"""How the work of a namespace goes: what is in trouble, what moves. Reads the index and what does not move."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from durablectl.errors import NotProvisionedError
+from durablectl.model.clock import MICROSECONDS, SYSTEM_CLOCK, to_rfc3339
+from durablectl.model.filters import Filters
+from durablectl.model.message_types import Schemas
+from durablectl.model.records import NO_PAYLOAD
+from durablectl.model.status import ACTIVE, Status
+from durablectl.query.full_scan import find_matching_rows, has_unindexed_states
+from durablectl.query.index_rows import first_rows
+from durablectl.query.plumbing_trouble import Plumbing, groups_of_plumbing
+from durablectl.query.processors import live_processors, seen_with
+from durablectl.query.trouble import RECENT_MICROSECONDS, worst_first
+from durablectl.query.typical_steps import find_usual_durations
+from durablectl.query.view_builder import workflow_view
+from durablectl.query.why import HUNG_LEAST_MICROSECONDS, LiveContext, StatusCause, explain_view
+from durablectl.query.work_trouble import Backlog, Observed, Work, groups_of_work
+from durablectl.storage.commands.command_queue import count_quarantined
+from durablectl.storage.diagnosis import inspection
+from durablectl.storage.index import index_entries, time_buckets
+from durablectl.storage.index.time_buckets import GROUPS, Scope
+from durablectl.storage.records import schedules
+from durablectl.storage.records.states import UNREACHABLE
+from durablectl.storage.streams.direct_get import subjects_matching
+from durablectl.storage.streams.provision import require_provisioned, stream_info
+from durablectl.storage.streams.stored_messages import parse_timestamp_us
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
+
+    from durablectl.query.index_rows import IndexRow
+    from durablectl.query.trouble import Group
+    from durablectl.query.views import ProcessorView, WorkflowView
+    from durablectl.storage.connection.store import Store
+
+_log = logging.getLogger(__name__)
+
+READ_ALL = 2000
+"""Up to so many workflows of a status are read; of more, a sample of each handler."""
+_SAMPLE = 200
+_FAILED_READ = 500
+_MINUTE = 60 * MICROSECONDS
+_HOUR = 60 * _MINUTE
+_STILL = (Status.RUNNING, Status.SUSPENDED, Status.PENDING)
+"""What has not ended and is not paused."""
+
+
+@dataclass(frozen=True)
+class Moving:
+    """What moves: counts by status, completions per minute, and how long the backlog will take at that rate."""
+
+    by_status: Mapping[str, int] = field(default_factory=dict)
+    per_minute: float = 0.0
+    per_minute_in_hour: float = 0.0
+    backlog: int = 0
+    oldest: WorkflowView | None = None
+
+    @property
+    def eta_seconds(self) -> int | None:
+        """None without a backlog, and where nothing completes."""
+        return round(self.backlog / self.per_minute * 60) if self.backlog and self.per_minute else None
+
+    def to_json(self) -> dict[str, Any]:
+        oldest = self.oldest
+        return {
+            "by_status": dict(self.by_status),
+            "completed_per_minute": {
+                "last_5_minutes": round(self.per_minute, 2),
+                "last_hour": round(self.per_minute_in_hour, 2),
+            },
+            "backlog": self.backlog,
+            "backlog_eta_seconds": self.eta_seconds,
+            "oldest_active": None
+            if oldest is None
+            else {
+                "invocation_id": oldest.invocation_id,
+                "handler": oldest.handler,
+                "status": oldest.status,
+                "created_at": to_rfc3339(oldest.created_at),
+            },
+        }
+
+
+@dataclass(frozen=True)
+class StatusReport:
+    """``groups`` are what is in trouble, the worst first; ``checked_at`` in microseconds, by the server's clock."""
+
+    checked_at: int
+    groups: Sequence[Group]
+    moving: Moving
+    processors: Sequence[ProcessorView]
+    schedules: int = 0
+
+    @property
+    def needs_person(self) -> bool:
+        return any(group.needs_person for group in self.groups)
+
+    def to_json(self, connection: Sequence[str] = ()) -> dict[str, Any]:
+        """``connection`` are flags for every command."""
+        return {
+            "needs_person": self.needs_person,
+            "checked_at": to_rfc3339(self.checked_at),
+            "groups": [group.to_json(connection) for group in self.groups],
+            "moving": self.moving.to_json(),
+            "processors": {
+                "live": len(self.processors),
+                "slots": sum(each.slots for each in self.processors),
+                "busy": sum(each.busy for each in self.processors),
+            },
+            "schedules": self.schedules,
+        }
+
+
+async def get_status(store: Store, *, hung_after: int = 0) -> StatusReport:
+    """What is in trouble, and what moves.
+
+    ``hung_after`` (microseconds) says from when on a step counts as hung; 0 for far longer than it usually lasts.
+    Raises NotProvisionedError on a server that holds no workflows.
+    """
+    ahead, conditions, processors = await asyncio.gather(
+        _clock_ahead(store), inspection.streams(store), live_processors(store)
+    )
+    now = SYSTEM_CLOCK.now() - ahead
+    known, armed, set_aside = await asyncio.gather(schedules.load_all(store), _armed(store), count_quarantined(store))
+    plumbing = Plumbing(processors, conditions, known, armed, ahead, set_aside)
+    reading = _Reading(store, processors, now, hung_after)
+    work, moving = await reading.read()
+    groups = worst_first([*groups_of_plumbing(plumbing, now), *groups_of_work(work, now)])
+    return StatusReport(now, groups, moving, processors, len(known))
+
+
+async def watch_status(store: Store, *, hung_after: int = 0, every: float = 2.0) -> AsyncGenerator[StatusReport, None]:
+    """The same again and again, ``every`` so many seconds, without end; a lost connection is waited for."""
+    while True:
+        try:
+            yield await get_status(store, hung_after=hung_after)
+        except UNREACHABLE as error:
+            if isinstance(error, NotProvisionedError):
+                raise
+            _log.warning("No answer, will ask again: %s", error)
+        await asyncio.sleep(every)
+
+
+async def _clock_ahead(store: Store) -> int:
+    """By how many microseconds this machine's clock is ahead of the server's; 0 for what the way there explains."""
+    await require_provisioned(store)
+    asked = SYSTEM_CLOCK.now()
+    info = await stream_info(store, store.subjects.state_stream)
+    answered = SYSTEM_CLOCK.now()
+    at = parse_timestamp_us(info["ts"]) if info is not None else asked
+    return max(asked - at, 0) or min(answered - at, 0)
+
+
+async def _armed(store: Store) -> set[str]:
+    """The names of the schedules whose messages are there."""
+    subjects = store.subjects
+    if await stream_info(store, subjects.commands_stream) is None:
+        return set()
+    found = await subjects_matching(store, subjects.commands_stream, [subjects.recurrence("*")])
+    return {subject.rpartition(".")[2] for subject in found}
+
+
+class _Sampled(NamedTuple):
+    """``rows`` that stand for ``weight`` workflows each."""
+
+    rows: Sequence[IndexRow]
+    weight: float = 1.0
+
+
+class _Reading:
+    """One look at the workflows; ``now`` in microseconds, by the server's clock."""
+
+    def __init__(self, store: Store, processors: Sequence[ProcessorView], now: int, hung_after: int) -> None:
+        self._store = store
+        self._processors = processors
+        self._alive = {each.processor_id for each in processors}
+        self._served = {handler for each in processors for handler in each.all_handlers}
+        self._now = now
+        self._hung_after = hung_after
+        self._schemas = Schemas()
+
+    async def read(self) -> tuple[Work, Moving]:
+        if await has_unindexed_states(self._store):
+            return await self._scanned()
+        return await self._indexed()
+
+    async def _indexed(self) -> tuple[Work, Moving]:
+        store = self._store
+        statuses = sorted(GROUPS - {Status.COMPLETED})
+        numbers, everything, handlers, failed, rates = await asyncio.gather(
+            time_buckets.count_many_scopes(store, [Scope((status,)) for status in statuses]),
+            time_buckets.count_all(store, Scope()),
+            index_entries.list_handlers(store),
+            self._failed_lately(),
+            self._rates(),
+        )
+        by_status = Counter(dict(zip(statuses, numbers, strict=True)))
+        by_status[Status.COMPLETED] = everything - by_status.total()
+        samples = [
+            sampled
+            for status in (*_STILL, Status.PAUSED)
+            for sampled in await self._sampled(status, by_status[status], handlers)
+        ]
+        names = {*handlers, *(row.execution.handler for sampled in samples for row in sampled.rows)}
+        unserved = await self._unserved(sorted(names - self._served), by_status)
+        observed = await self._observed(samples)
+        backlogs = await self._backlogs({*names} & self._served, observed)
+        work = Work(observed, await self._observed([failed]), unserved, backlogs)
+        moving = Moving(
+            {status: number for status, number in by_status.most_common() if number},
+            *rates,
+            sum(each.waiting for each in backlogs.values()),
+            await self._oldest(by_status),
+        )
+        return work, moving
+
+    async def _sampled(self, status: str, total: int, handlers: Collection[str]) -> list[_Sampled]:
+        """All of a status, or where they are many, the oldest and the newest of each handler."""
+        filters = Filters(frozenset({status}))
+        if total <= READ_ALL:
+            return [_Sampled(await first_rows(self._store, filters, (), READ_ALL, total=total))] if total else []
+        cells = [replace(filters, handlers=frozenset({handler})) for handler in sorted(handlers)]
+        totals = await time_buckets.count_many_scopes(
+            self._store, [Scope((status,), tuple(cell.handlers)) for cell in cells]
+        )
+        return [await self._sample(cell, number) for cell, number in zip(cells, totals, strict=True) if number]
+
+    async def _sample(self, filters: Filters, total: int) -> _Sampled:
+        if total <= _SAMPLE:
+            return _Sampled(await first_rows(self._store, filters, (), total, total=total))
+        oldest, newest = await asyncio.gather(
+            *(
+                first_rows(self._store, filters, (), _SAMPLE // 2, total=total, oldest_first=oldest_first)
+                for oldest_first in (True, False)
+            )
+        )
+        rows = [*{row.execution.invocation_id: row for row in (*oldest, *newest)}.values()]
+        return _Sampled(rows, total / len(rows) if rows else 1.0)
+
+    async def _unserved(self, handlers: Sequence[str], by_status: Counter[str]) -> dict[str, Counter[str]]:
+        """How many of each status need a processor with a handler that none has."""
+        statuses = [status for status in _STILL if by_status[status]]
+        cells = [(handler, status) for handler in handlers for status in statuses]
+        scopes = [Scope((status,), (handler,)) for handler, status in cells]
+        numbers = await time_buckets.count_many_scopes(self._store, scopes)
+        found: dict[str, Counter[str]] = {}
+        for (handler, status), number in zip(cells, numbers, strict=True):
+            if number:
+                found.setdefault(handler, Counter())[status] = number
+        return found
+
+    async def _failed_lately(self) -> _Sampled:
+        since = self._now - _HOUR
+        filters = Filters(frozenset({Status.FAILED}), since=since)
+        total = await time_buckets.count_between(self._store, Scope((Status.FAILED,)), since, 0)
+        if not total:
+            return _Sampled([])
+        rows = (await first_rows(self._store, filters, (), _FAILED_READ, total=total))[:_FAILED_READ]
+        return _Sampled(rows, max(1.0, total / len(rows)) if len(rows) == _FAILED_READ else 1.0)
+
+    async def _rates(self) -> tuple[float, float]:
+        """Completions per minute in the last minutes and in the last hour."""
+        scope = Scope((Status.COMPLETED,))
+        recent, hour = await asyncio.gather(
+            *(
+                time_buckets.count_between(self._store, scope, self._now - span, 0)
+                for span in (RECENT_MICROSECONDS, _HOUR)
+            )
+        )
+        return recent / (RECENT_MICROSECONDS / _MINUTE), hour / 60
+
+    async def _backlogs(self, handlers: Collection[str], observed: Sequence[Observed]) -> dict[str, Backlog]:
+        """Of the handlers whose processors have no room."""
+        full = sorted({each.why.view.handler for each in observed if each.why.cause is StatusCause.BUSY} & {*handlers})
+        if not full:
+            return {}
+        since = self._now - RECENT_MICROSECONDS
+        ended = (Status.COMPLETED, Status.FAILED, Status.CANCELLED)
+        waiting, begun, done = await asyncio.gather(
+            inspection.waiting_commands(self._store, full),
+            asyncio.gather(*(self._count_since((Status.PENDING,), handler, since) for handler in full)),
+            asyncio.gather(*(self._count_since(ended, handler, since) for handler in full)),
+        )
+        minutes = RECENT_MICROSECONDS / _MINUTE
+        return {
+            handler: Backlog(waiting.get(handler, 0), recent, number / minutes)
+            for handler, recent, number in zip(full, begun, done, strict=True)
+        }
+
+    async def _count_since(self, statuses: tuple[str, ...], handler: str, since: int) -> int:
+        return await time_buckets.count_between(self._store, Scope(statuses, (handler,)), since, 0)
+
+    async def _oldest(self, by_status: Mapping[str, int]) -> WorkflowView | None:
+        total = sum(by_status[status] for status in ACTIVE)
+        if not total:
+            return None
+        rows = await first_rows(self._store, Filters(ACTIVE), (), 1, total=total, oldest_first=True)
+        return self._view(rows[0]) if rows else None
+
+    async def _scanned(self) -> tuple[Work, Moving]:
+        """The same of a small store with records that the index does not have."""
+        rows = await find_matching_rows(self._store, Filters(), scan=True)
+        by_status = Counter(str(row.execution.status) for row in rows)
+        moving = [row for row in rows if row.execution.status in ACTIVE]
+        since = self._now - _HOUR
+        failed = [row for row in rows if row.execution.status == Status.FAILED and row.execution.finished_at >= since]
+        unserved: dict[str, Counter[str]] = {}
+        for row in moving:
+            handler, status = row.execution.handler, row.execution.status
+            if status in _STILL and handler not in self._served:
+                unserved.setdefault(handler, Counter())[status] += 1
+        observed = await self._observed([_Sampled(moving)])
+        backlogs = await self._backlogs(self._served, observed)
+        ended = [row.execution.finished_at for row in rows if row.execution.status == Status.COMPLETED]
+        recent = sum(moment >= self._now - RECENT_MICROSECONDS for moment in ended)
+        work = Work(observed, await self._observed([_Sampled(failed)]), unserved, backlogs)
+        oldest = min(moving, key=lambda row: row.key, default=None)
+        return work, Moving(
+            dict(by_status.most_common()),
+            recent / (RECENT_MICROSECONDS / _MINUTE),
+            sum(moment >= since for moment in ended) / 60,
+            sum(each.waiting for each in backlogs.values()),
+            None if oldest is None else self._view(oldest),
+        )
+
+    def _view(self, row: IndexRow) -> WorkflowView:
+        """Without its values: nothing here shows them."""
+        execution = row.execution.copied()
+        execution.input = execution.output = NO_PAYLOAD
+        execution.workflow_state = {}
+        view = workflow_view(execution, row.revision, self._schemas)
+        return seen_with(view, self._alive, self._served, self._now)
+
+    async def _observed(self, samples: Sequence[_Sampled]) -> list[Observed]:
+        weighted = [(self._view(row), sampled.weight) for sampled in samples for row in sampled.rows]
+        slow = {
+            view.handler
+            for view, _ in weighted
+            if view.status == Status.RUNNING
+            and view.waiting_for is None
+            and self._now - view.updated_at > HUNG_LEAST_MICROSECONDS
+        }
+        usual = await find_usual_durations(self._store, sorted(slow)) if slow else {}
+        lives = {
+            handler: LiveContext(self._processors, usual=usual.get(handler, {}), hung_after=self._hung_after)
+            for handler in {view.handler for view, _ in weighted}
+        }
+        return [Observed(explain_view(view, lives[view.handler], self._now), weight) for view, weight in weighted]

@@ -1,0 +1,130 @@
+"""`durablectl status` against a real server: its groups, its exit code, its forms."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+from durablectl import Context, Retry, control, query, workflow
+from durablectl.cli.main import app
+from durablectl.query import Trouble, Urgency
+from durablectl.storage.records import leases
+from durablectl.storage.records.leases import Lease
+from helpers.in_process import running_processor
+from helpers.json_schemas import check
+from helpers.operations import asking, quick
+from helpers.waiting import wait_until
+from helpers.workflow_runs import run_to_end, start_workflow, wait_for_status
+
+
+@workflow
+async def failing(ctx: Context, number: int) -> None:
+    def fail() -> None:
+        raise ValueError(f"order {number} is unknown")
+
+    await ctx.step(fail, retry=Retry(max_attempts=1))
+
+
+async def groups(store):
+    return {group.trouble: group for group in (await query.get_status(store)).groups}
+
+
+async def test_status_of_healthy_namespace_exits_with_zero(store, settings):
+    async with running_processor(settings, quick):
+        await run_to_end(store, quick, 1)
+        report = await query.get_status(store)
+    assert (report.groups, report.needs_person, report.moving.by_status) == ([], False, {"completed": 1})
+    assert report.moving.per_minute == 0.2
+
+
+def test_status_without_workflows_asks_for_setup(runner):
+    result = runner.invoke(app, ["status"])
+    assert result.exit_code == 3
+    assert "holds no workflows" in result.stderr
+
+
+async def test_status_counts_waiting_workflows_without_processor(store, cli):
+    for number in range(3):
+        await start_workflow(store, "report", id=f"r{number}")
+    found = await groups(store)
+    assert {*found} == {Trouble.NO_PROCESSOR}
+    group = found[Trouble.NO_PROCESSOR]
+    assert (group.urgency, group.count, group.examples[0]) == (Urgency.ERROR, 3, "r0")
+    result = await asyncio.to_thread(cli, "status", "--json")
+    assert result.returncode == 1
+    (value,) = check("status", result.stdout)
+    assert value["groups"][0]["commands"][0]["command"] == "durablectl run processor APP"
+
+
+async def test_status_names_sleepers_whose_handler_is_gone(store, settings):
+    @workflow
+    async def sleeper(ctx: Context) -> None:
+        await ctx.sleep(89 * 86_400)
+
+    async with running_processor(settings, sleeper):
+        await start_workflow(store, sleeper, id="s")
+        await wait_for_status(store, "s", "suspended")
+        assert await groups(store) == {}
+    group = (await groups(store))[Trouble.NO_PROCESSOR]
+    assert (group.urgency, group.details["by_status"]) == (Urgency.WARNING, {"suspended": 1})
+    assert group.details["first_due_at"] > (await query.get_status(store)).checked_at + 88 * 86_400_000_000
+
+
+async def test_status_groups_failures_by_error(store, settings):
+    async with running_processor(settings, failing):
+        for number in range(3):
+            await run_to_end(store, failing, number, id=f"f{number}")
+        group = (await groups(store))[Trouble.FAILED]
+    assert (group.count, group.details["handler"]) == (3, "failing")
+    assert group.summary == "3 workflows of failing failed: order <*> is unknown"
+
+
+async def test_status_tells_pauses_of_engine_and_person_apart(store, settings):
+    async with running_processor(settings, asking):
+        await start_workflow(store, asking, id="a")
+        await wait_for_status(store, "a", "suspended")
+        assert (await groups(store))[Trouble.WAITING_FOR_PERSON].urgency == Urgency.NOTICE
+        await control.pause(store, "a", "the bank asked us to")
+        report = await query.get_status(store)
+    assert [(group.trouble, group.urgency) for group in report.groups] == [(Trouble.PAUSED_BY_OPERATOR, Urgency.NOTICE)]
+    assert not report.needs_person
+
+
+async def test_status_shows_full_processor_with_its_backlog(store):
+    await leases.renew(store, Lease("full-1", ["report"], slots=2, busy=2))
+    for number in range(3):
+        await start_workflow(store, "report", id=f"r{number}")
+    group = (await groups(store))[Trouble.NO_ROOM]
+    assert (group.count, group.details["slots"], group.details["eta_seconds"]) == (3, 2, None)
+
+
+async def test_status_samples_more_workflows_than_it_reads(store, monkeypatch):
+    monkeypatch.setattr("durablectl.query.status.READ_ALL", 10)
+    monkeypatch.setattr("durablectl.query.status._SAMPLE", 4)
+    await leases.renew(store, Lease("full-1", ["report"], slots=2, busy=2))
+    for number in range(24):
+        await start_workflow(store, "report", id=f"r{number:02}")
+    report = await query.get_status(store)
+    assert [group.count for group in report.groups] == [24]
+    assert report.groups[0].examples[0] == "r00"
+
+
+async def test_status_watch_prints_a_line_per_look(store, spawn):
+    await start_workflow(store, "report", id="r")
+    process = spawn("status", "--watch", "--json")
+
+    def lines():
+        return [json.loads(line) for line in process.out().splitlines(keepends=True) if line.endswith("\n")]
+
+    await wait_until(lambda: len(lines()) >= 2)
+    assert {line["groups"][0]["code"] for line in lines()} == {"no_processor"}
+    process.interrupt()
+    assert process.wait(60) in {1, 130}
+
+
+async def test_status_off_a_terminal_is_a_line_per_group(store, cli):
+    await start_workflow(store, "report", id="r")
+    result = await asyncio.to_thread(cli, "status", "--namespace", store.subjects.namespace)
+    rows = [line.split("\t") for line in result.stdout.splitlines()]
+    assert [row[:3] for row in rows[1:]] == [["error", "no_processor", "1"], ["ok", "moving", "0"], ["ok", "fine", ""]]
+    assert rows[1][-1] == f"durablectl run processor APP --namespace {store.subjects.namespace}"
