@@ -16,12 +16,14 @@ from durablectl.control.schedules import (
     trigger_schedule,
 )
 from durablectl.control.start import StartRequest, start
+from durablectl.control.stream_repair import RepairedStreams, repair_streams
 from durablectl.control.wait import Outcome, wait_for_outcome, wait_until_listed
 
 __all__ = [
     "OperationResult",
     "Outcome",
     "Repaired",
+    "RepairedStreams",
     "ScheduleView",
     "StartRequest",
     "cancel",
@@ -34,6 +36,7 @@ __all__ = [
     "pause_schedule",
     "reject",
     "repair",
+    "repair_streams",
     "resolve",
     "restart",
     "resume",

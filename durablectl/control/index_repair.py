@@ -19,7 +19,7 @@ from durablectl.storage.connection.store import purge_request
 from durablectl.storage.diagnosis.index_audit import PAUSE_SECONDS, audit, confirm
 from durablectl.storage.diagnosis.missing_wakeups import find_missing_wakeups
 from durablectl.storage.index import index_entries
-from durablectl.storage.index.comparison import DisagreementKind, batches, compare, read_states
+from durablectl.storage.index.comparison import DisagreementKind, batches, compare, is_mass_loss, read_states
 from durablectl.storage.records.leases import live_processors
 from durablectl.storage.streams.direct_get import get_message
 from durablectl.storage.streams.provision import require_provisioned
@@ -39,7 +39,7 @@ class Repaired:
     """``entered`` are workflows without an entry, ``foreign`` those of them that another program wrote.
 
     ``removed`` are wrong entries, ``handlers`` names that were unknown, ``called`` workflows whose commands were gone.
-    A dry run says what there would be to do.
+    ``kept`` are entries whose records look lost. A dry run says what there would be to do.
     """
 
     is_dry_run: bool = False
@@ -48,6 +48,7 @@ class Repaired:
     removed: int = 0
     handlers: int = 0
     called: int = 0
+    kept: int = 0
 
     @property
     def changes(self) -> int:
@@ -61,11 +62,17 @@ class Repaired:
             "removed": self.removed,
             "handlers": self.handlers,
             "called": self.called,
+            "kept": self.kept,
         }
 
 
-async def repair(store: Store, *, dry_run: bool = False, progress: Progress | None = None) -> Repaired:
+async def repair(
+    store: Store, *, dry_run: bool = False, forget_lost: bool = False, progress: Progress | None = None
+) -> Repaired:
     """Idempotent, and safe beside processors and other repairs.
+
+    Where the records look purged, the entries without one are kept unless ``forget_lost``: they are the last list of
+    what existed.
 
     Raises NotProvisionedError where there is no index to enter anything in, PermissionDeniedError.
     """
@@ -83,15 +90,18 @@ async def repair(store: Store, *, dry_run: bool = False, progress: Progress | No
     if dry_run:
         numbers = Counter(each.kind for each in await confirm(store, found, progress))
         entered = numbers[DisagreementKind.MISSING] + numbers[DisagreementKind.FOREIGN]
+        gone = numbers[DisagreementKind.GONE]
+        kept = gone if is_mass_loss(gone, found.states) and not forget_lost else 0
         return Repaired(
             is_dry_run=True,
             entered=entered,
             foreign=numbers[DisagreementKind.FOREIGN],
-            removed=numbers.total() - entered,
+            removed=numbers.total() - entered - kept,
             handlers=len(unknown),
             called=len(idle),
+            kept=kept,
         )
-    repairs = _Repairs(store)
+    repairs = _Repairs(store, forget_lost=forget_lost)
     try:
         if unknown:
             await index_entries.add_handlers(store, unknown)
@@ -111,8 +121,9 @@ async def repair(store: Store, *, dry_run: bool = False, progress: Progress | No
 class _Repairs:
     """Goes through what seems to disagree, AT_ONCE workflows at a time."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, *, forget_lost: bool) -> None:
         self.done = Repaired()
+        self._forget_lost = forget_lost
         self._store = store
         self._stateless: dict[str, Collection[str]] = {}
 
@@ -125,7 +136,10 @@ class _Repairs:
                 progress("differences mended", done, len(found.suspects))
         for malformed in batches(found.malformed):
             await self._delete(malformed)
-        await self._repair_stateless()
+        if is_mass_loss(len(self._stateless), found.states) and not self._forget_lost:
+            self.done.kept = len(self._stateless)
+        else:
+            await self._repair_stateless()
 
     async def _repair_stateless(self) -> None:
         """A start enters its workflow before it stores the state: time is left for that, before and after."""

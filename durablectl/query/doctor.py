@@ -17,14 +17,16 @@ from durablectl.storage.diagnosis.missing_wakeups import find_missing_wakeups
 from durablectl.storage.index import index_entries
 from durablectl.storage.index.comparison import batches, read_states
 from durablectl.storage.records import leases
-from durablectl.storage.streams.provision import require_provisioned, stream_info
+from durablectl.storage.streams.provision import require_provisioned, stream_config
+from durablectl.storage.streams.stream_risks import StreamKind
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from durablectl.query.doctor_checks import Check
     from durablectl.storage.connection.store import Store
     from durablectl.storage.diagnosis.index_audit import Progress, Running
+    from durablectl.storage.diagnosis.inspection import StreamCondition
     from durablectl.storage.records.leases import Lease
 
 _TAKEOVER_SECONDS = 2.0
@@ -45,41 +47,54 @@ class Diagnosis:
 
 
 async def diagnose(store: Store, progress: Progress | None = None) -> Diagnosis:
-    """Raises NotProvisionedError on a server that holds no workflows, UnsupportedServerError without JetStream."""
+    """Raises NotProvisionedError on a server that holds no workflows, UnsupportedServerError without JetStream.
+
+    A stream that is gone or cannot be read is a finding; what needs it is left out.
+    """
     server = await inspection.server(store)
-    await require_provisioned(store)
     conditions = await inspection.streams(store)
-    live = await leases.live_processors(store)
-    found = await audit(store, progress)
+    if not any(condition.exists for condition in conditions):
+        await require_provisioned(store)
+    streams = {condition.kind: condition for condition in conditions}
+    plumbing = [doctor_checks.connection(server), doctor_checks.streams(conditions), doctor_checks.replicas(conditions)]
+    live = await leases.live_processors(store) if streams[StreamKind.PROCESSORS].is_readable else []
+    states = streams[StreamKind.STATES]
+    if not states.is_readable:
+        entries = streams[StreamKind.INDEX].messages
+        return Diagnosis([*plumbing, doctor_checks.unreadable_workflows(states, entries, store.subjects)])
+    return Diagnosis([*plumbing, *await _of_workflows(store, streams, live, progress)])
+
+
+async def _of_workflows(
+    store: Store, streams: Mapping[StreamKind, StreamCondition], live: Sequence[Lease], progress: Progress | None
+) -> list[Check]:
+    has_commands = streams[StreamKind.COMMANDS].is_readable or not streams[StreamKind.COMMANDS].exists
+    found = await audit(store, progress, has_index=streams[StreamKind.INDEX].is_readable)
     known = await index_entries.list_handlers(store)
-    disagreements = await confirm(store, found, progress)
-    orphans = await _orphans(store, found.running, live)
-    idle = await find_missing_wakeups(store, found.waiting)
+    disagreements = await confirm(store, found, progress) if found.has_index else []
+    orphans = await _orphans(store, found.running, live) if streams[StreamKind.PROCESSORS].is_readable else []
+    idle = await find_missing_wakeups(store, found.waiting) if has_commands else []
     served = {name for lease in live for name in (*lease.handlers, *lease.system_handlers)}
     waiting = await _waiting(store, {*found.handlers, *known, *served, JOB_HANDLER})
     number = await count_quarantined(store)
     newest = await inspection.newest_quarantined(store, _NEWEST) if number else []
-    return Diagnosis(
-        [
-            doctor_checks.connection(server),
-            doctor_checks.streams(conditions),
-            doctor_checks.replicas(conditions),
-            doctor_checks.processors(found, live),
-            doctor_checks.unserved(waiting, live),
-            doctor_checks.backlog(waiting),
-            doctor_checks.workflows(found),
-            doctor_checks.takeover(orphans, served),
-            doctor_checks.calls([each.invocation_id for each in idle]),
-            doctor_checks.index_of(found, disagreements, store.subjects),
-            doctor_checks.handler_names(sorted(found.handlers - {*known})),
-            doctor_checks.records(found, store.subjects),
-            doctor_checks.set_aside(number, newest, store.subjects),
-        ]
-    )
+    return [
+        doctor_checks.processors(found, live),
+        doctor_checks.unserved(waiting, live),
+        doctor_checks.backlog(waiting),
+        doctor_checks.workflows(found),
+        doctor_checks.takeover(orphans, served),
+        doctor_checks.calls([each.invocation_id for each in idle]),
+        doctor_checks.index_of(found, disagreements, store.subjects),
+        doctor_checks.handler_names(sorted(found.handlers - {*known})),
+        doctor_checks.records(found, store.subjects),
+        doctor_checks.set_aside(number, newest, store.subjects),
+    ]
 
 
 async def _waiting(store: Store, names: set[str]) -> dict[str, int]:
-    if await stream_info(store, store.subjects.commands_stream) is None:
+    config = await stream_config(store, store.subjects.commands_stream)
+    if config is None or not config.get("allow_direct"):
         return {}
     return await inspection.waiting_commands(store, names)
 

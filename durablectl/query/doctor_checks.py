@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 from enum import StrEnum
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from durablectl.model.status import Status
 from durablectl.storage.commands.command_queue import UNROUTED
-from durablectl.storage.index.comparison import DisagreementKind
+from durablectl.storage.index.comparison import DisagreementKind, is_mass_loss
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -68,20 +69,38 @@ def streams(conditions: Sequence[StreamCondition]) -> Check:
     wrong = {
         condition.name: condition.differences if condition.exists else ["it does not exist"]
         for condition in conditions
-        if condition.differences or not condition.exists
+        if condition.risks or not condition.exists
     }
     if not wrong:
         message = f"The {len(conditions)} streams are configured as they should be."
         return Check("streams", Severity.OK, message, details={"differences": {}})
+    is_severe = any(not each.exists or any(risk.blocks for risk in each.risks) for each in conditions)
     return Check(
         "streams",
-        Severity.ERROR,
+        Severity.ERROR if is_severe else Severity.WARNING,
         f"{_many(len(wrong), 'stream')} not configured as processors need {'it' if len(wrong) == 1 else 'them'}.",
-        "A processor creates what does not exist (durablectl run processor); change the rest with `nats stream edit`.",
+        _stream_hint(conditions),
         len(wrong),
         {"differences": wrong},
         [f"{name}: {'; '.join(phrases)}" for name, phrases in wrong.items()],
     )
+
+
+def _stream_hint(conditions: Sequence[StreamCondition]) -> str:
+    """What makes them right: by this command, by a processor, or by hand."""
+    by_hand = [each.name for each in conditions if any(risk.change is None for risk in each.risks)]
+    is_repairable = any(risk.change is not None for each in conditions for risk in each.risks)
+    hints = []
+    if any(not each.exists for each in conditions):
+        hints.append("A processor creates what does not exist (durablectl run processor).")
+    if is_repairable or not by_hand:
+        hints.append("Run `durablectl doctor --repair --streams`.")
+    if by_hand:
+        hints.append(
+            f"The server cannot change that of {', '.join(by_hand)}: stop the processors, back up with "
+            "`nats stream backup`, delete the stream, start a processor, and run `durablectl doctor --repair`."
+        )
+    return " ".join(hints)
 
 
 def replicas(conditions: Sequence[StreamCondition]) -> Check:
@@ -219,6 +238,10 @@ def index_of(found: Audit, disagreements: Sequence[Disagreement], subjects: Subj
         )
     numbers = Counter(each.kind for each in disagreements)
     details = {"entries": found.entries, **{str(kind): numbers[kind] for kind in DisagreementKind}}
+    gone = numbers[DisagreementKind.GONE]
+    if is_mass_loss(gone, found.states):
+        names = [each.invocation_id for each in disagreements if each.kind == DisagreementKind.GONE]
+        return lost_records(gone, subjects, details, [_some(names)])
     if not disagreements:
         message = f"The index agrees with every workflow ({_count(found.entries, 'entry', 'entries')})."
         return Check("index", Severity.OK, message, details=details)
@@ -228,6 +251,35 @@ def index_of(found: Audit, disagreements: Sequence[Disagreement], subjects: Subj
         lines.append(f"{len(names):,} {_SENTENCES[kind][len(names) > 1]}: {_some(names)}")
     message = f"The index differs from the workflows in {_count(len(disagreements), 'place')}."
     return Check("index", Severity.WARNING, message, _REPAIR, len(disagreements), details, lines)
+
+
+def lost_records(
+    number: int, subjects: Subjects, details: Mapping[str, Any] = MappingProxyType({}), lines: Sequence[str] = ()
+) -> Check:
+    """The records look purged: what is left of them is the index."""
+    verb = "has" if number == 1 else "have"
+    return Check(
+        "index",
+        Severity.ERROR,
+        f"{_count(number, 'workflow')} of the index {verb} no record: {subjects.state_stream} looks purged, or lost.",
+        f"Restore {subjects.state_stream} from a backup first (nats stream restore). The index is the last list of "
+        "what existed: `durablectl doctor --repair` keeps it, and with --forget-lost removes it.",
+        number,
+        details,
+        lines,
+    )
+
+
+def unreadable_workflows(states: StreamCondition, entries: int, subjects: Subjects) -> Check:
+    """Nothing can be said of the workflows: the stream of their records is gone, or cannot be read."""
+    details: dict[str, Any] = {"by_status": {}}
+    if states.exists:
+        message = f"The workflows cannot be read: the direct access of {states.name} is off."
+        return Check("workflows", Severity.ERROR, message, "Run `durablectl doctor --repair --streams`.", 0, details)
+    listed = f", which {subjects.index_stream} lists {entries:,} of" if entries else ""
+    message = f"The records of all workflows are gone{listed}: the stream {states.name} does not exist."
+    hint = "Restore it from a backup (nats stream restore); without one, a processor creates an empty one."
+    return Check("workflows", Severity.ERROR, message, hint, entries, details)
 
 
 def handler_names(unknown: Sequence[str]) -> Check:

@@ -51,6 +51,7 @@ def groups_of_plumbing(plumbing: Plumbing, now: int) -> list[Group]:
 
 def _streams(conditions: Sequence[StreamCondition]) -> Iterator[Group]:
     doctor = durablectl("doctor", purpose="which workflows that concerns, and what to do")
+    repair = durablectl("doctor", "--repair", "--streams", purpose="give it the configuration it needs")
     for condition in conditions:
         details = {"stream": condition.name, "differences": list(condition.differences)}
         if not condition.exists:
@@ -64,10 +65,10 @@ def _streams(conditions: Sequence[StreamCondition]) -> Iterator[Group]:
         elif condition.differences:
             yield Group(
                 Trouble.STREAM_WRONG,
-                Urgency.ERROR,
+                Urgency.ERROR if any(risk.blocks for risk in condition.risks) else Urgency.WARNING,
                 f"The stream {condition.name} is not configured as processors need it: "
                 f"{'; '.join(condition.differences)}",
-                remedies=[doctor],
+                remedies=[repair, doctor],
                 details=details,
             )
         if condition.late:

@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from durablectl.model.clock import NANOSECONDS
 from durablectl.model.reason_codes import ReasonCode
 from durablectl.model.schedules import Schedule
 from durablectl.query import LiveContext, Moving, ProcessorView, StatusReport, WaitingView
@@ -14,6 +15,7 @@ from durablectl.query.trouble import worst_first
 from durablectl.query.why import explain_view
 from durablectl.query.work_trouble import Backlog, Observed, Work, groups_of_work
 from durablectl.storage.diagnosis.inspection import StreamCondition
+from durablectl.storage.streams.stream_risks import StreamKind, find_risks
 from helpers import views
 from helpers.views import NOW, S
 
@@ -73,12 +75,13 @@ OBSERVED = [
 ]
 FAILED = [observed(replace(views.FAILED, invocation_id=f"failed-{number}")) for number in range(2)]
 WORK = Work(OBSERVED, FAILED, {"report": Counter({"suspended": 20})}, {"checkout": Backlog(4944, 1200, 312.5)})
+DAY_LIMIT = find_risks(StreamKind.COMMANDS, {}, {"max_age": 86_400 * NANOSECONDS})
 PLUMBING = Plumbing(
     LIVE,
     [
-        StreamCondition("KV_EXECUTION_STATE", exists=True, differences=[]),
-        StreamCondition("COMMANDS", exists=True, differences=["max_age is 86400000000000, wanted 0"]),
-        StreamCondition("EXECUTION_INDEX", exists=False, differences=[]),
+        StreamCondition("KV_EXECUTION_STATE", StreamKind.STATES, exists=True),
+        StreamCondition("COMMANDS", StreamKind.COMMANDS, exists=True, risks=DAY_LIMIT),
+        StreamCondition("EXECUTION_INDEX", StreamKind.INDEX, exists=False),
     ],
     [
         Schedule("nightly", "checkout", cron="0 3 * * *", created_at=NOW - 90_000 * S, last_fired_at=NOW - 68_400 * S),

@@ -22,6 +22,12 @@ _UNHEALTHY = 1
 @with_output(formats=(OutputFormat.TABLE, OutputFormat.JSON))
 async def doctor(
     repair: Annotated[bool, typer.Option("--repair", help="Make the index agree with the workflows.")] = False,
+    streams: Annotated[
+        bool, typer.Option("--streams", help="With --repair: also give the streams the configuration they need.")
+    ] = False,
+    forget_lost: Annotated[
+        bool, typer.Option("--forget-lost", help="With --repair: also remove workflows whose records are all lost.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="With --repair: tell what it would do.")] = False,
     *,
     settings: Settings,
@@ -37,25 +43,34 @@ async def doctor(
     from durablectl import query
     from durablectl.storage.connection.store import open_store
 
-    if dry_run and not repair:
-        raise UsageError("--dry-run goes with --repair.", hint="Without --repair nothing is changed anyway.")
-    repaired = None
+    for option, is_given in (("--dry-run", dry_run), ("--streams", streams), ("--forget-lost", forget_lost)):
+        if is_given and not repair:
+            raise UsageError(f"{option} goes with --repair.", hint="Without --repair nothing is changed.")
+    repaired = repaired_streams = None
     async with open_store(settings) as store:
         with status_line("Looking ...") as progress:
             if repair:
                 from durablectl import control
 
-                repaired = await control.repair(store, dry_run=dry_run, progress=progress)
+                if streams:
+                    repaired_streams = await control.repair_streams(store, dry_run=dry_run)
+                repaired = await control.repair(store, dry_run=dry_run, forget_lost=forget_lost, progress=progress)
             diagnosis = await query.diagnose(store, progress)
     code = 0 if diagnosis.is_healthy else _UNHEALTHY
     if output.is_json:
-        output.print_json({**diagnosis.to_json(), "repair": None if repaired is None else repaired.to_json()})
+        done = None
+        if repaired is not None:
+            done = {
+                **repaired.to_json(),
+                "streams": None if repaired_streams is None else repaired_streams.to_json(),
+            }
+        output.print_json({**diagnosis.to_json(), "repair": done})
         return code
     from durablectl.cli.render.doctor import diagnosis_lines, diagnosis_table
 
     if not output.decorated:
-        typer.echo(diagnosis_lines(diagnosis, repaired))
+        typer.echo(diagnosis_lines(diagnosis, repaired, repaired_streams))
         return code
     console = stdout_console()
-    show(console, diagnosis_table(diagnosis, repaired, console.width))
+    show(console, diagnosis_table(diagnosis, repaired, console.width, repaired_streams))
     return code

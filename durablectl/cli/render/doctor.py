@@ -15,7 +15,7 @@ from durablectl.query import Severity
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from durablectl.control import Repaired
+    from durablectl.control import Repaired, RepairedStreams
     from durablectl.query import Check, Diagnosis
 
 _SYMBOLS = {Severity.OK: DONE, Severity.WARNING: Symbol("!", "yellow"), Severity.ERROR: FAILED}
@@ -24,9 +24,14 @@ _ARROW = "→ "
 _NARROWEST = 20
 
 
-def diagnosis_table(diagnosis: Diagnosis, repaired: Repaired | None, width: int) -> Text:
+def diagnosis_table(
+    diagnosis: Diagnosis, repaired: Repaired | None, width: int, streams: RepairedStreams | None = None
+) -> Text:
     """For a terminal: a symbol, the name and the sentence of each finding, wrapped, with what to do below it."""
     lines: list[Text] = []
+    if streams is not None:
+        for sentence in stream_sentences(streams, is_dry=repaired is not None and repaired.is_dry_run):
+            lines += _paragraph(sentence, "bold", width, 0)
     if repaired is not None:
         lines += _paragraph(repair_sentence(repaired), "bold", width, 0)
         lines.append(Text())
@@ -45,7 +50,7 @@ def diagnosis_table(diagnosis: Diagnosis, repaired: Repaired | None, width: int)
     return Text("\n").join(lines)
 
 
-def diagnosis_lines(diagnosis: Diagnosis, repaired: Repaired | None) -> str:
+def diagnosis_lines(diagnosis: Diagnosis, repaired: Repaired | None, streams: RepairedStreams | None = None) -> str:
     """For a pipe."""
     checks = diagnosis.checks
     rows = [
@@ -54,6 +59,9 @@ def diagnosis_lines(diagnosis: Diagnosis, repaired: Repaired | None) -> str:
     ]
     if repaired is not None:
         rows.insert(0, ("ok", "repair", str(repaired.changes), repair_sentence(repaired), ""))
+    if streams is not None:
+        told = " ".join(stream_sentences(streams, is_dry=repaired is not None and repaired.is_dry_run))
+        rows.insert(0, ("warning" if streams.left else "ok", "repair_streams", str(streams.changes), told, ""))
     titles = ("SEVERITY", "CHECK", "COUNT", "MESSAGE", "HINT")
     return separated([(title, cells) for title, cells in zip(titles, zip(*rows, strict=True), strict=True)])
 
@@ -73,10 +81,28 @@ def repair_sentence(repaired: Repaired) -> str:
         parts.append(f"{'store' if dry else 'stored'} {names}")
     if repaired.called:
         parts.append(f"{'call' if dry else 'called'} for {count(repaired.called, 'workflow')} to go on")
+    kept = ""
+    if repaired.kept:
+        entries = count(repaired.kept, "workflow")
+        kept = f" Kept {entries} of the index whose records look lost: restore those first, or use --forget-lost."
+    if not parts and kept:
+        return kept.strip()
     if not parts:
         return "There is nothing to repair." if dry else "There was nothing to repair."
     told = f"{', '.join(parts[:-1])} and {parts[-1]}" if len(parts) > 1 else parts[0]
-    return f"This would {told}; nothing was changed." if dry else f"{told[0].upper()}{told[1:]}."
+    return f"This would {told}; nothing was changed.{kept}" if dry else f"{told[0].upper()}{told[1:]}.{kept}"
+
+
+def stream_sentences(streams: RepairedStreams, *, is_dry: bool) -> list[str]:
+    """What was done to the streams, or would be, and what is left."""
+    told = []
+    if streams.created:
+        told.append(f"{'Would create' if is_dry else 'Created'} {', '.join(streams.created)}.")
+    for name, phrases in streams.changed.items():
+        told.append(f"{'Would change' if is_dry else 'Changed'} {name}: {one_line('; '.join(phrases))}.")
+    for name, phrases in streams.left.items():
+        told.append(f"Left to you is {name}: {one_line('; '.join(phrases))}.")
+    return told or ["The streams are configured as they should be."]
 
 
 def _summary(checks: Sequence[Check]) -> Text:

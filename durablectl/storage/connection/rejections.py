@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from durablectl.errors import (
+    ConfigurationError,
     ConnectionFailedError,
     NotProvisionedError,
     PayloadTooLargeError,
@@ -48,6 +49,16 @@ class BusyError(WrongSequenceError):
     """Another conditional publish on the same subject is in flight (error 10164, replicated streams only)."""
 
 
+class NoDirectAccessError(ConfigurationError):
+    """A stream is there, but its configuration does not allow the direct gets by which everything is read."""
+
+    def __init__(self, stream: str) -> None:
+        super().__init__(
+            f"The stream {stream} cannot be read: its direct access is off (allow_direct).",
+            hint="Run `durablectl doctor --repair --streams`.",
+        )
+
+
 class StorageFullError(StorageError):
     """There is no room: a limit is reached, or a disk is full. Nothing was stored, and later it may be."""
 
@@ -72,14 +83,39 @@ def too_large(size: int, limit: int) -> PayloadTooLargeError:
     )
 
 
+def missing_stream(stream: str) -> NotProvisionedError:
+    """The error for a stream that is not there; it says which, and who creates it."""
+    return NotProvisionedError(
+        f"The stream {stream} does not exist on this NATS server.",
+        hint="A processor creates it: start one (durablectl run processor APP); one that runs does so within seconds. "
+        "Or check --namespace.",
+    )
+
+
+def stream_of(subject: str) -> str:
+    """The name of the stream that a subject, a JetStream API subject, or the name itself is about."""
+    if "." not in subject:
+        return subject
+    tokens = subject.split(".")
+    if tokens[0] == "$KV":
+        return f"KV_{tokens[1]}"
+    begin = next((number for number, token in enumerate(tokens) if token in {"DIRECT", "STREAM", "CONSUMER"}), -1)
+    if begin >= 0:
+        # DIRECT.GET.NAME, STREAM.INFO.NAME, STREAM.MSG.DELETE.NAME, CONSUMER.CREATE.NAME, CONSUMER.MSG.NEXT.NAME
+        at = begin + (3 if tokens[begin + 1] == "MSG" else 2)
+        return tokens[at] if at < len(tokens) else f"behind {subject}"
+    first, _, namespace = tokens[0].partition("-")
+    is_index = first == "durable" and tokens[1] == "index"
+    names = {"commands": "COMMANDS", "schedules": "COMMANDS", "durable": "KV_EXECUTION_STATE"}
+    name = "EXECUTION_INDEX" if is_index else names.get(first, f"behind {subject}")
+    return f"{name}_{namespace}" if namespace else name
+
+
 def unanswered(reply: Msg, subject: str) -> StorageError | ConnectionFailedError | NotProvisionedError:
     """The error for a reply that carries a status instead of an answer."""
     status = (reply.headers or {}).get("Status", "")
     if status == "503":
-        return NotProvisionedError(
-            f"This NATS server holds no workflows yet: no stream takes {subject}.",
-            hint="Start a processor (durablectl run processor) to create the streams, or check --namespace.",
-        )
+        return missing_stream(stream_of(subject))
     return StorageError(f"The server answered {subject} with status {status or 'nothing'}.")
 
 
@@ -94,10 +130,7 @@ def api_error(error: dict[str, Any], subject: str) -> StorageError | NotProvisio
     if code == _IN_PROCESS:
         return NoAnswerError("JetStream has this message already, but not on enough servers yet.")
     if code == _NO_STREAM:
-        return NotProvisionedError(
-            f"The stream behind {subject} does not exist on this server.",
-            hint="Start a processor (durablectl run processor) to create the streams, or check --namespace.",
-        )
+        return missing_stream(stream_of(subject))
     return _refused(code, description, subject)
 
 

@@ -66,13 +66,16 @@ class Audit:
     malformed: dict[int, str] = field(default_factory=dict)
 
 
-async def audit(store: Store, progress: Progress | None = None) -> Audit:
-    """Read both streams. Some suspects are only changing right now: ``confirm`` tells."""
+async def audit(store: Store, progress: Progress | None = None, *, has_index: bool = True) -> Audit:
+    """Read both streams. Some suspects are only changing right now: ``confirm`` tells.
+
+    Without ``has_index`` the index cannot be read, and is left out.
+    """
     subjects = store.subjects
     reading = _AuditReader(store, progress)
     found = reading.found
     # The states come after the entries: what a state disowns may still be moving, and is looked at again.
-    found.has_index = await stream_info(store, subjects.index_stream) is not None
+    found.has_index = has_index and await stream_info(store, subjects.index_stream) is not None
     if found.has_index:
         await reading.each(
             subjects.index_stream, subjects.index_stream_subjects[0], reading.take_entry, "index entries"

@@ -5,17 +5,21 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from typing import TYPE_CHECKING, NamedTuple
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from durablectl.storage.commands.command_queue import UNROUTED, consumer_info, consumer_name
 from durablectl.storage.connection.store import require_jetstream
 from durablectl.storage.streams.direct_get import count, raw_messages
-from durablectl.storage.streams.provision import differences, stream_configurations, stream_info
+from durablectl.storage.streams.provision import stream_info, wanted_streams
+from durablectl.storage.streams.stored_messages import parse_timestamp_us
+from durablectl.storage.streams.stream_risks import find_risks
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping, Sequence
 
     from durablectl.storage.connection.store import Store
+    from durablectl.storage.streams.stream_risks import StreamKind, StreamRisk
 
 
 class Server(NamedTuple):
@@ -27,14 +31,36 @@ class Server(NamedTuple):
 
 
 class StreamCondition(NamedTuple):
-    """A stream of the namespace; ``differences`` are phrases, ``late`` are replicas offline or behind."""
+    """A stream of the namespace; ``late`` are replicas offline or behind.
+
+    ``messages`` and ``stored_bytes`` are what it holds, ``most_bytes`` is its limit, 0 without one. ``last_write_us``
+    is when a message was last stored, ``consumers`` how many there are, ``created`` identifies it among its successors.
+    """
 
     name: str
+    kind: StreamKind
     exists: bool
-    differences: list[str]
+    risks: Sequence[StreamRisk] = ()
     replicas: int = 0
     late: tuple[str, ...] = ()
     is_clustered: bool = False
+    messages: int = 0
+    stored_bytes: int = 0
+    most_bytes: int = 0
+    last_write_us: int = 0
+    consumers: int = 0
+    created: str = ""
+    config: Mapping[str, Any] = MappingProxyType({})
+
+    @property
+    def differences(self) -> list[str]:
+        """The risks as phrases."""
+        return [str(risk) for risk in self.risks]
+
+    @property
+    def is_readable(self) -> bool:
+        """Whether direct gets find what is in it."""
+        return self.exists and bool(self.config.get("allow_direct"))
 
 
 class QuarantinedCommand(NamedTuple):
@@ -54,16 +80,19 @@ async def server(store: Store) -> Server:
     return Server(store.settings.display_url, f"{version.major}.{version.minor}.{version.patch}", seconds)
 
 
-async def streams(store: Store) -> list[StreamCondition]:
-    return [await _condition(store, wanted) for wanted in stream_configurations(store.subjects)]
+async def streams(store: Store, replicas: int = 0) -> list[StreamCondition]:
+    """Every stream of the namespace; ``replicas`` is how many are asked for, 0 for any number."""
+    wanted = wanted_streams(store.subjects)
+    return [await _condition(store, kind, each, replicas) for kind, each in wanted.items()]
 
 
-async def _condition(store: Store, wanted: dict[str, object]) -> StreamCondition:
+async def _condition(store: Store, kind: StreamKind, wanted: dict[str, Any], asked: int) -> StreamCondition:
     name = str(wanted["name"])
     info = await stream_info(store, name)
     if info is None:
-        return StreamCondition(name, exists=False, differences=[])
+        return StreamCondition(name, kind, exists=False)
     cluster = info.get("cluster") or {}
+    config, state = info["config"], info["state"]
     late = tuple(
         str(replica["name"])
         for replica in cluster.get("replicas") or ()
@@ -71,11 +100,19 @@ async def _condition(store: Store, wanted: dict[str, object]) -> StreamCondition
     )
     return StreamCondition(
         name=name,
+        kind=kind,
         exists=True,
-        differences=differences(wanted, info["config"]),
-        replicas=int(info["config"].get("num_replicas", 1)),
+        risks=find_risks(kind, wanted, config, asked),
+        replicas=int(config.get("num_replicas", 1)),
         late=late,
         is_clustered=bool(cluster.get("name")),
+        messages=int(state["messages"]),
+        stored_bytes=int(state["bytes"]),
+        most_bytes=max(0, int(config.get("max_bytes") or 0)),
+        last_write_us=max(0, parse_timestamp_us(state["last_ts"])) if state["last_seq"] else 0,
+        consumers=int(state["consumer_count"]),
+        created=str(info["created"]),
+        config=config,
     )
 
 

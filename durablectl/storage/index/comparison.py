@@ -85,6 +85,14 @@ class IndexedState(NamedTuple):
         return self.is_foreign and _timeless(subjects, subject) == _timeless(subjects, self.subject)
 
 
+def is_mass_loss(gone: int, records: int) -> bool:
+    """Whether so many entries without a record, beside so many records, look like records that were lost.
+
+    A client that dies in the middle of a deletion leaves one; a purge, or an older backup of the records, many.
+    """
+    return gone > 0 and gone >= records and (gone > 1 or not records)
+
+
 async def compare(store: Store, suspects: Mapping[str, Collection[str]]) -> list[Disagreement]:
     """How these workflows, at most AT_ONCE, and the entries known of each disagree now.
 

@@ -12,7 +12,7 @@ from durablectl.model.clock import MICROSECONDS
 from durablectl.model.codec import decode_execution, encode_entry, encode_execution
 from durablectl.model.names import is_name
 from durablectl.model.status import is_terminal
-from durablectl.storage.connection.rejections import NoAnswerError, WrongSequenceError
+from durablectl.storage.connection.rejections import NoAnswerError, NoDirectAccessError, WrongSequenceError
 from durablectl.storage.connection.requests import EXPECTED, TTL
 from durablectl.storage.connection.store import purge_request
 from durablectl.storage.streams.direct_get import LastMessages, get_last, get_last_or_deletion, get_many_last
@@ -38,8 +38,8 @@ _UNCERTAIN_PAUSE_SECONDS = 0.5
 _NO_TTL: Mapping[str, str] = MappingProxyType({})
 
 
-UNREACHABLE = (ConnectionFailedError, NotProvisionedError)
-"""What a restart of the server, or a stream without a leader, looks like: nobody answers for it, for a while."""
+UNREACHABLE = (ConnectionFailedError, NotProvisionedError, NoDirectAccessError)
+"""How a restart of the server looks, or a stream that is gone or misconfigured: it does not answer for a while."""
 
 
 class Stored(NamedTuple):

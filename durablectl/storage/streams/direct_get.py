@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from durablectl.errors import DurableError, NotProvisionedError
 from durablectl.model.clock import to_datetime
-from durablectl.storage.connection.rejections import NoAnswerError, unanswered
+from durablectl.storage.connection.rejections import NoAnswerError, NoDirectAccessError, unanswered
+from durablectl.storage.streams.provision import no_records_error
 from durablectl.storage.streams.stored_messages import (
     DELETION_HEADER,
     Change,
@@ -242,8 +243,12 @@ async def _unanswered_error(store: Store, reply: Msg, stream: str) -> DurableErr
         information = await store.requests.send(f"{store.api}.STREAM.INFO.{stream}", b"")
     except DurableError as other:
         return other
-    if b'"error":' in information.data or not store.requests.has_jetstream:
+    if not store.requests.has_jetstream:
         return error
+    if b'"error":' in information.data:
+        return await no_records_error(store) if stream == store.subjects.state_stream else error
+    if not json.loads(information.data)["config"].get("allow_direct"):
+        return NoDirectAccessError(stream)
     return NoAnswerError(
         "JetStream does not answer on this NATS server: it is starting or stopping.",
         hint="Run it again; if that goes on, check that JetStream is enabled.",

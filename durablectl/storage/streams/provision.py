@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING, Any
 
-from durablectl.errors import ConfigurationError, NotProvisionedError, StorageError
+from durablectl.errors import ConfigurationError, DurableError, NotProvisionedError, StorageError
 from durablectl.model.clock import NANOSECONDS
 from durablectl.storage.connection.store import require_jetstream
+from durablectl.storage.streams.stream_risks import StreamKind, find_risks
 
 if TYPE_CHECKING:
     from durablectl.storage.connection.store import Store
     from durablectl.storage.subjects import Subjects
+
+_log = logging.getLogger(__name__)
 
 DUPLICATE_WINDOW_SECONDS = 120
 LEASE_SECONDS = 3
@@ -28,8 +32,13 @@ _KEY_VALUE = {
 
 def stream_configurations(subjects: Subjects) -> list[dict[str, Any]]:
     """The configuration of every stream, as the JetStream API takes it; durations in nanoseconds."""
-    return [
-        {
+    return [*wanted_streams(subjects).values()]
+
+
+def wanted_streams(subjects: Subjects) -> dict[StreamKind, dict[str, Any]]:
+    """The same by the kind of each."""
+    return {
+        StreamKind.STATES: {
             **_KEY_VALUE,
             "name": subjects.state_stream,
             "subjects": subjects.state_stream_subjects,
@@ -37,7 +46,7 @@ def stream_configurations(subjects: Subjects) -> list[dict[str, Any]]:
             "storage": "file",
             "allow_msg_ttl": True,
         },
-        {
+        StreamKind.INDEX: {
             "name": subjects.index_stream,
             "subjects": subjects.index_stream_subjects,
             "retention": "limits",
@@ -47,7 +56,7 @@ def stream_configurations(subjects: Subjects) -> list[dict[str, Any]]:
             "allow_direct": True,
             "allow_msg_ttl": True,
         },
-        {
+        StreamKind.COMMANDS: {
             "name": subjects.commands_stream,
             "subjects": subjects.commands_stream_subjects,
             "retention": "workqueue",
@@ -58,7 +67,7 @@ def stream_configurations(subjects: Subjects) -> list[dict[str, Any]]:
             "allow_rollup_hdrs": True,
             "duplicate_window": DUPLICATE_WINDOW_SECONDS * NANOSECONDS,
         },
-        {
+        StreamKind.PROCESSORS: {
             **_KEY_VALUE,
             "name": subjects.processors_stream,
             "subjects": subjects.processors_subjects,
@@ -68,51 +77,44 @@ def stream_configurations(subjects: Subjects) -> list[dict[str, Any]]:
             "max_age": LEASE_SECONDS * NANOSECONDS,
             "duplicate_window": LEASE_SECONDS * NANOSECONDS,
         },
-    ]
+    }
 
 
 async def provision(store: Store, *, replicas: int | None = None) -> None:
     """Create what is missing; idempotent, and safe when several processes do it at once.
 
     ``replicas`` None means 1 for what is created, and whatever it has for what exists. Raises ConfigurationError when
-    a stream exists with a configuration that differs, naming stream and setting; UnsupportedServerError without
-    JetStream.
+    a stream exists with a configuration that loses work or prevents it, naming stream, setting and effect;
+    UnsupportedServerError without JetStream.
     """
     await require_jetstream(store)
-    configurations = stream_configurations(store.subjects)
-    await asyncio.gather(*(_ensure(store, configuration, replicas) for configuration in configurations))
+    await asyncio.gather(
+        *(_ensure(store, kind, wanted, replicas) for kind, wanted in wanted_streams(store.subjects).items())
+    )
     store.requests.has_streams = True
 
 
-async def _ensure(store: Store, wanted: dict[str, Any], replicas: int | None) -> None:
+async def _ensure(store: Store, kind: StreamKind, wanted: dict[str, Any], replicas: int | None) -> None:
     existing = await stream_config(store, wanted["name"])
     if existing is None:
-        await _create(store, {**wanted, "num_replicas": replicas or 1})
+        await create_stream(store, {**wanted, "num_replicas": replicas or 1})
         existing = await stream_config(store, wanted["name"])
     if existing is None:
         raise StorageError(f"The stream {wanted['name']} vanished while it was being created.")
-    different = differences(wanted, existing)
-    if replicas is not None and existing.get("num_replicas", 1) != replicas:
-        different.append(f"num_replicas is {existing.get('num_replicas', 1)}, wanted {replicas}")
-    if different:
+    risks = find_risks(kind, wanted, existing, replicas or 0)
+    blocking = [risk for risk in risks if risk.blocks]
+    if blocking:
+        by_hand = "" if all(risk.change is not None for risk in blocking) else ", which says what is left to you"
         raise ConfigurationError(
-            f"The stream {wanted['name']} exists with another configuration: {'; '.join(different)}.",
-            hint="Change it with `nats stream edit`, or use another --namespace.",
+            f"The stream {wanted['name']} exists with another configuration: {'; '.join(map(str, blocking))}.",
+            hint=f"Run `durablectl doctor --repair --streams`{by_hand}, or use another --namespace.",
         )
+    for risk in risks:
+        _log.warning("The stream %s: %s.", wanted["name"], risk)
 
 
-def differences(wanted: dict[str, Any], existing: dict[str, Any]) -> list[str]:
-    """What is otherwise in ``existing``: "storage is memory, wanted file"."""
-    found = []
-    for key, value in wanted.items():
-        actual = existing.get(key)
-        is_same = set(value) == set(actual or ()) if isinstance(value, list) else actual == value
-        if not is_same and (value or actual):
-            found.append(f"{key} is {actual}, wanted {value}")
-    return found
-
-
-async def _create(store: Store, configuration: dict[str, Any]) -> None:
+async def create_stream(store: Store, configuration: dict[str, Any]) -> None:
+    """Create it unless another process has done so meanwhile. Raises ConfigurationError."""
     try:
         await store.requests.call(f"{store.api}.STREAM.CREATE.{configuration['name']}", configuration)
     except StorageError as error:
@@ -143,13 +145,39 @@ async def is_provisioned(store: Store) -> bool:
 
 
 async def require_provisioned(store: Store) -> None:
-    """NotProvisionedError when the namespace has no streams here: for readers, who create nothing."""
+    """NotProvisionedError when the records of the namespace are not here: for readers, who create nothing.
+
+    It tells a namespace that was never set up from one whose records are gone.
+    """
     if not await is_provisioned(store):
         await require_jetstream(store)
-        namespace = store.subjects.namespace
+        raise await no_records_error(store)
+
+
+async def no_records_error(store: Store) -> NotProvisionedError:
+    """The error for a namespace without its stream of states: never set up, or lost."""
+    subjects = store.subjects
+    entries = await _messages_in(store, subjects.index_stream)
+    if entries is None and await _messages_in(store, subjects.processors_stream) is None:
+        namespace = subjects.namespace
         where = f"the namespace {namespace!r}" if namespace else "the default namespace"
-        raise NotProvisionedError(
+        return NotProvisionedError(
             f"This NATS server holds no workflows yet: {where} has not been set up.",
             hint="Start a processor (durablectl run processor) or a workflow (durablectl wf start), "
             "or check --namespace.",
         )
+    listed = f", although {subjects.index_stream} lists {entries:,} workflows" if entries else ""
+    return NotProvisionedError(
+        f"The stream {subjects.state_stream}, which holds the workflows, does not exist on this NATS server{listed}.",
+        hint="It was deleted. Restore it from a backup (nats stream restore). Without a backup, a processor or "
+        "`durablectl wf start` creates an empty one.",
+    )
+
+
+async def _messages_in(store: Store, stream: str) -> int | None:
+    """How many messages the stream holds; None where it does not exist, or may not be asked."""
+    try:
+        info = await stream_info(store, stream)
+    except DurableError:
+        return None
+    return None if info is None else int(info["state"]["messages"])

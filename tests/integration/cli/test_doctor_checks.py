@@ -120,7 +120,7 @@ async def test_a_stream_that_is_configured_otherwise_or_missing_is_an_error(stor
     found = await check(store, "streams")
     assert (found.severity, found.count) == (Severity.ERROR, 2)
     assert found.details["differences"] == {
-        store.subjects.index_stream: ["discard is old, wanted new"],
+        store.subjects.index_stream: ["discard is old, wanted new: a full stream drops the oldest index entries"],
         store.subjects.commands_stream: ["it does not exist"],
     }
 

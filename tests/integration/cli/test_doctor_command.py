@@ -65,6 +65,8 @@ async def test_doctor_reports_then_repairs_and_exits_with_0(store, cli):
         "removed": 1,
         "handlers": 0,
         "called": 0,
+        "kept": 0,
+        "streams": None,
     }
     mended = cli("doctor", "--repair")
     assert (mended.returncode, mended.stderr) == (0, "")
