@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-import logging
 import os
 import select
 import signal
 import sys
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+import threading
+import time
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
-from typing import IO, Any, ParamSpec, TypeVar, overload
+from typing import IO, Any, NoReturn, ParamSpec, TypeVar, overload
 
 import typer
 
@@ -27,12 +28,10 @@ from durablectl.cli.terminal.output import (
     verbosity,
     wants_json,
 )
-from durablectl.errors import ConnectionFailedError, DurableError, UsageError
-
-_log = logging.getLogger("durablectl.run")
+from durablectl.errors import DurableError, UsageError
 
 _STUCK_SECONDS = 1.0
-"""How long a cancelled task may keep the process from ending."""
+"""How long a cancelled task, or a thread of the app, may keep the process from ending."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -74,6 +73,7 @@ class BoundaryGroup(Group):
         if not standalone_mode:
             return run()
         _prepare_streams()
+        threads = threading.enumerate()
         if not (is_decorated(sys.stdout) or is_coloured(sys.stdout)):
             self.rich_markup_mode = None
         json = stderr_is_json.set(wants_json(sys.argv[1:] if args is None else args))
@@ -87,6 +87,8 @@ class BoundaryGroup(Group):
         finally:
             stderr_is_json.reset(json)
             verbosity.reset(normal)
+        if _is_any_stuck(_started_since(threads)):
+            _exit_at_once(code)
         sys.exit(code)
 
     def invoke(self, ctx: Any) -> Any:
@@ -125,6 +127,27 @@ def exit_code(error: BaseException) -> int:
                 "This is a bug in durablectl. Run it again with DURABLECTL_DEBUG=1 for the traceback.",
             )
             return INTERNAL
+
+
+def _started_since(before: Sequence[threading.Thread]) -> list[threading.Thread]:
+    """The threads that Python waits for at its end, and that were started since then."""
+    return [each for each in threading.enumerate() if not each.daemon and each not in before]
+
+
+def _is_any_stuck(threads: Sequence[threading.Thread]) -> bool:
+    """Wait for these, but not without end: a step may have given a thread of asyncio.to_thread an hour's work."""
+    until = time.monotonic() + _STUCK_SECONDS
+    for thread in threads:
+        thread.join(max(0.0, until - time.monotonic()))
+    return any(thread.is_alive() for thread in threads)
+
+
+def _exit_at_once(code: int) -> NoReturn:
+    """End the process without waiting for its threads. What the command had to do is done."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)
 
 
 def _wants_traceback(error: BaseException) -> bool:
@@ -229,6 +252,7 @@ def run_async(coroutine: Coroutine[Any, Any, T], *, fast: bool = False) -> T:
 async def _until_terminated(coroutine: Coroutine[Any, Any, T]) -> T:
     loop = asyncio.get_running_loop()
     task = asyncio.current_task()
+    threads = threading.enumerate()
     terminated = False
 
     def terminate() -> None:
@@ -249,6 +273,15 @@ async def _until_terminated(coroutine: Coroutine[Any, Any, T]) -> T:
         raise
     finally:
         await _cancel_rest()
+        _leave_executor(loop, threads)
+
+
+def _leave_executor(loop: asyncio.AbstractEventLoop, before: Sequence[threading.Thread]) -> None:
+    """Let the runner wait for no thread of the loop's executor: it would do so without a limit."""
+    if _started_since(before):
+        from concurrent.futures import ThreadPoolExecutor
+
+        loop.set_default_executor(ThreadPoolExecutor(1))
 
 
 async def _cancel_rest() -> None:
@@ -261,32 +294,10 @@ async def _cancel_rest() -> None:
         task.cancel()
     if not rest:
         return
-    _, stuck = await asyncio.wait(rest, timeout=_STUCK_SECONDS)
+    from durablectl.cli.stop_signals import LIMIT_SECONDS, TimeLimit
+
+    with TimeLimit(LIMIT_SECONDS).start():
+        _, stuck = await asyncio.wait(rest, timeout=_STUCK_SECONDS)
     for task in stuck:
         task._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001 - it is known
         asyncio.tasks._unregister_task(task)  # noqa: SLF001 - there is no other way
-
-
-@contextlib.contextmanager
-def stop_signals() -> Iterator[asyncio.Event]:
-    """An event that the first SIGINT or SIGTERM sets; a second one ends the process at once, as a crash would.
-
-    A stop is a stop during an outage, too: once the event is set, a failure of the connection is only logged.
-    """
-    loop = asyncio.get_running_loop()
-    stop = asyncio.Event()
-
-    def received() -> None:
-        if stop.is_set():
-            os._exit(INTERRUPTED)  # what is journaled is safe, and the server does not outlive its parent
-        stop.set()
-
-    with contextlib.suppress(NotImplementedError):  # Windows, where Ctrl-C cancels the command instead
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, received)
-    try:
-        yield stop
-    except ConnectionFailedError as error:
-        if not stop.is_set():
-            raise
-        _log.warning("Stopped without the NATS server: %s", error)

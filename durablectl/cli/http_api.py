@@ -12,7 +12,8 @@ from collections.abc import AsyncIterator, Awaitable
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
-from durablectl.cli.boundary import run_async, stop_signals
+from durablectl.cli.boundary import run_async
+from durablectl.cli.stop_signals import stop_signals
 from durablectl.cli.terminal.logs import configure_logs
 from durablectl.http.server_options import HttpOptions
 from durablectl.http.sidecar import Link, beside

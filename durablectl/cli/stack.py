@@ -11,7 +11,7 @@ from durablectl.errors import DurableError
 from durablectl.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from durablectl.cli.render.stack import StackView
     from durablectl.embedded import EmbeddedServer
@@ -40,11 +40,12 @@ async def running(
     namespace: str = "",
     http: HttpOptions | None = None,
     log_format: str = "text",
+    stop_requested_at: Callable[[], float] = lambda: 0.0,
 ) -> AsyncIterator[Stack]:
     """Start the pieces, and stop them in reverse order: the processor gracefully, the server last.
 
     Raises ConfigurationError when the server cannot be started. When the server or the processor ends by itself, the
-    block is cancelled and the error raised, in a group.
+    block is cancelled and the error raised, in a group. ``stop_requested_at`` as for Processor.run.
     """
     from durablectl.cli.http_api import api_beside
     from durablectl.engine.worker.processor import Processor
@@ -57,7 +58,7 @@ async def running(
             processor = Processor(store, app, options)
             async with (
                 api_beside(http, settings, (log_format, "info"), processor.metrics.text) as http_url,
-                _working(processor, server),
+                _working(processor, server, stop_requested_at),
             ):
                 yield Stack(store, _view(store, app, processor.id, options.max_concurrent, http_url))
 
@@ -81,11 +82,13 @@ def _view(store: Store, app: App, processor_id: str, slots: int, http_url: str) 
 
 
 @contextlib.asynccontextmanager
-async def _working(processor: Processor, server: EmbeddedServer) -> AsyncIterator[None]:
+async def _working(
+    processor: Processor, server: EmbeddedServer, stop_requested_at: Callable[[], float]
+) -> AsyncIterator[None]:
     stop, ready = asyncio.Event(), asyncio.Event()
     async with asyncio.TaskGroup() as tasks:
         watching = tasks.create_task(_watch(server))
-        working = tasks.create_task(processor.run(stop, ready))
+        working = tasks.create_task(processor.run(stop, ready, stop_requested_at=stop_requested_at))
         try:
             await ready.wait()
             yield

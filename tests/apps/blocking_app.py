@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import json
 import os
 import time
@@ -59,3 +60,20 @@ async def quick(ctx: Context, _input: Any = None) -> int:
 @workflow
 async def pays_again_and_again(ctx: Context, seconds: list[float]) -> Any:
     return [await ctx.step(charge, each) for each in seconds]
+
+
+async def hold_interpreter(seconds: float) -> int:
+    """Block without releasing the interpreter's lock: no other thread runs, the watchdog neither."""
+    count_effect("hold_interpreter")
+    if _is_first():
+        ctypes.PyDLL(None).sleep(int(seconds))
+    return os.getpid()
+
+
+def _is_first() -> bool:
+    return len(Path(os.environ[BLOCKING_EFFECTS]).read_text().splitlines()) == 1
+
+
+@workflow
+async def holds_interpreter(ctx: Context, seconds: float) -> Any:
+    return await ctx.step(hold_interpreter, seconds)

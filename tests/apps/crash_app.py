@@ -76,6 +76,14 @@ async def holds_a_thread(ctx: Context, seconds: Any) -> Any:
 
 
 @workflow
+async def holds_a_thread_of_asyncio(ctx: Context, seconds: float) -> None:
+    async def waits_for_it() -> None:
+        await asyncio.to_thread(stubborn, seconds)
+
+    await ctx.step(waits_for_it)
+
+
+@workflow
 async def exits(ctx: Context, where: Any) -> Any:
     if where == "handler":
         sys.exit("from the handler")

@@ -60,8 +60,8 @@ async def dev(
     configure_logs(log_format, "info")
 
     from durablectl.cli import version
-    from durablectl.cli.boundary import stop_signals
     from durablectl.cli.stack import running
+    from durablectl.cli.stop_signals import stop_signals
     from durablectl.embedded import EmbeddedServer
     from durablectl.engine.sdk.app_loader import choose_app, load_app
     from durablectl.engine.worker.processor import ProcessorOptions
@@ -74,8 +74,16 @@ async def dev(
     server = EmbeddedServer(data_dir, port=nats_port, sync=sync)
     _make(data_dir)
     options = ProcessorOptions(max_concurrent, version=version())
-    with stop_signals() as stop:
-        async with running(server, app, options, namespace=namespace, http=http, log_format=log_format) as stack:
+    with stop_signals(options.grace) as stop:
+        async with running(
+            server,
+            app,
+            options,
+            namespace=namespace,
+            http=http,
+            log_format=log_format,
+            stop_requested_at=lambda: stop.requested_at,
+        ) as stack:
             _announce(stack.view, data_dir, output)
             logger.setLevel(logging.NOTSET)
             await stop.wait()

@@ -66,8 +66,8 @@ async def processor(
     configure_logs(log_format, log_level)
 
     from durablectl.cli import version
-    from durablectl.cli.boundary import stop_signals
     from durablectl.cli.http_api import api_beside
+    from durablectl.cli.stop_signals import stop_signals
     from durablectl.engine.worker.garbage_collection import collect_seldom
     from durablectl.engine.worker.processor import Processor, ProcessorOptions
     from durablectl.storage.connection.store import open_store
@@ -81,11 +81,11 @@ async def processor(
         )
     options = ProcessorOptions(max_concurrent, ack_wait, grace, replicas, version(), keep)
     collect_seldom()
-    with stop_signals() as stop:
+    with stop_signals(grace) as stop:
         async with open_store(settings, name="durablectl processor") as store:
             processor = Processor(store, app, options)
             async with api_beside(http, settings, (log_format, log_level), processor.metrics.text):
-                await processor.run(stop)
+                await processor.run(stop, stop_requested_at=lambda: stop.requested_at)
 
 
 @asynchronous(fast=True)
@@ -107,7 +107,7 @@ async def service(
     checked_seconds(grace, "The --grace")
     configure_logs(log_format, log_level)
 
-    from durablectl.cli.boundary import stop_signals
+    from durablectl.cli.stop_signals import stop_signals
     from durablectl.engine.worker.service_host import hosted
     from durablectl.storage.connection.store import open_store
 
@@ -117,7 +117,7 @@ async def service(
             f"The app {' '.join(app.names)} defines no service.",
             hint='Mark classes with @service("Name"). Workflows run with `durablectl run processor`.',
         )
-    with stop_signals() as stop:
+    with stop_signals(grace) as stop:
         async with (
             open_store(settings, name="durablectl service") as store,
             hosted(store, app.services.values(), grace=grace),

@@ -8,6 +8,7 @@ import os
 import re
 import secrets
 import socket
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -102,15 +103,28 @@ class Processor:
         self._active_runs = ActiveRuns(self._resources, options.max_concurrent, options.ack_wait)
         self._command_pump = CommandPump(store, self._workflows, self._active_runs, options.ack_wait)
         self._watchdog = LoopWatchdog(
-            store, options.ack_wait, self._lease, self._active_runs.deliveries_in_work, self.metrics
+            store,
+            options.ack_wait,
+            self._lease,
+            self._active_runs.deliveries_in_work,
+            self.metrics,
+            grace=options.grace,
         )
         self._started_at = 0
 
-    async def run(self, stop: asyncio.Event, ready: asyncio.Event | None = None) -> None:
+    async def run(
+        self,
+        stop: asyncio.Event,
+        ready: asyncio.Event | None = None,
+        *,
+        stop_requested_at: Callable[[], float] = lambda: 0.0,
+    ) -> None:
         """Work until ``stop`` is set, then stop gracefully.
 
-        ``ready`` is set once commands are being taken. Raises ConfigurationError, UnsupportedServerError and other
-        DurableErrors when it cannot start; a lost connection later is waited for.
+        ``ready`` is set once commands are being taken. ``stop_requested_at`` says when the stop was asked for, in
+        seconds of the monotonic clock, even where the event loop is blocked and ``stop`` is not set yet; 0 before.
+        Raises ConfigurationError, UnsupportedServerError and other DurableErrors when it cannot start; a lost
+        connection later is waited for.
         """
         await provision(self._store, replicas=self._options.replicas)
         await require_permissions(
@@ -137,11 +151,11 @@ class Processor:
                 await self._command_pump.start()
                 names = ", ".join(sorted(self._app.workflows)) or "none"
                 _log.info("Processor %s takes commands for: %s.", self.id, names)
-                self._watchdog.start()
+                self._watchdog.start(stop_requested_at)
                 if ready is not None:
                     ready.set()
                 await stop.wait()
-                await self._stop()
+                await self._stop(stop_requested_at())
         finally:
             for helper in helpers:
                 helper.cancel()
@@ -157,15 +171,18 @@ class Processor:
         task.add_done_callback(ended)
         return task
 
-    async def _stop(self) -> None:
-        """Pull no more, let steps end for ``grace`` seconds, hand the rest back."""
+    async def _stop(self, requested_at: float) -> None:
+        """Pull no more, let steps end until ``grace`` seconds after the request, hand the rest back."""
+        grace = self._options.grace
+        if requested_at:
+            grace = max(0.0, grace - (time.monotonic() - requested_at))
         self._system.stop()
         await self._command_pump.stop()
         busy = self._active_runs.busy
         if busy:
-            _log.info("Stopping: %d workflows go to their next step, for at most %g s.", busy, self._options.grace)
+            _log.info("Stopping: %d workflows go to their next step, for at most %.3g s.", busy, grace)
         self._active_runs.stop_at_next_step()
-        if not await self._active_runs.drain(self._options.grace):
+        if not await self._active_runs.drain(grace):
             self._active_runs.exit_all(ProcessorStopping())
             answers_within = self._store.settings.timeout if self._store.is_connected else 0
             if not await self._active_runs.drain(answers_within + 1):

@@ -41,8 +41,7 @@ async def hosted(store: Store, services: Iterable[Service], *, grace: float = 10
             _log.info("Service %s serves: %s.", service.name, ", ".join(m.name for m in service.methods))
         yield
     finally:
-        for host in hosts:
-            await host.stop(grace)
+        await asyncio.gather(*(host.stop(grace) for host in hosts))
 
 
 def _endpoints(service: Service) -> list[Endpoint]:

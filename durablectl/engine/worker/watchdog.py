@@ -3,6 +3,8 @@
 The loop says every BEAT_SECONDS that it runs. The thread has an event loop and a connection of its own. While the
 processor's loop is blocked, the thread renews the lease and the deliveries of the commands in work, for ``ack_wait`` at
 most. A process that is frozen or dead does neither. Code that holds the interpreter's lock stops the thread, too.
+
+A stop that the blocked loop does not hear is the thread's to carry out: it gives up the lease and ends the process.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import threading
 import time
 from dataclasses import dataclass, replace
@@ -39,6 +42,11 @@ _FROZEN_SECONDS = 1.0
 """After so long between two looks of the thread, the whole process did not run."""
 _RECONNECT_SECONDS = 1.0
 _STOP_SECONDS = 1.0
+_LATE_STOP_SECONDS = 2.0
+"""How long after its grace a stop waits for a loop that is blocked."""
+_RELEASE_SECONDS = 1.0
+_NOT_STOPPED = 1
+"""The exit code of a process that could not hand back its workflows."""
 
 
 @dataclass
@@ -54,7 +62,7 @@ class _Block:
 class LoopWatchdog:
     """Watches the loop that makes it. ``lease`` is what to renew; ``in_work`` the deliveries to report progress of.
 
-    Both are called from the thread, while the loop is blocked.
+    Both are called from the thread, while the loop is blocked. ``grace`` is how many seconds a stop gives to steps.
     """
 
     def __init__(
@@ -64,8 +72,11 @@ class LoopWatchdog:
         lease: Callable[[], leases.Lease],
         in_work: Callable[[], list[str]],
         metrics: Metrics,
+        *,
+        grace: float,
     ) -> None:
         self._store = store
+        self._grace = grace
         self._ack_wait = ack_wait
         self._lease = lease
         self._in_work = in_work
@@ -84,10 +95,16 @@ class LoopWatchdog:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop_requested = asyncio.Event()
         self._ended = asyncio.Event()
+        self._stop_requested_at: Callable[[], float] = lambda: 0.0
+        self._own_store: Store | None = None
+        """The connection of the thread, while it has one."""
+        self._has_given_up = False
 
     # Called by the processor, on the loop that is watched.
 
-    def start(self) -> None:
+    def start(self, stop_requested_at: Callable[[], float] = lambda: 0.0) -> None:
+        """Watch from now on. ``stop_requested_at`` is when a stop of the process was asked for, 0 before."""
+        self._stop_requested_at = stop_requested_at
         self._loop = asyncio.new_event_loop()
         self._beats()
         threading.Thread(target=self._run, args=[self._loop], name="durablectl watchdog", daemon=True).start()
@@ -131,6 +148,8 @@ class LoopWatchdog:
         try:
             while not keeping.done() and not await self._is_stopped_within(BEAT_SECONDS):
                 self._look()
+                if self._is_stop_late():
+                    await self._end_process()
             self._look()
             # It ends by itself: cancelling it while it connects would leave the socket open.
             await keeping
@@ -181,9 +200,33 @@ class LoopWatchdog:
         self._metrics.loop_blocked_seconds += max(seconds, 0.0)
         self._warn(block, "The event loop was blocked for %.1f s by %s. It runs again.", seconds)
 
-    def _warn(self, block: _Block, message: str, seconds: float) -> None:
+    def _warn(self, block: _Block, message: str, seconds: float, level: int = logging.WARNING) -> None:
         about = {"invocation_id": block.code.invocation_id, "handler": block.code.handler}
-        _log.warning(message, seconds, block.code, extra=about if block.code.invocation_id else None)
+        _log.log(level, message, seconds, block.code, extra=about if block.code.invocation_id else None)
+
+    def _is_stop_late(self) -> bool:
+        """Whether a stop should be over by now, and the loop has not run for so long that it is named in the log."""
+        requested_at = self._stop_requested_at()
+        is_due = requested_at and time.monotonic() - requested_at >= self._grace + _LATE_STOP_SECONDS
+        return bool(is_due) and self._block is not None and self._block.last_beat == self._beat
+
+    async def _end_process(self) -> None:
+        """Give up the lease, so that other processors take over at once, and end the process."""
+        self._has_given_up = True
+        block = self._block
+        if block is not None:
+            self._warn(
+                block,
+                "Stopped without handing back: the event loop has been blocked for %.1f s by %s. Other processors take "
+                "over the workflows of this one.",
+                time.monotonic() - block.since,
+                logging.ERROR,
+            )
+        if self._own_store is not None:
+            with contextlib.suppress(DurableError, TimeoutError):
+                async with asyncio.timeout(_RELEASE_SECONDS):
+                    await leases.release(self._own_store, self._lease().processor_id)
+        os._exit(_NOT_STOPPED)
 
     async def _keep_lease(self) -> None:
         """Be connected, and renew what is to be renewed while the loop is blocked."""
@@ -192,18 +235,21 @@ class LoopWatchdog:
             try:
                 async with open_store(self._store.settings, name="durablectl watchdog", is_auxiliary=True) as store:
                     has_warned = False
+                    self._own_store = store
                     while not await self._is_stopped_within(BEAT_SECONDS):
                         await self._renew(store)
             except DurableError as error:
                 if self._store.is_connected and not has_warned:
                     has_warned = True
                     _log.warning("The lease cannot be renewed while the event loop is blocked: %s", error)
+            finally:
+                self._own_store = None
             await self._is_stopped_within(_RECONNECT_SECONDS)
 
     async def _renew(self, store: Store) -> None:
         now = time.monotonic()
         since = self._blocked_since()
-        if now - since < _RENEWED_AFTER_SECONDS or not self._may_renew(now, since):
+        if self._has_given_up or now - since < _RENEWED_AFTER_SECONDS or not self._may_renew(now, since):
             return
         try:
             if now >= self._progress_due(since):

@@ -168,12 +168,13 @@ async def test_sigterm_hands_back_and_nothing_runs_twice(store, processor, effec
     assert (len(ran), set(ran.values())) == (90, {1})
 
 
-async def test_sigterm_does_not_wait_for_a_thread_that_will_not_end(store, processor, effects):
-    invocation_id = await start_workflow(store, "holds_a_thread", 60)
+@pytest.mark.parametrize("handler", ["holds_a_thread", "holds_a_thread_of_asyncio"])
+async def test_sigterm_does_not_wait_for_a_thread_that_will_not_end(store, processor, effects, handler):
+    invocation_id = await start_workflow(store, handler, 3600)
     first = processor("--grace", "0.5", "--ack-wait", "600")
     await wait_until(lambda: effects.lines("begin"))
     first.send_signal(signal.SIGTERM)
-    assert await asyncio.to_thread(first.wait, 6) == 0, first.err()
+    assert await asyncio.to_thread(first.wait, 60) == 0, first.err()
     assert (await query.get_workflow(store, invocation_id)).status == "pending"
 
 

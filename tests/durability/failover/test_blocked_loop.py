@@ -144,3 +144,53 @@ async def test_consecutive_blocking_steps_run_once_each(store, start_processor, 
     ids = [await start_workflow(store, "pays_again_and_again", [2.5, 2.5]) for _ in range(4)]
     outputs = [await wait_for_output(store, invocation_id) for invocation_id in ids]
     assert sorted(pid for _, pid in begun(effects)) == sorted(pid for output in outputs for pid in output)
+
+
+@pytest.mark.parametrize("handler", ["pays", "sleeps_itself"])
+async def test_stop_ends_though_the_loop_is_blocked(store, start_processor, effects, handler):
+    """It ends as one that has not handed back, and another processor takes over long before ``--ack-wait``."""
+    first = start_processor("--ack-wait", "3600")
+    await alive(store, first)
+    invocation_id = await start_workflow(store, handler, 3600)
+    await wait_until(lambda: begun(effects))
+    second = start_processor("--ack-wait", "3600")
+    await alive(store, second)
+    first.send_signal(signal.SIGTERM)
+    assert await asyncio.to_thread(first.wait, 60) == 1
+    assert "Stopped without handing back: the event loop has been blocked for" in first.err()
+    assert f"of workflow {invocation_id} (handler {handler!r}), at {APP}:" in first.err().splitlines()[-1]
+    await wait_until(lambda: begun(effects)[-1][1] == second.pid)
+
+
+async def test_stop_waits_within_its_grace_for_a_blocking_step(store, start_processor, effects):
+    process = start_processor("--ack-wait", "3600", "--grace", "3600")
+    await alive(store, process)
+    invocation_id = await start_workflow(store, "pays", 3)
+    await wait_until(lambda: begun(effects))
+    process.send_signal(signal.SIGTERM)
+    assert await asyncio.to_thread(process.wait, 60) == 0
+    assert (await query.get_workflow(store, invocation_id)).status == "completed"
+    assert begun(effects) == [["charge", process.pid]]
+
+
+async def test_second_signal_ends_a_blocked_processor_at_once(store, start_processor, effects):
+    process = start_processor("--grace", "3600")
+    await alive(store, process)
+    await start_workflow(store, "pays", 3600)
+    await wait_until(lambda: begun(effects))
+    process.send_signal(signal.SIGTERM)
+    process.send_signal(signal.SIGINT)
+    assert await asyncio.to_thread(process.wait, 60) == 130
+
+
+async def test_code_that_holds_the_interpreter_lock_is_taken_over(store, start_processor, effects):
+    """No thread of its process runs, the watchdog neither: as if the process were frozen."""
+    first = start_processor("--ack-wait", "3600")
+    await alive(store, first)
+    invocation_id = await start_workflow(store, "holds_interpreter", 15)
+    await wait_until(lambda: begun(effects))
+    second = start_processor("--ack-wait", "3600")
+    assert await wait_for_output(store, invocation_id) == second.pid
+    assert begun(effects) == [["hold_interpreter", first.pid], ["hold_interpreter", second.pid]]
+    await wait_until(lambda: "Fenced out, nothing more was written" in first.err())
+    assert (await query.get_workflow(store, invocation_id)).output == second.pid

@@ -8,7 +8,7 @@ import signal
 
 import pytest
 
-from durablectl.cli.boundary import stop_signals
+from durablectl.cli.stop_signals import stop_signals
 from durablectl.embedded import EmbeddedServer
 from durablectl.errors import ConnectionFailedError
 from helpers.waiting import block_until
