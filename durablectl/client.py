@@ -42,6 +42,7 @@ class Matching(TypedDict, total=False):
     created_until: Moment
     error: str
     parent: str
+    waiting_for: str | Iterable[str]
 
 
 class Client:
@@ -125,6 +126,7 @@ class Client:
         created_until: Moment = None,
         error: str = "",
         parent: str = "",
+        waiting_for: str | Iterable[str] = (),
         limit: int = 50,
         cursor: str = "",
         oldest_first: bool = False,
@@ -133,8 +135,9 @@ class Client:
 
         ``status`` may also be "active". ``since`` and ``until`` are about the last change, as datetime or as timedelta
         meaning ago; a datetime without zone is local time. ``error`` is a part of the error of failed ones, ``parent``
-        the id of a parent. Only ``created_*`` and ``error`` read more than the page of at most 1,000. Raises
-        UsageError, NotProvisionedError, and NotFoundError for the parent.
+        the id of a parent, ``waiting_for`` what they wait for: "retry", "awakeable", "signal", "child", "timer",
+        or "processor" for what is due and not taken. Only ``created_*`` and ``error`` read more than the page of at
+        most 1,000. Raises UsageError, NotProvisionedError, and NotFoundError for the parent.
         """
         filters = _filters(
             status=status,
@@ -146,6 +149,7 @@ class Client:
             created_until=created_until,
             error=error,
             parent=parent,
+            waiting_for=waiting_for,
         )
         return await query.list_workflows(self._store, filters, limit, cursor=cursor, oldest_first=oldest_first)
 

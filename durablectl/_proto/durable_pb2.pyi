@@ -183,12 +183,14 @@ class StepMismatch(_message.Message):
     def __init__(self, step_number: _Optional[int] = ..., recorded_kind: _Optional[str] = ..., recorded_type: _Optional[str] = ..., asked_kind: _Optional[str] = ..., asked_type: _Optional[str] = ..., ended_after: _Optional[int] = ..., recorded_request: _Optional[str] = ..., asked_request: _Optional[str] = ..., error: _Optional[str] = ..., is_waiting: bool = ...) -> None: ...
 
 class IndexTime(_message.Message):
-    __slots__ = ("status", "at")
+    __slots__ = ("status", "at", "waits")
     STATUS_FIELD_NUMBER: _ClassVar[int]
     AT_FIELD_NUMBER: _ClassVar[int]
+    WAITS_FIELD_NUMBER: _ClassVar[int]
     status: str
     at: int
-    def __init__(self, status: _Optional[str] = ..., at: _Optional[int] = ...) -> None: ...
+    waits: str
+    def __init__(self, status: _Optional[str] = ..., at: _Optional[int] = ..., waits: _Optional[str] = ...) -> None: ...
 
 class ExecutionState(_message.Message):
     __slots__ = ("invocation_id", "handler", "journal", "current_state", "status", "current_step", "current_step_type", "workflow_state", "awakeables", "input", "input_type", "output_type", "error", "error_type", "traceback", "reason", "partition_key", "owner", "attempt", "total_steps", "created_at", "started_at", "updated_at", "finished_at", "waiting_for", "parent_id", "start_token", "indexed_at", "command_sequence", "journal_length", "workflow_state_types", "left_behind", "crashes", "crash_mark", "cancel_requested", "compensations", "waits", "signals", "history", "parent_handler", "parent_partition_key", "start_at", "schedule", "restarted_from", "signals_sent", "restarted_as", "deadline", "timer_attempt", "expires_at", "indexed_as", "reason_code", "cancel_reason", "failed_step", "mismatch", "error_class", "error_details", "changed_by_jobs")

@@ -38,8 +38,9 @@ _ROUNDS = 3
 class Repaired:
     """``entered`` are workflows without an entry, ``foreign`` those of them that another program wrote.
 
-    ``removed`` are wrong entries, ``handlers`` names that were unknown, ``called`` workflows whose commands were gone.
-    ``kept`` are entries whose records look lost. A dry run says what there would be to do.
+    ``removed`` are wrong entries, ``handlers`` names that were unknown, ``called`` workflows whose commands were gone,
+    ``waits_named`` entries of an earlier version that now name what their workflows wait for, ``kept`` entries whose
+    records look lost. A dry run says what there would be to do.
     """
 
     is_dry_run: bool = False
@@ -49,10 +50,11 @@ class Repaired:
     handlers: int = 0
     called: int = 0
     kept: int = 0
+    waits_named: int = 0
 
     @property
     def changes(self) -> int:
-        return self.entered + self.removed + self.handlers + self.called
+        return self.entered + self.removed + self.handlers + self.called + self.waits_named
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -63,6 +65,7 @@ class Repaired:
             "handlers": self.handlers,
             "called": self.called,
             "kept": self.kept,
+            "waits_named": self.waits_named,
         }
 
 
@@ -86,7 +89,7 @@ async def repair(
     alive = {lease.processor_id for lease in await live_processors(store)}
     left = {each.invocation_id for each in found.running if each.owner not in alive}
     idle = await find_missing_wakeups(store, found.waiting, left)
-    unknown = found.handlers - {*await index_entries.list_handlers(store)}
+    unknown = await index_entries.unknown_names(store, found.handlers, found.waits)
     if dry_run:
         numbers = Counter(each.kind for each in await confirm(store, found, progress))
         entered = numbers[DisagreementKind.MISSING] + numbers[DisagreementKind.FOREIGN]
@@ -100,11 +103,12 @@ async def repair(
             handlers=len(unknown),
             called=len(idle),
             kept=kept,
+            waits_named=len(found.unnamed_waits),
         )
     repairs = _Repairs(store, forget_lost=forget_lost)
     try:
         if unknown:
-            await index_entries.add_handlers(store, unknown)
+            await index_entries.add_handlers(store, [name for names in unknown.values() for name in names])
             repairs.done.handlers = len(unknown)
         await repairs.repair_all(found, progress)
         for executions in batches(idle):
@@ -129,11 +133,13 @@ class _Repairs:
 
     async def repair_all(self, found: Audit, progress: Progress | None) -> None:
         done = 0
-        for batch in batches(found.suspects):
-            await self._repair({invocation_id: found.suspects[invocation_id] for invocation_id in batch})
+        nothing: Collection[str] = ()
+        suspects = {**found.suspects, **dict.fromkeys(found.unnamed_waits, nothing)}
+        for batch in batches(suspects):
+            await self._repair({invocation_id: suspects[invocation_id] for invocation_id in batch})
             done += len(batch)
             if progress is not None:
-                progress("differences mended", done, len(found.suspects))
+                progress("differences mended", done, len(suspects))
         for malformed in batches(found.malformed):
             await self._delete(malformed)
         if is_mass_loss(len(self._stateless), found.states) and not self._forget_lost:
@@ -155,6 +161,9 @@ class _Repairs:
         for _ in range(_ROUNDS):
             found = await compare(self._store, suspects)
             absent = [each for each in found if each.is_absence]
+            absent += [
+                each._replace(subject=each.kept) for each in found if each.kind == DisagreementKind.UNNAMED_WAITS
+            ]
             extra = [each for each in found if not each.is_absence]
             if not with_stateless:
                 self._stateless |= {
@@ -171,6 +180,9 @@ class _Repairs:
     async def _enter(self, absent: Sequence[Disagreement]) -> None:
         """Late, an entry would stand beside the one that its workflow has got meanwhile: then it is taken back."""
         store = self._store
+        for execution in (each.execution for each in absent):
+            if execution is not None:
+                await index_entries.add_waits(store, execution.handler, execution.index_waits)
         writes = [index_entries.addition(store, each.execution)[0] for each in absent if each.execution is not None]
         answers = await store.requests.exchange(writes)
         states = await read_states(store, [each.invocation_id for each in absent])
@@ -181,6 +193,8 @@ class _Repairs:
             seen = states.get(each.invocation_id)
             if seen is None or not seen.agrees(store.subjects, each.subject):
                 late.append(_removal(store, each.subject, int(answer["seq"])))
+            elif each.kind == DisagreementKind.UNNAMED_WAITS:
+                self.done.waits_named += 1
             else:
                 self.done.entered += 1
                 self.done.foreign += each.kind == DisagreementKind.FOREIGN
@@ -194,7 +208,11 @@ class _Repairs:
         before = await read_states(store, ids)
         wrong = [each for each in extra if _is_disowned(store, before.get(each.invocation_id), each)]
         answers = await store.requests.exchange([_removal(store, each.subject, each.sequence) for each in wrong])
-        self.done.removed += sum(int(answer.get("purged", 0)) for answer in answers)
+        self.done.removed += sum(
+            int(answer.get("purged", 0))
+            for each, answer in zip(wrong, answers, strict=True)
+            if each.kind != DisagreementKind.UNNAMED_WAITS
+        )
         after = await read_states(store, ids)
         return {each for each in ids if _subject(before, each) != _subject(after, each)}
 

@@ -12,6 +12,7 @@ from fastapi import Query, Response
 from durablectl.http.query_parameters import DURATION, STATUSES, pattern, query_list, query_text, split
 from durablectl.http.schemas import NAME
 from durablectl.model.filters import FILTERS, FilterDeclaration, FilterKind, parse_filters
+from durablectl.model.kinds import WaitingFor
 
 Route = Callable[..., Awaitable[Response]]
 
@@ -63,6 +64,8 @@ def _annotation(each: FilterDeclaration) -> Any:
             return Annotated[list[str] | None, query_list(each.description, [each.example], STATUSES)]
         case FilterKind.HANDLER:
             return Annotated[list[str] | None, query_list(each.description, [each.example], NAME)]
+        case FilterKind.WAIT:
+            return Annotated[list[str] | None, query_list(each.description, [each.example], "|".join(WaitingFor))]
         case FilterKind.TIME:
             return _time(each.description, each.example)
         case FilterKind.TEXT:

@@ -243,7 +243,7 @@ def _execution_message(execution: Execution) -> pb.ExecutionState:
     if execution.reason_code or execution.waiting_for is not None:
         _add_details(message, execution)
     for left in execution.superseded_entries:
-        message.left_behind.add(status=left.status, at=left.at)
+        message.left_behind.add(status=left.status, at=left.at, waits=left.waits)
     for waiting in execution.waits:
         message.waits.append(_waiting_message(waiting))
     for key, awakeable in execution.awakeables.items():
@@ -298,7 +298,9 @@ def decode_execution(data: bytes, invocation_id: str) -> Execution:
     if "changed_by_jobs" in given:
         special["changed_by_jobs"] = [*take("changed_by_jobs")]
     if "left_behind" in given:
-        special["superseded_entries"] = [SupersededEntry(item.status, item.at) for item in take("left_behind")]
+        special["superseded_entries"] = [
+            SupersededEntry(item.status, item.at, item.waits) for item in take("left_behind")
+        ]
     for name, decode in _SINGLE_DECODERS.items():
         if name in given:
             special[name] = decode(take(name))

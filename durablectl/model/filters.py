@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from durablectl.errors import UsageError
 from durablectl.model.clock import SYSTEM_CLOCK, to_rfc3339
+from durablectl.model.kinds import WaitingFor
 from durablectl.model.names import is_system_handler, validate_name
 from durablectl.model.status import ACTIVE, Status
 from durablectl.model.text import did_you_mean
 from durablectl.model.user_input import parse_past_time
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
     from typing import Any, Protocol
 
     class Filterable(Protocol):
@@ -40,6 +41,10 @@ if TYPE_CHECKING:
         def error(self) -> str: ...
         @property
         def parent_id(self) -> str: ...
+        @property
+        def waiting_kinds(self) -> Collection[str]: ...
+        @property
+        def due_at(self) -> int: ...
 
 
 class FilterKind(StrEnum):
@@ -50,6 +55,7 @@ class FilterKind(StrEnum):
     KEY = "KEY"
     TIME = "TIME"
     TEXT = "TEXT"
+    WAIT = "WHAT"
     ID = "ID"
 
 
@@ -72,7 +78,7 @@ class FilterDeclaration(NamedTuple):
     @property
     def is_repeatable(self) -> bool:
         """Whether it takes several values, any of which matches."""
-        return self.kind in {FilterKind.STATUS, FilterKind.HANDLER}
+        return self.kind in {FilterKind.STATUS, FilterKind.HANDLER, FilterKind.WAIT}
 
 
 FILTERS = (
@@ -152,6 +158,14 @@ FILTERS = (
         "abc-123",
         reads_records=True,
     ),
+    FilterDeclaration(
+        "waiting_for",
+        "waiting_for",
+        FilterKind.WAIT,
+        f"Only what waits for this ({', '.join(WaitingFor)}); repeatable.",
+        f"Repeatable, or separated by commas: {', '.join(f'`{kind}`' for kind in WaitingFor)}.",
+        "retry",
+    ),
 )
 
 
@@ -178,6 +192,7 @@ class Filters:
     created_until: int = 0
     error: str = ""
     parent: str = ""
+    waiting_for: frozenset[str] = frozenset()
 
     @classmethod
     def parse(
@@ -192,6 +207,7 @@ class Filters:
         created_until: int = 0,
         error: str = "",
         parent: str = "",
+        waiting_for: Iterable[str] = (),
         label: Callable[[str], str] = flag_of,
     ) -> Filters:
         """``active`` stands for every status that is not terminal. UsageError lists the statuses there are.
@@ -222,6 +238,7 @@ class Filters:
             created_until,
             error,
             parent,
+            frozenset(_waiting_kind(kind) for kind in waiting_for),
         )
 
     @property
@@ -247,7 +264,17 @@ class Filters:
             and _within(workflow.created_at, self.created_since, self.created_until)
             and (not self.error or self._has_error(workflow))
             and (not self.parent or workflow.parent_id == self.parent)
+            and (not self.waiting_for or self._waits(workflow))
         )
+
+    def _waits(self, workflow: Filterable) -> bool:
+        """What is suspended keeps its kind until it is taken; a delayed start that is due waits for a processor."""
+        is_due = 0 < workflow.due_at <= SYSTEM_CLOCK.now()
+        if is_due and WaitingFor.PROCESSOR in self.waiting_for:
+            return True
+        if is_due and workflow.status == Status.PENDING:
+            return False
+        return not self.waiting_for.isdisjoint(workflow.waiting_kinds)
 
     def _has_error(self, workflow: Filterable) -> bool:
         return workflow.status == Status.FAILED and self.error.casefold() in workflow.error.casefold()
@@ -290,6 +317,15 @@ def _within(timestamp_us: int, since: int, until: int) -> bool:
 def _check_order(first: str, since: int, second: str, until: int) -> None:
     if since and until and since >= until:
         raise UsageError(f"The {first} is not before the {second}.", hint="Nothing lies between them.")
+
+
+def _waiting_kind(kind: str) -> WaitingFor:
+    try:
+        return WaitingFor(kind)
+    except ValueError:
+        known = list(map(str, WaitingFor))
+        hint = f"{did_you_mean(kind.lower(), known)}Workflows wait for {', '.join(known)}."
+        raise UsageError(f"There is no kind of wait {kind!r}.", hint=hint) from None
 
 
 def _unknown_status(status: str) -> UsageError:

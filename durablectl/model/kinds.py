@@ -35,6 +35,20 @@ class StepKind(StrEnum):
     """No operation: where a handler was cancelled, if it asked for something afterwards."""
 
 
+class WaitingFor(StrEnum):
+    """What a filter asks of workflows that do not move: the kind of what moves them."""
+
+    RETRY = "retry"
+    """Another attempt of a step or call that failed, running or suspended."""
+    AWAKEABLE = "awakeable"
+    SIGNAL = "signal"
+    CHILD = "child"
+    TIMER = "timer"
+    """A sleep, or a delayed start."""
+    PROCESSOR = "processor"
+    """It is due, and no processor has taken it."""
+
+
 class WaitKind(StrEnum):
     """What a workflow that does not move waits for; PROCESSOR and TAKEOVER are found by queries, and never stored."""
 
@@ -46,3 +60,14 @@ class WaitKind(StrEnum):
     CHILD = "child"
     PROCESSOR = "processor"
     TAKEOVER = "takeover"
+
+
+WAITING_FOR: dict[str, WaitingFor] = {
+    WaitKind.RETRY: WaitingFor.RETRY,
+    WaitKind.START: WaitingFor.TIMER,
+    WaitKind.SLEEP: WaitingFor.TIMER,
+    WaitKind.AWAKEABLE: WaitingFor.AWAKEABLE,
+    WaitKind.SIGNAL: WaitingFor.SIGNAL,
+    WaitKind.CHILD: WaitingFor.CHILD,
+}
+"""What filters call the kinds of waits that are stored."""

@@ -7,12 +7,13 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from durablectl.model.clock import MICROSECONDS
-from durablectl.model.kinds import CommandKind, StepKind, WaitKind
+from durablectl.model.kinds import WAITING_FOR, CommandKind, StepKind, WaitKind
+from durablectl.model.names import is_name, is_system_handler
 from durablectl.model.status import OTHER, Status
 from durablectl.model.text import storable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
 
 class Payload(NamedTuple):
@@ -100,6 +101,13 @@ class PendingWait:
     """Of ``error``."""
 
 
+def named_waits(handler: str, waits: Iterable[PendingWait]) -> str:
+    """The kinds of these waits as the index names them: sorted, joined by "+"; none for durablectl's own handlers."""
+    if is_system_handler(handler):
+        return ""
+    return "+".join(sorted({waiting.kind for waiting in waits if is_name(waiting.kind)}))
+
+
 @dataclass(slots=True)
 class Signal:
     """``number`` counts the signals of an invocation from 1."""
@@ -131,10 +139,11 @@ class Awakeable:
 
 
 class SupersededEntry(NamedTuple):
-    """The status and time (microseconds) of an index entry."""
+    """The status and time (microseconds) of an index entry, and the waits that it names."""
 
     status: str
     at: int
+    waits: str = ""
 
 
 class FailedStep(NamedTuple):
@@ -277,6 +286,52 @@ class Execution:
         group = self.indexed_as or self.status
         return group if group in _STATUSES else OTHER
 
+    @property
+    def index_waits(self) -> str:
+        """The kinds of waits that its index entry names; empty where the entry names none."""
+        return self.suspended_waits if self.indexed_as == Status.SUSPENDED else ""
+
+    @property
+    def suspended_waits(self) -> str:
+        """What it waits for while it is suspended: the kinds of its waits, sorted and joined by "+"."""
+        return named_waits(self.handler, self.waits) if self.status == Status.SUSPENDED else ""
+
+    @property
+    def waiting_kinds(self) -> frozenset[str]:
+        """What it waits for, as filters call that (WaitingFor); one that is due and not taken says so by ``due_at``."""
+        waits: Sequence[PendingWait | None] = ()
+        if self.status == Status.SUSPENDED:
+            waits = self.waits
+        elif self.status in {Status.RUNNING, Status.PENDING}:
+            waits = [self.waiting_for]
+        return frozenset(WAITING_FOR[each.kind] for each in waits if each is not None and each.kind in WAITING_FOR)
+
+    @property
+    def due_at(self) -> int:
+        """From when on a processor can begin or resume it, in microseconds; 0 where only an event can tell."""
+        if self.status == Status.PENDING:
+            return max(1, self.start_at)
+        if self.status != Status.SUSPENDED:
+            return 0
+        if any(map(self.has_arrived, self.waits)):
+            return 1
+        return min((each for each in (self.deadline, *(waiting.until for waiting in self.waits)) if each), default=0)
+
+    def suspend(self, waits: list[PendingWait]) -> None:
+        """Say what it waits for, the first of ``waits`` first, in the record and in its index entry."""
+        self.waits = waits
+        self.waiting_for = waits[0]
+        self.current_step, self.current_step_type = waits[0].step_number, waits[0].name
+        self.name_waits_in_index()
+
+    def name_waits_in_index(self) -> None:
+        """Have the index entry of a suspended workflow name its waits.
+
+        The mark is a field that earlier versions keep: entries of theirs name none, and neither do their records.
+        """
+        if self.suspended_waits:
+            self.indexed_as = Status.SUSPENDED
+
     def enter(self, status: Status, timestamp_us: int) -> None:
         """Change the status at ``timestamp_us``, remembering the index entry that this leaves behind.
 
@@ -285,13 +340,17 @@ class Execution:
         group = self.index_group
         if status != group or status != Status.RUNNING or timestamp_us - self.indexed_at >= INDEX_LAG:
             # More than one: whoever wrote the state before may have died before it wrote the index.
-            self.superseded_entries = [*self.superseded_entries, SupersededEntry(group, self.indexed_at)][
-                -_MOST_SUPERSEDED:
-            ]
+            self.superseded_entries = [*self.superseded_entries, *self._entries(group)][-_MOST_SUPERSEDED:]
             self.indexed_at = timestamp_us
         self.indexed_as = ""
         self.status = status
         self.updated_at = max(timestamp_us, self.indexed_at)
+
+    def _entries(self, group: str) -> list[SupersededEntry]:
+        """The index entries that it may have now: two where a repair may have replaced one of an earlier version."""
+        unsaid = self.suspended_waits if self.indexed_as != Status.SUSPENDED else ""
+        repaired = [SupersededEntry(group, self.indexed_at, unsaid)] if unsaid else []
+        return [*repaired, SupersededEntry(group, self.indexed_at, self.index_waits)]
 
     def begin(self, timestamp_us: int) -> None:
         """Enter RUNNING from a claim. Of what was pending the index learns only once it has run for a while."""

@@ -61,6 +61,8 @@ def check_execution(execution: Execution) -> None:
         _check_time(what, "left_behind", left.at)
         if not is_name(left.status):
             raise _unusable(what, "left_behind", left.status)
+        if left.waits and not all(map(is_name, left.waits.split("+"))):
+            raise _unusable(what, "left_behind", left.waits)
     for waiting in execution.waits:
         _check_time(what, "waits", waiting.until)
 

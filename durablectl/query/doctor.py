@@ -71,6 +71,7 @@ async def _of_workflows(
     has_commands = streams[StreamKind.COMMANDS].is_readable or not streams[StreamKind.COMMANDS].exists
     found = await audit(store, progress, has_index=streams[StreamKind.INDEX].is_readable)
     known = await index_entries.list_handlers(store)
+    unknown = await index_entries.unknown_names(store, found.handlers, found.waits)
     disagreements = await confirm(store, found, progress) if found.has_index else []
     orphans = await _orphans(store, found.running, live) if streams[StreamKind.PROCESSORS].is_readable else []
     idle = await find_missing_wakeups(store, found.waiting) if has_commands else []
@@ -86,7 +87,7 @@ async def _of_workflows(
         doctor_checks.takeover(orphans, served),
         doctor_checks.calls([each.invocation_id for each in idle]),
         doctor_checks.index_of(found, disagreements, store.subjects),
-        doctor_checks.handler_names(sorted(found.handlers - {*known})),
+        doctor_checks.handler_names(sorted(unknown)),
         doctor_checks.records(found, store.subjects),
         doctor_checks.set_aside(number, newest, store.subjects),
     ]

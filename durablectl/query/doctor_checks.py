@@ -237,6 +237,7 @@ def index_of(found: Audit, disagreements: Sequence[Disagreement], subjects: Subj
             details={"entries": 0, **{str(kind): 0 for kind in DisagreementKind}},
         )
     numbers = Counter(each.kind for each in disagreements)
+    earlier = numbers[DisagreementKind.UNNAMED_WAITS] = len(found.unnamed_waits)
     details = {"entries": found.entries, **{str(kind): numbers[kind] for kind in DisagreementKind}}
     gone = numbers[DisagreementKind.GONE]
     if is_mass_loss(gone, found.states):
@@ -244,9 +245,15 @@ def index_of(found: Audit, disagreements: Sequence[Disagreement], subjects: Subj
         return lost_records(gone, subjects, details, [_some(names)])
     if not disagreements:
         message = f"The index agrees with every workflow ({_count(found.entries, 'entry', 'entries')})."
-        return Check("index", Severity.OK, message, details=details)
+        # Not wrong, and gone as soon as these workflows move.
+        hint = (
+            f"{_count(earlier, 'entry', 'entries')} of an earlier version {'does' if earlier == 1 else 'do'} not name "
+            f"what {'its workflow waits' if earlier == 1 else 'their workflows wait'} for, which makes --waiting-for "
+            "slower: `durablectl doctor --repair` adds it."
+        )
+        return Check("index", Severity.OK, message, hint if earlier else "", details=details)
     lines = []
-    for kind in (kind for kind in DisagreementKind if numbers[kind]):
+    for kind in (kind for kind in _SENTENCES if numbers[kind]):
         names = [each.invocation_id or each.subject for each in disagreements if each.kind == kind]
         lines.append(f"{len(names):,} {_SENTENCES[kind][len(names) > 1]}: {_some(names)}")
     message = f"The index differs from the workflows in {_count(len(disagreements), 'place')}."

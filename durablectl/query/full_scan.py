@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from durablectl.errors import NotFoundError, StorageError
@@ -11,8 +12,8 @@ from durablectl.model.codec import decode_execution
 from durablectl.model.names import validate_invocation_id
 from durablectl.model.status import Status
 from durablectl.model.termination import children
-from durablectl.query.index_rows import IndexRow, earliest_entry, load_rows
-from durablectl.storage.index.time_buckets import Scope, SortKey
+from durablectl.query.index_rows import IndexRow, earliest_entry, load_rows, make_plan, matching
+from durablectl.storage.index.time_buckets import SortKey
 from durablectl.storage.index.traversal import Traversal
 from durablectl.storage.records import journal, states
 from durablectl.storage.streams.direct_get import count, messages
@@ -20,12 +21,11 @@ from durablectl.storage.streams.feed import read_snapshot
 from durablectl.storage.streams.provision import require_provisioned, stream_info
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable
+    from collections.abc import AsyncIterator, Callable
 
     from durablectl.model.filters import Filters
     from durablectl.model.records import Execution
     from durablectl.storage.connection.store import Store
-    from durablectl.storage.records.states import Stored
     from durablectl.storage.subjects import IndexEntry
 
 
@@ -105,9 +105,11 @@ async def _search_index(store: Store, filters: Filters, progress: Callable[[int]
             return []
     # What was created after a moment has changed after it, too.
     since = max(earliest_entry(filters), filters.created_since)
-    scope = Scope(tuple(sorted(statuses)), tuple(filters.handlers), filters.partition_key)
-    traversal = Traversal(store, scope, since=since)
-    rows: list[IndexRow] = []
+    plan = await make_plan(store, replace(filters, statuses=statuses, since=0, until=0), progress)
+    rows = [row for row in plan.beside if filters.match(row.execution, row.key.timestamp_us)]
+    if plan.scope is None:
+        return rows
+    traversal = Traversal(store, plan.scope, since=since)
     batch: list[IndexEntry] = []
     read = 0
     async for entry in traversal.entries():
@@ -129,15 +131,7 @@ async def _matching_children(store: Store, filters: Filters) -> list[IndexRow]:
     entries = await journal.load_journal(store, parent.execution, parent.revision)
     dropped = [entry for steps in parent.execution.history for entry in steps.entries]
     children_by_id = await states.load_many(store, children([*entries, *dropped]))
-    return _matching_rows(children_by_id.values(), filters)
-
-
-def _matching_rows(found: Iterable[Stored], filters: Filters) -> list[IndexRow]:
-    return [
-        IndexRow(SortKey(stored.execution.indexed_at, stored.execution.invocation_id), *stored)
-        for stored in found
-        if filters.match(stored.execution)
-    ]
+    return matching(children_by_id.values(), filters)
 
 
 async def _scan_states(store: Store, filters: Filters, progress: Callable[[int], None] | None) -> list[IndexRow]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from durablectl.errors import UsageError
 from durablectl.model.filters import Filters
 from durablectl.query.full_scan import find_matching_rows, has_unindexed_states
-from durablectl.query.index_rows import IndexRow, count_indexed, first_rows, load_running_rows
+from durablectl.query.index_rows import IndexRow, count_indexed, first_rows, make_plan
 from durablectl.query.view_builder import payloads, workflow_view
 from durablectl.query.views import WorkflowPage
 from durablectl.storage.index.time_buckets import SortKey
@@ -51,7 +51,7 @@ async def list_workflows(
     await require_provisioned(store)
     scan = scan or await has_unindexed_states(store)
     if not (filters.needs_states or scan):
-        return await _indexed(store, filters, limit, after, offset, oldest_first=oldest_first)
+        return await _indexed(store, filters, limit, after, offset, oldest_first=oldest_first, progress=progress)
     found = await find_matching_rows(store, filters, progress, scan=scan)
     found.sort(key=lambda row: row.key, reverse=not oldest_first)
     if after is not None:
@@ -69,7 +69,7 @@ async def count_workflows(store: Store, filters: Filters | None = None) -> int:
     if filters.needs_states or await has_unindexed_states(store):
         return (await list_workflows(store, filters, 1)).total
     await require_provisioned(store)
-    return await count_indexed(store, filters, await load_running_rows(store, filters))
+    return await count_indexed(store, filters, await make_plan(store, filters))
 
 
 async def _page(
@@ -107,17 +107,24 @@ async def views(store: Store, rows: Sequence[IndexRow]) -> list[WorkflowView]:
 
 
 async def _indexed(
-    store: Store, filters: Filters, limit: int, after: SortKey | None, offset: int, *, oldest_first: bool
+    store: Store,
+    filters: Filters,
+    limit: int,
+    after: SortKey | None,
+    offset: int,
+    *,
+    oldest_first: bool,
+    progress: Callable[[int], None] | None,
 ) -> WorkflowPage:
     """A page by the index alone. An entry that its state does not confirm is left out."""
-    running = await load_running_rows(store, filters)
-    total = await count_indexed(store, filters, running)
-    # Beside those that keep changing, how many entries come before the offset is not known.
-    start = offset if running else 0
+    plan = await make_plan(store, filters, progress)
+    total = await count_indexed(store, filters, plan)
+    # Beside what is read, how many entries come before the offset is not known.
+    start = offset if plan.beside or plan.surplus else 0
     ordered = await first_rows(
         store,
         filters,
-        running,
+        plan,
         start + limit + 1,
         total=total,
         after=after,

@@ -11,7 +11,7 @@ from durablectl.model.clock import MICROSECONDS, SYSTEM_CLOCK
 from durablectl.model.filters import Filters
 from durablectl.model.status import ACTIVE, OTHER, Status
 from durablectl.query.full_scan import find_matching_rows, has_unindexed_states
-from durablectl.query.index_rows import first_rows, load_running_rows, scope_of
+from durablectl.query.index_rows import first_rows, make_plan
 from durablectl.query.list import views
 from durablectl.query.views import StatsView
 from durablectl.storage.commands.command_queue import count_quarantined
@@ -23,7 +23,7 @@ from durablectl.storage.streams.provision import require_provisioned
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from durablectl.query.index_rows import IndexRow
+    from durablectl.query.index_rows import IndexRow, Plan
     from durablectl.query.views import WorkflowView
     from durablectl.storage.connection.store import Store
 
@@ -45,7 +45,7 @@ async def get_stats(
     scan = await has_unindexed_states(store)
     if filters.needs_states or scan:
         return await _stats_from_states(store, filters, progress, scan=scan)
-    return await _stats_from_index(store, filters)
+    return await _stats_from_index(store, filters, progress)
 
 
 async def count_by_status(store: Store, filters: Filters) -> Mapping[str, int]:
@@ -53,28 +53,60 @@ async def count_by_status(store: Store, filters: Filters) -> Mapping[str, int]:
     await require_provisioned(store)
     if filters.needs_states or await has_unindexed_states(store):
         return (await get_stats(store, filters)).by_status
-    return _ordered(await _by_status(store, filters, await load_running_rows(store, filters)))
+    if filters.waiting_for:
+        return _ordered(
+            sum((await _cells_of_waiting(store, filters, await make_plan(store, filters))).values(), Counter())
+        )
+    waits = await index_entries.load_waits(store, filters.handlers) if filters.handlers else {}
+    return _ordered(await _by_status(store, filters, waits, (await make_plan(store, filters)).beside))
 
 
-async def _stats_from_index(store: Store, filters: Filters) -> StatsView:
-    running = await load_running_rows(store, filters)
-    names = sorted(filters.handlers) or await index_entries.list_handlers(store)
+async def _stats_from_index(store: Store, filters: Filters, progress: Callable[[int], None] | None) -> StatsView:
+    plan = await make_plan(store, filters, progress)
+    running = plan.beside
+    if filters.waiting_for:
+        statuses_of = await _cells_of_waiting(store, filters, plan)
+        by_status: Counter[str] = sum(statuses_of.values(), Counter())
+        oldest = await _oldest_active(store, filters, plan, by_status)
+        return _view(by_status, statuses_of, oldest, 0.0, await count_quarantined(store))
+    waits = await index_entries.load_waits(store, filters.handlers)
     by_status, recent, set_aside = await asyncio.gather(
-        _by_status(store, filters, running), _completed_per_minute(store, filters), count_quarantined(store)
+        _by_status(store, filters, waits, running), _completed_per_minute(store, filters), count_quarantined(store)
     )
     if filters.is_bounded and by_status.total() <= _READ_AT_ONCE:
-        statuses_of = await _count_entries(store, filters, running)
+        statuses_of = await _count_entries(store, filters, plan)
     else:
-        statuses_of = await _cells(store, filters, names, by_status, running)
-    return _view(by_status, statuses_of, await _oldest_active(store, filters, running, by_status), recent, set_aside)
+        statuses_of = await _cells(store, filters, waits, by_status, running)
+    return _view(by_status, statuses_of, await _oldest_active(store, filters, plan, by_status), recent, set_aside)
 
 
-async def _by_status(store: Store, filters: Filters, running: Sequence[IndexRow]) -> Counter[str]:
+async def _cells_of_waiting(store: Store, filters: Filters, plan: Plan) -> dict[str, Counter[str]]:
+    """The statuses of each handler's workflows that wait for what is asked."""
+    statuses_of: dict[str, Counter[str]] = defaultdict(Counter)
+    for row in plan.beside:
+        statuses_of[row.execution.handler][row.execution.status] += 1
+    if plan.scope is None:
+        return statuses_of
+    names = sorted(filters.handlers) or await index_entries.list_handlers(store)
+    cells = [(group, name) for name in names for group in plan.scope.groups]
+    scopes = [replace(plan.scope, groups=(group,), handlers=(name,)) for group, name in cells]
+    for (group, name), number in zip(cells, await _count_scopes(store, filters, scopes), strict=True):
+        if number:
+            statuses_of[name][group] += number
+    for row in plan.surplus:
+        statuses_of[row.execution.handler][row.execution.status] -= 1
+    return statuses_of
+
+
+async def _by_status(
+    store: Store, filters: Filters, waits: Mapping[str, Sequence[str]], running: Sequence[IndexRow]
+) -> Counter[str]:
     wanted = sorted(filters.statuses or GROUPS)
     is_open = not (filters.is_bounded or filters.handlers or filters.partition_key)
     # Most have completed: where all others are counted, those are what is left.
     asked = sorted(GROUPS - {Status.COMPLETED}) if is_open and Status.COMPLETED in wanted else wanted
-    numbers = Counter(dict(zip(asked, await _numbers(store, filters, [(status, "") for status in asked]), strict=True)))
+    cells = [(status, "") for status in asked]
+    numbers = Counter(dict(zip(asked, await _numbers(store, filters, waits, cells), strict=True)))
     if asked != wanted:
         numbers[Status.COMPLETED] = await time_buckets.count_all(store, Scope()) - numbers.total()
     if Status.RUNNING in wanted:
@@ -82,12 +114,19 @@ async def _by_status(store: Store, filters: Filters, running: Sequence[IndexRow]
     return Counter({status: numbers[status] for status in wanted})
 
 
-async def _numbers(store: Store, filters: Filters, cells: Sequence[tuple[str, str]]) -> list[int]:
+async def _numbers(
+    store: Store, filters: Filters, waits: Mapping[str, Sequence[str]], cells: Sequence[tuple[str, str]]
+) -> list[int]:
     """How many there are of each status and handler, which is empty for all that the filters admit."""
     scopes = [
-        Scope((status,), (handler,) if handler else tuple(filters.handlers), filters.partition_key)
+        Scope((status,), (handler,) if handler else tuple(filters.handlers), filters.partition_key, waits=waits)
         for status, handler in cells
     ]
+    return await _count_scopes(store, filters, scopes)
+
+
+async def _count_scopes(store: Store, filters: Filters, scopes: Sequence[Scope]) -> list[int]:
+    """How many entries of each there are within the bounds of the filters."""
     if not filters.is_bounded:
         return await asyncio.gather(*(time_buckets.count_all(store, scope) for scope in scopes))
     bounds = filters.since, filters.until
@@ -95,16 +134,21 @@ async def _numbers(store: Store, filters: Filters, cells: Sequence[tuple[str, st
 
 
 async def _cells(
-    store: Store, filters: Filters, names: Sequence[str], by_status: Counter[str], running: Sequence[IndexRow]
+    store: Store,
+    filters: Filters,
+    waits: Mapping[str, Sequence[str]],
+    by_status: Counter[str],
+    running: Sequence[IndexRow],
 ) -> dict[str, Counter[str]]:
     """The statuses of each handler. The most frequent pair is what is left when all others are counted."""
     present = [
         status for status, number in by_status.items() if number and not (status == Status.RUNNING and filters.until)
     ]
+    names = sorted(filters.handlers) or await index_entries.list_handlers(store)
     rest = await _most_frequent_cell(store, filters, names, by_status)
     cells = [(status, name) for name in names for status in present if (status, name) != rest]
     statuses_of: dict[str, Counter[str]] = defaultdict(Counter)
-    for (status, name), number in zip(cells, await _numbers(store, filters, cells), strict=True):
+    for (status, name), number in zip(cells, await _numbers(store, filters, waits, cells), strict=True):
         statuses_of[name][status] = number
     for row in running:
         statuses_of[row.execution.handler][Status.RUNNING] += 1
@@ -114,14 +158,13 @@ async def _cells(
     return statuses_of
 
 
-async def _count_entries(store: Store, filters: Filters, running: Sequence[IndexRow]) -> dict[str, Counter[str]]:
+async def _count_entries(store: Store, filters: Filters, plan: Plan) -> dict[str, Counter[str]]:
     """The same of a few, by reading their index entries."""
     statuses_of: dict[str, Counter[str]] = defaultdict(Counter)
-    for row in running:
+    for row in plan.beside:
         statuses_of[row.execution.handler][Status.RUNNING] += 1
-    scope = scope_of(filters)
-    if scope is not None:
-        async for entry in Traversal(store, scope, since=filters.since, until=filters.until).entries():
+    if plan.scope is not None:
+        async for entry in Traversal(store, plan.scope, since=filters.since, until=filters.until).entries():
             statuses_of[entry.handler][entry.group] += 1
     return statuses_of
 
@@ -142,14 +185,16 @@ async def _most_frequent_cell(
 
 
 async def _oldest_active(
-    store: Store, filters: Filters, running: Sequence[IndexRow], by_status: Mapping[str, int]
+    store: Store, filters: Filters, plan: Plan, by_status: Mapping[str, int]
 ) -> WorkflowView | None:
     statuses = frozenset(filters.statuses or ACTIVE) & ACTIVE
     total = sum(by_status[status] for status in statuses)
     if not total:
         return None
     active = replace(filters, statuses=statuses)
-    rows = await first_rows(store, active, running, 1, total=total, oldest_first=True)
+    # What is read for the plan is read once; the index entries are those of what is active.
+    plan = plan if filters.waiting_for else await make_plan(store, active)
+    rows = await first_rows(store, active, plan, 1, total=total, oldest_first=True)
     return (await views(store, rows[:1]))[0] if rows else None
 
 

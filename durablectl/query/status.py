@@ -15,7 +15,7 @@ from durablectl.model.message_types import Schemas
 from durablectl.model.records import NO_PAYLOAD
 from durablectl.model.status import ACTIVE, Status
 from durablectl.query.full_scan import find_matching_rows, has_unindexed_states
-from durablectl.query.index_rows import first_rows
+from durablectl.query.index_rows import Plan, first_rows
 from durablectl.query.plumbing_trouble import Plumbing, groups_of_plumbing
 from durablectl.query.processors import live_processors, seen_with
 from durablectl.query.trouble import RECENT_MICROSECONDS, worst_first
@@ -186,6 +186,7 @@ class _Reading:
         self._now = now
         self._hung_after = hung_after
         self._schemas = Schemas()
+        self._waits: Mapping[str, Sequence[str]] = {}
 
     async def read(self) -> tuple[Work, Moving]:
         if await has_unindexed_states(self._store):
@@ -195,10 +196,11 @@ class _Reading:
     async def _indexed(self) -> tuple[Work, Moving]:
         store = self._store
         statuses = sorted(GROUPS - {Status.COMPLETED})
-        numbers, everything, handlers, failed, rates = await asyncio.gather(
+        numbers, everything, handlers, self._waits, failed, rates = await asyncio.gather(
             time_buckets.count_many_scopes(store, [Scope((status,)) for status in statuses]),
             time_buckets.count_all(store, Scope()),
             index_entries.list_handlers(store),
+            index_entries.load_waits(store),
             self._failed_lately(),
             self._rates(),
         )
@@ -226,30 +228,36 @@ class _Reading:
         """All of a status, or where they are many, the oldest and the newest of each handler."""
         filters = Filters(frozenset({status}))
         if total <= READ_ALL:
-            return [_Sampled(await first_rows(self._store, filters, (), READ_ALL, total=total))] if total else []
+            plan = self._plan(filters)
+            return [_Sampled(await first_rows(self._store, filters, plan, READ_ALL, total=total))] if total else []
         cells = [replace(filters, handlers=frozenset({handler})) for handler in sorted(handlers)]
         totals = await time_buckets.count_many_scopes(
-            self._store, [Scope((status,), tuple(cell.handlers)) for cell in cells]
+            self._store, [Scope((status,), tuple(cell.handlers), waits=self._waits) for cell in cells]
         )
         return [await self._sample(cell, number) for cell, number in zip(cells, totals, strict=True) if number]
 
     async def _sample(self, filters: Filters, total: int) -> _Sampled:
+        plan = self._plan(filters)
         if total <= _SAMPLE:
-            return _Sampled(await first_rows(self._store, filters, (), total, total=total))
+            return _Sampled(await first_rows(self._store, filters, plan, total, total=total))
         oldest, newest = await asyncio.gather(
             *(
-                first_rows(self._store, filters, (), _SAMPLE // 2, total=total, oldest_first=oldest_first)
+                first_rows(self._store, filters, plan, _SAMPLE // 2, total=total, oldest_first=oldest_first)
                 for oldest_first in (True, False)
             )
         )
         rows = [*{row.execution.invocation_id: row for row in (*oldest, *newest)}.values()]
         return _Sampled(rows, total / len(rows) if rows else 1.0)
 
+    def _plan(self, filters: Filters) -> Plan:
+        """What needs nothing but the index: these filters ask for no time of what runs."""
+        return Plan(Scope(tuple(filters.statuses), tuple(filters.handlers), waits=self._waits))
+
     async def _unserved(self, handlers: Sequence[str], by_status: Counter[str]) -> dict[str, Counter[str]]:
         """How many of each status need a processor with a handler that none has."""
         statuses = [status for status in _STILL if by_status[status]]
         cells = [(handler, status) for handler in handlers for status in statuses]
-        scopes = [Scope((status,), (handler,)) for handler, status in cells]
+        scopes = [Scope((status,), (handler,), waits=self._waits) for handler, status in cells]
         numbers = await time_buckets.count_many_scopes(self._store, scopes)
         found: dict[str, Counter[str]] = {}
         for (handler, status), number in zip(cells, numbers, strict=True):
@@ -263,7 +271,7 @@ class _Reading:
         total = await time_buckets.count_between(self._store, Scope((Status.FAILED,)), since, 0)
         if not total:
             return _Sampled([])
-        rows = (await first_rows(self._store, filters, (), _FAILED_READ, total=total))[:_FAILED_READ]
+        rows = (await first_rows(self._store, filters, self._plan(filters), _FAILED_READ, total=total))[:_FAILED_READ]
         return _Sampled(rows, max(1.0, total / len(rows)) if len(rows) == _FAILED_READ else 1.0)
 
     async def _rates(self) -> tuple[float, float]:
@@ -302,7 +310,8 @@ class _Reading:
         total = sum(by_status[status] for status in ACTIVE)
         if not total:
             return None
-        rows = await first_rows(self._store, Filters(ACTIVE), (), 1, total=total, oldest_first=True)
+        active = Filters(ACTIVE)
+        rows = await first_rows(self._store, active, self._plan(active), 1, total=total, oldest_first=True)
         return self._view(rows[0]) if rows else None
 
     async def _scanned(self) -> tuple[Work, Moving]:

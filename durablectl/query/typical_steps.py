@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from durablectl.model.clock import MICROSECONDS, SYSTEM_CLOCK
 from durablectl.model.filters import Filters
 from durablectl.model.status import Status, is_terminal
-from durablectl.query.index_rows import count_indexed, first_rows
+from durablectl.query.index_rows import Plan, count_indexed, first_rows
+from durablectl.storage.index.time_buckets import Scope
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,9 +63,10 @@ async def _last_lengths(store: Store, handler: str) -> list[int]:
 async def _last_runs(store: Store, handler: str, number: int) -> list[IndexRow]:
     completed = Filters(frozenset({Status.COMPLETED}), frozenset({handler}))
     recent = replace(completed, since=SYSTEM_CLOCK.now() - _RECENT)
-    rows = await first_rows(store, recent, (), number, total=0)
+    plan = Plan(Scope((Status.COMPLETED,), (handler,)))
+    rows = await first_rows(store, recent, plan, number, total=0)
     if len(rows) < number:
-        rows = await first_rows(store, completed, (), number, total=await count_indexed(store, completed, ()))
+        rows = await first_rows(store, completed, plan, number, total=await count_indexed(store, completed, plan))
     return rows[:number]
 
 

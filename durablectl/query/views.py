@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from durablectl.model.clock import to_rfc3339
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from durablectl.model.records import FailedStep, StepMismatch
 
@@ -112,7 +112,8 @@ class WorkflowView:
 
     ``journal`` may be a part: ``journal_length`` entries there are, and ``journal_start`` of them come before it.
     ``input``, ``output`` and ``workflow_state`` are JSON data. ``reason_code`` (ReasonCode) says why it is paused or
-    cancelled, or failed; ``failed_step`` and ``mismatch`` belong to it.
+    cancelled, or failed; ``failed_step`` and ``mismatch`` belong to it. ``waiting_kinds`` and ``due_at`` are those of
+    the record, for filters.
     """
 
     invocation_id: str
@@ -150,6 +151,8 @@ class WorkflowView:
     journal_start: int = 0
     journal_length: int = 0
     history: Sequence[DroppedView] | None = None
+    waiting_kinds: Collection[str] = ()
+    due_at: int = 0
 
     def to_json(self) -> dict[str, Any]:
         result = {

@@ -20,6 +20,8 @@ NO_PARTITION = "~"
 
 SYSTEM = "~"
 """Stands where an index entry has its status, if its handler is durablectl's own: no filter on statuses meets it."""
+WAITS = "~"
+"""Separates a handler from the waits that an index entry names."""
 
 RECURRENCE = "~"
 """Stands where the timers of an invocation have its id."""
@@ -40,14 +42,23 @@ def _seconds(day: str, hour: str, minute: str, second: str) -> int:
     return int(date.timestamp())
 
 
+def waiting_handler(handler: str, waits: str) -> str:
+    """The token of an index subject that names a handler, and what its workflow waits for."""
+    return f"{handler}{WAITS}{waits}" if waits else handler
+
+
 class IndexEntry(NamedTuple):
-    """What an index subject says; ``timestamp_us`` in microseconds, ``partition_key`` empty for none."""
+    """What an index subject says; ``timestamp_us`` in microseconds, ``partition_key`` empty for none.
+
+    ``waits`` are the kinds of waits of what is suspended, joined by "+"; empty where the entry does not name them.
+    """
 
     group: str
     timestamp_us: int
     handler: str
     partition_key: str
     invocation_id: str
+    waits: str = ""
 
 
 @dataclass(frozen=True)
@@ -140,19 +151,26 @@ class Subjects:
         return f"{self._commands_prefix}{handler}.>"
 
     @cached_property
+    def all_commands(self) -> str:
+        return self._commands_prefix + ">"
+
+    @cached_property
     def unrouted_commands(self) -> str:
         """Commands as other implementations publish them: one token, the partition."""
         return self._commands_prefix + "*"
 
-    def index(self, group: str, timestamp_us: int, handler: str, partition_key: str, invocation_id: str) -> str:
+    def index(
+        self, group: str, timestamp_us: int, handler: str, partition_key: str, invocation_id: str, *, waits: str = ""
+    ) -> str:
         """The index entry of an invocation that entered the status ``group`` at ``timestamp_us`` microseconds.
 
         The time is tokens, so that filters can name a day, an hour, a minute or a second; what is left of it, six
-        digits, stands before the id.
+        digits, stands before the id. ``waits`` are part of the handler's token: ``checkout~signal+sleep``.
         """
         seconds, rest = divmod(timestamp_us, MICROSECONDS)
         partition = partition_key or NO_PARTITION
-        kind = f"{SYSTEM}.{handler}.{group}" if is_system_handler(handler) else f"{group}.{handler}"
+        token = waiting_handler(handler, waits)
+        kind = f"{SYSTEM}.{handler}.{group}" if is_system_handler(handler) else f"{group}.{token}"
         return f"{self._index_prefix}{kind}.{_time(seconds)}.{partition}.{rest:06}~{invocation_id}"
 
     def index_filter(self, group: str = "*", time: str = "*.*.*.*", handler: str = "*", partition: str = "*") -> str:
@@ -176,16 +194,22 @@ class Subjects:
         """Raises ValueError for a subject that is none."""
         tokens = subject[len(self._index_prefix) :].split(".")
         if tokens[0] == SYSTEM:
-            _, handler, group, day, hour, minute, second, partition, last = tokens
+            _, token, group, day, hour, minute, second, partition, last = tokens
         else:
-            group, handler, day, hour, minute, second, partition, last = tokens
+            group, token, day, hour, minute, second, partition, last = tokens
+        handler, _, waits = token.partition(WAITS)
         rest, _, invocation_id = last.partition("~")
         timestamp_us = _seconds(day, hour, minute, second) * MICROSECONDS + int(rest)
-        return IndexEntry(group, timestamp_us, handler, "" if partition == NO_PARTITION else partition, invocation_id)
+        key = "" if partition == NO_PARTITION else partition
+        return IndexEntry(group, timestamp_us, handler, key, invocation_id, waits)
 
     def handler(self, name: str) -> str:
-        """By which the handlers that there are can be named; nothing lies under it."""
+        """By which the handlers that there are can be named; the message is empty."""
         return f"{self._handler_prefix}{name}"
+
+    def handler_waits(self, handler: str, waits: str) -> str:
+        """By which those ``waits`` that index entries of a handler have named can be found; the message is empty."""
+        return f"{self._handler_prefix}{handler}.{waits}"
 
     def handler_of(self, subject: str) -> str:
         return subject[len(self._handler_prefix) :]
@@ -196,6 +220,10 @@ class Subjects:
 
     def timer(self, invocation_id: str, name: str) -> str:
         return f"schedules{self._dash}.{invocation_id}.{name}"
+
+    def timer_owner(self, subject: str) -> str:
+        """The invocation id of a timer's subject; RECURRENCE of a schedule's."""
+        return subject.split(".")[1]
 
     def schedule(self, name: str) -> str:
         """The record of a schedule."""
@@ -230,7 +258,7 @@ class Subjects:
 
     @cached_property
     def commands_stream_subjects(self) -> list[str]:
-        return [self._commands_prefix + ">", f"schedules{self._dash}.>"]
+        return [self.all_commands, f"schedules{self._dash}.>"]
 
     @cached_property
     def processors_subjects(self) -> list[str]:

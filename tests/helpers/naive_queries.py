@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from durablectl import query
 from durablectl.model.clock import SYSTEM_CLOCK
 from durablectl.model.codec import decode_execution
+from durablectl.model.kinds import WaitingFor
 from durablectl.storage.streams import direct_get
 from helpers.random_index import HANDLERS, HOUR, MINUTE
 from helpers.stored_records import list_subjects
@@ -73,7 +74,23 @@ def matches(record: Record, asked: dict[str, Any]) -> bool:
         and (not asked["created_until"] or execution.created_at < asked["created_until"])
         and (not asked["error"] or _has_error(execution, asked["error"]))
         and (not asked["parent"] or execution.parent_id == asked["parent"])
+        and (not asked["waiting_for"] or not _waits(execution).isdisjoint(asked["waiting_for"]))
     )
+
+
+def _waits(execution: Execution) -> set[str]:
+    now = SYSTEM_CLOCK.now()
+    first = execution.waiting_for
+    match execution.status:
+        case "suspended":
+            kinds = {{"sleep": "timer"}.get(each.kind, each.kind) for each in execution.waits}
+            return kinds | ({"processor"} if any(0 < each.until <= now for each in execution.waits) else set())
+        case "running":
+            return {"retry"} if first is not None else set()
+        case "pending":
+            return {"timer"} if first is not None and first.until > now else {"processor"}
+        case _:
+            return set()
 
 
 def _has_error(execution: Execution, text: str) -> bool:
@@ -95,6 +112,7 @@ def anything() -> dict[str, Any]:
         "created_until": 0,
         "error": "",
         "parent": "",
+        "waiting_for": [],
     }
 
 
@@ -178,4 +196,6 @@ def random_filters(random: Random, times: Times, ids: Sequence[str] = ()) -> dic
         asked["error"] = random.choice(WORDS)
     if ids and random.random() < 0.15:
         asked["parent"] = random.choice(ids)
+    if random.random() < 0.4:
+        asked["waiting_for"] = random.sample([*WaitingFor], random.choice((1, 1, 1, 2, 6)))
     return asked

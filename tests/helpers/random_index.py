@@ -117,7 +117,10 @@ def random_entries(random: Random, times: Times, number: int, groups: Sequence[s
 async def enter(store: Store, entries: Sequence[IndexEntry]) -> None:
     for start in range(0, len(entries), _AT_ONCE):
         await store.requests.exchange(
-            [Request(store.subjects.index(*entry)) for entry in entries[start : start + _AT_ONCE]]
+            [
+                Request(store.subjects.index(*entry[:-1], waits=entry.waits))
+                for entry in entries[start : start + _AT_ONCE]
+            ]
         )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 import typer
 
+from durablectl.model.kinds import WaitingFor
 from durablectl.model.status import Status
 from durablectl.settings.contexts import known_contexts
 
@@ -21,6 +22,7 @@ def complete_from(words: Sequence[str]) -> Callable[[str], list[str]]:
 
 
 complete_status = complete_from([*Status, "active"])
+complete_waiting_for = complete_from([*WaitingFor])
 
 
 def complete_context(incomplete: str) -> list[str]:

@@ -12,6 +12,7 @@ from durablectl.cli.completion.completers import (
     complete_handler,
     complete_id,
     complete_status,
+    complete_waiting_for,
 )
 from durablectl.cli.options.signatures import extend, option
 from durablectl.model.filters import FILTERS, FilterKind, flag_of, parse_filters
@@ -22,6 +23,7 @@ _FILTER_COMPLETERS: Mapping[str, Callable[..., Any]] = {
     FilterKind.STATUS: complete_status,
     FilterKind.HANDLER: complete_handler,
     FilterKind.ID: complete_id,
+    FilterKind.WAIT: complete_waiting_for,
 }
 
 

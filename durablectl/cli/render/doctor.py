@@ -81,6 +81,9 @@ def repair_sentence(repaired: Repaired) -> str:
         parts.append(f"{'store' if dry else 'stored'} {names}")
     if repaired.called:
         parts.append(f"{'call' if dry else 'called'} for {count(repaired.called, 'workflow')} to go on")
+    if repaired.waits_named:
+        verb = "waits" if repaired.waits_named == 1 else "wait"
+        parts.append(f"{'name' if dry else 'named'} what {count(repaired.waits_named, 'workflow')} {verb} for")
     kept = ""
     if repaired.kept:
         entries = count(repaired.kept, "workflow")

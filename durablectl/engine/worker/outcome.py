@@ -12,7 +12,7 @@ from durablectl.engine.worker.wake_conditions import EARLY_US, has_child_ended, 
 from durablectl.errors import PayloadTooLargeError, StepError, WorkflowTimeoutError
 from durablectl.model.codec import encode_entry
 from durablectl.model.reason_codes import ReasonCode
-from durablectl.model.records import NO_PAYLOAD, FailedStep
+from durablectl.model.records import NO_PAYLOAD, FailedStep, named_waits
 from durablectl.model.status import Status
 from durablectl.model.termination import INLINE_LIMIT_BYTES, end, interrupted_children
 from durablectl.model.text import class_of, leaves_of, message_of, storable, type_of
@@ -134,14 +134,13 @@ async def suspend(run: Run, waits: list[PendingWait], known_revision: int) -> Ex
         if state.ownership.revision != known_revision:
             raise StateChanged
         _leave(run, execution, Status.SUSPENDED)
-        execution.waits = waits
+        execution.suspend(waits)
         execution.deadline = run.deadline_us
         execution.timer_attempt = state.attempt if times else 0
-        execution.waiting_for = waits[0]
-        execution.current_step, execution.current_step_type = waits[0].step_number, waits[0].name
         for operation in WAIT_OPERATIONS.values():
             operation.drop_received(state, execution)
 
+    await index_entries.add_waits(state.store, known.handler, named_waits(known.handler, waits))
     if times:
         await state.store.requests.exchange(
             [wake_timer_request(state.store, known, min(times), wake_timer_name(state.attempt))]

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 from durablectl.errors import NotProvisionedError, StorageError
 from durablectl.model.clock import NANOSECONDS
 from durablectl.model.codec import decode_command, encode_command
+from durablectl.model.names import is_name
 from durablectl.storage.connection.requests import Request
 from durablectl.storage.streams.direct_get import count, messages
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from durablectl.model.records import Command
     from durablectl.storage.connection.store import Store
     from durablectl.storage.streams.stored_messages import Change
@@ -35,6 +39,22 @@ async def command_at(store: Store, sequence: int) -> Command | None:
     if "Nats-Sequence" not in (reply.headers or {}):
         return None
     return decode_command(reply.data)
+
+
+async def ids_with_commands(store: Store, handlers: Sequence[str] = ()) -> list[str]:
+    """The ids of what commands are about that no processor has taken, or that are in work; of all without ``handlers``.
+
+    Timers that are not due yet are not among them. What cannot be read is left out.
+    """
+    subjects = store.subjects
+    found: dict[str, None] = {}
+    # Without a stream there is none.
+    with contextlib.suppress(NotProvisionedError):
+        for each in map(subjects.handler_commands, handlers) if handlers else [subjects.all_commands]:
+            async for message in messages(store, subjects.commands_stream, each):
+                with contextlib.suppress(StorageError):
+                    found[decode_command(message.data).invocation_id] = None
+    return [invocation_id for invocation_id in found if is_name(invocation_id)]
 
 
 def consumer_name(handler: str) -> str:

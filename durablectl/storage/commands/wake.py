@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from durablectl.errors import NotProvisionedError
 from durablectl.model.clock import MICROSECONDS
 from durablectl.model.codec import encode_command
 from durablectl.model.kinds import CommandKind
@@ -12,7 +14,8 @@ from durablectl.model.records import Command
 from durablectl.storage.commands.command_queue import publication
 from durablectl.storage.connection.requests import Request
 from durablectl.storage.connection.store import purge_request
-from durablectl.storage.streams.direct_get import count
+from durablectl.storage.streams.direct_get import count, subjects_matching
+from durablectl.storage.subjects import RECURRENCE
 
 if TYPE_CHECKING:
     from durablectl.model.records import Execution
@@ -71,6 +74,16 @@ async def count_timers(store: Store) -> int:
     """Those of invocations; the recurrences of schedules lie beside them."""
     stream, subjects = store.subjects.commands_stream, store.subjects
     return await count(store, stream, subjects.timer("*", "*")) - await count(store, stream, subjects.recurrence("*"))
+
+
+async def ids_of_delayed_starts(store: Store) -> list[str]:
+    """The ids of workflows that begin later, as their timers say."""
+    subjects = store.subjects
+    found: list[str] = []
+    with contextlib.suppress(NotProvisionedError):
+        found = await subjects_matching(store, subjects.commands_stream, [subjects.timer("*", START_TIMER)])
+    owners = map(subjects.timer_owner, found)
+    return [owner for owner in owners if owner != RECURRENCE]
 
 
 def timer_removal(store: Store, invocation_id: str, name: str) -> Request:

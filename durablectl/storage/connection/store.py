@@ -38,7 +38,7 @@ class Store:
         self.reached = 0
         """The sequence up to which the stream of states is known to have come."""
         self.known_handlers: set[str] = set()
-        """Handlers that this process has entered, so that queries can name them."""
+        """Handlers that this process has entered, and ``handler.waits``, so that queries can name them."""
         self.api = settings.api_prefix or "$JS.API"
 
     @property

@@ -50,7 +50,8 @@ class Audit:
 
     ``suspects`` are the ids of those that seem to disagree, each with the entries that no state has confirmed;
     ``malformed`` are subjects by sequence, ``waiting`` the ids of what is pending or suspended. ``unreadable`` and
-    ``unnamed`` are the keys of records that are none, and of those whose names cannot be entered.
+    ``unnamed`` are the keys of records that are none, and of those whose names cannot be entered. ``waits`` are those
+    that entries of each handler should name, ``unnamed_waits`` the ids of workflows whose entries do not.
     """
 
     states: int = 0
@@ -58,6 +59,8 @@ class Audit:
     has_index: bool = True
     statuses: Counter[str] = field(default_factory=Counter)
     handlers: set[str] = field(default_factory=set)
+    waits: dict[str, set[str]] = field(default_factory=dict)
+    unnamed_waits: list[str] = field(default_factory=list)
     running: list[Running] = field(default_factory=list)
     waiting: list[str] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)
@@ -125,8 +128,13 @@ class _AuditReader:
             return
         if not is_system_handler(execution.handler):
             found.handlers.add(execution.handler)
+        if execution.index_waits and not seen.earlier_subject:
+            found.waits.setdefault(execution.handler, set()).add(execution.index_waits)
         if seen.subject in self.unconfirmed:
             self.unconfirmed.remove(seen.subject)
+        elif seen.earlier_subject in self.unconfirmed:
+            self.unconfirmed.remove(seen.earlier_subject)
+            found.unnamed_waits.append(key)
         else:
             found.suspects[key] = set()
 
@@ -140,7 +148,10 @@ class _AuditReader:
 
 
 async def confirm(store: Store, found: Audit, progress: Progress | None = None) -> list[Disagreement]:
-    """What is still so, and so again a moment later: the rest was changing."""
+    """What is still so, and so again a moment later: the rest was changing.
+
+    An entry of an earlier version is right.
+    """
     first = await _compare_all(store, found.suspects, found.malformed, progress)
     if not first:
         return []
@@ -166,6 +177,7 @@ async def _compare_all(
         done += len(batch)
         if progress is not None:
             progress("differences looked at", done, len(suspects))
+    found = [each for each in found if each.kind != DisagreementKind.UNNAMED_WAITS]
     for sequences in batches(malformed):
         stream = store.subjects.index_stream
         present = await asyncio.gather(*(get_message(store, stream, {"seq": sequence}) for sequence in sequences))

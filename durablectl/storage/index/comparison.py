@@ -42,12 +42,15 @@ class DisagreementKind(StrEnum):
     """An entry whose state does not exist, or cannot be read."""
     MALFORMED = "malformed"
     """A subject in the index that is no entry."""
+    UNNAMED_WAITS = "unnamed_waits"
+    """The entry of an earlier version, which is right but does not name what its workflow waits for."""
 
 
 class Disagreement(NamedTuple):
     """``subject`` is the entry that should be there, or should not; ``sequence`` that of the latter.
 
-    ``execution`` is the state as it was read, None where there is none; ``kept`` the right entry where it is doubled.
+    ``execution`` is the state as it was read, None where there is none; ``kept`` the right entry where it is doubled,
+    or is to replace one that does not name waits.
     """
 
     kind: DisagreementKind
@@ -77,11 +80,13 @@ class IndexedState(NamedTuple):
     execution: Execution
     subject: str
     is_foreign: bool
+    earlier_subject: str = ""
+    """The entry that an earlier version wrote for it, where that is another one: it agrees, too."""
 
     def agrees(self, subjects: Subjects, subject: str) -> bool:
         """Whether an entry says what this state says."""
-        if subject == self.subject or not self.subject:
-            return subject == self.subject
+        if not self.subject or subject in {self.subject, self.earlier_subject}:
+            return bool(subject) and subject in {self.subject, self.earlier_subject}
         return self.is_foreign and _timeless(subjects, subject) == _timeless(subjects, self.subject)
 
 
@@ -98,9 +103,12 @@ async def compare(store: Store, suspects: Mapping[str, Collection[str]]) -> list
 
     Each entry is seen before its state, so that an entry for what its state has just become is not taken for wrong.
     """
-    known = await _present(store, [subject for entries in suspects.values() for subject in entries])
+    known = await index_entries.subjects_present(
+        store, [subject for entries in suspects.values() for subject in entries]
+    )
     states = await read_states(store, suspects)
-    known |= await _present(store, [seen.subject for seen in states.values() if seen.subject])
+    own = [subject for seen in states.values() for subject in (seen.subject, seen.earlier_subject) if subject]
+    known |= await index_entries.subjects_present(store, own)
     found: list[Disagreement] = []
     for invocation_id, entries in suspects.items():
         found += _compare_entries(store.subjects, invocation_id, states.get(invocation_id), entries, known)
@@ -118,11 +126,15 @@ def _compare_entries(
     if seen is None:
         yield from (Disagreement(DisagreementKind.GONE, invocation_id, subject, known[subject]) for subject in present)
         return
-    right = [subject for subject in {*present, seen.subject} if subject in known and seen.agrees(subjects, subject)]
+    possible = {*present, seen.subject, seen.earlier_subject}
+    right = [subject for subject in possible if subject in known and seen.agrees(subjects, subject)]
     kept = seen.subject if seen.subject in right else max(right, default="")
     if seen.subject and not kept:
         kind = DisagreementKind.FOREIGN if seen.is_foreign else DisagreementKind.MISSING
         yield Disagreement(kind, invocation_id, seen.subject, execution=seen.execution)
+    if kept and kept == seen.earlier_subject:
+        kind = DisagreementKind.UNNAMED_WAITS
+        yield Disagreement(kind, invocation_id, kept, known[kept], seen.execution, kept=seen.subject)
     kind = DisagreementKind.DOUBLED if kept else DisagreementKind.OUTDATED
     for subject in present:
         if subject != kept:
@@ -156,14 +168,14 @@ def parse_index_entry(subjects: Subjects, subject: str) -> IndexEntry | None:
     """None for what is no entry, or would not be found under its names."""
     try:
         entry = subjects.index_entry(subject)
-        is_entry = bool(entry.invocation_id) and subjects.index(*entry) == subject
+        is_entry = bool(entry.invocation_id) and subjects.index(*entry[:-1], waits=entry.waits) == subject
     except (ValueError, OverflowError):
         return None
     return entry if is_entry else None
 
 
 def _timeless(subjects: Subjects, subject: str) -> IndexEntry:
-    return subjects.index_entry(subject)._replace(timestamp_us=0)
+    return subjects.index_entry(subject)._replace(timestamp_us=0, waits="")
 
 
 def parse_state(store: Store, invocation_id: str, data: bytes, timestamp_us: int) -> IndexedState | None:
@@ -177,20 +189,16 @@ def parse_state(store: Store, invocation_id: str, data: bytes, timestamp_us: int
     is_foreign = not execution.indexed_at
     if is_foreign and not execution.attempt:
         execution.indexed_at = execution.created_at or timestamp_us
-    subject = ""
+    subject = earlier_subject = ""
+    names_waits = bool(execution.index_waits) or not execution.suspended_waits
     with suppress(InvalidNameError, UnreadableError):
         validate_name("invocation id", invocation_id)
         validate_name("handler", execution.handler)
         if execution.partition_key:
             validate_name("partition key", execution.partition_key)
         subject = index_entries.index_subject(store.subjects, execution)
-    return IndexedState(execution, subject, is_foreign)
-
-
-async def _present(store: Store, entries: Iterable[str]) -> dict[str, int]:
-    """Which of these entries there are, with their sequences."""
-    found: dict[str, int] = {}
-    for batch in batches(entries):
-        answer = await get_many_last(store, store.subjects.index_stream, batch)
-        found |= {raw.subject: raw.sequence for raw in (answer.messages if answer is not None else ())}
-    return found
+        if not names_waits:
+            earlier_subject = subject
+            execution.name_waits_in_index()
+            subject = index_entries.index_subject(store.subjects, execution)
+    return IndexedState(execution, subject, is_foreign, earlier_subject)

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from durablectl.errors import DurableError
 from durablectl.model.names import is_name, is_system_handler
 from durablectl.storage.connection.requests import EXPECTED, Request
 from durablectl.storage.connection.store import purge_request
 from durablectl.storage.records.consistent_reads import load_after_write
 from durablectl.storage.records.states import ttl_header
-from durablectl.storage.streams.direct_get import subjects_matching
+from durablectl.storage.streams.direct_get import get_many_last, subjects_matching
 from durablectl.storage.streams.feed import read_snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Sequence
+    from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 
     from durablectl.model.records import Execution
     from durablectl.storage.connection.store import Store
     from durablectl.storage.subjects import Subjects
+
+_AT_ONCE = 500
 
 
 def index_subject(subjects: Subjects, execution: Execution) -> str:
@@ -28,6 +31,7 @@ def index_subject(subjects: Subjects, execution: Execution) -> str:
         execution.handler,
         execution.partition_key,
         execution.invocation_id,
+        waits=execution.index_waits,
     )
 
 
@@ -35,7 +39,8 @@ def superseded_subjects(subjects: Subjects, execution: Execution) -> list[str]:
     """The index subjects that states before it had, as far as the record remembers."""
     handler, partition, invocation_id = execution.handler, execution.partition_key, execution.invocation_id
     return [
-        subjects.index(left.status, left.at, handler, partition, invocation_id) for left in execution.superseded_entries
+        subjects.index(left.status, left.at, handler, partition, invocation_id, waits=left.waits)
+        for left in execution.superseded_entries
     ]
 
 
@@ -54,13 +59,32 @@ async def list_indexed_ids(store: Store, groups: Iterable[str]) -> AsyncIterator
 
 def addition(store: Store, execution: Execution) -> list[Request]:
     """The writes that enter a first state, and make its handler known; who counts by handler asks for each by name."""
-    return [_put_request(store, execution), *handler_additions(store, [execution.handler])]
+    names = [execution.handler]
+    if execution.index_waits:
+        names.append(f"{execution.handler}.{execution.index_waits}")
+    return [_put_request(store, execution), *handler_additions(store, names)]
 
 
 def _put_request(store: Store, execution: Execution) -> Request:
     """Written once, never over itself: of a subject written twice, nats-server 2.15 forgets the purge at a kill -9."""
     headers = {EXPECTED: "0", **ttl_header(store, execution)}
     return Request(index_subject(store.subjects, execution), b"", headers, may_exist=True)
+
+
+async def find_entered(store: Store, executions: Iterable[Execution]) -> set[str]:
+    """The ids of those whose entry names their waits, and is there."""
+    subjects = {index_subject(store.subjects, each): each.invocation_id for each in executions if each.index_waits}
+    found = await subjects_present(store, [*subjects])
+    return {subjects[subject] for subject in found}
+
+
+async def subjects_present(store: Store, subjects: Sequence[str]) -> dict[str, int]:
+    """Which of these entries there are, with their sequences."""
+    found: dict[str, int] = {}
+    for start in range(0, len(subjects), _AT_ONCE):
+        answer = await get_many_last(store, store.subjects.index_stream, subjects[start : start + _AT_ONCE])
+        found |= {raw.subject: raw.sequence for raw in (answer.messages if answer is not None else ())}
+    return found
 
 
 def expiry(store: Store, execution: Execution) -> list[Request]:
@@ -107,6 +131,41 @@ def handler_additions(store: Store, names: Iterable[str]) -> list[Request]:
     new = [name for name in names if name not in store.known_handlers and not is_system_handler(name)]
     store.known_handlers.update(new)
     return [Request(store.subjects.handler(name), b"", {EXPECTED: "0"}, may_exist=True) for name in new]
+
+
+async def add_waits(store: Store, handler: str, waits: str) -> None:
+    """Make known which ``waits`` an index entry of a handler names, before there is such an entry; once per process."""
+    names = [f"{handler}.{waits}"] if waits else []
+    try:
+        if writes := handler_additions(store, names):
+            await store.requests.exchange(writes)
+    except DurableError:
+        store.known_handlers.difference_update(names)
+        raise
+
+
+async def unknown_names(
+    store: Store, handlers: Iterable[str], waits: Mapping[str, Iterable[str]]
+) -> dict[str, list[str]]:
+    """The handlers of which the name, or some of their ``waits``, is not known, each with what is to be added."""
+    names, loaded = set(await list_handlers(store)), await load_waits(store)
+    found = {handler: [handler] for handler in handlers if handler not in names}
+    for handler, named in waits.items():
+        missing = [f"{handler}.{each}" for each in sorted({*named} - {*loaded.get(handler, ())})]
+        if missing:
+            found.setdefault(handler, []).extend(missing)
+    return found
+
+
+async def load_waits(store: Store, handlers: Iterable[str] = ()) -> Mapping[str, Sequence[str]]:
+    """The waits that entries of each of these handlers have named at some time; of all, without ``handlers``."""
+    subjects = store.subjects
+    wanted = [subjects.handler_waits(name, "*") for name in handlers or ("*",)]
+    found: dict[str, list[str]] = {}
+    for subject in await subjects_matching(store, subjects.state_stream, wanted):
+        handler, _, waits = subjects.handler_of(subject).partition(".")
+        found.setdefault(handler, []).append(waits)
+    return found
 
 
 async def add_handlers(store: Store, names: Iterable[str]) -> None:

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from itertools import product
 from typing import TYPE_CHECKING, NamedTuple
 
 from durablectl.model.clock import MICROSECONDS, SYSTEM_CLOCK
@@ -25,10 +24,12 @@ from durablectl.storage.streams.direct_get import (
 )
 from durablectl.storage.streams.provision import stream_info
 from durablectl.storage.streams.stored_messages import parse_timestamp_us
+from durablectl.storage.subjects import waiting_handler
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
+    from durablectl.model.records import Execution
     from durablectl.storage.connection.store import Store
     from durablectl.storage.streams.stored_messages import StoredMessage
     from durablectl.storage.subjects import IndexEntry
@@ -62,13 +63,17 @@ class SortKey(NamedTuple):
 class Scope:
     """Entries by status, handler and partition key; empty means all. ``handlers`` and ``groups`` are alternatives.
 
-    Without ``groups``, ``excluded`` is one that does not belong.
+    Without ``groups``, ``excluded`` is one that does not belong. ``kinds`` leave out what is suspended and names none
+    of them among its waits. ``waits`` are those that entries of each handler name (load_waits); a scope with
+    ``handlers`` or ``kinds`` needs them.
     """
 
     groups: Sequence[str] = ()
     handlers: Sequence[str] = ()
     partition_key: str = ""
     excluded: str = ""
+    kinds: Collection[str] = ()
+    waits: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def filters(self, store: Store, time: str = ANY_TIME) -> list[str]:
         """The subjects to ask for, each entry in one of them; ``exceptions`` are among them."""
@@ -79,14 +84,38 @@ class Scope:
 
     def _filters(self, store: Store, time: str, groups: Sequence[str]) -> list[str]:
         return [
-            store.subjects.index_filter(group, time, handler, self.partition_key or "*")
-            for group, handler in product(groups, self.handlers or ("*",))
+            store.subjects.index_filter(group, time, token, self.partition_key or "*")
+            for group in groups
+            for token in self._handler_tokens(group)
         ]
+
+    def _handler_tokens(self, group: str) -> Sequence[str]:
+        """Those of suspended workflows name their waits, but for entries of earlier versions."""
+        kinds = self.kinds if group == Status.SUSPENDED else ()
+        if not (self.handlers or kinds):
+            return ("*",)
+        if group not in {"*", Status.SUSPENDED}:
+            return self.handlers
+        waiting = [
+            waiting_handler(handler, waits)
+            for handler in self.handlers or self.waits
+            for waits in self.waits.get(handler, ())
+            if not kinds or not set(kinds).isdisjoint(waits.split("+"))
+        ]
+        return waiting if kinds else [*self.handlers, *waiting]
+
+    def names(self, execution: Execution) -> bool:
+        """Whether the scope has the entry of a workflow; one whose handler and partition key belong."""
+        group = execution.index_group
+        if group not in self.groups:
+            return False
+        kinds = self.kinds if group == Status.SUSPENDED else ()
+        return not kinds or not set(kinds).isdisjoint(execution.index_waits.split("+"))
 
     @property
     def is_of_all(self) -> bool:
         """Whether it tells statuses apart, and nothing else."""
-        return not (self.handlers or self.partition_key)
+        return not (self.handlers or self.partition_key or self.kinds)
 
 
 class Range(NamedTuple):
@@ -203,7 +232,8 @@ async def count(store: Store, scope: Scope, times: Sequence[str], *, much: bool 
 
 
 async def read(store: Store, scope: Scope, time: str) -> list[IndexEntry]:
-    subjects = await subjects_matching(store, store.subjects.index_stream, scope.filters(store, time))
+    wanted = scope.filters(store, time)
+    subjects = await subjects_matching(store, store.subjects.index_stream, wanted) if wanted else []
     return [
         entry
         for entry in _entries(store, subjects)

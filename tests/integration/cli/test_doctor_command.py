@@ -66,6 +66,7 @@ async def test_doctor_reports_then_repairs_and_exits_with_0(store, cli):
         "handlers": 0,
         "called": 0,
         "kept": 0,
+        "waits_named": 0,
         "streams": None,
     }
     mended = cli("doctor", "--repair")
@@ -96,6 +97,7 @@ async def test_doctor_json_has_fields_for_each_problem(store, cli):
         "doubled": 1,
         "gone": 0,
         "malformed": 0,
+        "unnamed_waits": 0,
     }
 
 

@@ -18,7 +18,7 @@ from durablectl.http.asgi import create_app
 from durablectl.http.backend import Backend
 from durablectl.http.server_options import HttpOptions
 from durablectl.model.filters import FILTERS, FilterKind, Filters, flag_of, parse_filters, to_flags
-from durablectl.model.records import Execution
+from durablectl.model.records import Execution, PendingWait
 from durablectl.model.status import Status
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -31,6 +31,7 @@ VALUES = {
     FilterKind.TIME: "2026-11-22T12:00:00Z",
     FilterKind.TEXT: "card declined",
     FilterKind.ID: "parent-1",
+    FilterKind.WAIT: ["retry"],
 }
 
 
@@ -104,6 +105,8 @@ def test_each_filter_leaves_out_what_does_not_match(declared):
         created_at=inside,
         updated_at=inside,
     )
+    if declared.kind is FilterKind.WAIT:
+        fits.status, fits.waits = Status.SUSPENDED, [PendingWait("retry", "charge", 2)]
     other = Execution("two", "refund", status=Status.RUNNING, created_at=outside, updated_at=outside)
     filters = parse_filters({declared.name: VALUES[declared.kind]})
     assert filters.match(fits)

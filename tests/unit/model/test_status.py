@@ -97,4 +97,5 @@ def test_index_entry_holds_the_fields_for_lists():
         "greet",
         "",
         "id-1",
+        "",
     )
