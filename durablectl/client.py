@@ -23,23 +23,23 @@ if TYPE_CHECKING:
     from durablectl.query import StatsView, WorkflowPage, WorkflowView
     from durablectl.storage.connection.store import Store
 
-Moment = datetime | timedelta | None
+Time = datetime | timedelta | None
 """A time, or how long ago; None for no bound."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FIELDS = {field.name for field in fields(Settings)} - {"sources", "warnings"}
 
 
-class Matching(TypedDict, total=False):
+class _FilterOptions(TypedDict, total=False):
     """Filters; what they mean stands at Client.list_workflows."""
 
     status: str | Iterable[str]
     handler: str | Iterable[str]
     partition_key: str
-    since: Moment
-    until: Moment
-    created_since: Moment
-    created_until: Moment
+    since: Time
+    until: Time
+    created_since: Time
+    created_until: Time
     error: str
     parent: str
     waiting_for: str | Iterable[str]
@@ -120,10 +120,10 @@ class Client:
         status: str | Iterable[str] = (),
         handler: str | Iterable[str] = (),
         partition_key: str = "",
-        since: Moment = None,
-        until: Moment = None,
-        created_since: Moment = None,
-        created_until: Moment = None,
+        since: Time = None,
+        until: Time = None,
+        created_since: Time = None,
+        created_until: Time = None,
         error: str = "",
         parent: str = "",
         waiting_for: str | Iterable[str] = (),
@@ -153,11 +153,11 @@ class Client:
         )
         return await query.list_workflows(self._store, filters, limit, cursor=cursor, oldest_first=oldest_first)
 
-    async def count_workflows(self, **filters: Unpack[Matching]) -> int:
+    async def count_workflows(self, **filters: Unpack[_FilterOptions]) -> int:
         """How many match; the filters are those of list_workflows."""
         return await query.count_workflows(self._store, _filters(**filters))
 
-    async def get_workflow_stats(self, **filters: Unpack[Matching]) -> StatsView:
+    async def get_workflow_stats(self, **filters: Unpack[_FilterOptions]) -> StatsView:
         """Counts of those that match; the filters are those of list_workflows."""
         return await query.get_stats(self._store, _filters(**filters))
 
@@ -213,7 +213,7 @@ class Client:
         return await control.reject(self._store, awakeable_id, error)
 
 
-def _filters(**given: Unpack[Matching]) -> Filters:
+def _filters(**given: Unpack[_FilterOptions]) -> Filters:
     unknown = given.keys() - {each.name for each in FILTERS}
     if unknown:
         raise TypeError(f"there is no filter {min(unknown)!r}")
@@ -224,14 +224,14 @@ def _filters(**given: Unpack[Matching]) -> Filters:
         if value is None:
             continue
         if each.is_repeatable:
-            value = _many(value)
+            value = _to_collection(value)
         elif each.kind is FilterKind.TIME:
-            value = _moment(each.name, value, now)
+            value = _to_timestamp_us(each.name, value, now)
         values[each.field] = value
     return Filters.parse(**values)
 
 
-def _moment(name: str, time: datetime | timedelta, now: int) -> int:
+def _to_timestamp_us(name: str, time: datetime | timedelta, now: int) -> int:
     """In microseconds; at least 1, as 0 would be no bound at all."""
     if isinstance(time, timedelta):
         moment = now - time // timedelta(microseconds=1)
@@ -250,5 +250,5 @@ def _moment(name: str, time: datetime | timedelta, now: int) -> int:
     return max(1, moment)
 
 
-def _many(value: str | Iterable[str]) -> Iterable[str]:
+def _to_collection(value: str | Iterable[str]) -> Iterable[str]:
     return (value,) if isinstance(value, str) else value

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 from bench._harness.support import side_by_side, start_many, store
 from durablectl.model.codec import encode_entry, encode_execution
-from durablectl.model.records import Command, JournalEntry, Payload, pending
+from durablectl.model.records import Command, JournalEntry, Payload, pending_execution
 from durablectl.model.termination import INLINE_LIMIT_BYTES
 from durablectl.storage.commands import command_queue
-from durablectl.storage.commands.pulls import Delivery, Pulls
+from durablectl.storage.commands.pulls import Delivery, PullRequests
 from durablectl.storage.connection.requests import EXPECTED, EXPECTED_SUBJECT, Request
 from durablectl.storage.connection.store import purge_request
 from durablectl.storage.index import index_entries
@@ -34,7 +34,7 @@ class Life:
     def __init__(self, handler: str, value: bytes, response: bytes) -> None:
         self.handler = handler
         command = Command(_ID, handler, input=Payload(value), start_token="0" * 16)
-        state = pending(command)
+        state = pending_execution(command)
         state.owner = "processor-0000"
         self.state = encode_execution(state)
         self.entry = encode_entry(JournalEntry(0, "greet", "step", Payload(value), Payload(response), attempts=1))
@@ -66,13 +66,13 @@ class _Bare:
 
     async def run(self, ids: list[str]) -> float:
         name = command_queue.consumer_name(self._life.handler)
-        pulls = Pulls(self._store, name, self._queue.put_nowait, lambda: None, _nothing)
+        pulls = PullRequests(self._store, name, self._queue.put_nowait, lambda: None, _nothing)
         await pulls.start()
         began = time.perf_counter()
 
         async def work(number: int) -> None:
             if pulls.outstanding < CONCURRENCY // 2:
-                await pulls.ask(CONCURRENCY - pulls.outstanding)
+                await pulls.pull(CONCURRENCY - pulls.outstanding)
             await self._one(ids[number], await self._queue.get())
 
         await side_by_side(len(ids), CONCURRENCY, work)

@@ -23,7 +23,7 @@ from bench._harness.support import processor, server, start_many, store
 from bench.engine.floor import CONCURRENCY
 from bench.engine.throughput import HANDLER, three_steps, wait_until_drained
 from bench.http.load_clients import Answers, hammering
-from durablectl.cli.http_api import api_beside
+from durablectl.cli.http_api import sidecar_api
 from durablectl.http.server_options import HttpOptions
 from durablectl.storage.streams.provision import provision
 
@@ -39,7 +39,7 @@ async def rate(url: str, namespace: str, count: int, clients: int) -> tuple[floa
     async with store(url, namespace) as opened:
         await provision(opened)
         await start_many(opened, HANDLER, count, "user-001")
-        async with api_beside(HttpOptions(port=_free_port()), opened.settings, _LOGS, bytes) as address:
+        async with sidecar_api(HttpOptions(port=_free_port()), opened.settings, _LOGS, bytes) as address:
             hammered = hammering(address, _PATHS, clients) if clients else contextlib.nullcontext()
             async with hammered as found:
                 began = time.perf_counter()

@@ -16,7 +16,7 @@ from durablectl.cli.boundary import run_async
 from durablectl.cli.stop_signals import stop_signals
 from durablectl.cli.terminal.logs import configure_logs
 from durablectl.http.server_options import HttpOptions
-from durablectl.http.sidecar import Link, beside
+from durablectl.http.sidecar import SupervisorLink, run_sidecar
 from durablectl.settings import Settings
 
 if TYPE_CHECKING:
@@ -31,17 +31,17 @@ _WAIT_SECONDS = 1.5
 """For an answer of the NATS server: a request is told within two seconds that there is none."""
 _MODULE = "durablectl.cli.http_api"
 _NICE = 10
-_REST = 4.0
+_QUERY_REST_RATIO = 4.0
 
 
-def api_beside(
+def sidecar_api(
     http: HttpOptions | None, settings: Settings, logs: tuple[str, str], metrics: Callable[[], bytes]
 ) -> AbstractAsyncContextManager[str]:
     """The API beside this process, until the block ends; its URL, "" without one. ``logs``: format and level."""
     if http is None or not http.port:
         return contextlib.nullcontext("")
     warn_if_open(http)
-    return beside(http, _MODULE, {"http": asdict(http), "settings": asdict(settings), "logs": logs}, metrics)
+    return run_sidecar(http, _MODULE, {"http": asdict(http), "settings": asdict(settings), "logs": logs}, metrics)
 
 
 def warn_if_open(options: HttpOptions) -> None:
@@ -78,9 +78,9 @@ async def serving_api(
 async def _serve(link_descriptor: int, listening_descriptor: int) -> None:
     """Until the processor at the other end of the link is gone, or SIGTERM."""
     os.nice(_NICE)  # the execution of workflows goes first
-    link = await Link.open(link_descriptor)
+    link = await SupervisorLink.open(link_descriptor)
     listening = socket.socket(fileno=listening_descriptor)
-    task = await link.task()
+    task = await link.receive_task()
     if task is None:
         return
     configure_logs(*task["logs"])
@@ -88,10 +88,10 @@ async def _serve(link_descriptor: int, listening_descriptor: int) -> None:
     name = "durablectl processor, HTTP"
     from durablectl.http.backend import SharedQueries
 
-    queries = SharedQueries(at_once=1, rest=_REST)
+    queries = SharedQueries(at_once=1, rest_ratio=_QUERY_REST_RATIO)
     async with serving_api(options, settings, name, listening, link.metrics, queries) as (_, stop):
-        gone = asyncio.create_task(link.until_gone())
-        gone.add_done_callback(lambda _: stop.set())
+        closed = asyncio.create_task(link.serve_until_closed())
+        closed.add_done_callback(lambda _: stop.set())
         await stop.wait()
 
 

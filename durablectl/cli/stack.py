@@ -47,7 +47,7 @@ async def running(
     Raises ConfigurationError when the server cannot be started. When the server or the processor ends by itself, the
     block is cancelled and the error raised, in a group. ``stop_requested_at`` as for Processor.run.
     """
-    from durablectl.cli.http_api import api_beside
+    from durablectl.cli.http_api import sidecar_api
     from durablectl.engine.worker.processor import Processor
     from durablectl.engine.worker.service_host import hosted
     from durablectl.storage.connection.store import open_store
@@ -57,7 +57,7 @@ async def running(
         async with open_store(settings) as store, hosted(store, app.services.values()):
             processor = Processor(store, app, options)
             async with (
-                api_beside(http, settings, (log_format, "info"), processor.metrics.text) as http_url,
+                sidecar_api(http, settings, (log_format, "info"), processor.metrics.text) as http_url,
                 _working(processor, server, stop_requested_at),
             ):
                 yield Stack(store, _view(store, app, processor.id, options.max_concurrent, http_url))

@@ -1,6 +1,6 @@
 """Changing workflows: starting, operating and answering them, and waiting for their outcome."""
 
-from durablectl.control.index_repair import Repaired, repair
+from durablectl.control.index_repair import RepairReport, repair
 from durablectl.control.lifecycle import cancel, delete, pause, resume, wait_until_cancelled
 from durablectl.control.messages import reject, resolve, signal
 from durablectl.control.operation import OperationResult
@@ -17,15 +17,15 @@ from durablectl.control.schedules import (
 )
 from durablectl.control.start import StartRequest, start
 from durablectl.control.stream_repair import RepairedStreams, repair_streams
-from durablectl.control.wait import Outcome, wait_for_outcome, wait_until_listed
+from durablectl.control.wait import WorkflowOutcome, wait_for_outcome, wait_until_listed
 
 __all__ = [
     "OperationResult",
-    "Outcome",
-    "Repaired",
+    "RepairReport",
     "RepairedStreams",
     "ScheduleView",
     "StartRequest",
+    "WorkflowOutcome",
     "cancel",
     "create_schedule",
     "delete",

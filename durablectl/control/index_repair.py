@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from durablectl.errors import NotProvisionedError, PermissionDeniedError, StorageError
-from durablectl.storage.commands.wake import wake
+from durablectl.storage.commands.wake import wake_request
 from durablectl.storage.connection.requests import Request
 from durablectl.storage.connection.store import purge_request
 from durablectl.storage.diagnosis.index_audit import PAUSE_SECONDS, audit, confirm
@@ -35,7 +35,7 @@ _ROUNDS = 3
 
 
 @dataclass
-class Repaired:
+class RepairReport:
     """``entered`` are workflows without an entry, ``foreign`` those of them that another program wrote.
 
     ``removed`` are wrong entries, ``handlers`` names that were unknown, ``called`` workflows whose commands were gone,
@@ -71,7 +71,7 @@ class Repaired:
 
 async def repair(
     store: Store, *, dry_run: bool = False, forget_lost: bool = False, progress: Progress | None = None
-) -> Repaired:
+) -> RepairReport:
     """Idempotent, and safe beside processors and other repairs.
 
     Where the records look purged, the entries without one are kept unless ``forget_lost``: they are the last list of
@@ -93,9 +93,9 @@ async def repair(
     if dry_run:
         numbers = Counter(each.kind for each in await confirm(store, found, progress))
         entered = numbers[DisagreementKind.MISSING] + numbers[DisagreementKind.FOREIGN]
-        gone = numbers[DisagreementKind.GONE]
+        gone = numbers[DisagreementKind.ORPHANED]
         kept = gone if is_mass_loss(gone, found.states) and not forget_lost else 0
-        return Repaired(
+        return RepairReport(
             is_dry_run=True,
             entered=entered,
             foreign=numbers[DisagreementKind.FOREIGN],
@@ -112,7 +112,7 @@ async def repair(
             repairs.done.handlers = len(unknown)
         await repairs.repair_all(found, progress)
         for executions in batches(idle):
-            await store.requests.exchange([wake(store, execution) for execution in executions])
+            await store.requests.exchange([wake_request(store, execution) for execution in executions])
         repairs.done.called = len(idle)
     except PermissionDeniedError as error:
         raise PermissionDeniedError(
@@ -126,7 +126,7 @@ class _Repairs:
     """Goes through what seems to disagree, AT_ONCE workflows at a time."""
 
     def __init__(self, store: Store, *, forget_lost: bool) -> None:
-        self.done = Repaired()
+        self.done = RepairReport()
         self._forget_lost = forget_lost
         self._store = store
         self._stateless: dict[str, Collection[str]] = {}
@@ -167,9 +167,9 @@ class _Repairs:
             extra = [each for each in found if not each.is_absence]
             if not with_stateless:
                 self._stateless |= {
-                    e.invocation_id: suspects[e.invocation_id] for e in extra if e.kind == DisagreementKind.GONE
+                    e.invocation_id: suspects[e.invocation_id] for e in extra if e.kind == DisagreementKind.ORPHANED
                 }
-                extra = [each for each in extra if each.kind != DisagreementKind.GONE]
+                extra = [each for each in extra if each.kind != DisagreementKind.ORPHANED]
             if absent:
                 await self._enter(absent)
             moved = await self._remove(extra) if extra else set()

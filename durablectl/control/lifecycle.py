@@ -12,15 +12,15 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from durablectl.control.operation import OperationResult, invalid_state_error, load
+from durablectl.control.operation import OperationResult, invalid_state_error, load_for_change
 from durablectl.control.wait import wait_for_outcome, wait_until_listed
 from durablectl.errors import ConflictError, InvalidStateError, StaleRevisionError
 from durablectl.model.clock import SYSTEM_CLOCK
 from durablectl.model.reason_codes import ReasonCode
 from durablectl.model.status import Status, is_terminal
-from durablectl.model.termination import end, interrupted_children
+from durablectl.model.termination import end_execution, interrupted_children
 from durablectl.storage.commands.notifications import notify_processor
-from durablectl.storage.commands.wake import fallback_timer, wake
+from durablectl.storage.commands.wake import fallback_timer_request, wake_request
 from durablectl.storage.index import index_entries
 from durablectl.storage.records import journal, leases, states
 from durablectl.storage.transitions import cancel_request
@@ -29,7 +29,7 @@ from durablectl.storage.transitions.end_writes import clean_up_end, inline_journ
 if TYPE_CHECKING:
     from durablectl.model.records import Execution
     from durablectl.storage.connection.store import Store
-    from durablectl.storage.records.states import Stored
+    from durablectl.storage.records.states import StoredState
 
 
 async def pause(store: Store, invocation_id: str, reason: str = "", *, if_revision: int = 0) -> OperationResult:
@@ -38,7 +38,7 @@ async def pause(store: Store, invocation_id: str, reason: str = "", *, if_revisi
     Raises NotFoundError, and InvalidStateError for a workflow that has ended or is being cancelled.
     """
     while True:
-        execution, revision = await load(store, invocation_id, if_revision)
+        execution, revision = await load_for_change(store, invocation_id, if_revision)
         if is_terminal(execution.status):
             raise invalid_state_error(execution, "paused", "Only a workflow that has not ended can be paused.")
         if execution.cancel_requested:
@@ -46,10 +46,10 @@ async def pause(store: Store, invocation_id: str, reason: str = "", *, if_revisi
         if execution.status == Status.PAUSED:
             return OperationResult(invocation_id, Status.PAUSED, changed=False, message="It was paused already.")
         owner = execution.owner if execution.status == Status.RUNNING else ""
-        execution.enter(Status.PAUSED, SYSTEM_CLOCK.now())
+        execution.enter_status(Status.PAUSED, SYSTEM_CLOCK.now())
         execution.owner = owner
         execution.set_reason(ReasonCode.PAUSED_BY_OPERATOR, reason)
-        await store.requests.exchange([fallback_timer(store, execution)])
+        await store.requests.exchange([fallback_timer_request(store, execution)])
         if await states.replace(store, execution, revision) is None:
             continue
         await index_entries.update_entry(store, execution)
@@ -66,30 +66,30 @@ async def pause(store: Store, invocation_id: str, reason: str = "", *, if_revisi
 async def resume(store: Store, invocation_id: str, *, if_revision: int = 0) -> OperationResult:
     """Go on from the journal. Raises NotFoundError, and InvalidStateError for a workflow that has ended."""
     while True:
-        execution, revision = await load(store, invocation_id, if_revision)
+        execution, revision = await load_for_change(store, invocation_id, if_revision)
         if is_terminal(execution.status):
             hint = "A failed or cancelled workflow goes on with `wf retry`."
             raise invalid_state_error(execution, "resumed", "" if execution.status == Status.COMPLETED else hint)
         if execution.status == Status.PENDING:
-            await store.requests.exchange([wake(store, execution)])
+            await store.requests.exchange([wake_request(store, execution)])
         if execution.status != Status.PAUSED:
             message = f"It is not paused, but {execution.status}."
             return OperationResult(invocation_id, execution.status, changed=False, message=message)
         in_flight = await leases.is_alive(store, execution.owner)
-        execution.enter(Status.RUNNING if in_flight else Status.PENDING, SYSTEM_CLOCK.now())
+        execution.enter_status(Status.RUNNING if in_flight else Status.PENDING, SYSTEM_CLOCK.now())
         execution.set_reason()
         execution.crashes = 0
         execution.traceback = ""
         if not in_flight:
             execution.owner = ""
-            await store.requests.exchange([fallback_timer(store, execution)])
+            await store.requests.exchange([fallback_timer_request(store, execution)])
         if await states.replace(store, execution, revision) is None:
             continue
         await index_entries.update_entry(store, execution)
         if in_flight:
             await notify_processor(store, execution.owner, invocation_id)
         else:
-            await store.requests.exchange([wake(store, execution)])
+            await store.requests.exchange([wake_request(store, execution)])
         return OperationResult(invocation_id, execution.status, changed=True, message="Resumed.")
 
 
@@ -101,29 +101,29 @@ async def cancel(
     Raises NotFoundError, and InvalidStateError for a workflow that has completed or failed.
     """
     while True:
-        stored = await load(store, invocation_id, if_revision)
+        stored = await load_for_change(store, invocation_id, if_revision)
         execution = stored.execution
         if execution.status == Status.CANCELLED:
             return OperationResult(invocation_id, Status.CANCELLED, changed=False, message="It was cancelled already.")
         if is_terminal(execution.status):
             raise invalid_state_error(execution, "cancelled")
         if execution.cancel_requested and not now:
-            await _call(store, execution)
+            await _notify_owner(store, execution)
             return OperationResult(
                 invocation_id, execution.status, changed=False, message="It is being cancelled already."
             )
         has_run = execution.status == Status.RUNNING or bool(execution.owner)
         if now or not (has_run or execution.compensations):
-            result = await _cancel_here(store, stored, reason)
+            result = await _cancel_unowned(store, stored, reason)
         else:
-            result = await _ask_to_cancel(store, stored, reason)
+            result = await _request_cancel(store, stored, reason)
         if result is not None:
             return result
 
 
 async def delete(store: Store, invocation_id: str, *, if_revision: int = 0) -> OperationResult:
     """Remove an ended workflow with its journal and index entry. InvalidStateError for one that has not ended."""
-    execution, revision = await load(store, invocation_id, if_revision)
+    execution, revision = await load_for_change(store, invocation_id, if_revision)
     if not is_terminal(execution.status):
         raise invalid_state_error(execution, "deleted", "Cancel it first.")
     if not await states.delete(store, execution, revision):
@@ -133,7 +133,7 @@ async def delete(store: Store, invocation_id: str, *, if_revision: int = 0) -> O
     await store.requests.exchange(
         [
             index_entries.removal(store, index_entries.index_subject(store.subjects, execution)),
-            *(journal.removal(store, invocation_id, length, revision) if execution.journal_length else []),
+            *(journal.purge_requests(store, invocation_id, length, revision) if execution.journal_length else []),
         ]
     )
     return OperationResult(invocation_id, "deleted", changed=True, message="Deleted.")
@@ -149,27 +149,27 @@ async def wait_until_cancelled(store: Store, result: OperationResult, timeout: f
     return replace(result, status=execution.status, message=message)
 
 
-async def _ask_to_cancel(store: Store, stored: Stored, reason: str) -> OperationResult | None:
+async def _request_cancel(store: Store, stored: StoredState, reason: str) -> OperationResult | None:
     """Leave it to a processor: only the handler knows its compensations."""
     execution = stored.execution
-    await store.requests.exchange([fallback_timer(store, execution)])
+    await store.requests.exchange([fallback_timer_request(store, execution)])
     if not await cancel_request.request_cancel(store, stored, ReasonCode.CANCELLED_BY_OPERATOR, reason):
         return None
-    await _call(store, execution)
+    await _notify_owner(store, execution)
     return OperationResult(execution.invocation_id, Status.RUNNING, changed=True, message="Cancelling.")
 
 
-async def _cancel_here(store: Store, stored: Stored, reason: str) -> OperationResult | None:
+async def _cancel_unowned(store: Store, stored: StoredState, reason: str) -> OperationResult | None:
     """End it without its handler. The journal is read after the write that fences its processor off."""
     execution, revision = stored
     owner, entries = execution.owner, execution.journal
     may_have_more = execution.attempt > 0
     unfolded = max(1, execution.total_steps) if may_have_more else 0
-    end(execution, Status.CANCELLED, SYSTEM_CLOCK.now(), journal_length=unfolded)
+    end_execution(execution, Status.CANCELLED, SYSTEM_CLOCK.now(), journal_length=unfolded)
     execution.total_steps = max(execution.total_steps, len(entries))
     execution.set_reason(ReasonCode.CANCELLED_BY_OPERATOR, reason)
     execution.owner = ""
-    await store.requests.exchange([fallback_timer(store, execution)])
+    await store.requests.exchange([fallback_timer_request(store, execution)])
     ended = await states.replace(store, execution, revision)
     if ended is None:
         return None
@@ -181,9 +181,9 @@ async def _cancel_here(store: Store, stored: Stored, reason: str) -> OperationRe
     return OperationResult(execution.invocation_id, Status.CANCELLED, changed=True, message="Cancelled.")
 
 
-async def _call(store: Store, execution: Execution) -> None:
+async def _notify_owner(store: Store, execution: Execution) -> None:
     """Have a processor look: the one that runs it, or any."""
     if await leases.is_alive(store, execution.owner):
         await notify_processor(store, execution.owner, execution.invocation_id)
     else:
-        await store.requests.exchange([wake(store, execution)])
+        await store.requests.exchange([wake_request(store, execution)])

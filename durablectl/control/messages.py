@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from durablectl.control.operation import OperationResult, invalid_state_error, load
+from durablectl.control.operation import OperationResult, invalid_state_error, load_for_change
 from durablectl.errors import InvalidStateError, PayloadTooLargeError
 from durablectl.model.clock import SYSTEM_CLOCK
 from durablectl.model.codec import encode_execution
@@ -14,7 +14,7 @@ from durablectl.model.status import Status, is_terminal
 from durablectl.model.text import storable
 from durablectl.model.values import encode_value, is_message
 from durablectl.storage.commands.notifications import notify_processor
-from durablectl.storage.commands.wake import fallback_timer, wake
+from durablectl.storage.commands.wake import fallback_timer_request, wake_request
 from durablectl.storage.records import states
 from durablectl.storage.records.message_types import SchemaWriter
 
@@ -81,18 +81,18 @@ async def signal(store: Store, invocation_id: str, name: str, value: Any = None)
 async def _deliver(store: Store, invocation_id: str, change: Callable[[Execution], None]) -> Execution:
     """Write what has come in, then get the workflow moving if it waits."""
     while True:
-        execution, revision = await load(store, invocation_id)
+        execution, revision = await load_for_change(store, invocation_id)
         if is_terminal(execution.status):
             raise invalid_state_error(execution, "answered or signalled")
         change(execution)
         _check_room(store, execution)
         is_suspended = execution.status == Status.SUSPENDED
         if is_suspended:
-            await store.requests.exchange([fallback_timer(store, execution)])
+            await store.requests.exchange([fallback_timer_request(store, execution)])
         if await states.replace(store, execution, revision) is None:
             continue
         if is_suspended:
-            await store.requests.exchange([wake(store, execution)])
+            await store.requests.exchange([wake_request(store, execution)])
         elif execution.owner:
             await notify_processor(store, execution.owner, invocation_id)
         return execution

@@ -14,7 +14,7 @@ from durablectl.storage.streams.provision import require_provisioned
 if TYPE_CHECKING:
     from durablectl.model.records import Execution
     from durablectl.storage.connection.store import Store
-    from durablectl.storage.records.states import Stored
+    from durablectl.storage.records.states import StoredState
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def invalid_state_error(execution: Execution, what: str, hint: str = "") -> Inva
     )
 
 
-async def load(store: Store, invocation_id: str, if_revision: int = 0) -> Stored:
+async def load_for_change(store: Store, invocation_id: str, if_revision: int = 0) -> StoredState:
     """Raises InvalidNameError, NotFoundError, NotProvisionedError; StaleRevisionError when ``if_revision`` is past.
 
     UnreadableError for a record that is damaged, or has a status that this version does not know.

@@ -6,7 +6,7 @@ import itertools
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from durablectl.control.operation import OperationResult, invalid_state_error, load
+from durablectl.control.operation import OperationResult, invalid_state_error, load_for_change
 from durablectl.control.start import start_copy
 from durablectl.errors import StaleRevisionError, UsageError
 from durablectl.model.clock import SYSTEM_CLOCK
@@ -18,8 +18,8 @@ from durablectl.model.reason_codes import ReasonCode
 from durablectl.model.records import NO_PAYLOAD, DroppedSteps
 from durablectl.model.status import Status, is_terminal
 from durablectl.model.termination import INLINE_LIMIT_BYTES, interrupted_children
-from durablectl.model.termination import children as children_of
-from durablectl.storage.commands.wake import fallback_timer, wake
+from durablectl.model.termination import started_children as children_of
+from durablectl.storage.commands.wake import fallback_timer_request, wake_request
 from durablectl.storage.index import index_entries
 from durablectl.storage.records import journal, states
 
@@ -42,7 +42,7 @@ async def retry(
     Raises NotFoundError, InvalidStateError unless failed or cancelled, UsageError for a step that it never reached.
     """
     while True:
-        execution, revision = await load(store, invocation_id, if_revision)
+        execution, revision = await load_for_change(store, invocation_id, if_revision)
         if execution.status not in _RETRIABLE:
             if not is_terminal(execution.status):
                 message = f"It has not ended, but is {execution.status}."
@@ -50,28 +50,28 @@ async def retry(
                     return OperationResult(invocation_id, execution.status, changed=False, message=message)
             raise invalid_state_error(execution, "retried", "Only a failed or cancelled workflow can be retried.")
         entries = await journal.load_journal(store, execution, revision)
-        half_done = _half_done(execution)
+        half_done = _already_dropped(execution)
         entries = [entry for entry in entries if entry.step_number not in half_done]
         if from_step is not None and not 0 <= from_step <= len(entries):
             hint = f"Its steps are 0 to {len(entries) - 1}." if entries else "It has none."
             raise UsageError(f"The workflow {invocation_id} has no step {from_step}.", hint=hint)
         kept, dropped = split(entries, execution, from_step)
         if dropped or not half_done:
-            _remember(execution, dropped)
+            _add_to_history(execution, dropped)
         if execution.journal_length:
             noted = await states.replace(store, execution, revision)
             if noted is None:
                 continue
             revision, if_revision = noted, if_revision and noted
             numbers = half_done.union(entry.step_number for entry in dropped)
-            await store.requests.exchange(journal.removal_of(store, invocation_id, numbers, revision))
+            await store.requests.exchange(journal.entry_purge_requests(store, invocation_id, numbers, revision))
         _reopen(execution)
-        await store.requests.exchange([fallback_timer(store, execution)])
+        await store.requests.exchange([fallback_timer_request(store, execution)])
         inside = {entry.step_number for entry in execution.journal}
         folded = [encode_entry(entry) for entry in kept if entry.step_number in inside]
         if await states.replace(store, execution, revision, folded) is None:
             continue
-        await index_entries.update_entry(store, execution, [wake(store, execution)])
+        await index_entries.update_entry(store, execution, [wake_request(store, execution)])
         recorded = {entry.step_number for entry in kept if entry.finished_at or entry.kind not in WAITS}
         first = next(number for number in itertools.count() if number not in recorded)
         return OperationResult(invocation_id, Status.PENDING, changed=True, message=f"Retrying from step {first}.")
@@ -103,22 +103,22 @@ def split(
     return [e for e in entries if e.step_number not in anew], [e for e in entries if e.step_number in anew]
 
 
-def _half_done(execution: Execution) -> set[int]:
+def _already_dropped(execution: Execution) -> set[int]:
     """The steps that a retry has noted as dropped since the end, if it died before it reopened the workflow."""
     if not execution.history or execution.history[-1].dropped_at <= execution.finished_at:
         return set()
     return {entry.step_number for entry in execution.history[-1].entries}
 
 
-def _remember(execution: Execution, dropped: list[JournalEntry]) -> None:
+def _add_to_history(execution: Execution, dropped: list[JournalEntry]) -> None:
     reason = f"retried after: {execution.error or execution.reason or execution.status}"
     moment = max(SYSTEM_CLOCK.now(), execution.finished_at + 1)
     execution.history.append(DroppedSteps(moment, reason, list(dropped)))
-    _fit(execution.history)
+    _shorten_history(execution.history)
 
 
 def _reopen(execution: Execution) -> None:
-    execution.enter(Status.PENDING, SYSTEM_CLOCK.now())
+    execution.enter_status(Status.PENDING, SYSTEM_CLOCK.now())
     execution.output = NO_PAYLOAD
     execution.error = execution.error_type = execution.error_class = execution.traceback = execution.owner = ""
     execution.error_details = b""
@@ -133,7 +133,7 @@ def _reopen(execution: Execution) -> None:
     execution.compensations = 1 if execution.attempt else 0
 
 
-def _fit(history: list[DroppedSteps]) -> None:
+def _shorten_history(history: list[DroppedSteps]) -> None:
     """Requests and results that would make the record too big are forgotten, the oldest first."""
     room = INLINE_LIMIT_BYTES // 2
     for dropped in reversed(history):
@@ -148,7 +148,7 @@ async def restart(store: Store, invocation_id: str, *, if_revision: int = 0) -> 
     With ``if_revision`` the link is written first, so that of several at once one starts it; dying behind that leaves a
     link to what was never started, over which another restart writes.
     """
-    execution, revision = await load(store, invocation_id, if_revision)
+    execution, revision = await load_for_change(store, invocation_id, if_revision)
     if not is_terminal(execution.status):
         raise invalid_state_error(execution, "restarted", "Only a workflow that has ended can be restarted.")
     new_id = new_invocation_id()

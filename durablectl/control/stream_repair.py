@@ -41,7 +41,7 @@ async def repair_streams(store: Store, *, replicas: int = 0, dry_run: bool = Fal
     Raises PermissionDeniedError.
     """
     done = RepairedStreams()
-    conditions = await inspection.streams(store, replicas)
+    conditions = await inspection.read_stream_conditions(store, replicas)
     number = replicas or max((each.replicas for each in conditions), default=1) or 1
     is_listed = any(each.kind is StreamKind.INDEX and each.messages for each in conditions)
     wanted = wanted_streams(store.subjects)

@@ -33,7 +33,7 @@ _PAUSES = (0, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 
 
 @dataclass(frozen=True)
-class Outcome:
+class WorkflowOutcome:
     """How a workflow ended."""
 
     execution: Execution
@@ -59,12 +59,12 @@ class Outcome:
         return decode_value(self.execution.output)
 
 
-async def wait_for_outcome(store: Store, invocation_id: str, timeout: float | None = None) -> Outcome:
+async def wait_for_outcome(store: Store, invocation_id: str, timeout: float | None = None) -> WorkflowOutcome:
     """Pushed by JetStream. Raises NotFoundError, and WaitTimeoutError after ``timeout`` seconds."""
     validate_name("invocation id", invocation_id)
     try:
         async with asyncio.timeout(timeout):
-            return Outcome(await _wait(store, invocation_id))
+            return WorkflowOutcome(await _wait(store, invocation_id))
     except TimeoutError as error:
         raise WaitTimeoutError(
             f"The workflow {invocation_id} had not ended after {timeout:g} s.",

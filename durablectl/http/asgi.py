@@ -14,9 +14,9 @@ from starlette.routing import compile_path
 from durablectl.errors import DurableError
 from durablectl.http.event_broadcast import EventBroadcast
 from durablectl.http.middleware import RequestMiddleware
-from durablectl.http.openapi import describe
+from durablectl.http.openapi import openapi_document
 from durablectl.http.query_parameters import sentence
-from durablectl.http.responses import HttpError, broken, error_response
+from durablectl.http.responses import HttpError, error_response, internal_error
 from durablectl.http.routes import events, health, lifecycle, messages, pages, read
 from durablectl.http.routes.metrics import HttpMetrics
 from durablectl.http.routes.metrics import router as metrics_router
@@ -62,15 +62,15 @@ def create_app(
     metrics = HttpMetrics()
     app.include_router(metrics_router(backend, metrics, processor_metrics))
     for kind, handler in (
-        (DurableError, _failed),
-        (RequestValidationError, _malformed),
-        (HTTPException, _unroutable),
-        (Exception, _broke),
+        (DurableError, _durable_error),
+        (RequestValidationError, _validation_error),
+        (HTTPException, _routing_error),
+        (Exception, _internal_error),
     ):
         app.add_exception_handler(kind, handler)  # type: ignore[arg-type]  # each gets the errors of its kind
     app.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=5)
-    describe(app, options)
-    guarded = RequestMiddleware(app, options, metrics.served)
+    openapi_document(app, options)
+    guarded = RequestMiddleware(app, options, metrics.count_request)
     if not options.cors_origins:
         return guarded
     # Outside of the middleware: a browser asks without the token whether it may send it, and reads refusals, too.
@@ -90,34 +90,34 @@ def create_app(
     )
 
 
-async def _failed(_: Request, error: DurableError) -> Response:
+async def _durable_error(_: Request, error: DurableError) -> Response:
     return error_response(error)
 
 
-async def _broke(*_: object) -> Response:
+async def _internal_error(*_: object) -> Response:
     """The request middleware logs it."""
-    return error_response(broken())
+    return error_response(internal_error())
 
 
-async def _malformed(_: Request, error: RequestValidationError) -> Response:
+async def _validation_error(_: Request, error: RequestValidationError) -> Response:
     """The first of what does not fit, named."""
     return error_response(HttpError(400, "usage", sentence(error.errors()[0])))
 
 
-async def _unroutable(request: Request, error: HTTPException) -> Response:
+async def _routing_error(request: Request, error: HTTPException) -> Response:
     if error.status_code == 404:  # noqa: PLR2004
         unknown = HttpError(
             404, "not_found", f"There is nothing at {request.url.path[:200]}.", hint="See /openapi.json."
         )
         return error_response(unknown)
     if error.status_code == 405:  # noqa: PLR2004
-        allowed = _allowed(request)
+        allowed = _allowed_methods(request)
         message = f"{request.method} is not possible here; {allowed} is."
         return error_response(HttpError(405, "method_not_allowed", message), {"Allow": allowed})
     return error_response(HttpError(error.status_code, "error", str(error.detail)), error.headers)
 
 
-def _allowed(request: Request) -> str:
+def _allowed_methods(request: Request) -> str:
     """The methods of all routes with this path, where Starlette names those of the first."""
     paths = request.app.openapi()["paths"]
     here = request.url.path

@@ -26,14 +26,14 @@ T = TypeVar("T")
 class SharedQueries:
     """The queries that read more than one workflow: the same one is asked once, and ``at_once`` of them run.
 
-    One that was answered leaves its place empty for ``rest`` times as long as it took.
+    One that was answered leaves its place empty for ``rest_ratio`` times as long as it took.
 
     The work of a query is the NATS server's, which executing workflows need too: only whoever asks can hold back.
     """
 
-    def __init__(self, at_once: int = 8, rest: float = 0.0) -> None:
+    def __init__(self, at_once: int = 8, rest_ratio: float = 0.0) -> None:
         self._places = asyncio.Semaphore(at_once)
-        self._rest = rest
+        self._rest_ratio = rest_ratio
         self._waiting: dict[Hashable, asyncio.Task[Any]] = {}
 
     async def ask(self, key: Hashable, query: Callable[[], Awaitable[T]]) -> T:
@@ -52,7 +52,7 @@ class SharedQueries:
         rest = 0.0  # A server that does not answer is not spared by waiting.
         try:
             answer = await query()
-            rest = self._rest * (loop.time() - began)
+            rest = self._rest_ratio * (loop.time() - began)
             return answer
         finally:
             loop.call_later(rest, self._places.release)

@@ -9,7 +9,7 @@ from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
 from durablectl.errors import ConnectionFailedError
-from durablectl.http.responses import HttpError, encoded
+from durablectl.http.responses import HttpError, encode_json
 from durablectl.query import ChangeReader, TailFilters
 from durablectl.storage.streams.direct_get import messages
 from durablectl.storage.streams.feed import NEW, follow
@@ -29,22 +29,22 @@ _log = logging.getLogger("durablectl.http")
 LOST = "lost"
 RESTORED = "restored"
 
-_MOST_CHANGES = 1000
-_MOST_BYTES = 16 * 1024 * 1024
+_MAX_CHANGES = 1000
+_MAX_BYTES = 16 * 1024 * 1024
 """What one subscription may leave untaken."""
 
 _LINGER_SECONDS = 5.0
 """How long the watch outlives its last subscription: one that comes back finds it there."""
 
-_LOOK_SECONDS = 0.25
-_PAST_AT_ONCE = 100
+_CHECK_SECONDS = 0.25
+_PAST_BATCH_SIZE = 100
 
 
 class ChangedRow(NamedTuple):
     """What a workflow is after a change, and its row encoded as JSON once for all subscriptions."""
 
     view: WorkflowView
-    encoded: bytes
+    json: bytes
 
 
 class Subscription:
@@ -60,18 +60,18 @@ class Subscription:
         self._is_too_slow = False
         self._wake = asyncio.Event()
 
-    def is_about(self, invocation_id: str) -> bool:
+    def concerns(self, invocation_id: str) -> bool:
         return self._invocation_id in {"", invocation_id}
 
     def wants(self, view: WorkflowView) -> bool:
         return self._filters.match(view)
 
-    def offer(self, row: ChangedRow) -> None:
+    def add(self, row: ChangedRow) -> None:
         if self._is_too_slow:
             return
-        self._bytes += len(row.encoded)
+        self._bytes += len(row.json)
         self._items.append(row)
-        if len(self._items) > _MOST_CHANGES or (self._bytes > _MOST_BYTES and len(self._items) > 1):
+        if len(self._items) > _MAX_CHANGES or (self._bytes > _MAX_BYTES and len(self._items) > 1):
             self._is_too_slow = True
             self._items.clear()
         self._wake.set()
@@ -128,7 +128,7 @@ class EventBroadcast:
             for task in self._tasks:
                 task.cancel()
             if self._ready is not None and not self._ready.done():
-                self._ready.set_exception(_stopping())
+                self._ready.set_exception(_stopping_error())
             await asyncio.gather(*self._tasks, return_exceptions=True)
 
     @contextlib.asynccontextmanager
@@ -138,27 +138,27 @@ class EventBroadcast:
         """It is offered all that is stored from now on. ConnectionFailedError while the server is out of reach."""
         store = self._backend.store
         if self._is_closed:
-            raise _stopping()
+            raise _stopping_error()
         subscription = Subscription(invocation_id, filters or TailFilters())
         self._subscriptions.add(subscription)
         try:
-            await asyncio.shield(self._watching(store))
+            await asyncio.shield(self._start_watch(store))
             yield subscription
         finally:
             self._subscriptions.discard(subscription)
 
-    async def since(self, revision: int) -> AsyncIterator[ChangedRow]:
+    async def changes_since(self, revision: int) -> AsyncIterator[ChangedRow]:
         """The last change of each workflow that has changed behind that revision, until now."""
         store = self._backend.store
-        reader = await asyncio.shield(self._watching(store))
+        reader = await asyncio.shield(self._start_watch(store))
         subjects = store.subjects
-        stored = messages(store, subjects.state_stream, subjects.all_states, after=revision, batch=_PAST_AT_ONCE)
+        stored = messages(store, subjects.state_stream, subjects.all_states, after=revision, batch=_PAST_BATCH_SIZE)
         async for message in stored:
             row = await _changed_row(reader, message)
             if row is not None:
                 yield row
 
-    def _watching(self, store: Store) -> asyncio.Future[ChangeReader]:
+    def _start_watch(self, store: Store) -> asyncio.Future[ChangeReader]:
         """Done when the server delivers."""
         if self._ready is None:
             self._ready = asyncio.get_running_loop().create_future()
@@ -173,13 +173,13 @@ class EventBroadcast:
             await require_provisioned(store)
             async with follow(store, store.subjects.state_stream, [store.subjects.all_states], NEW) as feed:
                 ready.set_result(reader)
-                telling = asyncio.create_task(self._tell(store, reader, feed))
+                delivery = asyncio.create_task(self._deliver_changes(store, reader, feed))
                 try:
-                    await self._attend(store, telling)
+                    await self._wait_until_unused(store, delivery)
                 finally:
                     self._ready = None  # Who comes while this one ends begins another.
-                    telling.cancel()
-                    await asyncio.wait([telling])
+                    delivery.cancel()
+                    await asyncio.wait([delivery])
         except Exception as error:  # noqa: BLE001  # told to those who wait, or logged
             if not ready.done():
                 self._ready = None
@@ -192,39 +192,39 @@ class EventBroadcast:
         for subscription in self._subscriptions:
             subscription.end()
 
-    async def _tell(self, store: Store, reader: ChangeReader, feed: Feed) -> None:
+    async def _deliver_changes(self, store: Store, reader: ChangeReader, feed: Feed) -> None:
         async for message in feed:
             invocation_id = store.subjects.state_key(message.subject)
-            concerned = [each for each in self._subscriptions if each.is_about(invocation_id)]
-            row = await _changed_row(reader, message) if concerned else None
+            subscribers = [each for each in self._subscriptions if each.concerns(invocation_id)]
+            row = await _changed_row(reader, message) if subscribers else None
             if row is not None:
-                for subscription in concerned:
+                for subscription in subscribers:
                     if subscription.wants(row.view):
-                        subscription.offer(row)
+                        subscription.add(row)
             self.position = message.sequence
             await asyncio.sleep(0)  # Of a burst, too, the streams take what they are offered.
 
-    async def _attend(self, store: Store, telling: asyncio.Task[None]) -> None:
+    async def _wait_until_unused(self, store: Store, delivery: asyncio.Task[None]) -> None:
         """Until nobody has been subscribed for a while; meanwhile tells when the connection goes, and comes back."""
         loop = asyncio.get_running_loop()
-        was_connected, needed = True, loop.time()
-        while loop.time() < needed + _LINGER_SECONDS:
-            done, _ = await asyncio.wait([telling], timeout=_LOOK_SECONDS)
+        was_connected, last_used_at = True, loop.time()
+        while loop.time() < last_used_at + _LINGER_SECONDS:
+            done, _ = await asyncio.wait([delivery], timeout=_CHECK_SECONDS)
             if done:
-                telling.result()
+                delivery.result()
                 return
             if self._subscriptions:
-                needed = loop.time()
+                last_used_at = loop.time()
             if store.is_connected != was_connected:
                 was_connected = store.is_connected
                 for subscription in self._subscriptions:
                     subscription.notify(RESTORED if was_connected else LOST)
 
 
-def _stopping() -> ConnectionFailedError:
+def _stopping_error() -> ConnectionFailedError:
     return ConnectionFailedError("The service stops.")
 
 
 async def _changed_row(reader: ChangeReader, message: Change) -> ChangedRow | None:
     change = await reader.read(message)
-    return None if change is None else ChangedRow(change.view, encoded(change.to_json()))
+    return None if change is None else ChangedRow(change.view, encode_json(change.to_json()))

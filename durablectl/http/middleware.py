@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers
 
 from durablectl.errors import DurableError
-from durablectl.http.responses import HttpError, broken, error_response
+from durablectl.http.responses import HttpError, error_response, internal_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger("durablectl.http")
 
 OPEN_PATHS = frozenset({"/health"})
-_READING = frozenset({"GET", "HEAD", "OPTIONS"})
+_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _STREAMS = "/events"
 _CHALLENGES = ("Bearer", 'Basic realm="durablectl"')
 """A header each: browsers do not find the second of two in one."""
@@ -40,14 +40,14 @@ _SECURITY_HEADERS = (
 
 
 class RequestMiddleware:
-    """ASGI middleware around everything else. ``served`` is told route, method, status and seconds of each request."""
+    """ASGI middleware around everything else. ``on_served`` gets route, method, status and seconds of each request."""
 
     def __init__(
-        self, app: ASGIApp, options: HttpOptions, served: Callable[[str, str, int, float], None] | None = None
+        self, app: ASGIApp, options: HttpOptions, on_served: Callable[[str, str, int, float], None] | None = None
     ) -> None:
         self._app = app
         self._options = options
-        self._served = served
+        self._on_served = on_served
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -66,16 +66,16 @@ class RequestMiddleware:
             await send(message)
 
         try:
-            failure = await self._pass(scope, receive, observe)
+            failure = await self._respond(scope, receive, observe)
             if failure is not None and not status:
                 await failure(scope, receive, observe)
         finally:
-            self._note(scope, method, status, time.perf_counter() - began)
+            self._log_request(scope, method, status, time.perf_counter() - began)
 
-    async def _pass(self, scope: Scope, receive: Receive, send: Send) -> Response | None:
+    async def _respond(self, scope: Scope, receive: Receive, send: Send) -> Response | None:
         """The answer, if nothing has been answered."""
         seconds = None if scope["path"].endswith(_STREAMS) else self._options.request_seconds
-        limited = _Limited(receive, self._options.body_bytes)
+        limited = _LimitedReceive(receive, self._options.body_bytes)
         try:
             self._admit(scope)
             async with asyncio.timeout(seconds):
@@ -86,18 +86,18 @@ class RequestMiddleware:
             return error_response(HttpError(503, "timed_out", f"The answer took longer than {seconds:g} s."))
         except DurableError as error:
             answer = error_response(error)
-            if _is_unknown(error):
+            if _is_unauthorised(error):
                 for challenge in _CHALLENGES:
                     answer.headers.append("WWW-Authenticate", challenge)
             return answer
         except Exception:  # noqa: BLE001  # the last one there is, and logged
             _log.exception("A request failed: %s %s", scope["method"], scope["path"])
-            return error_response(broken())
+            return error_response(internal_error())
         return None
 
     def _admit(self, scope: Scope) -> None:
         headers = Headers(scope=scope)
-        if self._options.token and scope["path"] not in OPEN_PATHS and not _knows(headers, self._options.token):
+        if self._options.token and scope["path"] not in OPEN_PATHS and not _has_token(headers, self._options.token):
             raise HttpError(
                 401,
                 "unauthorised",
@@ -106,17 +106,17 @@ class RequestMiddleware:
             )
         if b"%2f" in scope.get("raw_path", b"").lower():
             raise HttpError(404, "not_found", "There is nothing there: no name holds a slash.")
-        if scope["method"] in _READING:
+        if scope["method"] in _SAFE_METHODS:
             return
         if self._options.read_only:
             raise HttpError(403, "read_only", "This API only reads.", hint="Use the one of a processor, or the CLI.")
-        if not self._is_own(headers):
+        if not self._is_same_origin(headers):
             raise HttpError(403, "foreign_origin", "Pages of other origins may change nothing here.")
         length = headers.get("content-length", "")
         if length.isdecimal() and int(length) > self._options.body_bytes:
             raise _too_large(self._options.body_bytes)
 
-    def _is_own(self, headers: Headers) -> bool:
+    def _is_same_origin(self, headers: Headers) -> bool:
         """Whether no page of somebody else's has made a browser send this."""
         origin = headers.get("origin")
         if origin is None:
@@ -124,16 +124,16 @@ class RequestMiddleware:
         allowed = self._options.cors_origins
         return urlsplit(origin).netloc == headers.get("host") or origin in allowed or "*" in allowed
 
-    def _note(self, scope: Scope, method: str, status: int, seconds: float) -> None:
+    def _log_request(self, scope: Scope, method: str, status: int, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", "") or "-"
-        if self._served is not None:
-            self._served(route, method, status, seconds)
+        if self._on_served is not None:
+            self._on_served(route, method, status, seconds)
         client = scope.get("client")
         fields = {"status": status, "ms": round(seconds * 1000, 1), "client": client[0] if client else "-"}
         _log.info("%s %s", method, scope["path"], extra=fields)
 
 
-class _Limited:
+class _LimitedReceive:
     """``receive`` of a body that may not be longer than it was said to be allowed."""
 
     def __init__(self, receive: Receive, limit: int) -> None:
@@ -158,11 +158,11 @@ def _too_large(limit: int) -> HttpError:
     return HttpError(413, "payload_too_large", f"The body is larger than {limit:,} bytes.")
 
 
-def _is_unknown(error: DurableError) -> bool:
+def _is_unauthorised(error: DurableError) -> bool:
     return isinstance(error, HttpError) and error.status == 401  # noqa: PLR2004
 
 
-def _knows(headers: Headers, token: str) -> bool:
+def _has_token(headers: Headers, token: str) -> bool:
     """As a bearer, or as the password of a browser's own prompt; compared in constant time."""
     scheme, _, given = headers.get("authorization", "").partition(" ")
     given = given.strip()

@@ -35,7 +35,7 @@ _STARTED = ("get_workflow", "pause", "resume", "cancel", "retry", "delete")
 _ID = {"invocation_id": "$response.body#/invocation_id"}
 
 
-def describe(app: FastAPI, options: HttpOptions) -> None:
+def openapi_document(app: FastAPI, options: HttpOptions) -> None:
     """Have ``app`` answer /openapi.json with its completed document; it is made once."""
     plain = app.openapi
 
@@ -61,13 +61,13 @@ def _complete(document: _Document, options: HttpOptions) -> None:
             answers["401"] = failure(401)
             answers["401"]["headers"] = {"WWW-Authenticate": _header("How to send it.", "Bearer")}
         for parameter in operation.get("parameters", ()):
-            _settle(parameter)
+            _complete_parameter(parameter)
         if method != "get":
             answers["403"] = failure(403)
         if "requestBody" in operation:
             answers["408"] = failure(408)
         for status, answer in answers.items():
-            _show(operation["operationId"], status, answer)
+            _complete_response(operation["operationId"], status, answer)
         operation["responses"] = dict(sorted(answers.items()))
     links = {each: {"operationId": each, "parameters": _ID} for each in _STARTED}
     document["paths"]["/api/workflows/{handler}/invoke"]["post"]["responses"]["202"]["links"] = links
@@ -79,7 +79,7 @@ def _operations(document: _Document) -> Iterator[tuple[str, str, _Document]]:
             yield path, method, operation
 
 
-def _settle(parameter: _Document) -> None:
+def _complete_parameter(parameter: _Document) -> None:
     """What is left out is no null; and the example is found at the parameter, too."""
     schema = parameter["schema"]
     kinds = [kind for kind in schema.pop("anyOf", ()) if kind != {"type": "null"}]
@@ -88,7 +88,7 @@ def _settle(parameter: _Document) -> None:
         parameter["example"] = examples[0]
 
 
-def _show(operation: str, status: str, answer: _Document) -> None:
+def _complete_response(operation: str, status: str, answer: _Document) -> None:
     """Give it its headers, and an example of its body."""
     if (operation, status) in _HEADERS:
         name, description, value = _HEADERS[operation, status]

@@ -53,17 +53,17 @@ class HttpError(DurableError):
         self.own_code = code
 
 
-def broken() -> HttpError:
+def internal_error() -> HttpError:
     """What is said of an error that is our own."""
     return HttpError(500, "internal", "This is a bug in durablectl; its log tells more.")
 
 
 def json_response(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """One line, so that ``curl`` ends with it."""
-    return Response(encoded(value) + b"\n", status, headers, media_type="application/json")
+    return Response(encode_json(value) + b"\n", status, headers, media_type="application/json")
 
 
-def encoded(value: Any) -> bytes:
+def encode_json(value: Any) -> bytes:
     """JSON without a line break."""
     try:
         return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
@@ -73,11 +73,11 @@ def encoded(value: Any) -> bytes:
 
 def error_response(error: DurableError, headers: Mapping[str, str] | None = None) -> Response:
     """``{"error": {"code", "message", "hint"}}``, with the status that belongs to it."""
-    status, body = described(error)
+    status, body = describe_error(error)
     return json_response({"error": body}, status, headers)
 
 
-def described(error: DurableError) -> tuple[int, dict[str, str | None]]:
+def describe_error(error: DurableError) -> tuple[int, dict[str, str | None]]:
     """Its status, and ``{"code", "message", "hint"}``; nothing of the inside for what is no fault of the caller."""
     if isinstance(error, HttpError):
         return error.status, _body(error.own_code, error.message, error.hint)

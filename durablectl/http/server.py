@@ -34,15 +34,15 @@ class HttpProtocol(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # uvicorn's own
         super().connection_made(transport)
-        self._watch()
+        self._start_header_timeout()
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
-        self._watch()
+        self._start_header_timeout()
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
-        self._unwatch()
+        self._cancel_header_timeout()
 
     def send_400_response(self, msg: str) -> None:
         """Also while an answer is on its way, where uvicorn's own would fail."""
@@ -51,14 +51,14 @@ class HttpProtocol(H11Protocol):
         else:
             self.transport.close()
 
-    def _watch(self) -> None:
+    def _start_header_timeout(self) -> None:
         is_served = bool(self.cycle) and not self.cycle.response_complete
         if is_served or self.transport.is_closing():
-            self._unwatch()
+            self._cancel_header_timeout()
         elif self._limit is None:
             self._limit = self.loop.call_later(self.headers_seconds, self.transport.close)
 
-    def _unwatch(self) -> None:
+    def _cancel_header_timeout(self) -> None:
         if self._limit is not None:
             self._limit.cancel()
             self._limit = None

@@ -33,11 +33,11 @@ _LONGEST_PAUSE_SECONDS = 30.0
 _STEADY_SECONDS = 60.0
 _GRACE_SECONDS = 3.0
 _LENGTH = struct.Struct(">I")
-_ASK = b"?"
+_METRICS_REQUEST = b"?"
 
 
 @contextlib.asynccontextmanager
-async def beside(
+async def run_sidecar(
     options: HttpOptions, module: str, task: Mapping[str, Any], metrics: Callable[[], bytes]
 ) -> AsyncIterator[str]:
     """Have the API served until the block ends; its URL, "" where the address cannot be had: that is logged only.
@@ -45,22 +45,22 @@ async def beside(
     ``module`` is what the process runs, and ``task`` what it is told, as JSON. ConfigurationError for TLS files.
     """
     check_tls(options)
-    listening = _listening(options)
+    listening = _bind_or_warn(options)
     if listening is None:
         yield ""
         return
     with listening:
-        keeping = asyncio.create_task(_Keeper(listening, module, task, metrics).run())
+        supervision = asyncio.create_task(_SidecarSupervisor(listening, module, task, metrics).run())
         try:
             address = url(options, listening)
             _log.info("The HTTP API listens on %s.", address)
             yield address
         finally:
-            keeping.cancel()
-            await asyncio.gather(keeping, return_exceptions=True)
+            supervision.cancel()
+            await asyncio.gather(supervision, return_exceptions=True)
 
 
-def _listening(options: HttpOptions) -> socket.socket | None:
+def _bind_or_warn(options: HttpOptions) -> socket.socket | None:
     if os.name != "posix":
         _log.warning("Beside a processor, the HTTP API needs a POSIX system: run `durablectl serve-api` instead.")
         return None
@@ -71,7 +71,7 @@ def _listening(options: HttpOptions) -> socket.socket | None:
         return None
 
 
-class _Keeper:
+class _SidecarSupervisor:
     """Starts the process, answers it, and starts it again when it has ended."""
 
     def __init__(
@@ -87,14 +87,14 @@ class _Keeper:
         pause = _FIRST_PAUSE_SECONDS
         while True:
             began = loop.time()
-            code = await self._until_it_ends()
+            code = await self._run_once()
             if loop.time() - began > _STEADY_SECONDS:
                 pause = _FIRST_PAUSE_SECONDS
             _log.warning("The process of the HTTP API ended (%s); it is started again in %g s.", code, pause)
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
-    async def _until_it_ends(self) -> int | None:
+    async def _run_once(self) -> int | None:
         """Its exit code; minus the number of the signal that killed it."""
         ours, theirs = socket.socketpair()
         with theirs:
@@ -114,17 +114,17 @@ class _Keeper:
         try:
             with contextlib.suppress(OSError):
                 writer.write(self._task)
-                while await reader.read(1) == _ASK:
+                while await reader.read(1) == _METRICS_REQUEST:
                     text = self._metrics()
                     writer.write(_LENGTH.pack(len(text)) + text)
                     await writer.drain()
         finally:
             writer.close()
-            await _ended(process)
+            await _wait_or_kill(process)
         return process.returncode
 
 
-async def _ended(process: asyncio.subprocess.Process) -> None:
+async def _wait_or_kill(process: asyncio.subprocess.Process) -> None:
     try:
         async with asyncio.timeout(_GRACE_SECONDS):
             await process.wait()
@@ -133,36 +133,36 @@ async def _ended(process: asyncio.subprocess.Process) -> None:
         await process.wait()
 
 
-class Link:
+class SupervisorLink:
     """The process's end of the pair of sockets."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
         self._writer = writer
-        self._asked: deque[asyncio.Future[bytes]] = deque()
+        self._waiting: deque[asyncio.Future[bytes]] = deque()
 
     @classmethod
-    async def open(cls, descriptor: int) -> Link:
+    async def open(cls, descriptor: int) -> SupervisorLink:
         return cls(*await asyncio.open_connection(sock=socket.socket(fileno=descriptor)))
 
-    async def task(self) -> dict[str, Any] | None:
+    async def receive_task(self) -> dict[str, Any] | None:
         """What is to be done; None when the processor is gone already."""
         line = await self._reader.readline()
         given: dict[str, Any] | None = json.loads(line) if line else None
         return given
 
     async def metrics(self) -> bytes:
-        asked: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-        self._asked.append(asked)
-        self._writer.write(_ASK)
-        return await asked
+        answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self._waiting.append(answer)
+        self._writer.write(_METRICS_REQUEST)
+        return await answer
 
-    async def until_gone(self) -> None:
+    async def serve_until_closed(self) -> None:
         """Hand out the answers until the processor is gone, however it went."""
         with contextlib.suppress(asyncio.IncompleteReadError, OSError):
             while True:
                 (length,) = _LENGTH.unpack(await self._reader.readexactly(_LENGTH.size))
                 text = await self._reader.readexactly(length)
-                asked = self._asked.popleft()
-                if not asked.done():  # whoever asked may have hung up
-                    asked.set_result(text)
+                answer = self._waiting.popleft()
+                if not answer.done():  # whoever asked may have hung up
+                    answer.set_result(text)

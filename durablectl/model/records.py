@@ -251,11 +251,11 @@ class Execution:
     mismatch: StepMismatch | None = None
     changed_by_jobs: list[str] = field(default_factory=list)
 
-    def copied(self) -> Execution:
+    def copy(self) -> Execution:
         """With the same lists and maps. copy.copy takes three times as long, and every write of a state copies."""
         return Execution(*_every_field(self))
 
-    def has_arrived(self, waiting: PendingWait, ended: Collection[str] = ()) -> bool:
+    def has_result(self, waiting: PendingWait, ended: Collection[str] = ()) -> bool:
         """Whether what ends this wait, other than its time, is there; ``ended`` are ids of children that have ended."""
         answer = self.awakeables.get(waiting.awaited_id)
         return (
@@ -313,7 +313,7 @@ class Execution:
             return max(1, self.start_at)
         if self.status != Status.SUSPENDED:
             return 0
-        if any(map(self.has_arrived, self.waits)):
+        if any(map(self.has_result, self.waits)):
             return 1
         return min((each for each in (self.deadline, *(waiting.until for waiting in self.waits)) if each), default=0)
 
@@ -332,7 +332,7 @@ class Execution:
         if self.suspended_waits:
             self.indexed_as = Status.SUSPENDED
 
-    def enter(self, status: Status, timestamp_us: int) -> None:
+    def enter_status(self, status: Status, timestamp_us: int) -> None:
         """Change the status at ``timestamp_us``, remembering the index entry that this leaves behind.
 
         What runs and goes on running keeps its entry until that is INDEX_LAG old.
@@ -352,20 +352,20 @@ class Execution:
         repaired = [SupersededEntry(group, self.indexed_at, unsaid)] if unsaid else []
         return [*repaired, SupersededEntry(group, self.indexed_at, self.index_waits)]
 
-    def begin(self, timestamp_us: int) -> None:
+    def mark_started(self, timestamp_us: int) -> None:
         """Enter RUNNING from a claim. Of what was pending the index learns only once it has run for a while."""
         if self.index_group == Status.PENDING:
             self.indexed_as = Status.PENDING
             self.status = Status.RUNNING
             self.updated_at = max(timestamp_us, self.indexed_at)
         else:
-            self.enter(Status.RUNNING, timestamp_us)
+            self.enter_status(Status.RUNNING, timestamp_us)
 
 
 _every_field: Callable[[Execution], tuple[Any, ...]] = attrgetter(*(each.name for each in fields(Execution)))
 
 
-def pending(command: Command) -> Execution:
+def pending_execution(command: Command) -> Execution:
     """The first state of an invocation, the same whether the client or the processor writes it."""
     return Execution(
         invocation_id=command.invocation_id,

@@ -20,9 +20,9 @@ INLINE_LIMIT_BYTES = 256 * 1024
 """A journal up to this size becomes part of the record; a bigger one stays where it is."""
 
 
-def end(execution: Execution, status: Status, timestamp_us: int, *, journal_length: int) -> None:
+def end_execution(execution: Execution, status: Status, timestamp_us: int, *, journal_length: int) -> None:
     """Enter a terminal status; ``journal_length`` counts the journal entries that stay in the stream."""
-    execution.enter(status, timestamp_us)
+    execution.enter_status(status, timestamp_us)
     execution.finished_at = max(timestamp_us, execution.started_at)
     execution.current_step = -1
     execution.current_step_type = ""
@@ -36,14 +36,14 @@ def end(execution: Execution, status: Status, timestamp_us: int, *, journal_leng
     execution.journal_length = journal_length
 
 
-def children(entries: Sequence[JournalEntry]) -> list[str]:
+def started_children(entries: Sequence[JournalEntry]) -> list[str]:
     """The ids of the workflows that these steps started."""
-    started = [_started(entry) for entry in entries if entry.kind in STARTS_CHILD]
+    started = [_child_of(entry) for entry in entries if entry.kind in STARTS_CHILD]
     awaited = [entry.awaited_id for entry in entries if entry.kind == StepKind.CHILD]
     return [child for child in dict.fromkeys([*started, *awaited]) if is_name(child)]
 
 
-def _started(entry: JournalEntry) -> str:
+def _child_of(entry: JournalEntry) -> str:
     """The child that a step has started; empty where it has not, or another program wrote it."""
     try:
         child = json.loads(entry.response.data) if entry.response.data else ""
@@ -66,9 +66,9 @@ def interrupted_children(entries: Sequence[JournalEntry]) -> list[Child]:
     for entry in entries:
         handler = entry.step_type.partition(":")[2]
         if entry.kind == StepKind.SPAWN:
-            found[_started(entry)] = handler
+            found[_child_of(entry)] = handler
         elif entry.kind == StepKind.SEND:
-            spared.add(_started(entry))
+            spared.add(_child_of(entry))
         elif entry.kind == StepKind.CHILD and entry.finished_at and entry.reason_code != ReasonCode.INTERRUPTED:
             spared.add(entry.awaited_id)
         elif entry.kind == StepKind.CHILD:

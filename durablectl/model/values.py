@@ -67,7 +67,7 @@ def decode_value(payload: Payload, message_type: type[Any] | None = None) -> Any
     return parse_message(value, message_type) if message_type is not None else value
 
 
-def recorded(value: Any, payload: Payload) -> Any:
+def as_replayed(value: Any, payload: Payload) -> Any:
     """``value`` as a replay will see it: a tuple becomes a list, an int key a string, a message its own copy."""
     if type(value) in _ATOMS:
         return value

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from durablectl.query.doctor_checks import Check
     from durablectl.storage.connection.store import Store
-    from durablectl.storage.diagnosis.index_audit import Progress, Running
+    from durablectl.storage.diagnosis.index_audit import Progress, RunningWorkflow
     from durablectl.storage.diagnosis.inspection import StreamCondition
     from durablectl.storage.records.leases import Lease
 
@@ -51,8 +51,8 @@ async def diagnose(store: Store, progress: Progress | None = None) -> Diagnosis:
 
     A stream that is gone or cannot be read is a finding; what needs it is left out.
     """
-    server = await inspection.server(store)
-    conditions = await inspection.streams(store)
+    server = await inspection.read_server_info(store)
+    conditions = await inspection.read_stream_conditions(store)
     if not any(condition.exists for condition in conditions):
         await require_provisioned(store)
     streams = {condition.kind: condition for condition in conditions}
@@ -100,7 +100,7 @@ async def _waiting(store: Store, names: set[str]) -> dict[str, int]:
     return await inspection.waiting_commands(store, names)
 
 
-async def _orphans(store: Store, running: Sequence[Running], live: Sequence[Lease]) -> list[Running]:
+async def _orphans(store: Store, running: Sequence[RunningWorkflow], live: Sequence[Lease]) -> list[RunningWorkflow]:
     """What still runs on a processor that is gone when those that live have had the time to take it over."""
     alive = {lease.processor_id for lease in live}
     suspects = {each.invocation_id: each for each in running if each.owner not in alive}
@@ -108,7 +108,7 @@ async def _orphans(store: Store, running: Sequence[Running], live: Sequence[Leas
         return []
     await asyncio.sleep(_TAKEOVER_SECONDS)
     alive = {lease.processor_id for lease in await leases.live_processors(store)}
-    found: list[Running] = []
+    found: list[RunningWorkflow] = []
     for batch in batches(suspects):
         states = await read_states(store, batch)
         found += [

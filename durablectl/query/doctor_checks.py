@@ -15,8 +15,8 @@ from durablectl.storage.index.comparison import DisagreementKind, is_mass_loss
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
-    from durablectl.storage.diagnosis.index_audit import Audit, Running
-    from durablectl.storage.diagnosis.inspection import QuarantinedCommand, Server, StreamCondition
+    from durablectl.storage.diagnosis.index_audit import Audit, RunningWorkflow
+    from durablectl.storage.diagnosis.inspection import QuarantinedCommand, ServerInfo, StreamCondition
     from durablectl.storage.index.comparison import Disagreement
     from durablectl.storage.records.leases import Lease
     from durablectl.storage.subjects import Subjects
@@ -59,7 +59,7 @@ class Check:
         }
 
 
-def connection(server: Server) -> Check:
+def connection(server: ServerInfo) -> Check:
     answers = f"it answers in {server.seconds * 1000:.1f} ms"
     message = f"Connected to {server.url}: nats-server {server.version} with JetStream; {answers}."
     return Check("connection", Severity.OK, message, details={"url": server.url, "version": server.version})
@@ -182,7 +182,7 @@ def workflows(found: Audit) -> Check:
     return Check("workflows", Severity.OK, message, count=found.states, details={"by_status": statuses})
 
 
-def takeover(orphans: Sequence[Running], served: Collection[str]) -> Check:
+def takeover(orphans: Sequence[RunningWorkflow], served: Collection[str]) -> Check:
     """``served`` are the handlers of live processors."""
     if not orphans:
         message = "No workflow is left by a processor that is gone."
@@ -219,8 +219,8 @@ _SENTENCES = {
         "records of other programs, or older, have no entry",
     ),
     DisagreementKind.OUTDATED: ("entry says what its workflow is not", "entries say what their workflows are not"),
-    DisagreementKind.DOUBLED: ("entry stands beside the right one", "entries stand beside the right ones"),
-    DisagreementKind.GONE: ("entry has no workflow", "entries have no workflow"),
+    DisagreementKind.DUPLICATE: ("entry stands beside the right one", "entries stand beside the right ones"),
+    DisagreementKind.ORPHANED: ("entry has no workflow", "entries have no workflow"),
     DisagreementKind.MALFORMED: ("subject is no entry", "subjects are no entries"),
 }
 
@@ -239,9 +239,9 @@ def index_of(found: Audit, disagreements: Sequence[Disagreement], subjects: Subj
     numbers = Counter(each.kind for each in disagreements)
     earlier = numbers[DisagreementKind.UNNAMED_WAITS] = len(found.unnamed_waits)
     details = {"entries": found.entries, **{str(kind): numbers[kind] for kind in DisagreementKind}}
-    gone = numbers[DisagreementKind.GONE]
+    gone = numbers[DisagreementKind.ORPHANED]
     if is_mass_loss(gone, found.states):
-        names = [each.invocation_id for each in disagreements if each.kind == DisagreementKind.GONE]
+        names = [each.invocation_id for each in disagreements if each.kind == DisagreementKind.ORPHANED]
         return lost_records(gone, subjects, details, [_some(names)])
     if not disagreements:
         message = f"The index agrees with every workflow ({_count(found.entries, 'entry', 'entries')})."

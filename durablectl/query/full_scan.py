@@ -11,7 +11,7 @@ from durablectl.errors import NotFoundError, StorageError
 from durablectl.model.codec import decode_execution
 from durablectl.model.names import validate_invocation_id
 from durablectl.model.status import Status
-from durablectl.model.termination import children
+from durablectl.model.termination import started_children
 from durablectl.query.index_rows import IndexRow, earliest_entry, load_rows, make_plan, matching
 from durablectl.storage.index.time_buckets import SortKey
 from durablectl.storage.index.traversal import Traversal
@@ -130,7 +130,7 @@ async def _matching_children(store: Store, filters: Filters) -> list[IndexRow]:
         raise NotFoundError(f"There is no workflow {filters.parent}.", hint="Check --parent, and --namespace.")
     entries = await journal.load_journal(store, parent.execution, parent.revision)
     dropped = [entry for steps in parent.execution.history for entry in steps.entries]
-    children_by_id = await states.load_many(store, children([*entries, *dropped]))
+    children_by_id = await states.load_many(store, started_children([*entries, *dropped]))
     return matching(children_by_id.values(), filters)
 
 

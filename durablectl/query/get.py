@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from durablectl.model.records import Execution
     from durablectl.query.views import WorkflowView
     from durablectl.storage.connection.store import Store
-    from durablectl.storage.records.states import Stored
+    from durablectl.storage.records.states import StoredState
 
 
 async def get_workflow(
@@ -57,7 +57,7 @@ def _inline_journal(execution: Execution) -> journal.JournalRange | None:
 
 async def _read(
     store: Store, invocation_id: str, steps: tuple[int | None, int | None]
-) -> tuple[Stored, journal.JournalRange]:
+) -> tuple[StoredState, journal.JournalRange]:
     while True:
         try:
             stored = await load_confirmed(store, invocation_id)

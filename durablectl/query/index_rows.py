@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from durablectl.model.filters import Filters
     from durablectl.model.records import Execution
     from durablectl.storage.connection.store import Store
-    from durablectl.storage.records.states import Stored
+    from durablectl.storage.records.states import StoredState
     from durablectl.storage.subjects import IndexEntry
 
 _LOAD_AT_ONCE = 250
@@ -155,7 +155,7 @@ class _WaitingSearch:
             if WaitingFor.PROCESSOR in self._filters.waiting_for:
                 await self._take_parents([each for key, each in found.items() if key not in self._rows])
 
-    async def _take_parents(self, found: Sequence[Stored]) -> None:
+    async def _take_parents(self, found: Sequence[StoredState]) -> None:
         anything = replace(self._filters, waiting_for=frozenset())
         children = {
             waiting.awaited_id: stored
@@ -190,7 +190,7 @@ def _chunks(invocation_ids: Sequence[str]) -> Iterator[Sequence[str]]:
     return (invocation_ids[i : i + _TAKE_AT_ONCE] for i in range(0, len(invocation_ids), _TAKE_AT_ONCE))
 
 
-def matching(found: Iterable[Stored], filters: Filters) -> list[IndexRow]:
+def matching(found: Iterable[StoredState], filters: Filters) -> list[IndexRow]:
     """The rows of those records that match."""
     return [
         IndexRow(SortKey(stored.execution.indexed_at, stored.execution.invocation_id), *stored)
@@ -284,7 +284,7 @@ async def load_rows(store: Store, entries: Sequence[IndexEntry], filters: Filter
     return rows
 
 
-def _agrees(entry: IndexEntry, stored: Stored) -> bool:
+def _agrees(entry: IndexEntry, stored: StoredState) -> bool:
     execution = stored.execution
     # A record of another implementation does not say when it entered its status: any time will do.
     return entry.group == execution.index_group and (

@@ -52,7 +52,7 @@ class StateChange(NamedTuple):
 class TailFilters:
     """Which changes are told: those after which the status is one of ``statuses`` (DELETED among them; empty for all).
 
-    ``about`` chooses by handler and partition key. Make it with ``TailFilters.parse``.
+    ``attributes`` chooses by handler and partition key. Make it with ``TailFilters.parse``.
     """
 
     statuses: frozenset[str] = frozenset()

@@ -126,7 +126,7 @@ async def get_status(store: Store, *, hung_after: int = 0) -> StatusReport:
     Raises NotProvisionedError on a server that holds no workflows.
     """
     ahead, conditions, processors = await asyncio.gather(
-        _clock_ahead(store), inspection.streams(store), live_processors(store)
+        _clock_ahead(store), inspection.read_stream_conditions(store), live_processors(store)
     )
     now = SYSTEM_CLOCK.now() - ahead
     known, armed, set_aside = await asyncio.gather(schedules.load_all(store), _armed(store), count_quarantined(store))
@@ -342,7 +342,7 @@ class _Reading:
 
     def _view(self, row: IndexRow) -> WorkflowView:
         """Without its values: nothing here shows them."""
-        execution = row.execution.copied()
+        execution = row.execution.copy()
         execution.input = execution.output = NO_PAYLOAD
         execution.workflow_state = {}
         view = workflow_view(execution, row.revision, self._schemas)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from durablectl.model.message_types import Schemas
 from durablectl.model.status import is_terminal
-from durablectl.model.termination import children
+from durablectl.model.termination import started_children
 from durablectl.query.views import DroppedView, StepView, WaitingView, WorkflowView
 from durablectl.storage.records.message_types import load_schemas
 from durablectl.storage.records.states import UNREACHABLE
@@ -94,7 +94,7 @@ def workflow_view(
         reason_code=execution.reason_code,
         failed_step=execution.failed_step,
         mismatch=execution.mismatch,
-        children=children(entries or ()),
+        children=started_children(entries or ()),
         journal=journal,
         journal_start=part.before if part is not None else 0,
         journal_length=part.length if part is not None else 0,

@@ -69,7 +69,7 @@ async def watch_workflow(
     """The workflow as it stands, then again after every change, until it has ended.
 
     One that has ended is only read, without a consumer. Whether a processor is there for it is looked up for the first
-    view only. Raises NotFoundError; with ``absent`` that is called instead, once, and what comes later is watched.
+    view only. Raises NotFoundError; with ``on_absent`` that is called instead, once, and what comes later is watched.
     """
     validate_name("invocation id", invocation_id)
     ended = await _load_ended(store, invocation_id)

@@ -46,26 +46,26 @@ class NatsContext:
     unsupported: tuple[str, ...] = ()
 
 
-def home(environ: Mapping[str, str]) -> Path:
+def home_directory(environ: Mapping[str, str]) -> Path:
     """Of the user, by ``HOME`` where it is set."""
     return Path(environ["HOME"]) if environ.get("HOME") else Path.home()
 
 
-def root(environ: Mapping[str, str]) -> Path:
+def nats_directory(environ: Mapping[str, str]) -> Path:
     """The NATS CLI's configuration directory."""
     parent = environ.get("XDG_CONFIG_HOME")
-    return (Path(parent) if parent else home(environ) / ".config") / "nats"
+    return (Path(parent) if parent else home_directory(environ) / ".config") / "nats"
 
 
 def known_contexts(environ: Mapping[str, str]) -> list[str]:
     """Names of all stored contexts, sorted."""
-    return sorted(path.stem for path in (root(environ) / "context").glob("*.json"))
+    return sorted(path.stem for path in (nats_directory(environ) / "context").glob("*.json"))
 
 
 def selected_context(environ: Mapping[str, str]) -> str:
     """The name in ``context.txt``; "" where none is selected."""
     try:
-        return (root(environ) / "context.txt").read_text(encoding="utf-8").strip()
+        return (nats_directory(environ) / "context.txt").read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError):
         return ""
 
@@ -75,7 +75,7 @@ def load_context(name: str, environ: Mapping[str, str], *, named_by: str) -> Nat
 
     ``named_by`` tells in errors who asked for it. Raises ConfigurationError for a missing or malformed file.
     """
-    path = Path(expand(name, environ)) if name.endswith(".json") else _path_of(name, environ, named_by)
+    path = Path(expand_variables(name, environ)) if name.endswith(".json") else _path_of(name, environ, named_by)
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -89,10 +89,10 @@ def load_context(name: str, environ: Mapping[str, str], *, named_by: str) -> Nat
     return _parse(name, path, text)
 
 
-def expand(value: str, environ: Mapping[str, str]) -> str:
+def expand_variables(value: str, environ: Mapping[str, str]) -> str:
     """With ``~`` and ``$VAR`` replaced as in a shell; a variable that is not set stays as it is written."""
     value = _VARIABLE.sub(lambda match: environ.get(match[1] or match[2], match[0]), value)
-    return str(home(environ)) + value[1:] if value == "~" or value.startswith("~/") else value
+    return str(home_directory(environ)) + value[1:] if value == "~" or value.startswith("~/") else value
 
 
 def _path_of(name: str, environ: Mapping[str, str], named_by: str) -> Path:
@@ -101,7 +101,7 @@ def _path_of(name: str, environ: Mapping[str, str], named_by: str) -> Path:
             f"{name!r} ({named_by}) is not the name of a NATS context.",
             hint="Give a name without '/' and '..', or the path of a file that ends in .json.",
         )
-    return root(environ) / "context" / f"{name}.json"
+    return nats_directory(environ) / "context" / f"{name}.json"
 
 
 def _parse(name: str, path: Path, text: str) -> NatsContext:

@@ -11,7 +11,14 @@ from typing import Any, Literal
 from durablectl.errors import ConfigurationError, DurableError, UsageError
 from durablectl.settings import parsing
 from durablectl.settings.connection_settings import Settings
-from durablectl.settings.contexts import KEYS, NatsContext, expand, load_context, root, selected_context
+from durablectl.settings.contexts import (
+    KEYS,
+    NatsContext,
+    expand_variables,
+    load_context,
+    nats_directory,
+    selected_context,
+)
 
 FLAGS: Mapping[str, str] = {
     "url": "--nats-url",
@@ -102,7 +109,7 @@ def _context(layers: list[_Layer], environ: Mapping[str, str]) -> NatsContext | 
     name = selected_context(environ)
     if not name:
         return None
-    named_by = f"selected in {root(environ) / 'context.txt'}"
+    named_by = f"selected in {nats_directory(environ) / 'context.txt'}"
     layers.append(({"context": name}, {"context": named_by}))
     return load_context(name, environ, named_by=named_by)
 
@@ -119,7 +126,7 @@ def _checked(
                 raise _error(f"The {name} of {sources[name]} cannot be used: {error}.", sources[name]) from None
     for name in _FILES:
         if name in values:
-            path = expand(values[name], environ)
+            path = expand_variables(values[name], environ)
             if not Path(path).exists():
                 raise _error(f"The file {path} ({sources[name]}) does not exist.", sources[name])
             if not os.access(path, os.R_OK):

@@ -8,7 +8,7 @@ from durablectl import control, query
 from helpers.waiting import PATIENCE, wait_until
 
 if TYPE_CHECKING:
-    from durablectl.control import Outcome
+    from durablectl.control import WorkflowOutcome
     from durablectl.query import WorkflowView
     from durablectl.storage.connection.store import Store
 
@@ -19,7 +19,7 @@ async def start_workflow(store: Store, handler: Any, input: Any = None, *, id: s
     return await control.start(store, control.StartRequest(name, input, id))
 
 
-async def wait_for_outcome(store: Store, invocation_id: str, timeout: float = PATIENCE) -> Outcome:
+async def wait_for_outcome(store: Store, invocation_id: str, timeout: float = PATIENCE) -> WorkflowOutcome:
     return await control.wait_for_outcome(store, invocation_id, timeout)
 
 

@@ -143,7 +143,7 @@ async def test_late_writer_keeps_the_previous_index_entry(settings):
         invocation_id = await start_workflow(store, "h")
         seen = await states.load(store, invocation_id)
         ended = await states.load(store, invocation_id)
-        ended.execution.enter("completed", ended.execution.created_at + 1)
+        ended.execution.enter_status("completed", ended.execution.created_at + 1)
         assert await states.replace(store, ended.execution, ended.revision)
         await index_entries.update_entry(store, seen.execution)
         assert await index_groups(store, invocation_id) == ["pending"]

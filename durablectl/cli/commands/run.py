@@ -66,7 +66,7 @@ async def processor(
     configure_logs(log_format, log_level)
 
     from durablectl.cli import version
-    from durablectl.cli.http_api import api_beside
+    from durablectl.cli.http_api import sidecar_api
     from durablectl.cli.stop_signals import stop_signals
     from durablectl.engine.worker.garbage_collection import collect_seldom
     from durablectl.engine.worker.processor import Processor, ProcessorOptions
@@ -84,7 +84,7 @@ async def processor(
     with stop_signals(grace) as stop:
         async with open_store(settings, name="durablectl processor") as store:
             processor = Processor(store, app, options)
-            async with api_beside(http, settings, (log_format, log_level), processor.metrics.text):
+            async with sidecar_api(http, settings, (log_format, log_level), processor.metrics.text):
                 await processor.run(stop, stop_requested_at=lambda: stop.requested_at)
 
 

@@ -15,7 +15,7 @@ from durablectl.query import Severity
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from durablectl.control import Repaired, RepairedStreams
+    from durablectl.control import RepairedStreams, RepairReport
     from durablectl.query import Check, Diagnosis
 
 _SYMBOLS = {Severity.OK: DONE, Severity.WARNING: Symbol("!", "yellow"), Severity.ERROR: FAILED}
@@ -25,7 +25,7 @@ _NARROWEST = 20
 
 
 def diagnosis_table(
-    diagnosis: Diagnosis, repaired: Repaired | None, width: int, streams: RepairedStreams | None = None
+    diagnosis: Diagnosis, repaired: RepairReport | None, width: int, streams: RepairedStreams | None = None
 ) -> Text:
     """For a terminal: a symbol, the name and the sentence of each finding, wrapped, with what to do below it."""
     lines: list[Text] = []
@@ -50,7 +50,7 @@ def diagnosis_table(
     return Text("\n").join(lines)
 
 
-def diagnosis_lines(diagnosis: Diagnosis, repaired: Repaired | None, streams: RepairedStreams | None = None) -> str:
+def diagnosis_lines(diagnosis: Diagnosis, repaired: RepairReport | None, streams: RepairedStreams | None = None) -> str:
     """For a pipe."""
     checks = diagnosis.checks
     rows = [
@@ -66,7 +66,7 @@ def diagnosis_lines(diagnosis: Diagnosis, repaired: Repaired | None, streams: Re
     return separated([(title, cells) for title, cells in zip(titles, zip(*rows, strict=True), strict=True)])
 
 
-def repair_sentence(repaired: Repaired) -> str:
+def repair_sentence(repaired: RepairReport) -> str:
     """What was done, or would be."""
     dry = repaired.is_dry_run
     parts = []

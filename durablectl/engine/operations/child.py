@@ -15,7 +15,7 @@ from durablectl.model.reason_codes import ReasonCode
 from durablectl.model.records import NO_PAYLOAD
 from durablectl.model.retry_policy import TRANSPORT_RETRY
 from durablectl.model.status import Status
-from durablectl.storage.commands.wake import cancellation
+from durablectl.storage.commands.wake import cancel_command_request
 from durablectl.storage.transitions.start_writes import StartCommand, start_child
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ class ChildResult(WaitOperation[_T]):
         if self._start is None:
             return []
         awaited_id = child_id(self._run.state, number) if entry is None else entry.awaited_id
-        return [cancellation(self._run.state.store, awaited_id, self._start.handler, NOT_AWAITED)]
+        return [cancel_command_request(self._run.state.store, awaited_id, self._start.handler, NOT_AWAITED)]
 
     def awaited_child(self, entry: JournalEntry) -> str:
         return entry.awaited_id

@@ -13,7 +13,7 @@ from durablectl.model.reason_codes import NEVER_RETRIED, ReasonCode
 from durablectl.model.records import JournalEntry, PendingWait
 from durablectl.model.retry_policy import STEP_RETRY
 from durablectl.model.text import class_of, leaves_of, message_of, type_of
-from durablectl.model.values import encode_details, encode_value, recorded
+from durablectl.model.values import as_replayed, encode_details, encode_value
 
 if TYPE_CHECKING:
     from durablectl.model.retry_policy import Retry
@@ -81,7 +81,7 @@ class StepOperation(NumberedOperation[_T]):
         run.metrics.step(entry.kind, entry.finished_at - entry.started_at)
         if entry.error:
             return entry, None
-        return entry, recorded(value, entry.response) if self._response_type is None else value
+        return entry, as_replayed(value, entry.response) if self._response_type is None else value
 
     async def _attempts(self, entry: JournalEntry) -> Any:
         """Try until there is a result or no try left; the value."""

@@ -11,7 +11,7 @@ from durablectl.errors import DurableError
 from durablectl.model.status import Status
 from durablectl.model.validation import is_valid
 from durablectl.storage.commands.pulls import PULL_SECONDS
-from durablectl.storage.commands.wake import wake
+from durablectl.storage.commands.wake import wake_request
 from durablectl.storage.index import index_entries
 from durablectl.storage.records import leases, states
 from durablectl.storage.streams.feed import StreamRestoredError, follow
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from durablectl.engine.recovery.undelivered import UndeliveredScanner
     from durablectl.model.records import Execution
     from durablectl.storage.connection.store import Store
-    from durablectl.storage.records.states import Stored
+    from durablectl.storage.records.states import StoredState
 
 _log = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ class Failover:
         store: Store,
         processor_id: str,
         adopt: Callable[[Execution], bool],
-        repair: Callable[[Stored], Awaitable[None]],
+        repair: Callable[[StoredState], Awaitable[None]],
         scanner: UndeliveredScanner,
     ) -> None:
         self._store = store
@@ -179,6 +179,6 @@ class Failover:
         ]
         others = [execution for execution in orphans if not self._adopt(execution)]
         await self._store.requests.exchange(
-            [wake(self._store, e, f"takeover-{e.invocation_id}-{e.attempt}") for e in others]
+            [wake_request(self._store, e, f"takeover-{e.invocation_id}-{e.attempt}") for e in others]
         )
         return len(orphans)

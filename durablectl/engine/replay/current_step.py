@@ -119,7 +119,7 @@ class CurrentStepTracker:
             execution.total_steps = max(state.started_count, state.last_recorded + 1)
             execution.workflow_state = state.latest_workflow_state
             if execution.status == Status.RUNNING:
-                execution.enter(Status.RUNNING, state.clock.now())
+                execution.enter_status(Status.RUNNING, state.clock.now())
 
         try:
             await self._journal_writer.describe_types()

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from durablectl.model.records import Execution, JournalEntry
     from durablectl.storage.connection.store import Store
-    from durablectl.storage.records.states import Stored
+    from durablectl.storage.records.states import StoredState
 
 _log = logging.getLogger(__name__)
 
@@ -82,7 +82,7 @@ class Ownership:
                 try:
                     await self._confirm()
                     # On a copy: a write that fails must leave no trace in what the next one starts from.
-                    changed = self.execution.copied()
+                    changed = self.execution.copy()
                     change(changed)
                     revision = await states.replace(self._store, changed, self.revision, folded)
                     if revision is not None:
@@ -110,7 +110,7 @@ class Ownership:
         at_least = await sync_clock(self._store)
         if self._store.requests.is_cluster:
             # A leader that was elected just now may lag; a store that was put back has moved ``reached`` back too.
-            at_least = max(at_least, min(self.revision, self._store.reached))
+            at_least = max(at_least, min(self.revision, self._store.reached_sequence))
         stored = await load_at(self._store, self.execution.invocation_id, at_least)
         if stored is None or not self._is_ours(stored.execution):
             raise FencedOut(None if stored is None else stored.execution)
@@ -124,7 +124,7 @@ class Ownership:
 
     async def _reload(self) -> None:
         await self._confirm()
-        stored: Stored | None = await load_after_write(self._store, self.execution.invocation_id, self.revision)
+        stored: StoredState | None = await load_after_write(self._store, self.execution.invocation_id, self.revision)
         if stored is None or not self._is_ours(stored.execution):
             raise FencedOut(None if stored is None else stored.execution)
         if stored.revision == self.revision:

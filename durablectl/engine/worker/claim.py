@@ -17,7 +17,7 @@ from durablectl.storage.commands.wake import START_TIMER, wake_timer_name, wake_
 from durablectl.storage.index import index_entries
 from durablectl.storage.records import leases, states
 from durablectl.storage.records.consistent_reads import is_stale, sync_clock
-from durablectl.storage.records.states import Stored
+from durablectl.storage.records.states import StoredState
 from durablectl.storage.transitions import cancel_request
 from durablectl.storage.transitions.end_writes import clean_up_end, inline_journal
 from durablectl.storage.transitions.start_writes import first_state
@@ -58,7 +58,7 @@ async def claim(resources: Resources, command: Command, delivery: Delivery) -> C
     return None
 
 
-async def _claim(resources: Resources, command: Command, delivery: Delivery) -> tuple[Claim | None, Stored | None]:
+async def _claim(resources: Resources, command: Command, delivery: Delivery) -> tuple[Claim | None, StoredState | None]:
     """The claim, or the state for which there is nothing to do."""
     store = resources.store
     pauses = iter(_RELOAD_SECONDS if delivery.attempt == 1 else ())
@@ -102,7 +102,7 @@ def _fill_in_input(execution: Execution, command: Command) -> None:
 
 def _mark_claimed(resources: Resources, execution: Execution, command: Command, delivery: Delivery) -> None:
     now = resources.clock.now()
-    execution.begin(now)
+    execution.mark_started(now)
     execution.owner = resources.processor_id
     execution.attempt += 1
     execution.started_at = execution.started_at or now
@@ -187,7 +187,7 @@ def _is_other_start(command: Command, execution: Execution) -> bool:
     )
 
 
-async def complete_writes(resources: Resources, stored: Stored) -> None:
+async def complete_writes(resources: Resources, stored: StoredState) -> None:
     """Make the writes that follow the last state write: its writer may have died before. Repeating changes nothing."""
     store = resources.store
     if not is_terminal(stored.execution.status):
@@ -202,13 +202,13 @@ async def complete_writes(resources: Resources, stored: Stored) -> None:
     await clean_up_end(store, execution, revision, entries, children)
 
 
-async def _set_expiry(resources: Resources, stored: Stored) -> Stored:
+async def _set_expiry(resources: Resources, stored: StoredState) -> StoredState:
     """Set the time to live of a workflow that an operator ended, without a processor."""
     execution, revision = stored
     if not _lacks_expiry(resources, execution):
         return stored
     execution.expires_at = resources.clock.now() + resources.retention_of(execution.handler)
-    return Stored(execution, await states.replace(resources.store, execution, revision) or revision)
+    return StoredState(execution, await states.replace(resources.store, execution, revision) or revision)
 
 
 def _lacks_expiry(resources: Resources, execution: Execution) -> bool:

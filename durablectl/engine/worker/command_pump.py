@@ -12,7 +12,7 @@ from durablectl.errors import DurableError, InvalidNameError, StorageError
 from durablectl.model.codec import decode_command
 from durablectl.model.validation import check_command
 from durablectl.storage.commands import command_queue
-from durablectl.storage.commands.pulls import Pulls
+from durablectl.storage.commands.pulls import PullRequests
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable
@@ -37,8 +37,8 @@ class CommandPump:
         self._handlers = sorted(handlers)
         self._active_runs = active_runs
         self._ack_wait = ack_wait
-        self._pulls: list[Pulls] = []
-        self._unrouted: Pulls | None = None
+        self._pulls: list[PullRequests] = []
+        self._unrouted: PullRequests | None = None
         self._filling: asyncio.Task[None] | None = None
         self._closed = False
         self._is_short = False
@@ -54,7 +54,7 @@ class CommandPump:
                 functools.partial(self._on_delivery, handler),
                 self._pulls,
             )
-        unrouted: list[Pulls] = []
+        unrouted: list[PullRequests] = []
         await self._open(
             command_queue.UNROUTED, "of unrouted commands", subjects.unrouted_commands, self._on_unrouted, unrouted
         )
@@ -63,14 +63,19 @@ class CommandPump:
         self.fill()
 
     async def _open(
-        self, name: str, purpose: str, filter_subject: str, deliver: Callable[[Delivery], None], pulls: list[Pulls]
+        self,
+        name: str,
+        purpose: str,
+        filter_subject: str,
+        deliver: Callable[[Delivery], None],
+        pulls: list[PullRequests],
     ) -> None:
         async def ensure() -> None:
             for change in await command_queue.ensure_consumer(self._store, name, filter_subject, self._ack_wait):
                 _log.warning("The consumer %s was changed: %s.", purpose, change)
 
         await ensure()
-        opened = Pulls(self._store, name, deliver, self.fill, ensure)
+        opened = PullRequests(self._store, name, deliver, self.fill, ensure)
         await opened.start()
         pulls.append(opened)
 
@@ -96,9 +101,9 @@ class CommandPump:
                 free = self._active_runs.free(handler)
                 # With hysteresis: one pull for many freed slots, but never none open while a slot is free.
                 if pulls.outstanding * 2 < free:
-                    await pulls.ask(free - pulls.outstanding)
+                    await pulls.pull(free - pulls.outstanding)
             if self._unrouted is not None and self._unrouted.outstanding == 0:
-                await self._unrouted.ask(_UNROUTED_AT_ONCE)
+                await self._unrouted.pull(_UNROUTED_AT_ONCE)
 
     def _on_delivery(self, handler: str, delivery: Delivery) -> None:
         if self._closed or self._active_runs.free(handler) <= 0:

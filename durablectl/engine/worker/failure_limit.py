@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from durablectl.engine.worker.resources import Resources
     from durablectl.model.records import Command, Execution
     from durablectl.storage.commands.pulls import Delivery
-    from durablectl.storage.records.states import Stored
+    from durablectl.storage.records.states import StoredState
 
 _log = logging.getLogger(__name__)
 
@@ -102,7 +102,7 @@ async def _pause(resources: Resources, command: Command, reason: str, error: Bas
             execution, revision = stored
             if not _is_to_pause(resources, stored):
                 return False
-        execution.enter(Status.PAUSED, resources.clock.now())
+        execution.enter_status(Status.PAUSED, resources.clock.now())
         execution.owner, execution.waiting_for = "", None
         execution.compensations = max(execution.compensations, compensations)
         code = ReasonCode.TOO_LARGE if isinstance(error, PayloadTooLargeError) else ReasonCode.ENGINE_FAILED
@@ -117,7 +117,7 @@ async def _pause(resources: Resources, command: Command, reason: str, error: Bas
             return True
 
 
-def _is_to_pause(resources: Resources, stored: Stored) -> bool:
+def _is_to_pause(resources: Resources, stored: StoredState) -> bool:
     execution = stored.execution
     if is_terminal(execution.status):
         return False

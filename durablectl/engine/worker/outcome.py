@@ -14,10 +14,10 @@ from durablectl.model.codec import encode_entry
 from durablectl.model.reason_codes import ReasonCode
 from durablectl.model.records import NO_PAYLOAD, FailedStep, named_waits
 from durablectl.model.status import Status
-from durablectl.model.termination import INLINE_LIMIT_BYTES, end, interrupted_children
+from durablectl.model.termination import INLINE_LIMIT_BYTES, end_execution, interrupted_children
 from durablectl.model.text import class_of, leaves_of, message_of, storable, type_of
 from durablectl.model.values import encode_details
-from durablectl.storage.commands.wake import timer_removal, wake, wake_timer_name, wake_timer_request
+from durablectl.storage.commands.wake import timer_removal_request, wake_request, wake_timer_name, wake_timer_request
 from durablectl.storage.connection.crash_points import crash_at_caller
 from durablectl.storage.index import index_entries
 from durablectl.storage.transitions.end_writes import clean_up_end
@@ -150,12 +150,12 @@ async def suspend(run: Run, waits: list[PendingWait], known_revision: int) -> Ex
     await index_entries.update_entry(
         state.store,
         execution,
-        [timer_removal(state.store, state.invocation_id, wake_timer_name(earlier))] if earlier else [],
+        [timer_removal_request(state.store, state.invocation_id, wake_timer_name(earlier))] if earlier else [],
     )
     has_ended = await has_child_ended(state.store, waits, state.invocation_id, state.ownership.revision)
     has_fired = bool(times) and min(times) <= state.clock.now() + EARLY_US
     if has_fired or has_ended:
-        await state.store.requests.exchange([wake(state.store, execution)])
+        await state.store.requests.exchange([wake_request(state.store, execution)])
     return execution
 
 
@@ -202,12 +202,12 @@ async def release_pending(run: Run) -> None:
 
     execution = await _write(run, change)
     if execution.status == Status.PENDING:
-        await index_entries.update_entry(run.state.store, execution, [wake(run.state.store, execution)])
+        await index_entries.update_entry(run.state.store, execution, [wake_request(run.state.store, execution)])
 
 
 def _leave(run: Run, execution: Execution, status: Status) -> None:
     if (execution.status, status) != (Status.PAUSED, Status.PAUSED):
-        execution.enter(status, run.state.clock.now())
+        execution.enter_status(status, run.state.clock.now())
     execution.owner = ""
     execution.total_steps = max(execution.total_steps, len(run.state.entries))
     execution.workflow_state = run.state.latest_workflow_state
@@ -228,7 +228,7 @@ async def _end(run: Run, status: Status, failure: _Failure = _NONE, *, output: P
             raise StateChanged
         if status != Status.CANCELLED and execution.status == Status.PAUSED:
             raise Paused
-        end(execution, status, run.state.clock.now(), journal_length=0 if folded else len(entries))
+        end_execution(execution, status, run.state.clock.now(), journal_length=0 if folded else len(entries))
         execution.expires_at = execution.finished_at + run.retention_us if run.retention_us else 0
         execution.total_steps = max([run.state.started_count, *(number + 1 for number in run.state.entries)])
         execution.workflow_state = run.state.latest_workflow_state

@@ -216,7 +216,7 @@ class Processor:
             await asyncio.sleep(leases.RENEW_SECONDS)
             try:
                 await self._renew()
-                reached = self._store.reached
+                reached = self._store.reached_sequence
                 last = await sync_clock(self._store)
                 if last < reached and self._store.requests.is_cluster:
                     # A leader that was elected just now may not have come to where its predecessor was.
@@ -224,7 +224,7 @@ class Processor:
                     last = await sync_clock(self._store)
                 if last < reached:
                     _log.warning("The store was put back to an older state: it ends at %d, not %d.", last, reached)
-                    self._store.reached = last
+                    self._store.reached_sequence = last
                     self._active_runs.require_confirmation()
                     failover.expect_orphans(self.id)
             except DurableError as error:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from durablectl.errors import DurableError
 from durablectl.model.reason_codes import ReasonCode
 from durablectl.model.status import Status
-from durablectl.model.termination import end
+from durablectl.model.termination import end_execution
 from durablectl.storage.commands import command_queue
 from durablectl.storage.index import index_entries
 from durablectl.storage.transitions.end_writes import clean_up_end
@@ -49,7 +49,7 @@ async def stop_unreadable(
     if ownership.execution.cancel_requested:
 
         def change(execution: Execution) -> None:
-            end(execution, Status.CANCELLED, now, journal_length=max(1, execution.total_steps))
+            end_execution(execution, Status.CANCELLED, now, journal_length=max(1, execution.total_steps))
             execution.error = f"No compensation was run: {error.message}"
             execution.error_type = type(error).__name__
 
@@ -59,7 +59,7 @@ async def stop_unreadable(
         return
 
     def pause(execution: Execution) -> None:
-        execution.enter(Status.PAUSED, now)
+        execution.enter_status(Status.PAUSED, now)
         execution.owner, execution.waiting_for = "", None
         execution.set_reason(ReasonCode.UNREADABLE, error.message)
         # Nobody knows how many: a cancellation is left to a processor.

@@ -35,7 +35,7 @@ async def is_due(store: Store, execution: Execution, now: int) -> bool:
     if execution.deadline and execution.deadline <= now + EARLY_US:
         return True
     for wait in execution.waits:
-        if (wait.until and wait.until <= now + EARLY_US) or execution.has_arrived(wait):
+        if (wait.until and wait.until <= now + EARLY_US) or execution.has_result(wait):
             return True
     # Nothing listed means a record that another program suspended: the handler will know what it waits for.
     return await has_child_ended(store, execution.waits, execution.invocation_id) or not execution.waits

@@ -14,7 +14,7 @@ from durablectl import query
 from durablectl.errors import DurableError, NotFoundError, UsageError
 from durablectl.http import query_parameters as p
 from durablectl.http.filter_parameters import with_filters
-from durablectl.http.responses import described, encoded
+from durablectl.http.responses import describe_error, encode_json
 from durablectl.http.routes.event_schemas import LISTED, OF_ONE, GivenEventId, LastEventId, StatusOrDeleted, streamed
 from durablectl.model.status import is_terminal
 from durablectl.model.user_input import LAST_STEPS
@@ -33,14 +33,14 @@ if TYPE_CHECKING:
     from durablectl.storage.connection.store import Store
 
 _FIRST_ROWS = 50
-_AGAIN_SECONDS = 0.5
-_LONGEST = 19
+_RETRY_SECONDS = 0.5
+_MAX_DIGITS = 19
 """Digits of a revision: it has 64 bits."""
 
-_OPENING = 16
+_CONCURRENT_OPENINGS = 16
 """Streams that read what they begin with at once: when a thousand clients come back, none waits too long for NATS."""
 
-_SETTLE_SECONDS = 0.05
+_INDEX_LAG_SECONDS = 0.05
 """After this, a list shows what was stored before: a state's entry in the index follows it."""
 
 _BEGINNING = b"retry: 2000\n\n"
@@ -48,16 +48,16 @@ _HEARTBEAT = b": heartbeat\n\n"
 
 
 class EventStream(StreamingResponse):
-    """``held`` is left when the stream has ended, or the client has gone away."""
+    """A stream of server-sent events; ``resources`` are closed when it has ended, or the client has gone away."""
 
     media_type = "text/event-stream"
 
-    def __init__(self, events: AsyncIterator[bytes], held: contextlib.AsyncExitStack) -> None:
-        super().__init__(_or_error(events), headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
-        self._held = held
+    def __init__(self, events: AsyncIterator[bytes], resources: contextlib.AsyncExitStack) -> None:
+        super().__init__(_with_error_event(events), headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
+        self._resources = resources
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async with self._held:
+        async with self._resources:
             await super().__call__(scope, receive, send)
 
 
@@ -70,7 +70,7 @@ class _Position(NamedTuple):
 
 def router(backend: Backend, broadcast: EventBroadcast, heartbeat_seconds: float) -> APIRouter:
     routes = APIRouter(prefix="/api", tags=["events"], dependencies=p.ONLY_KNOWN)
-    opening = asyncio.Semaphore(_OPENING)
+    opening = asyncio.Semaphore(_CONCURRENT_OPENINGS)
 
     @routes.get(
         "/workflows/{invocation_id}/events",
@@ -98,7 +98,7 @@ def router(backend: Backend, broadcast: EventBroadcast, heartbeat_seconds: float
                 view = await query.get_workflow(backend.store, invocation_id, steps=LAST_STEPS)
             if reached is not None and reached >= view.revision and is_terminal(view.status):
                 return Response(status_code=204)
-            events = _of_one(backend, subscription, view, reached, heartbeat_seconds)
+            events = _workflow_stream(backend, subscription, view, reached, heartbeat_seconds)
             return EventStream(events, stack.pop_all())
         raise AssertionError  # For mypy: an exit stack might swallow errors; this one does not.
 
@@ -133,11 +133,13 @@ def router(backend: Backend, broadcast: EventBroadcast, heartbeat_seconds: float
             async with opening:
                 reached, last = await _position(backend.store, revision)
             if reached is not None:
-                return EventStream(_resumed(broadcast, subscription, reached, heartbeat_seconds), stack.pop_all())
-            await asyncio.sleep(_SETTLE_SECONDS)
+                return EventStream(
+                    _resumed_stream(broadcast, subscription, reached, heartbeat_seconds), stack.pop_all()
+                )
+            await asyncio.sleep(_INDEX_LAG_SECONDS)
             async with opening:
                 shown = await _snapshot(backend.store, changes)
-            return EventStream(_listed(broadcast, subscription, shown, last, heartbeat_seconds), stack.pop_all())
+            return EventStream(_list_stream(broadcast, subscription, shown, last, heartbeat_seconds), stack.pop_all())
         raise AssertionError  # For mypy: an exit stack might swallow errors; this one does not.
 
     return routes
@@ -146,7 +148,7 @@ def router(backend: Backend, broadcast: EventBroadcast, heartbeat_seconds: float
 def _revision(text: str | None) -> int | None:
     if not text:
         return None
-    if not text.isascii() or not text.isdecimal() or len(text) > _LONGEST:
+    if not text.isascii() or not text.isdecimal() or len(text) > _MAX_DIGITS:
         raise UsageError(f"The Last-Event-ID {text!r} cannot be used: it is no id of an event here.")
     return int(text)
 
@@ -166,31 +168,31 @@ def _tail_filters(status: list[str] | None, filters: Filters) -> TailFilters:
     return TailFilters(states | ({DELETED} & set(statuses)), filters)
 
 
-class _Shown(NamedTuple):
+class _Snapshot(NamedTuple):
     """A snapshot, and the revisions of the workflows in it."""
 
     body: bytes
     revisions: dict[str, int]
 
 
-async def _snapshot(store: Store, filters: TailFilters) -> _Shown:
+async def _snapshot(store: Store, filters: TailFilters) -> _Snapshot:
     if filters.statuses == {DELETED}:
-        return _Shown(encoded({"workflows": [], "total": 0}), {})
+        return _Snapshot(encode_json({"workflows": [], "total": 0}), {})
     wanted: Filters = replace(filters.attributes, statuses=filters.statuses - {DELETED})
     page = await query.list_workflows(store, wanted, _FIRST_ROWS)
     body = {"workflows": [view.to_json() for view in page.workflows], "total": page.total}
-    return _Shown(encoded(body), {view.invocation_id: view.revision for view in page.workflows})
+    return _Snapshot(encode_json(body), {view.invocation_id: view.revision for view in page.workflows})
 
 
-async def _of_one(
+async def _workflow_stream(
     backend: Backend, subscription: Subscription, view: WorkflowView, reached: int | None, seconds: float
 ) -> AsyncIterator[bytes]:
     yield _BEGINNING
     if reached is None or view.revision > reached:
-        yield _event("snapshot" if reached is None else "change", encoded(view.to_json()), view.revision)
+        yield _event("snapshot" if reached is None else "change", encode_json(view.to_json()), view.revision)
     changed = view.revision
     while not (is_terminal(view.status) or subscription.is_over):
-        items = await subscription.take(seconds if view.revision >= changed else _AGAIN_SECONDS)
+        items = await subscription.take(seconds if view.revision >= changed else _RETRY_SECONDS)
         for item in items:
             if isinstance(item, str):
                 yield _connection(item)
@@ -199,17 +201,17 @@ async def _of_one(
                 return
             else:
                 changed = max(changed, item.view.revision)
-        newer = await _newer(backend, view, changed)
+        newer = await _read_newer(backend, view, changed)
         if newer is not None:
             view = newer
-            yield _event("change", encoded(view.to_json()), view.revision)
+            yield _event("change", encode_json(view.to_json()), view.revision)
         elif not items:
             yield _HEARTBEAT
     if not subscription.is_over:
         yield _end(view)
 
 
-async def _newer(backend: Backend, view: WorkflowView, changed: int) -> WorkflowView | None:
+async def _read_newer(backend: Backend, view: WorkflowView, changed: int) -> WorkflowView | None:
     """The workflow as it stands at the revision ``changed`` or later, if that is behind the view and can be read."""
     if view.revision >= changed:
         return None
@@ -220,22 +222,22 @@ async def _newer(backend: Backend, view: WorkflowView, changed: int) -> Workflow
     return newer if newer.revision >= changed else None
 
 
-async def _listed(
-    broadcast: EventBroadcast, subscription: Subscription, shown: _Shown, last: int, seconds: float
+async def _list_stream(
+    broadcast: EventBroadcast, subscription: Subscription, shown: _Snapshot, last: int, seconds: float
 ) -> AsyncIterator[bytes]:
     yield _BEGINNING + _event("snapshot", shown.body, last)
     async for event in _rows(broadcast, subscription, last, shown.revisions, seconds):
         yield event
 
 
-async def _resumed(
+async def _resumed_stream(
     broadcast: EventBroadcast, subscription: Subscription, reached: int, seconds: float
 ) -> AsyncIterator[bytes]:
     yield _BEGINNING
-    async for row in broadcast.since(reached):
+    async for row in broadcast.changes_since(reached):
         reached = row.view.revision
         if subscription.wants(row.view):
-            yield _event("change", row.encoded, reached)
+            yield _event("change", row.json, reached)
     async for event in _rows(broadcast, subscription, reached, {}, seconds):
         yield event
 
@@ -253,7 +255,7 @@ async def _rows(
         if subscription.is_over:
             return
         events = [
-            _connection(item) if isinstance(item, str) else _event("change", item.encoded, item.view.revision)
+            _connection(item) if isinstance(item, str) else _event("change", item.json, item.view.revision)
             for item in items
             if isinstance(item, str) or is_new(item)
         ]
@@ -270,19 +272,19 @@ def _event(name: str, data: bytes, revision: int | None = None) -> bytes:
 
 
 def _connection(status: str) -> bytes:
-    return _event("connection", encoded({"status": status}))
+    return _event("connection", encode_json({"status": status}))
 
 
 def _end(view: WorkflowView) -> bytes:
     body = {"invocation_id": view.invocation_id, "status": view.status, "revision": view.revision}
-    return _event("end", encoded(body), view.revision)
+    return _event("end", encode_json(body), view.revision)
 
 
-async def _or_error(events: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+async def _with_error_event(events: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     """The last event tells why, where a stream cannot go on."""
     try:
         async for event in events:
             yield event
     except DurableError as error:
-        body: dict[str, Any] = described(error)[1]
-        yield _event("error", encoded(body))
+        body: dict[str, Any] = describe_error(error)[1]
+        yield _event("error", encode_json(body))

@@ -40,11 +40,13 @@ def router(backend: Backend) -> APIRouter:
     @routes.post("/workflows/{invocation_id}/pause", summary="Pause", responses=documented(Done, *CHANGED))
     async def pause(invocation_id: p.InvocationId, reason: Reason = "", if_match: IfMatch = None) -> Response:
         """The step in flight ends, and no other starts."""
-        return done(await control.pause(backend.store, invocation_id, reason, if_revision=_revision(if_match)))
+        return result_response(
+            await control.pause(backend.store, invocation_id, reason, if_revision=_revision(if_match))
+        )
 
     @routes.post("/workflows/{invocation_id}/resume", summary="Resume", responses=documented(Done, *CHANGED))
     async def resume(invocation_id: p.InvocationId, if_match: IfMatch = None) -> Response:
-        return done(await control.resume(backend.store, invocation_id, if_revision=_revision(if_match)))
+        return result_response(await control.resume(backend.store, invocation_id, if_revision=_revision(if_match)))
 
     @routes.post("/workflows/{invocation_id}/cancel", summary="Cancel", responses=documented(Done, *CHANGED))
     async def cancel(
@@ -56,7 +58,7 @@ def router(backend: Backend) -> APIRouter:
     ) -> Response:
         """Interrupts the step in flight; the compensations run before it has ended."""
         result = await control.cancel(backend.store, invocation_id, reason, now=now, if_revision=_revision(if_match))
-        return done(result)
+        return result_response(result)
 
     @routes.post("/workflows/{invocation_id}/retry", summary="Retry", responses=documented(Done, *CHANGED))
     async def retry(
@@ -73,18 +75,20 @@ def router(backend: Backend) -> APIRouter:
         if restart:
             if from_step is not None:
                 raise UsageError("restart and from_step were given.", hint="A restart begins at the first step.")
-            return done(await control.restart(backend.store, invocation_id, if_revision=revision))
-        return done(await control.retry(backend.store, invocation_id, from_step=from_step, if_revision=revision))
+            return result_response(await control.restart(backend.store, invocation_id, if_revision=revision))
+        return result_response(
+            await control.retry(backend.store, invocation_id, from_step=from_step, if_revision=revision)
+        )
 
     @routes.delete("/workflows/{invocation_id}", summary="Delete", responses=documented(Done, *CHANGED))
     async def delete(invocation_id: p.InvocationId, if_match: IfMatch = None) -> Response:
         """Only what has ended."""
-        return done(await control.delete(backend.store, invocation_id, if_revision=_revision(if_match)))
+        return result_response(await control.delete(backend.store, invocation_id, if_revision=_revision(if_match)))
 
     return routes
 
 
-def done(result: OperationResult) -> Response:
+def result_response(result: OperationResult) -> Response:
     return json_response(result.to_json())
 
 

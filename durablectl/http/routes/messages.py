@@ -14,7 +14,7 @@ from durablectl.control import StartRequest
 from durablectl.errors import AlreadyExistsError, InvalidValueError, UsageError
 from durablectl.http import query_parameters as p
 from durablectl.http.responses import json_response
-from durablectl.http.routes.lifecycle import CHANGED, done
+from durablectl.http.routes.lifecycle import CHANGED, result_response
 from durablectl.http.schemas import NAME, Done, Started, documented, json_body
 from durablectl.model.clock import SYSTEM_CLOCK
 from durablectl.model.user_input import parse_future_time, parse_time
@@ -105,7 +105,7 @@ def router(backend: Backend) -> APIRouter:
     )
     async def signal(request: Request, invocation_id: p.InvocationId, name: SignalName) -> Response:
         """The body is its data, as JSON."""
-        return done(await control.signal(backend.store, invocation_id, name, await _body(request)))
+        return result_response(await control.signal(backend.store, invocation_id, name, await _body(request)))
 
     @routes.post(
         "/awakeables/{awakeable_id}/resolve",
@@ -115,7 +115,7 @@ def router(backend: Backend) -> APIRouter:
     )
     async def resolve(request: Request, awakeable_id: AwakeableId) -> Response:
         """The body is the answer, as JSON."""
-        return done(await control.resolve(backend.store, awakeable_id, await _body(request)))
+        return result_response(await control.resolve(backend.store, awakeable_id, await _body(request)))
 
     @routes.post(
         "/awakeables/{awakeable_id}/reject",
@@ -128,7 +128,7 @@ def router(backend: Backend) -> APIRouter:
         error = await _body(request)
         if error is not None and not isinstance(error, str):
             raise InvalidValueError("The body of a rejection is a JSON string: the error.")
-        return done(await control.reject(backend.store, awakeable_id, error or ""))
+        return result_response(await control.reject(backend.store, awakeable_id, error or ""))
 
     return routes
 
@@ -157,7 +157,7 @@ async def _body(request: Request) -> Any:
     if not data.strip():
         return None
     try:
-        value = json.loads(data, parse_constant=_no_constant)
+        value = json.loads(data, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         place = f" at line {error.lineno}, column {error.colno}" if isinstance(error, json.JSONDecodeError) else ""
         raise InvalidValueError(f"The body is not JSON{place}.", hint="A string needs its quotation marks.") from None
@@ -165,7 +165,7 @@ async def _body(request: Request) -> Any:
     return value
 
 
-def _no_constant(name: str) -> None:
+def _refuse_constant(name: str) -> None:
     raise InvalidValueError(f"The body is not JSON: {name} is no number there.", hint="Send null, or a string.")
 
 

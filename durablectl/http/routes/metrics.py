@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from durablectl.http.backend import Backend
 
 _CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-_FRESH_SECONDS = 5.0
+_CACHE_SECONDS = 5.0
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-_HUNG_UP = 499
+_CLIENT_CLOSED = 499
 """What nginx calls it: the client was gone before there was an answer."""
 
 
@@ -41,9 +41,9 @@ class HttpMetrics(Collector):
         self._requests: Counter[tuple[str, str, str]] = Counter()
         self._durations: dict[tuple[str, str], Durations] = defaultdict(Durations)
 
-    def served(self, route: str, method: str, status: int, seconds: float) -> None:
+    def count_request(self, route: str, method: str, status: int, seconds: float) -> None:
         known = method if method in _METHODS else "other"
-        self._requests[route, known, str(status or _HUNG_UP)] += 1
+        self._requests[route, known, str(status or _CLIENT_CLOSED)] += 1
         self._durations[route, known].add(seconds)
 
     def collect(self) -> Iterator[Metric]:
@@ -68,14 +68,14 @@ class StoreMetrics(Collector):
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
-        self._looked = -_FRESH_SECONDS
+        self._looked = -_CACHE_SECONDS
         self._looking = asyncio.Lock()
         self._workflows: Mapping[str, Mapping[str, int]] = {}
         self._timers: int | None = None
 
     async def refresh(self) -> None:
         async with self._looking:
-            if time.monotonic() - self._looked < _FRESH_SECONDS:
+            if time.monotonic() - self._looked < _CACHE_SECONDS:
                 return
             self._workflows, self._timers = {}, None
             with contextlib.suppress(DurableError):

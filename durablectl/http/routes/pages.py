@@ -44,13 +44,13 @@ def router(version: str, *, read_only: bool) -> APIRouter:
     @routes.get("/")
     @routes.get("/docs")
     async def page(request: Request) -> Response:
-        return _answer(request, pages[request.url.path])
+        return _respond(request, pages[request.url.path])
 
     @routes.get("/assets/{name}")
     async def asset(request: Request, name: str) -> Response:
         if name not in files:
             raise HTTPException(404)
-        return _answer(request, files[name])
+        return _respond(request, files[name])
 
     return routes
 
@@ -66,7 +66,7 @@ def _file(name: str, content: bytes, named: dict[str, str]) -> _File:
     return _File(content, _TYPES[suffix], f'"{hashlib.sha256(content).hexdigest()[:16]}"')
 
 
-def _answer(request: Request, file: _File) -> Response:
+def _respond(request: Request, file: _File) -> Response:
     headers = {"Content-Security-Policy": _POLICY, "ETag": file.tag, "Cache-Control": "no-cache"}
     if request.headers.get("if-none-match", "").removeprefix("W/") == file.tag:
         return Response(status_code=304, headers=headers)

@@ -75,7 +75,7 @@ def router(backend: Backend) -> APIRouter:
         fields: RowFields = None,
     ) -> Response:
         """`total` counts all matches. `next_cursor`, and the `Link` header, lead to the page behind this one."""
-        shown = _chosen(fields, Row)
+        shown = _field_names(fields, Row)
         page = await _listed(backend, filters, limit, cursor, offset, oldest_first=oldest_first)
         return _page(request, page, shown)
 
@@ -94,7 +94,7 @@ def router(backend: Backend) -> APIRouter:
         fields: RowFields = None,
     ) -> Response:
         active = replace(filters, statuses=ACTIVE)
-        shown = _chosen(fields, Row)
+        shown = _field_names(fields, Row)
         page = await _listed(backend, active, limit, cursor, offset, oldest_first=oldest_first)
         return _page(request, page, shown)
 
@@ -117,13 +117,13 @@ def router(backend: Backend) -> APIRouter:
     ) -> Response:
         """The `ETag` begins with the revision, and changes with the journal, too."""
         part = parse_step_range(steps, "parameter steps")
-        shown = _chosen(fields, Workflow)
+        shown = _field_names(fields, Workflow)
         view = await query.get_workflow(backend.store, invocation_id, steps=part)
         tag = entity_tag(view)
         headers = {"ETag": tag, "Cache-Control": "no-cache"}
-        if _is_known(if_none_match, tag):
+        if _matches_tag(if_none_match, tag):
             return Response(status_code=304, headers=headers)
-        return json_response(_picked(view.to_json(), shown), headers=headers)
+        return json_response(_pick_fields(view.to_json(), shown), headers=headers)
 
     @routes.get("/processors", summary="List the live processors", responses=documented(Processors, 400, 404, 503))
     async def processors() -> Response:
@@ -148,18 +148,18 @@ def entity_tag(view: WorkflowView) -> str:
     return f'"{view.revision}-{view.journal_length}"'
 
 
-def _is_known(if_none_match: str, tag: str) -> bool:
+def _matches_tag(if_none_match: str, tag: str) -> bool:
     given = [each.strip().removeprefix("W/") for each in if_none_match.split(",")]
     return tag in given or "*" in given
 
 
-def _picked(workflow: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+def _pick_fields(workflow: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
     return {name: workflow[name] for name in names}
 
 
 def _page(request: Request, page: WorkflowPage, names: Sequence[str]) -> Response:
     body: dict[str, Any] = page.to_json()
-    body["workflows"] = [_picked(workflow, names) for workflow in body["workflows"]]
+    body["workflows"] = [_pick_fields(workflow, names) for workflow in body["workflows"]]
     headers = {}
     if page.next_cursor:
         kept = [(k, v) for k, v in request.query_params.multi_items() if k not in {"cursor", "offset"}]
@@ -168,7 +168,7 @@ def _page(request: Request, page: WorkflowPage, names: Sequence[str]) -> Respons
     return json_response(body, headers=headers)
 
 
-def _chosen(fields: str | None, shape: type[BaseModel]) -> list[str]:
+def _field_names(fields: str | None, shape: type[BaseModel]) -> list[str]:
     """The fields that an answer is to have, all without ``fields``. UsageError lists those that there are."""
     if fields is None:
         return list(shape.model_fields)

@@ -59,34 +59,34 @@ class Delivery:
         """When it was stored, in microseconds."""
 
     async def ack(self) -> None:
-        await self._answer(b"+ACK")
+        await self._reply(b"+ACK")
 
     async def nak(self, delay: float = 0) -> None:
         """Let JetStream deliver it again, to whoever asks, after ``delay`` seconds.
 
         A cluster without a leader does not hear it, and would wait for ``ack_wait``: it is told until it confirms.
         """
-        word = f'-NAK {{"delay":{int(delay * NANOSECONDS)}}}'.encode() if delay else b"-NAK"
+        payload = f'-NAK {{"delay":{int(delay * NANOSECONDS)}}}'.encode() if delay else b"-NAK"
         requests, loop = self._store.requests, asyncio.get_running_loop()
         if not requests.is_cluster:
-            await self._answer(word)
+            await self._reply(payload)
             return
         deadline = loop.time() + _NAK_SECONDS
         while loop.time() < deadline:
             with contextlib.suppress(ConnectionFailedError):
-                confirmation = await requests.send(self.reply, word)
+                confirmation = await requests.send(self.reply, payload)
                 if not confirmation.headers:
                     return
             await asyncio.sleep(_PAUSE_SECONDS)
 
     async def in_progress(self) -> None:
         """Start its ``ack_wait`` anew."""
-        await self._answer(_IN_PROGRESS)
+        await self._reply(_IN_PROGRESS)
 
-    async def _answer(self, word: bytes) -> None:
+    async def _reply(self, payload: bytes) -> None:
         # Lost with the connection, it is delivered again, and found to be done.
         with contextlib.suppress(nats.errors.Error):
-            await self._store.nats.publish(self.reply, word)
+            await self._store.nats.publish(self.reply, payload)
 
 
 class LocalDelivery(Delivery):
@@ -119,7 +119,7 @@ class LocalDelivery(Delivery):
                 return
             delay = max(delay, _PAUSE_SECONDS)
 
-    async def _answer(self, word: bytes) -> None:
+    async def _reply(self, payload: bytes) -> None:
         """Nobody waits for an answer."""
 
 
@@ -129,33 +129,33 @@ async def report_progress(store: Store, reply: str) -> None:
         await store.nats.publish(reply, _IN_PROGRESS)
 
 
-class Pulls:
+class PullRequests:
     """The open pull requests on one consumer.
 
-    ``deliver`` is called with each command; ``starved`` whenever fewer are outstanding than were asked for; ``restore``
-    makes the consumer again when someone has deleted it.
+    ``on_delivery`` is called with each command; ``on_shortfall`` whenever fewer are outstanding than were asked for;
+    ``recreate`` creates the consumer again after its deletion.
     """
 
     def __init__(
         self,
         store: Store,
         consumer: str,
-        deliver: Callable[[Delivery], None],
-        starved: Callable[[], None],
-        restore: Callable[[], Awaitable[object]],
+        on_delivery: Callable[[Delivery], None],
+        on_shortfall: Callable[[], None],
+        recreate: Callable[[], Awaitable[object]],
     ) -> None:
         self.consumer = consumer
         self.outstanding = 0
         self._store = store
-        self._deliver = deliver
-        self._starved = starved
-        self._restore = restore
+        self._on_delivery = on_delivery
+        self._on_shortfall = on_shortfall
+        self._recreate = recreate
         self._subject = f"{store.api}.CONSUMER.MSG.NEXT.{store.subjects.commands_stream}.{consumer}"
         self._inbox = ""
         self._numbers = itertools.count()
         self._subscription: Subscription | None = None
         self._watchdog: asyncio.Task[None] | None = None
-        self._heard = 0.0
+        self._last_message_at = 0.0
         self._connection = 0
 
     async def start(self) -> None:
@@ -172,10 +172,10 @@ class Pulls:
                 async with asyncio.timeout(self._store.settings.timeout):
                     await self._subscription.drain()  # type: ignore[no-untyped-call]
 
-    async def ask(self, count: int) -> None:
+    async def pull(self, count: int) -> None:
         """Ask for ``count`` more commands."""
         self.outstanding += count
-        self._heard = asyncio.get_running_loop().time()
+        self._last_message_at = asyncio.get_running_loop().time()
         body = {
             "batch": count,
             "expires": PULL_SECONDS * NANOSECONDS,
@@ -189,10 +189,10 @@ class Pulls:
             self.outstanding -= count
 
     async def _on_message(self, message: Msg) -> None:
-        self._heard = asyncio.get_running_loop().time()
+        self._last_message_at = asyncio.get_running_loop().time()
         if message.reply.startswith(DELIVERY_PREFIX):
             self.outstanding = max(0, self.outstanding - 1)
-            self._deliver(Delivery(self._store, message, self.consumer))
+            self._on_delivery(Delivery(self._store, message, self.consumer))
             return
         headers = message.headers or {}
         status = headers.get("Status", "")
@@ -201,14 +201,14 @@ class Pulls:
         unfilled = headers.get("Nats-Pending-Messages")
         self.outstanding = max(0, self.outstanding - int(unfilled)) if unfilled is not None else 0
         if status == _NO_RESPONDERS or "Consumer Deleted" in headers.get("Description", ""):
-            await self._make_again()
-        self._starved()
+            await self._recreate_consumer()
+        self._on_shortfall()
 
-    async def _make_again(self) -> None:
+    async def _recreate_consumer(self) -> None:
         """Someone deleted the consumer, or its stream has no leader for a while."""
         await asyncio.sleep(_PAUSE_SECONDS)
         try:
-            await self._restore()
+            await self._recreate()
         except DurableError as error:
             _log.warning("The consumer %s is gone and cannot be made again yet: %s", self.consumer, error)
 
@@ -218,8 +218,8 @@ class Pulls:
         while True:
             await asyncio.sleep(0.25)
             connection = self._store.nats.stats["reconnects"]
-            silent = self.outstanding and loop.time() - self._heard > _SILENCE_SECONDS
+            silent = self.outstanding and loop.time() - self._last_message_at > _SILENCE_SECONDS
             if silent or (connection != self._connection and self._store.is_connected):
                 self._connection = connection
                 self.outstanding = 0
-                self._starved()
+                self._on_shortfall()

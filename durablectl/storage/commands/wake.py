@@ -34,18 +34,18 @@ def wake_command(execution: Execution) -> Command:
     )
 
 
-def wake(store: Store, execution: Execution, message_id: str = "") -> Request:
+def wake_request(store: Store, execution: Execution, message_id: str = "") -> Request:
     """The command that lets a processor look at the invocation; a needless one does nothing."""
     return publication(store, wake_command(execution), message_id)
 
 
-def wake_parent(store: Store, execution: Execution) -> Request:
+def wake_parent_request(store: Store, execution: Execution) -> Request:
     """Tell the parent that its child has ended."""
     handler, partition_key = execution.parent_handler, execution.parent_partition_key
     return publication(store, Command(execution.parent_id, handler, kind=CommandKind.WAKE, partition_key=partition_key))
 
 
-def cancellation(store: Store, invocation_id: str, handler: str, reason: str) -> Request:
+def cancel_command_request(store: Store, invocation_id: str, handler: str, reason: str) -> Request:
     """The command by which a parent cancels a child; it waits for a processor that has the handler."""
     return publication(store, Command(invocation_id, handler, kind=CommandKind.CANCEL, reason=reason))
 
@@ -57,10 +57,10 @@ def wake_timer_name(attempt: int) -> str:
 
 def wake_timer_request(store: Store, execution: Execution, timestamp_us: int, name: str) -> Request:
     """A wake command that the server publishes at ``timestamp_us``; it replaces the timer of that name."""
-    return scheduled_command(store, wake_command(execution), timestamp_us, name)
+    return scheduled_command_request(store, wake_command(execution), timestamp_us, name)
 
 
-def scheduled_command(store: Store, command: Command, timestamp_us: int, name: str) -> Request:
+def scheduled_command_request(store: Store, command: Command, timestamp_us: int, name: str) -> Request:
     """A command that the server publishes at ``timestamp_us``, whether or not any processor is there."""
     at = datetime.fromtimestamp(timestamp_us / MICROSECONDS, UTC).isoformat(timespec="milliseconds")
     headers = {
@@ -86,11 +86,11 @@ async def ids_of_delayed_starts(store: Store) -> list[str]:
     return [owner for owner in owners if owner != RECURRENCE]
 
 
-def timer_removal(store: Store, invocation_id: str, name: str) -> Request:
+def timer_removal_request(store: Store, invocation_id: str, name: str) -> Request:
     return purge_request(store, store.subjects.commands_stream, store.subjects.timer(invocation_id, name))
 
 
-def fallback_timer(store: Store, execution: Execution) -> Request:
+def fallback_timer_request(store: Store, execution: Execution) -> Request:
     """A wake in two seconds, should this process die after its next write."""
     name = f"steer-{execution.attempt + len(execution.history)}"
     return wake_timer_request(store, execution, store.clock.now() + FALLBACK_MICROSECONDS, name)

@@ -56,34 +56,34 @@ class _Client(NatsClient):
 
 
 class _DomainClient(_Client):
-    """``outer`` goes before the subjects of buckets.
+    """A client that puts ``prefix`` before the subjects of buckets.
 
     Leaf nodes pass them on to another JetStream domain only behind the prefix of its API. A class of its own, because
     every step publishes, and hardly anybody has a domain.
     """
 
-    def __init__(self, outer: str) -> None:
+    def __init__(self, prefix: str) -> None:
         super().__init__()
-        self._outer = outer
+        self._prefix = prefix
 
     async def publish(self, subject: str, *args: Any, **kwargs: Any) -> None:
-        await super().publish(f"{self._outer}{subject}" if subject.startswith("$KV.") else subject, *args, **kwargs)
+        await super().publish(f"{self._prefix}{subject}" if subject.startswith("$KV.") else subject, *args, **kwargs)
 
 
 async def connect(
     settings: Settings,
     name: str,
-    lost: list[Callable[[], None]],
-    told: list[Callable[[str], bool]],
+    lost_callbacks: list[Callable[[], None]],
+    error_handlers: list[Callable[[str], bool]],
     level: int = logging.WARNING,
 ) -> NatsClient:
-    """A connection that reconnects without end once it has stood; ``lost`` are called whenever it breaks.
+    """Connect, and reconnect without end from then on; ``lost_callbacks`` are called whenever the connection breaks.
 
-    ``told`` are called with what the server complains about; unless one of them answers that this is dealt with, it is
+    ``error_handlers`` are called with each error of the server; what none of them handles (returns True) is
     logged, at ``level``. ``name`` is shown by the server's monitoring. Raises ConnectionFailedError,
     PermissionDeniedError and ConfigurationError.
     """
-    logging.getLogger("asyncio").addFilter(_is_news)
+    logging.getLogger("asyncio").addFilter(_is_worth_logging)
     options = _options(settings)
     client = _client(settings, options)
     failures: list[Exception] = []
@@ -94,14 +94,14 @@ async def connect(
         del failures[:-8]
         if _is_hopeless(failures, len(options["servers"])):
             refused.set()
-        is_told = isinstance(error, nats.errors.UnexpectedEOF)  # by on_disconnected
-        if client.is_connected and not is_told and not any(take(str(error)) for take in told):
+        is_disconnect = isinstance(error, nats.errors.UnexpectedEOF)  # by on_disconnected
+        if client.is_connected and not is_disconnect and not any(take(str(error)) for take in error_handlers):
             _log.log(level, "%s", _complaint(str(error)))
 
     async def on_disconnected() -> None:
         if not client.is_closed:
             _log.log(level, "The connection to the NATS server was lost; reconnecting.")
-        for callback in lost:
+        for callback in lost_callbacks:
             callback()
 
     async def on_reconnected() -> None:
@@ -125,7 +125,7 @@ async def connect(
     try:
         await _wait_until_connected(client, connecting, refused)
     except (TimeoutError, OSError, nats.errors.Error, ValueError) as error:
-        cause = _cause([error, *failures])
+        cause = _most_telling_error([error, *failures])
         with contextlib.suppress(Exception):
             await client.close()
         raise _connect_error(settings, client.broken_handshake(settings, cause) or cause) from error
@@ -142,9 +142,9 @@ def _complaint(words: str) -> str:
 
 async def _wait_until_connected(client: _Client, connecting: asyncio.Future[Any], refused: asyncio.Event) -> None:
     """Wait for the connection, CONNECT_SECONDS at most. Raises what connecting raised, or TimeoutError."""
-    giving_up: asyncio.Future[Any] = asyncio.ensure_future(refused.wait())
+    refusal: asyncio.Future[Any] = asyncio.ensure_future(refused.wait())
     try:
-        await asyncio.wait([connecting, giving_up], timeout=CONNECT_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait([connecting, refusal], timeout=CONNECT_SECONDS, return_when=asyncio.FIRST_COMPLETED)
         if not connecting.done():
             connecting.cancel()
             await asyncio.wait([connecting])
@@ -158,7 +158,7 @@ async def _wait_until_connected(client: _Client, connecting: asyncio.Future[Any]
             await client.close()
         raise
     finally:
-        giving_up.cancel()
+        refusal.cancel()
 
 
 def _client(settings: Settings, options: dict[str, Any]) -> _Client:
@@ -168,7 +168,7 @@ def _client(settings: Settings, options: dict[str, Any]) -> _Client:
     return client
 
 
-def _is_news(record: logging.LogRecord) -> bool:
+def _is_worth_logging(record: logging.LogRecord) -> bool:
     """Not what asyncio says of nats-py's streams whenever a TLS connection ends."""
     return "eof_received" not in record.getMessage()
 
@@ -179,7 +179,7 @@ def _is_hopeless(failures: Sequence[Exception], servers: int) -> bool:
     return answers >= servers or sum(isinstance(f, OSError) or _is_refusal(f) for f in failures) > servers
 
 
-def _cause(failures: Sequence[Exception]) -> Exception:
+def _most_telling_error(failures: Sequence[Exception]) -> Exception:
     """What says most: a refusal, else the last of them."""
     return next((failure for failure in reversed(failures) if _is_refusal(failure)), failures[-1])
 

@@ -11,7 +11,7 @@ import nats.errors
 import nats.micro
 from nats.micro.service import EndpointConfig, ServiceConfig
 
-from durablectl.storage.connection.permissions import Violation, denied, grants, pattern_for
+from durablectl.storage.connection.permissions import Violation, grants, pattern_for, permission_denied
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -102,7 +102,7 @@ class ServiceHost:
                 await self._micro.add_endpoint(config)
             await self._store.flush()
         if refused := [each for each in violations if not each.subject.startswith(_DISCOVERY)]:
-            raise denied(refused)
+            raise permission_denied(refused)
         if hidden := [Violation(each.action, pattern_for(each)) for each in violations]:
             _log.warning("The service %s is hidden from `nats micro`: %s.", self._config.name, grants(hidden))
 

@@ -80,7 +80,7 @@ def pattern_for(violation: Violation) -> str:
     return next((prefix + asked.sub(allowed, rest) for asked, allowed in rules if asked.fullmatch(rest)), subject)
 
 
-def denied(violations: Sequence[Violation]) -> PermissionDeniedError:
+def permission_denied(violations: Sequence[Violation]) -> PermissionDeniedError:
     """The error for these violations: the subjects, and what to grant."""
     return PermissionDeniedError(f"{sentence(violations)}.", hint=f"{grants(violations)}.")
 

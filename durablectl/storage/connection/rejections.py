@@ -69,7 +69,7 @@ _parse = json.JSONDecoder().decode
 def answer_of(reply: Msg, subject: str) -> dict[str, Any]:
     """What JetStream has answered, as JSON data; raises what it refuses with."""
     if not reply.data:
-        raise unanswered(reply, subject)
+        raise status_error(reply, subject)
     answer: dict[str, Any] = _parse(reply.data.decode())
     if "error" in answer:
         raise api_error(answer["error"], subject)
@@ -111,7 +111,7 @@ def stream_of(subject: str) -> str:
     return f"{name}_{namespace}" if namespace else name
 
 
-def unanswered(reply: Msg, subject: str) -> StorageError | ConnectionFailedError | NotProvisionedError:
+def status_error(reply: Msg, subject: str) -> StorageError | ConnectionFailedError | NotProvisionedError:
     """The error for a reply that carries a status instead of an answer."""
     status = (reply.headers or {}).get("Status", "")
     if status == "503":
@@ -131,10 +131,10 @@ def api_error(error: dict[str, Any], subject: str) -> StorageError | NotProvisio
         return NoAnswerError("JetStream has this message already, but not on enough servers yet.")
     if code == _NO_STREAM:
         return missing_stream(stream_of(subject))
-    return _refused(code, description, subject)
+    return _refusal(code, description, subject)
 
 
-def _refused(code: int, description: str, subject: str) -> StorageError:
+def _refusal(code: int, description: str, subject: str) -> StorageError:
     if code in _FULL or any(words in description for words in _FULL_WORDS):
         return StorageFullError(
             f"The NATS server has no room left for {subject}: {description} (error {code}).",

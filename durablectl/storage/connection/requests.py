@@ -21,7 +21,7 @@ from durablectl.errors import (
     PermissionDeniedError,
     StorageError,
 )
-from durablectl.storage.connection.permissions import Violation, denied, violation_in
+from durablectl.storage.connection.permissions import Violation, permission_denied, violation_in
 from durablectl.storage.connection.rejections import (
     BusyError,
     ConnectionLostError,
@@ -47,7 +47,7 @@ EXPECTED_SUBJECT = "Nats-Expected-Last-Subject-Sequence-Subject"
 TTL = "Nats-TTL"
 """After how long the server removes the message by itself: "90s"."""
 
-_SWEEP_SECONDS = 0.25
+_EXPIRY_CHECK_SECONDS = 0.25
 _BUSY_PAUSE = 0.005
 _ELECTION_SECONDS = 10.0
 """So long the leader of a stream is waited for: a cluster elects another within 4 to 9 s."""
@@ -96,11 +96,11 @@ class Requests:
         self._prefix = ""
         self._tokens = itertools.count()
         self._pending: dict[str, _Pending] = {}
-        self._sweeper: asyncio.Task[None] | None = None
-        self._deaf: PermissionDeniedError | None = None
+        self._expiry_task: asyncio.Task[None] | None = None
+        self._reply_denial: PermissionDeniedError | None = None
         self._violations: list[Violation] | None = None
         self._loop = asyncio.get_running_loop()
-        self._is_told = _wire.isEnabledFor(logging.DEBUG)
+        self._is_traced = _wire.isEnabledFor(logging.DEBUG)
 
     @property
     def is_cluster(self) -> bool:
@@ -115,13 +115,13 @@ class Requests:
     async def start(self) -> None:
         self._prefix = self._nats.new_inbox() + "."
         await self._nats.subscribe(self._prefix + "*", cb=self._on_reply)
-        self._sweeper = asyncio.create_task(self._sweep())
+        self._expiry_task = asyncio.create_task(self._expire_late())
 
     async def stop(self) -> None:
-        if self._sweeper is not None:
-            self._sweeper.cancel()
+        if self._expiry_task is not None:
+            self._expiry_task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
-                await self._sweeper
+                await self._expiry_task
         self._fail_all(ConnectionFailedError("The connection was closed."))
 
     async def publish(self, subject: str, payload: bytes, headers: dict[str, str] | None = None) -> Ack:
@@ -136,12 +136,12 @@ class Requests:
             try:
                 answer = answer_of(reply, subject)
             except (BusyError, NotProvisionedError, NoLeaderError) as error:
-                await self._before_another_try(error, began)
+                await self._pause_before_retry(error, began)
             else:
                 self.has_streams = True
                 return Ack(answer["seq"], answer.get("duplicate", False))
 
-    async def _before_another_try(self, error: DurableError, began: float) -> None:
+    async def _pause_before_retry(self, error: DurableError, began: float) -> None:
         """A pause after what stored nothing and will be otherwise soon; raises what stays as it is."""
         elapsed = self._loop.time() - began
         if isinstance(error, BusyError):
@@ -180,7 +180,7 @@ class Requests:
             try:
                 return answer_of(reply, request.subject)
             except (BusyError, NotProvisionedError, NoLeaderError) as error:
-                await self._before_another_try(error, began)
+                await self._pause_before_retry(error, began)
             except WrongSequenceError:
                 if not request.may_exist:
                     raise
@@ -195,7 +195,7 @@ class Requests:
         message: Msg = await pending.future
         return message
 
-    async def tell(self, subject: str) -> None:
+    async def send_without_wait(self, subject: str) -> None:
         """A request whose answer nobody waits for: what it asks for would come about without it, later."""
         with contextlib.suppress(DurableError):
             await self._start_request(subject, b"", None, None)
@@ -218,9 +218,9 @@ class Requests:
         if size > self._nats.max_payload:
             # The server would close the connection: it counts the headers, nats-py does not.
             raise too_large(size, self._nats.max_payload)
-        if self._deaf is not None:
-            raise self._deaf
-        if self._is_told:
+        if self._reply_denial is not None:
+            raise self._reply_denial
+        if self._is_traced:
             _wire.debug("asked %s, %d bytes", subject, size)
         token = str(next(self._tokens))
         deadline = self._loop.time() + (self._timeout if timeout is None else timeout)
@@ -250,21 +250,21 @@ class Requests:
         if not pending.future.done():
             pending.future.set_result(message if pending.messages is None else pending.messages)
 
-    async def _sweep(self) -> None:
+    async def _expire_late(self) -> None:
         while True:
             slept_at = self._loop.time()
-            await asyncio.sleep(_SWEEP_SECONDS)
+            await asyncio.sleep(_EXPIRY_CHECK_SECONDS)
             now = self._loop.time()
-            blocked = now - slept_at - _SWEEP_SECONDS
-            if blocked > _SWEEP_SECONDS:
+            blocked = now - slept_at - _EXPIRY_CHECK_SECONDS
+            if blocked > _EXPIRY_CHECK_SECONDS:
                 # The loop did not run: answers may have come that were not read yet.
                 for pending in self._pending.values():
                     pending.deadline += blocked
-            late = [token for token, pending in self._pending.items() if pending.deadline < now]
-            for token in late:
+            expired = [token for token, pending in self._pending.items() if pending.deadline < now]
+            for token in expired:
                 self._pending.pop(token).fail(NoAnswerError("The NATS server did not answer in time."))
 
-    def refused(self, words: str) -> bool:
+    def handle_server_error(self, words: str) -> bool:
         """The server, which answers nothing that it refuses, has said these words; whether they are dealt with."""
         violation = violation_in(words)
         if violation is None:
@@ -272,8 +272,8 @@ class Requests:
         subject = violation.subject.lower()
         if violation.action == "subscribe":
             if subject == f"{self._prefix}*".lower():
-                self._deaf = denied([Violation("subscribe", f"{self._prefix}*")])
-                self._fail_all(self._deaf)
+                self._reply_denial = permission_denied([Violation("subscribe", f"{self._prefix}*")])
+                self._fail_all(self._reply_denial)
                 return True
             return self._note(violation._replace(subject=self._subscribed(subject) or violation.subject))
         # Each is refused in words of its own, those sent first coming first. A domain's prefix is the connection's.
@@ -281,7 +281,7 @@ class Requests:
         if token is None:
             return self._note(violation)
         pending = self._pending.pop(token)
-        pending.fail(denied([Violation("publish", pending.subject)]))
+        pending.fail(permission_denied([Violation("publish", pending.subject)]))
         return True
 
     def _subscribed(self, subject: str) -> str:

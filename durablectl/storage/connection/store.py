@@ -35,7 +35,7 @@ class Store:
         self.requests = requests
         self.clock = SteadyClock()
         """A processor keeps it in agreement with the server's, which fires its timers."""
-        self.reached = 0
+        self.reached_sequence = 0
         """The sequence up to which the stream of states is known to have come."""
         self.known_handlers: set[str] = set()
         """Handlers that this process has entered, and ``handler.waits``, so that queries can name them."""
@@ -76,12 +76,14 @@ async def open_store(
     An auxiliary connection exists beside another one of the process: it is lost in silence and has no crash points.
     Raises ConnectionFailedError, PermissionDeniedError, UnsupportedServerError.
     """
-    lost: list[Callable[[], None]] = []
-    told: list[Callable[[str], bool]] = []
-    client = await connect(settings, name, lost, told, logging.DEBUG if is_auxiliary else logging.WARNING)
+    lost_callbacks: list[Callable[[], None]] = []
+    error_handlers: list[Callable[[str], bool]] = []
+    client = await connect(
+        settings, name, lost_callbacks, error_handlers, logging.DEBUG if is_auxiliary else logging.WARNING
+    )
     requests = Requests(client, settings.timeout)
-    lost.append(requests.connection_lost)
-    told.append(requests.refused)
+    lost_callbacks.append(requests.connection_lost)
+    error_handlers.append(requests.handle_server_error)
     server = client._server_info  # noqa: SLF001  # there is no other way to its name
     _wire.debug("connected to the server %s, version %s", server.get("server_name"), server.get("version"))
     if not is_auxiliary:

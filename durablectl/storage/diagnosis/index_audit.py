@@ -36,7 +36,7 @@ Progress = Callable[[str, int, int], None]
 """Told what is being done ("workflows read"), how many it is done to, and of how many."""
 
 
-class Running(NamedTuple):
+class RunningWorkflow(NamedTuple):
     """A running workflow, as its state says."""
 
     invocation_id: str
@@ -61,7 +61,7 @@ class Audit:
     handlers: set[str] = field(default_factory=set)
     waits: dict[str, set[str]] = field(default_factory=dict)
     unnamed_waits: list[str] = field(default_factory=list)
-    running: list[Running] = field(default_factory=list)
+    running: list[RunningWorkflow] = field(default_factory=list)
     waiting: list[str] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)
     unnamed: list[str] = field(default_factory=list)
@@ -120,7 +120,7 @@ class _AuditReader:
         execution = seen.execution
         found.statuses[execution.status] += 1
         if execution.status == Status.RUNNING and execution.owner:
-            found.running.append(Running(key, execution.handler, execution.owner))
+            found.running.append(RunningWorkflow(key, execution.handler, execution.owner))
         if execution.status in {Status.PENDING, Status.SUSPENDED}:
             found.waiting.append(key)
         if not seen.subject:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from durablectl.storage.streams.stream_risks import StreamKind, StreamRisk
 
 
-class Server(NamedTuple):
+class ServerInfo(NamedTuple):
     """``seconds`` is how long it takes to answer."""
 
     url: str
@@ -71,16 +71,16 @@ class QuarantinedCommand(NamedTuple):
     reason: str
 
 
-async def server(store: Store) -> Server:
+async def read_server_info(store: Store) -> ServerInfo:
     """UnsupportedServerError without JetStream."""
     version = store.nats.connected_server_version
     begun = time.monotonic()
     await require_jetstream(store)
     seconds = time.monotonic() - begun
-    return Server(store.settings.display_url, f"{version.major}.{version.minor}.{version.patch}", seconds)
+    return ServerInfo(store.settings.display_url, f"{version.major}.{version.minor}.{version.patch}", seconds)
 
 
-async def streams(store: Store, replicas: int = 0) -> list[StreamCondition]:
+async def read_stream_conditions(store: Store, replicas: int = 0) -> list[StreamCondition]:
     """Every stream of the namespace; ``replicas`` is how many are asked for, 0 for any number."""
     wanted = wanted_streams(store.subjects)
     return [await _condition(store, kind, each, replicas) for kind, each in wanted.items()]

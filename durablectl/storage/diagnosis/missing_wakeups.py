@@ -86,5 +86,5 @@ def _needs_wakeup(execution: Execution, ended: Collection[str], left: Collection
 def _will_move(execution: Execution, ended: Collection[str]) -> bool:
     """Whether a time or an event ends what it waits for; what waits for an answer alone is called by that."""
     return bool(execution.deadline) or any(
-        waiting.until or execution.has_arrived(waiting, ended) for waiting in execution.waits
+        waiting.until or execution.has_result(waiting, ended) for waiting in execution.waits
     )

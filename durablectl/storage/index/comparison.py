@@ -36,9 +36,9 @@ class DisagreementKind(StrEnum):
     """The same, of a record that another implementation wrote."""
     OUTDATED = "outdated"
     """An entry says what its state does not say, and no other one does."""
-    DOUBLED = "doubled"
+    DUPLICATE = "doubled"
     """An entry beside the right one."""
-    GONE = "gone"
+    ORPHANED = "gone"
     """An entry whose state does not exist, or cannot be read."""
     MALFORMED = "malformed"
     """A subject in the index that is no entry."""
@@ -87,7 +87,7 @@ class IndexedState(NamedTuple):
         """Whether an entry says what this state says."""
         if not self.subject or subject in {self.subject, self.earlier_subject}:
             return bool(subject) and subject in {self.subject, self.earlier_subject}
-        return self.is_foreign and _timeless(subjects, subject) == _timeless(subjects, self.subject)
+        return self.is_foreign and _without_time(subjects, subject) == _without_time(subjects, self.subject)
 
 
 def is_mass_loss(gone: int, records: int) -> bool:
@@ -124,7 +124,9 @@ def _compare_entries(
 ) -> Iterator[Disagreement]:
     present = [subject for subject in entries if subject in known]
     if seen is None:
-        yield from (Disagreement(DisagreementKind.GONE, invocation_id, subject, known[subject]) for subject in present)
+        yield from (
+            Disagreement(DisagreementKind.ORPHANED, invocation_id, subject, known[subject]) for subject in present
+        )
         return
     possible = {*present, seen.subject, seen.earlier_subject}
     right = [subject for subject in possible if subject in known and seen.agrees(subjects, subject)]
@@ -135,7 +137,7 @@ def _compare_entries(
     if kept and kept == seen.earlier_subject:
         kind = DisagreementKind.UNNAMED_WAITS
         yield Disagreement(kind, invocation_id, kept, known[kept], seen.execution, kept=seen.subject)
-    kind = DisagreementKind.DOUBLED if kept else DisagreementKind.OUTDATED
+    kind = DisagreementKind.DUPLICATE if kept else DisagreementKind.OUTDATED
     for subject in present:
         if subject != kept:
             yield Disagreement(kind, invocation_id, subject, known[subject], seen.execution, kept)
@@ -174,7 +176,7 @@ def parse_index_entry(subjects: Subjects, subject: str) -> IndexEntry | None:
     return entry if is_entry else None
 
 
-def _timeless(subjects: Subjects, subject: str) -> IndexEntry:
+def _without_time(subjects: Subjects, subject: str) -> IndexEntry:
     return subjects.index_entry(subject)._replace(timestamp_us=0, waits="")
 
 

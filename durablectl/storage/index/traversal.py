@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 _FIRST_CHUNK = 4
 _LARGEST_CHUNK = 128
-_FEW = 20_000
+_QUICKLY_COUNTED = 20_000
 """Entries that the server counts in no time."""
 
 
@@ -91,15 +91,15 @@ class Traversal:
             for entry in self._ordered(await read(self._store, self._scope, ANY_TIME) if self._total else []):
                 yield entry
             return
-        if self._total is None or self._total > _FEW:
+        if self._total is None or self._total > _QUICKLY_COUNTED:
             self._busy = {self._now, await latest_second(self._store)}
         async for part in self._parts():
-            async for entry in self._descend(0, part):
+            async for entry in self._read_buckets(0, part):
                 yield entry
 
     async def _parts(self) -> AsyncIterator[Range]:
         """The days on which entries lie, in the order of the walk."""
-        asked = self._asked()
+        asked = self._requested_range()
         first = await first_day(self._store)
         recent = Range(max(asked.start, first), asked.stop)
         # Rarely there are entries older than the one that was stored first: a repair has entered them.
@@ -112,7 +112,7 @@ class Traversal:
         if self._oldest_first:
             yield recent
 
-    def _asked(self) -> Range:
+    def _requested_range(self) -> Range:
         start, stop = self._since // MICROSECONDS, horizon()
         if self._until:
             stop = min(stop, -(-self._until // MICROSECONDS))
@@ -126,7 +126,7 @@ class Traversal:
         recent = await count_within(self._store, self._scope, first * MICROSECONDS, horizon() * MICROSECONDS)
         return recent < await count_all(self._store, self._scope)
 
-    async def _descend(self, level: int, part: Range) -> AsyncIterator[IndexEntry]:
+    async def _read_buckets(self, level: int, part: Range) -> AsyncIterator[IndexEntry]:
         """The entries of these seconds, or of the buckets that they touch."""
         size = SIZES[level]
         starts = _starts(level, part)
@@ -138,13 +138,13 @@ class Traversal:
             for start in chunk:
                 number = numbers.get(start, -1)
                 inside = Range(max(start, part.start), min(start + size, part.stop))
-                if not number or self._leave_out(number, inside, size):
+                if not number or self._skip_bucket(number, inside, size):
                     continue
                 if 0 < number <= READ_AT_ONCE or level == SECOND:
                     for entry in self._ordered(await read(self._store, self._scope, time_filter(level, start))):
                         yield entry
                     continue
-                async for entry in self._descend(level + 1, inside):
+                async for entry in self._read_buckets(level + 1, inside):
                     yield entry
 
     def _is_open(self, start: int, size: int, part: Range) -> bool:
@@ -152,7 +152,7 @@ class Traversal:
         is_part = start < part.start or start + size > part.stop
         return (is_part and bool(self._busy)) or any(start <= second < start + size for second in self._busy)
 
-    def _leave_out(self, number: int, inside: Range, size: int) -> bool:
+    def _skip_bucket(self, number: int, inside: Range, size: int) -> bool:
         """Whether all of a bucket is to be skipped."""
         is_whole = inside.stop - inside.start == size and self._is_within(inside)
         if not (is_whole and 0 < number <= self._skip):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from durablectl.errors import ConnectionFailedError
 from durablectl.model.clock import MICROSECONDS
-from durablectl.storage.records.states import load, load_many, stored_in
+from durablectl.storage.records.states import decode_stored_state, load, load_many
 from durablectl.storage.streams.direct_get import get_many_last
 from durablectl.storage.streams.stored_messages import parse_timestamp_us
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from durablectl.storage.connection.store import Store
-    from durablectl.storage.records.states import Stored
+    from durablectl.storage.records.states import StoredState
     from durablectl.storage.streams.direct_get import LastMessages
 
 _log = logging.getLogger(__name__)
@@ -27,7 +27,7 @@ _log = logging.getLogger(__name__)
 _LAGGING_PAUSE_SECONDS = 0.02
 _LAGGING_TRIES = 500
 _ABSENT_TRIES = 10
-_WORTH_A_WORD = 1 * MICROSECONDS
+_LOGGED_FROM_US = 1 * MICROSECONDS
 
 
 async def sync_clock(store: Store) -> int:
@@ -35,7 +35,7 @@ async def sync_clock(store: Store) -> int:
     asked = store.clock.now()
     info = await store.requests.call(f"{store.api}.STREAM.INFO.{store.subjects.state_stream}")
     wrong = store.clock.agree(parse_timestamp_us(info["ts"]), asked, store.clock.now())
-    if abs(wrong) > _WORTH_A_WORD:
+    if abs(wrong) > _LOGGED_FROM_US:
         _log.warning(
             "The clock of this machine was %.1f s %s that of the NATS server, whose time counts from now on.",
             abs(wrong) / MICROSECONDS,
@@ -68,24 +68,24 @@ async def get_many_at(
     raise ConnectionFailedError(f"No replica of {stream} has caught up to sequence {at_least}.")
 
 
-async def load_at(store: Store, invocation_id: str, at_least: int) -> Stored | None:
+async def load_at(store: Store, invocation_id: str, at_least: int) -> StoredState | None:
     """As of stream sequence ``at_least`` or later, whichever replica answers."""
     subject = store.subjects.state(invocation_id)
     # Handlers are asked for too: who finds nothing at all does not say how far he has come.
     answer = await get_many_at(store, [subject, store.subjects.handler("*")], at_least, absent_tries=_ABSENT_TRIES)
     answer = answer or await get_many_at(store, [subject], at_least, absent_tries=_ABSENT_TRIES)
     found = next((raw for raw in (answer.messages if answer else ()) if raw.subject == subject), None)
-    return None if found is None else stored_in(found, invocation_id)
+    return None if found is None else decode_stored_state(found, invocation_id)
 
 
-async def load_after_write(store: Store, invocation_id: str, revision: int = 0) -> Stored | None:
+async def load_after_write(store: Store, invocation_id: str, revision: int = 0) -> StoredState | None:
     """As of ``revision`` or later; without it, as of the last state that this connection has written."""
     if not store.requests.is_cluster:
         return await load(store, invocation_id)
-    return await load_at(store, invocation_id, revision or store.reached)
+    return await load_at(store, invocation_id, revision or store.reached_sequence)
 
 
-async def load_confirmed(store: Store, invocation_id: str) -> Stored | None:
+async def load_confirmed(store: Store, invocation_id: str) -> StoredState | None:
     """None only if no replica has it: one that is filled anew, after it was cut off, finds nothing at first."""
     stored = await load(store, invocation_id)
     if stored is not None or not store.requests.is_cluster:
@@ -94,21 +94,21 @@ async def load_confirmed(store: Store, invocation_id: str) -> Stored | None:
 
 
 async def load_many_confirmed(
-    store: Store, invocation_ids: Sequence[str], beside: str, revision: int = 0
-) -> dict[str, Stored]:
-    """As of ``revision`` or later; without it, as of now. ``beside`` is the id of a workflow that is there."""
+    store: Store, invocation_ids: Sequence[str], existing_id: str, revision: int = 0
+) -> dict[str, StoredState]:
+    """As of ``revision`` or later; without it, as of now. ``existing_id`` names a workflow that exists."""
     if not (invocation_ids and store.requests.is_cluster):
         return await load_many(store, invocation_ids)
     at_least = revision or await sync_clock(store)
 
     async def ask(subjects: list[str]) -> LastMessages | None:
-        return await get_many_at(store, subjects, at_least, with_each=store.subjects.state(beside))
+        return await get_many_at(store, subjects, at_least, with_each=store.subjects.state(existing_id))
 
     found = await load_many(store, invocation_ids, ask)
     return {each: found[each] for each in invocation_ids if each in found}
 
 
-async def is_stale(store: Store, invocation_id: str, stored: Stored | None) -> bool:
+async def is_stale(store: Store, invocation_id: str, stored: StoredState | None) -> bool:
     """Whether what was read of an invocation is not what stands there now."""
     if not store.requests.is_cluster:
         return False

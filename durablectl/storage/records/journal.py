@@ -58,12 +58,12 @@ async def read(store: Store, invocation_id: str, at_least: int = 0) -> list[Jour
     while True:
         block = await read_range(store, invocation_id, first, first + READ_AT_ONCE, at_least)
         if not block:
-            return await _checked(store, invocation_id, entries)
+            return await _check_complete(store, invocation_id, entries)
         entries.extend(block)
         first += READ_AT_ONCE
 
 
-async def _checked(store: Store, invocation_id: str, entries: list[JournalEntry]) -> list[JournalEntry]:
+async def _check_complete(store: Store, invocation_id: str, entries: list[JournalEntry]) -> list[JournalEntry]:
     """Behind an empty block lies nothing, or a thousand entries are gone: steps would run again unnoticed."""
     number = await count(store, store.subjects.state_stream, store.subjects.journal(invocation_id, "*"))
     if number > len(entries) + READ_AT_ONCE:
@@ -153,7 +153,9 @@ async def _read(store: Store, invocation_id: str, subjects: Sequence[str], at_le
     return sorted((entry for entry in entries if entry), key=lambda entry: entry.step_number)
 
 
-def expiry(store: Store, execution: Execution, revision: int, entries: Sequence[JournalEntry]) -> list[Request]:
+def expiry_requests(
+    store: Store, execution: Execution, revision: int, entries: Sequence[JournalEntry]
+) -> list[Request]:
     """The writes after which what has ended at ``revision`` takes its journal along when its retention is over."""
     fence = {EXPECTED: str(revision), EXPECTED_SUBJECT: store.subjects.state(execution.invocation_id)}
     headers = {**fence, **ttl_header(store, execution)}
@@ -164,13 +166,13 @@ def expiry(store: Store, execution: Execution, revision: int, entries: Sequence[
     ]
 
 
-def removal_of(store: Store, invocation_id: str, numbers: Iterable[int], revision: int) -> list[Request]:
+def entry_purge_requests(store: Store, invocation_id: str, numbers: Iterable[int], revision: int) -> list[Request]:
     """The writes that remove the entries with these numbers that are older than ``revision``."""
     subjects, stream = store.subjects, store.subjects.state_stream
     return [purge_request(store, stream, subjects.journal(invocation_id, number), revision) for number in numbers]
 
 
-def removal(store: Store, invocation_id: str, length: int, revision: int, unstored: int = -1) -> list[Request]:
+def purge_requests(store: Store, invocation_id: str, length: int, revision: int, unstored: int = -1) -> list[Request]:
     """The writes that remove the entries numbered below ``length`` of an invocation that ended at ``revision``.
 
     The one numbered ``unstored`` is not there. One purge of a wildcard costs the server less than two by name, and one
@@ -179,4 +181,4 @@ def removal(store: Store, invocation_id: str, length: int, revision: int, unstor
     if length - (unstored >= 0) > 1:
         everything = store.subjects.journal(invocation_id, "*")
         return [purge_request(store, store.subjects.state_stream, everything, revision)]
-    return removal_of(store, invocation_id, {*range(length)} - {unstored}, revision)
+    return entry_purge_requests(store, invocation_id, {*range(length)} - {unstored}, revision)

@@ -42,7 +42,7 @@ class Lease:
         return [*self.handlers, *self.system_handlers]
 
 
-_NOBODY = Lease("")
+_NO_LEASE = Lease("")
 
 
 async def renew(store: Store, lease: Lease) -> None:
@@ -82,7 +82,7 @@ def parse(data: bytes, processor_id: str) -> Lease | None:
     if not isinstance(said, dict):
         return None
     known: dict[str, Any] = {
-        name: said[name] for name, ours in asdict(_NOBODY).items() if type(said.get(name)) is type(ours)
+        name: said[name] for name, ours in asdict(_NO_LEASE).items() if type(said.get(name)) is type(ours)
     }
     if known.get("processor_id") != processor_id or not is_name(processor_id):
         return None

@@ -42,33 +42,33 @@ UNREACHABLE = (ConnectionFailedError, NotProvisionedError, NoDirectAccessError)
 """How a restart of the server looks, or a stream that is gone or misconfigured: it does not answer for a while."""
 
 
-class Stored(NamedTuple):
+class StoredState(NamedTuple):
     """A state record and the stream sequence at which it stands: its revision."""
 
     execution: Execution
     revision: int
 
 
-def stored_in(raw: StoredMessage, invocation_id: str) -> Stored:
+def decode_stored_state(raw: StoredMessage, invocation_id: str) -> StoredState:
     """A record of another implementation, which says no time, counts as indexed when it was made, or stored."""
     execution = decode_execution(raw.data, invocation_id)
     if not execution.indexed_at:
         execution.indexed_at = execution.created_at or parse_timestamp_us(raw.stored_at)
-    return Stored(execution, raw.sequence)
+    return StoredState(execution, raw.sequence)
 
 
-async def load(store: Store, invocation_id: str) -> Stored | None:
+async def load(store: Store, invocation_id: str) -> StoredState | None:
     raw = await get_last(store, store.subjects.state_stream, store.subjects.state(invocation_id))
-    return None if raw is None else stored_in(raw, invocation_id)
+    return None if raw is None else decode_stored_state(raw, invocation_id)
 
 
-async def load_or_tombstone(store: Store, invocation_id: str) -> tuple[Stored | None, str]:
+async def load_or_tombstone(store: Store, invocation_id: str) -> tuple[StoredState | None, str]:
     """The record, or the start token of the one that was deleted; that is empty when there was none."""
     reply = await get_last_or_deletion(store, store.subjects.state_stream, store.subjects.state(invocation_id))
     headers = {} if reply is None else reply.headers or {}
     if reply is None or DELETION_HEADER in headers:
         return None, headers.get(_DELETED_START, "")
-    return stored_in(stored_message(reply), invocation_id), ""
+    return decode_stored_state(stored_message(reply), invocation_id), ""
 
 
 async def create(store: Store, execution: Execution) -> int | None:
@@ -124,7 +124,7 @@ async def _compare_and_set(
     store: Store, invocation_id: str, data: bytes, revision: int, ttl: Mapping[str, str] = _NO_TTL
 ) -> int | None:
     sequence = await _write(store, invocation_id, data, revision, ttl)
-    store.reached = max(store.reached, sequence or 0)
+    store.reached_sequence = max(store.reached_sequence, sequence or 0)
     return sequence
 
 
@@ -187,20 +187,20 @@ async def load_many(
     store: Store,
     invocation_ids: Sequence[str],
     ask: Callable[[list[str]], Awaitable[LastMessages | None]] | None = None,
-) -> dict[str, Stored]:
+) -> dict[str, StoredState]:
     """The states of these ids that exist, fetched together; one that cannot be read is logged and left out.
 
     What a record or message of somebody else's names may be no id, but a wildcard that matches all: it has no state.
     """
     invocation_ids = [each for each in invocation_ids if is_name(each)]
-    found: dict[str, Stored] = {}
+    found: dict[str, StoredState] = {}
     for start in range(0, len(invocation_ids), 1000):
         subjects = [store.subjects.state(invocation_id) for invocation_id in invocation_ids[start : start + 1000]]
         answer = await (ask(subjects) if ask else get_many_last(store, store.subjects.state_stream, subjects))
         for raw in answer.messages if answer is not None else []:
             invocation_id = store.subjects.state_key(raw.subject)
             try:
-                found[invocation_id] = stored_in(raw, invocation_id)
+                found[invocation_id] = decode_stored_state(raw, invocation_id)
             except StorageError as error:
                 _log.warning("Left out: %s", error)
     return found

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from durablectl.errors import DurableError, NotProvisionedError
 from durablectl.model.clock import to_datetime
-from durablectl.storage.connection.rejections import NoAnswerError, NoDirectAccessError, unanswered
+from durablectl.storage.connection.rejections import NoAnswerError, NoDirectAccessError, status_error
 from durablectl.storage.streams.provision import no_records_error
 from durablectl.storage.streams.stored_messages import (
     DELETION_HEADER,
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from durablectl.storage.connection.store import Store
 
 _BATCH = 500
-_TOO_MANY = "413"
+_TOO_MANY_STATUS = "413"
 _MOST_BYTES = 8 * 1024 * 1024
 """Of one answer: the server hangs up on a reader that has 64 MB waiting for it."""
 _REST_BYTES = 1024
@@ -86,7 +86,7 @@ async def _many_last(store: Store, stream: str, subjects: Sequence[str]) -> Last
         *messages, end = await store.requests.send_many(f"{store.api}.DIRECT.GET.{stream}", body.encode())
         headers = end.headers or {}
         status = headers.get("Status", "")
-        if status == _TOO_MANY:
+        if status == _TOO_MANY_STATUS:
             return None
         if status not in {"204", "404"}:
             raise await _unanswered_error(store, end, stream)
@@ -236,7 +236,7 @@ def _chunks(subjects: Sequence[str], max_payload: int) -> Iterator[Sequence[str]
 
 async def _unanswered_error(store: Store, reply: Msg, stream: str) -> DurableError:
     """The error for a reply that carries a status instead of an answer; the server is asked about the stream."""
-    error = unanswered(reply, stream)
+    error = status_error(reply, stream)
     if not isinstance(error, NotProvisionedError):
         return error
     try:

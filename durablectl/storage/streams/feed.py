@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
 _HEARTBEAT_SECONDS = 2
 _SILENCE_SECONDS = 3 * _HEARTBEAT_SECONDS
-_LOOK_SECONDS = 0.5
+_CHECK_SECONDS = 0.5
 _INACTIVE_SECONDS = 30
-_LAST_SECONDS = 0.3
-_LEAST_SECONDS = 0.01
-_MAY_BE_AWAY = 100
+_FINAL_WAIT_SECONDS = 0.3
+_MIN_WAIT_SECONDS = 0.01
+_MAX_UNSTABLE = 100
 _CONTROL = "100"
 
 LAST = "last_per_subject"
@@ -59,14 +59,14 @@ class Feed:
         self._stream_sequence = 0
         self._reconnects = 0
         self._loop = asyncio.get_running_loop()
-        self._heard = self._loop.time()
+        self._last_message_at = self._loop.time()
 
     async def open(self) -> None:
         self.snapshot = await self._create()
-        if not self.snapshot and self._start == LAST and await self._is_there():
+        if not self.snapshot and self._start == LAST and await self._has_past():
             self.snapshot = 1
 
-    async def _is_there(self) -> bool:
+    async def _has_past(self) -> bool:
         """Whether there is a past after all: nats-server counts none where the only message is being replaced."""
         found = await get_many_last(self._store, self._stream, self._filters)
         return found is None or bool(found.messages)
@@ -88,7 +88,7 @@ class Feed:
         while True:
             message = await self._next_message()
             if not message.reply.startswith(DELIVERY_PREFIX):
-                if self._shows_end(message):
+                if self._reveals_end(message):
                     return None
                 continue
             change = self._accept(message)
@@ -96,7 +96,7 @@ class Feed:
                 return change
 
     async def _on_message(self, message: Msg) -> None:
-        self._heard = self._loop.time()
+        self._last_message_at = self._loop.time()
         if message.reply.startswith(DELIVERY_PREFIX):
             self._queue.put_nowait(message)
         elif (message.headers or {}).get("Status") == _CONTROL:
@@ -119,20 +119,20 @@ class Feed:
             else:
                 try:
                     # Not wait_for: with a message that comes at the same moment, Python 3.11's drops a cancellation.
-                    async with asyncio.timeout(_LOOK_SECONDS):
+                    async with asyncio.timeout(_CHECK_SECONDS):
                         message = await self._queue.get()
                 except TimeoutError:
                     if self._is_cut_off():
                         await self._recreate()
                     continue
-            if message.reply.startswith(DELIVERY_PREFIX) or not self._shows_loss(message):
+            if message.reply.startswith(DELIVERY_PREFIX) or not self._reveals_loss(message):
                 return message
             await self._recreate()
 
-    def _shows_loss(self, heartbeat: Msg) -> bool:
+    def _reveals_loss(self, heartbeat: Msg) -> bool:
         return heartbeat.subject == self._inbox and _last_sent(heartbeat) > self._consumer_sequence
 
-    def _shows_end(self, heartbeat: Msg) -> bool:
+    def _reveals_end(self, heartbeat: Msg) -> bool:
         """A server with nothing to send, and not because it waits for us."""
         is_stalled = "Nats-Consumer-Stalled" in (heartbeat.headers or {})
         return heartbeat.subject == self._inbox and not is_stalled and _last_sent(heartbeat) == self._consumer_sequence
@@ -141,7 +141,7 @@ class Feed:
         if not self._store.is_connected:
             return False
         reconnects: int = self._store.nats.stats["reconnects"]
-        return reconnects != self._reconnects or self._loop.time() - self._heard > _SILENCE_SECONDS
+        return reconnects != self._reconnects or self._loop.time() - self._last_message_at > _SILENCE_SECONDS
 
     def _accept(self, message: Msg) -> Change | None:
         fields = delivery_fields(message.reply)
@@ -163,7 +163,7 @@ class Feed:
         self._consumer = f"durablectl-{secrets.token_hex(8)}"
         self._consumer_sequence = 0
         self._reconnects = self._store.nats.stats["reconnects"]
-        self._heard = self._loop.time()
+        self._last_message_at = self._loop.time()
         # One inbox a consumer: the server delivers only where it has seen interest in this very subject, no wildcard.
         self._inbox = self._store.nats.new_inbox()
         self._subscription = await self._store.nats.subscribe(self._inbox, cb=self._on_message)
@@ -198,16 +198,16 @@ class Feed:
         while True:
             await self._delete()
             try:
-                await self._check_end()
+                await self._check_stream_end()
                 await self._create()
             except StreamRestoredError:
                 raise
             except (DurableError, nats.errors.Error):
-                await asyncio.sleep(_LOOK_SECONDS)
+                await asyncio.sleep(_CHECK_SECONDS)
             else:
                 return
 
-    async def _check_end(self) -> None:
+    async def _check_stream_end(self) -> None:
         """A consumer that begins behind the end would be silent until the stream has come that far again."""
         read = self._stream_sequence or (self._start - 1 if isinstance(self._start, int) else 0)
         info = await self._store.requests.call(f"{self._store.api}.STREAM.INFO.{self._stream}")
@@ -225,7 +225,9 @@ class Feed:
             if self._subscription is not None:
                 await self._subscription.unsubscribe()
         if self._store.is_connected:
-            await self._store.requests.tell(f"{self._store.api}.CONSUMER.DELETE.{self._stream}.{self._consumer}")
+            await self._store.requests.send_without_wait(
+                f"{self._store.api}.CONSUMER.DELETE.{self._stream}.{self._consumer}"
+            )
 
 
 async def read_snapshot(store: Store, stream: str, filters: Sequence[str]) -> AsyncIterator[Change]:
@@ -240,9 +242,9 @@ async def read_snapshot(store: Store, stream: str, filters: Sequence[str]) -> As
     async with follow(store, stream, filters) as feed:
         end = 0.0
         while len(seen) < feed.snapshot:
-            is_near = end and len(seen) >= feed.snapshot - _MAY_BE_AWAY
+            is_near = end and len(seen) >= feed.snapshot - _MAX_UNSTABLE
             try:
-                async with asyncio.timeout(max(_LEAST_SECONDS, end - loop.time()) if is_near else _SILENCE_SECONDS):
+                async with asyncio.timeout(max(_MIN_WAIT_SECONDS, end - loop.time()) if is_near else _SILENCE_SECONDS):
                     change = await feed.next_or_end()
             except TimeoutError:
                 if is_near and store.is_connected:
@@ -253,7 +255,7 @@ async def read_snapshot(store: Store, stream: str, filters: Sequence[str]) -> As
                 ) from None
             if change is None:
                 return
-            end = 0.0 if change.remaining else end or loop.time() + _LAST_SECONDS
+            end = 0.0 if change.remaining else end or loop.time() + _FINAL_WAIT_SECONDS
             if change.subject not in seen:
                 seen.add(change.subject)
                 yield change

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import nats.errors
 
-from durablectl.storage.connection.permissions import denied
+from durablectl.storage.connection.permissions import permission_denied
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -39,7 +39,7 @@ async def require_permissions(store: Store, publishes: Iterable[Probe], subscrib
             await subscription.unsubscribe()
         await store.flush()
     if violations:
-        raise denied(violations)
+        raise permission_denied(violations)
 
 
 def processor_probes(store: Store) -> list[Probe]:

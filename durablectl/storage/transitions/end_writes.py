@@ -12,7 +12,13 @@ from durablectl.model.codec import encode_entry
 from durablectl.model.operation_kinds import WAITS
 from durablectl.model.status import Status
 from durablectl.model.termination import INLINE_LIMIT_BYTES
-from durablectl.storage.commands.wake import START_TIMER, cancellation, timer_removal, wake_parent, wake_timer_name
+from durablectl.storage.commands.wake import (
+    START_TIMER,
+    cancel_command_request,
+    timer_removal_request,
+    wake_parent_request,
+    wake_timer_name,
+)
 from durablectl.storage.index import index_entries
 from durablectl.storage.records import journal, states
 
@@ -68,14 +74,14 @@ async def clean_up_end(
     if not execution.journal_length:
         length = max((entry.step_number + 1 for entry in entries), default=0)
         length = max(length, execution.total_steps)
-        writes += journal.removal(store, execution.invocation_id, length, revision, unstored)
+        writes += journal.purge_requests(store, execution.invocation_id, length, revision, unstored)
     elif execution.expires_at:
-        writes += journal.expiry(store, execution, revision, entries)
-    writes += [timer_removal(store, execution.invocation_id, name) for name in _timer_names(execution, entries)]
+        writes += journal.expiry_requests(store, execution, revision, entries)
+    writes += [timer_removal_request(store, execution.invocation_id, name) for name in _timer_names(execution, entries)]
     if execution.parent_handler:
-        writes.append(wake_parent(store, execution))
+        writes.append(wake_parent_request(store, execution))
     reason = f"its parent {'was cancelled' if execution.status == Status.CANCELLED else execution.status}"
-    writes += [cancellation(store, child.invocation_id, child.handler, reason) for child in children]
+    writes += [cancel_command_request(store, child.invocation_id, child.handler, reason) for child in children]
     if execution.status == Status.COMPLETED:
         # Nothing follows but its deletion: no need to look again.
         await store.requests.exchange([*writes, *index_entries.update_requests(store, execution)])

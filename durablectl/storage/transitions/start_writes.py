@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from durablectl.errors import AlreadyExistsError, DurableError, PayloadTooLargeError, StorageError
 from durablectl.model.codec import encode_command
 from durablectl.model.kinds import WaitKind
-from durablectl.model.records import NO_PAYLOAD, Command, Payload, PendingWait, pending
+from durablectl.model.records import NO_PAYLOAD, Command, Payload, PendingWait, pending_execution
 from durablectl.storage.commands import command_queue
-from durablectl.storage.commands.wake import START_TIMER, scheduled_command
+from durablectl.storage.commands.wake import START_TIMER, scheduled_command_request
 from durablectl.storage.index import index_entries
 from durablectl.storage.records import states
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from durablectl.model.records import Execution
     from durablectl.storage.connection.requests import Request
     from durablectl.storage.connection.store import Store
-    from durablectl.storage.records.states import Stored
+    from durablectl.storage.records.states import StoredState
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class StartCommand:
 
 def first_state(command: Command) -> Execution:
     """The state that a start creates."""
-    execution = pending(command)
+    execution = pending_execution(command)
     if command.start_at:
         execution.waiting_for = PendingWait(WaitKind.START, command.handler, -1, until=command.start_at)
     return execution
@@ -79,7 +79,7 @@ def _publication(store: Store, command: Command, message_id: str) -> Request:
     publication = command_queue.publication(store, command, message_id)
     if not command.start_at:
         return publication
-    later = scheduled_command(store, command, command.start_at, START_TIMER)
+    later = scheduled_command_request(store, command, command.start_at, START_TIMER)
     return later._replace(headers={**(later.headers or {}), **(publication.headers or {})})
 
 
@@ -121,9 +121,9 @@ async def start_child(store: Store, start: StartCommand, child_id: str, parent: 
             raise StorageError(f"The workflow {child_id} was deleted while it was started again.") from error
         differences = _differences(command, stored.execution)
         if start.is_awaited or differences:
-            what = f", with another {' and another '.join(differences)}" if differences else ""
+            difference = f", with another {' and another '.join(differences)}" if differences else ""
             raise AlreadyExistsError(
-                f"A workflow with the id {child_id} exists already{what} ({stored.execution.status}).",
+                f"A workflow with the id {child_id} exists already{difference} ({stored.execution.status}).",
                 hint="Start it with the same handler, input and partition key, or choose another id.",
             ) from error
 
@@ -147,7 +147,7 @@ async def _complete_earlier_start(store: Store, sequence: int) -> None:
             await store.requests.exchange(index_entries.addition(store, execution))
 
 
-def _refusal(command: Command, stored: Stored | None) -> AlreadyExistsError:
+def _refusal(command: Command, stored: StoredState | None) -> AlreadyExistsError:
     status = "" if stored is None else f" ({stored.execution.handler}, {stored.execution.status})"
     return AlreadyExistsError(
         f"A workflow with the id {command.invocation_id} exists already{status}.",

@@ -15,7 +15,7 @@ from durablectl.cli.main import app
 from durablectl.engine.worker.wake_conditions import EARLY_US
 from durablectl.model.clock import MICROSECONDS, SteadyClock
 from durablectl.query import Filters
-from durablectl.storage.commands.wake import wake
+from durablectl.storage.commands.wake import wake_request
 from durablectl.storage.records import states
 from helpers.in_process import provisioned_store, running_processor
 from helpers.paths import APPS
@@ -149,7 +149,7 @@ async def test_timer_fired_during_clock_error_is_not_lost(settings, store, jump)
         now = running.store.clock.now()
         running.store.clock.agree(now + jump * MICROSECONDS, now, now)
         for each in (suspended, delayed):
-            await store.requests.exchange([wake(store, (await states.load(store, each)).execution)])
+            await store.requests.exchange([wake_request(store, (await states.load(store, each)).execution)])
         await lasts_two_seconds(store, suspended, since)
         await lasts_two_seconds(store, delayed, since)
         assert abs(running.store.clock.now() - time.time_ns() // 1000) < 60 * MICROSECONDS

@@ -158,7 +158,7 @@ async def test_a_timer_that_met_a_lagging_replica_is_not_lost(settings, store, m
         invocation_id = await start_workflow(store, napping)
         await wait_for_status(store, invocation_id, "suspended")
         execution, revision = await states.load(store, invocation_id)
-        late = [(states.Stored(replace(execution, status="running", owner=running.id), revision - 1), "")]
+        late = [(states.StoredState(replace(execution, status="running", owner=running.id), revision - 1), "")]
         load = states.load_or_tombstone
 
         async def lagging(store, invocation_id):

@@ -28,12 +28,12 @@ async def test_missing_index_entry_of_dead_processor_is_written_later(settings, 
     """It died between the write of a state that let go of the invocation and that of the index."""
     invocation_id = await start_workflow(store, unclaimed)
     execution, revision = await states.load(store, invocation_id)
-    execution.begin(execution.created_at + 1)
+    execution.mark_started(execution.created_at + 1)
     execution.owner, execution.attempt = "dead", 1
-    execution.enter(Status.RUNNING, execution.created_at + 2)
+    execution.enter_status(Status.RUNNING, execution.created_at + 2)
     revision = await states.replace(store, execution, revision)
     await index_entries.update_entry(store, execution)
-    execution.enter(status, execution.created_at + 3)
+    execution.enter_status(status, execution.created_at + 3)
     await states.replace(store, execution, revision)
     assert await index_groups(store, invocation_id) == ["running"]
 

@@ -18,7 +18,7 @@ from durablectl.model.message_types import Schemas
 from durablectl.model.names import invocation_of_awakeable
 from durablectl.model.records import Command, Execution, Payload
 from durablectl.model.schedules import Schedule
-from durablectl.model.termination import children, interrupted_children
+from durablectl.model.termination import interrupted_children, started_children
 from durablectl.model.validation import check_command, is_valid
 from durablectl.model.values import decode_value
 from durablectl.query.list import read_cursor
@@ -113,7 +113,7 @@ def test_any_state_record_is_shown_or_refused_and_valid_ones_written(data):
     except UnreadableError:
         return
     shown(execution)
-    children(execution.journal)
+    started_children(execution.journal)
     interrupted_children(execution.journal)
     if is_valid(execution):
         assert parse_index_entry(SUBJECTS, index_entries.index_subject(SUBJECTS, execution)) is not None

@@ -208,7 +208,7 @@ async def test_running_workflow_is_taken_only_by_processor_that_dropped_it(store
     await start_workflow(store, small, 1, id="w")
     await lose(store, small)
     execution, revision = await states.load(store, "w")
-    execution.begin(store.clock.now())
+    execution.mark_started(store.clock.now())
     await states.replace(store, execution, revision)
     made = await looking(store, small)
     await made.look(3)
@@ -267,7 +267,7 @@ async def test_processor_runs_dropped_workflow_when_notified(settings, store):
         await start_workflow(store, "elsewhere", 1, id="w")
         execution, revision = await states.load(store, "w")
         execution.handler = "small"
-        execution.begin(store.clock.now())
+        execution.mark_started(store.clock.now())
         execution.owner, execution.attempt = running.id, 1
         await states.replace(store, execution, revision)
         for invalid in ("no such", "", "a.b c"):

@@ -24,7 +24,7 @@ NO_WRITERS = (
     "storage.connection.connect.",
     "storage.connection.crash_points.",
     "storage.streams.feed.",
-    "storage.commands.pulls.Pulls.",
+    "storage.commands.pulls.PullRequests.",
 )
 """What every message goes through; the consumers of readers; pulls, which ask for commands."""
 _CHANGES = re.compile(r"\.(CREATE|UPDATE|DELETE|PURGE)\b")
@@ -157,7 +157,7 @@ def _is_write(call: ast.Call) -> bool:
     if not isinstance(call.func, ast.Attribute):
         return False
     holder, called = _last(call.func.value), call.func.attr
-    if called in {"publish", "exchange", "tell"}:
+    if called in {"publish", "exchange", "send_without_wait"}:
         return holder in {"requests", "_requests", "nats", "_nats"}
     return called == "call" and holder == "requests" and bool(_CHANGES.search(ast.unparse(call)))
 

@@ -174,9 +174,9 @@ class GatedDelivery(Delivery):
         super().__init__(actor.store, message, "")
         self._actor = actor
 
-    async def _answer(self, word: bytes) -> None:
-        await self._actor.gate(("ack",) if word == b"+ACK" else ("no ack", word))
-        await cast("GatedRequests", self._store.requests).ungated.send(self.reply, word)
+    async def _reply(self, payload: bytes) -> None:
+        await self._actor.gate(("ack",) if payload == b"+ACK" else ("no ack", payload))
+        await cast("GatedRequests", self._store.requests).ungated.send(self.reply, payload)
 
 
 class GatedRequests:

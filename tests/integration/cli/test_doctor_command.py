@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from durablectl.cli.main import app
 from durablectl.cli.render.doctor import diagnosis_lines, diagnosis_table, repair_sentence
-from durablectl.control import Repaired
+from durablectl.control import RepairReport
 from durablectl.embedded import EmbeddedServer
 from durablectl.query import Check, Diagnosis, Severity
 from durablectl.settings import Settings
@@ -206,7 +206,7 @@ Entered 1 workflow.
 
 def test_the_table():
     console = Console(file=io.StringIO(), width=62)
-    console.print(diagnosis_table(DIAGNOSIS, Repaired(entered=1), 62), soft_wrap=True)
+    console.print(diagnosis_table(DIAGNOSIS, RepairReport(entered=1), 62), soft_wrap=True)
     assert console.file.getvalue() == GOLDEN
 
 
@@ -223,16 +223,16 @@ def test_lines_for_a_pipe():
 @pytest.mark.parametrize(
     ("repaired", "sentence"),
     [
-        (Repaired(), "There was nothing to repair."),
-        (Repaired(is_dry_run=True), "There is nothing to repair."),
-        (Repaired(entered=1), "Entered 1 workflow."),
-        (Repaired(removed=2), "Removed 2 wrong entries."),
+        (RepairReport(), "There was nothing to repair."),
+        (RepairReport(is_dry_run=True), "There is nothing to repair."),
+        (RepairReport(entered=1), "Entered 1 workflow."),
+        (RepairReport(removed=2), "Removed 2 wrong entries."),
         (
-            Repaired(entered=1200, foreign=20, removed=1, handlers=1),
+            RepairReport(entered=1200, foreign=20, removed=1, handlers=1),
             "Entered 1,200 workflows (20 of other programs), removed 1 wrong entry and stored 1 handler name.",
         ),
         (
-            Repaired(is_dry_run=True, entered=2, handlers=3),
+            RepairReport(is_dry_run=True, entered=2, handlers=3),
             "This would enter 2 workflows and store 3 handler names; nothing was changed.",
         ),
     ],

@@ -77,7 +77,7 @@ async def test_entry_added_after_a_status_change_is_removed(store, monkeypatch):
 
     async def move_on():
         execution, revision = await states.load(store, "w1")
-        execution.enter(Status.CANCELLED, NOW + 5 * MINUTE)
+        execution.enter_status(Status.CANCELLED, NOW + 5 * MINUTE)
         assert await states.replace(store, execution, revision)
         await index_entries.update_entry(store, execution)
 

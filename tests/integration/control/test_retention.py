@@ -7,7 +7,7 @@ import pytest
 from durablectl import TerminalError, control, query, workflow
 from durablectl.errors import NotFoundError
 from durablectl.model.clock import MICROSECONDS, SYSTEM_CLOCK
-from durablectl.storage.commands.wake import wake
+from durablectl.storage.commands.wake import wake_request
 from durablectl.storage.records import states
 from helpers.in_process import running_processor
 from helpers.index_listing import index_groups, wait_for_index_group
@@ -117,7 +117,7 @@ async def test_missing_expiry_of_index_entry_is_added_on_wake(settings, store):
     execution, revision = await states.load(store, invocation_id)
     execution.expires_at = SYSTEM_CLOCK.now() + 2 * MICROSECONDS
     await states.replace(store, execution, revision)
-    await store.requests.exchange([wake(store, execution)])
+    await store.requests.exchange([wake_request(store, execution)])
     async with running_processor(settings, sleeper, retention=2):
         await wait_until(lambda: is_gone(store, invocation_id))
 

@@ -131,7 +131,7 @@ async def test_fenced_run_writes_nothing_even_if_handler_catches_everything(sett
         while True:
             execution, revision = await states.load(store, invocation_id)
             assert execution.owner == first.id
-            execution.enter(status, execution.updated_at)
+            execution.enter_status(status, execution.updated_at)
             execution.owner, execution.attempt = intruder.id, execution.attempt + 1
             taken = await states.replace(store, execution, revision)
             if taken:

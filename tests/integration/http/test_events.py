@@ -8,9 +8,9 @@ import random
 
 import pytest
 
-import durablectl.http.event_broadcast as hub_module
 from durablectl import control, query, workflow
 from durablectl.control import StartRequest
+from durablectl.http import event_broadcast
 from durablectl.storage.index import index_entries
 from helpers.event_streams import resuming, streaming
 from helpers.http_api import http_api
@@ -252,7 +252,7 @@ async def test_snapshot_includes_workflows_being_indexed(store, api, monkeypatch
 
 
 async def test_the_watch_of_the_server_ends_some_time_after_the_last_client(settings, store, monkeypatch):
-    monkeypatch.setattr(hub_module, "_LINGER_SECONDS", 0.5)
+    monkeypatch.setattr(event_broadcast, "_LINGER_SECONDS", 0.5)
     async with http_api(settings) as http:
         assert await consumers(store) == []
         for _ in range(2):

@@ -9,12 +9,10 @@ import tracemalloc
 
 import pytest
 
-import durablectl.http.asgi as app_module
-import durablectl.http.event_broadcast as hub_module
-import durablectl.http.listener as listening_module
 import durablectl.http.server as server_module
 from durablectl import control
 from durablectl.embedded import EmbeddedServer
+from durablectl.http import asgi, event_broadcast, listener
 from durablectl.settings import Settings
 from helpers.event_streams import resuming, streaming
 from helpers.http_api import http_api
@@ -30,12 +28,12 @@ def hub(monkeypatch):
     """That of the service that the test starts: ``hub()._subscriptions`` are its clients."""
     made = []
 
-    class Kept(hub_module.EventBroadcast):
+    class Kept(event_broadcast.EventBroadcast):
         def __init__(self, backend) -> None:
             super().__init__(backend)
             made.append(self)
 
-    monkeypatch.setattr(app_module, "EventBroadcast", Kept)
+    monkeypatch.setattr(asgi, "EventBroadcast", Kept)
     return lambda: made[0]
 
 
@@ -91,7 +89,7 @@ async def test_a_client_that_goes_away_frees_its_place_at_once(settings, store, 
 
 
 async def test_slow_client_is_notified_and_can_resume(settings, store, hub, monkeypatch):
-    monkeypatch.setattr(hub_module, "_MOST_CHANGES", 10)
+    monkeypatch.setattr(event_broadcast, "_MAX_CHANGES", 10)
     async with http_api(settings) as http:
         slow = streaming(http, "/api/events", receive_buffer=128 * 1024)
         async with slow as stream, streaming(http, "/api/events") as quick:
@@ -113,22 +111,22 @@ async def test_slow_client_is_notified_and_can_resume(settings, store, hub, monk
 
 
 async def test_many_bytes_are_too_much_as_well(settings, store, hub, monkeypatch):
-    monkeypatch.setattr(hub_module, "_MOST_BYTES", 100_000)
+    monkeypatch.setattr(event_broadcast, "_MAX_BYTES", 100_000)
     await write_state(store, "a", "x" * 90_000)
     async with http_api(settings) as http, streaming(http, "/api/events") as stream:
         await stream.next()
         [subscription] = hub()._subscriptions
-        told = hub_module.ChangedRow(view=None, encoded=b"x" * 200_000)
-        subscription.offer(told)
+        row = event_broadcast.ChangedRow(view=None, json=b"x" * 200_000)
+        subscription.add(row)
         assert not subscription._is_too_slow  # one alone is never too much
-        subscription.offer(told)
+        subscription.add(row)
         assert (await stream.rest())[-1].data["code"] == "too_slow"
 
 
-@pytest.mark.skipif(not hasattr(listening_module.socket, "TCP_USER_TIMEOUT"), reason="only Linux drops them")
+@pytest.mark.skipif(not hasattr(listener.socket, "TCP_USER_TIMEOUT"), reason="only Linux drops them")
 async def test_a_client_that_never_reads_is_dropped(settings, store, hub, monkeypatch):
-    monkeypatch.setattr(listening_module, "_STALLED_MILLISECONDS", 1000)
-    monkeypatch.setattr(hub_module, "_MOST_CHANGES", 5)
+    monkeypatch.setattr(listener, "_STALLED_MILLISECONDS", 1000)
+    monkeypatch.setattr(event_broadcast, "_MAX_CHANGES", 5)
     async with http_api(settings) as http, streaming(http, "/api/events", receive_buffer=4096):
         await wait_until(lambda: hub()._subscriptions)
 

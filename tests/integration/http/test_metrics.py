@@ -170,13 +170,13 @@ async def test_metrics_require_the_token(settings):
 @pytest.mark.parametrize(("method", "shown"), [("GET", "GET"), ("HEAD", "HEAD"), ("FROB", "other"), ("get", "other")])
 def test_made_up_methods_count_as_one(method, shown):
     metrics = HttpMetrics()
-    metrics.served("/x", method, 200, 0.1)
+    metrics.count_request("/x", method, 200, 0.1)
     (requests, _) = metrics.collect()
     assert requests.samples[0].labels["method"] == shown
 
 
 def test_a_client_that_hung_up_counts_as_499():
     metrics = HttpMetrics()
-    metrics.served("/x", "GET", 0, 0.1)
+    metrics.count_request("/x", "GET", 0, 0.1)
     (requests, _) = metrics.collect()
     assert requests.samples[0].labels["status"] == "499"

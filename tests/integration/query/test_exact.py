@@ -63,7 +63,7 @@ async def write(store, records) -> None:
     now = SYSTEM_CLOCK.now()
     await store.requests.exchange(
         [
-            wake.wake(store, record)
+            wake.wake_request(store, record)
             if record.due_at <= now
             else Request(store.subjects.timer(record.invocation_id, "start"))
             for record in records
@@ -175,7 +175,7 @@ async def test_records_without_an_entry_are_found_in_a_small_store(store, number
 
 
 async def test_in_a_big_store_records_without_an_entry_are_found_by_a_scan(store, monkeypatch):
-    monkeypatch.setattr(full_scan, "_FEW", 20)
+    monkeypatch.setattr(full_scan, "_SMALL_STORE", 20)
     random = chance(0)
     times = Times(random, DAY)
     written = [record for record in random_records(random, times, 60) if record.indexed_at]

@@ -13,7 +13,7 @@ from durablectl.model.clock import SYSTEM_CLOCK
 from durablectl.model.codec import encode_execution
 from durablectl.model.records import Execution
 from durablectl.model.status import Status
-from durablectl.model.termination import end
+from durablectl.model.termination import end_execution
 from durablectl.storage.connection.store import open_store
 from durablectl.storage.index import index_entries
 from durablectl.storage.records import states
@@ -103,9 +103,9 @@ class Traffic:
             return
         status = self._random.choice([*Status])
         if status in ENDS:
-            end(execution, status, now(), journal_length=0)
+            end_execution(execution, status, now(), journal_length=0)
         else:
-            execution.enter(status, now())
+            execution.enter_status(status, now())
         assert await states.replace(self._store, execution, revision) is not None
         await self._store.requests.exchange(index_entries.update_requests(self._store, execution))
 

@@ -151,7 +151,7 @@ async def test_entries_of_an_earlier_version_are_found_and_repaired(store):
     new = suspended(3, "signal", "sleep", handler="new")
     new.name_waits_in_index()
     await put(store, *old, new)
-    await store.requests.exchange([wake.wake(store, each) for each in old])
+    await store.requests.exchange([wake.wake_request(store, each) for each in old])
     before = await list_subjects(store, store.subjects.index_stream, ">")
     assert sum("~s" in subject for subject in before) == 1
     assert await ids(store, "signal") == ["w1", "w3"]
@@ -173,7 +173,7 @@ async def test_entries_of_an_earlier_version_are_found_and_repaired(store):
 async def test_leaving_an_entry_of_an_earlier_version_removes_it(store, repaired):
     record = suspended(1, "signal")
     await put(store, record)
-    await store.requests.exchange([wake.fallback_timer(store, record)])
+    await store.requests.exchange([wake.fallback_timer_request(store, record)])
     if repaired:
         await control.repair(store)
     await control.pause(store, "w1")

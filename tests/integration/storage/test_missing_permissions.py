@@ -11,7 +11,7 @@ from durablectl import query
 from durablectl.embedded import EmbeddedServer
 from durablectl.errors import PermissionDeniedError
 from durablectl.settings import Settings
-from durablectl.storage.connection.permissions import Violation, denied, pattern_for, violation_in
+from durablectl.storage.connection.permissions import Violation, pattern_for, permission_denied, violation_in
 from durablectl.storage.connection.store import open_store
 from durablectl.storage.streams.permission_probes import processor_probes
 from helpers.in_process import running_processor
@@ -152,7 +152,7 @@ def test_refusal_gives_subject_and_pattern_to_allow(words, subject, pattern):
 
 
 def test_many_refusals_are_one_sentence():
-    error = denied([Violation("publish", f"{name}.x") for name in "abcde"] + [Violation("subscribe", "s")])
+    error = permission_denied([Violation("publish", f"{name}.x") for name in "abcde"] + [Violation("subscribe", "s")])
     assert isinstance(error, PermissionDeniedError)
     assert error.message == (
         "These credentials may not publish to a.x, b.x, c.x and 2 more subjects and not subscribe to s."

@@ -57,7 +57,7 @@ async def test_caller_that_leaves_does_not_cancel_the_query():
 
 
 async def test_a_place_stays_empty_for_a_multiple_of_the_time_that_a_query_took():
-    queries, query = SharedQueries(at_once=1, rest=5.0), Slow()
+    queries, query = SharedQueries(at_once=1, rest_ratio=5.0), Slow()
     loop = asyncio.get_running_loop()
     first = await asked(queries, "a", query)
     await asyncio.sleep(0.05)

@@ -13,7 +13,7 @@ import typer
 
 from durablectl import query
 from durablectl.cli.main import app
-from durablectl.client import Client, Matching
+from durablectl.client import Client, _FilterOptions
 from durablectl.http.asgi import create_app
 from durablectl.http.backend import Backend
 from durablectl.http.server_options import HttpOptions
@@ -60,7 +60,7 @@ def test_every_field_of_the_filters_is_declared_and_the_other_way_round():
 def test_the_keywords_of_the_client_are_the_declared_filters():
     keywords = [*inspect.signature(Client.list_workflows).parameters]
     assert keywords == ["self", *NAMES, "limit", "cursor", "oldest_first"]
-    assert [*Matching.__annotations__] == NAMES
+    assert [*_FilterOptions.__annotations__] == NAMES
 
 
 @pytest.mark.parametrize("declared", FILTERS, ids=NAMES)

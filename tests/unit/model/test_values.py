@@ -13,7 +13,7 @@ from durablectl.demo._proto.hello_pb2 import HelloRequest, HelloResponse
 from durablectl.demo._proto.tickets_pb2 import ReserveRequest
 from durablectl.errors import InvalidValueError
 from durablectl.model.records import Payload
-from durablectl.model.values import decode_value, encode_value, parameter_message, parse_message, recorded
+from durablectl.model.values import as_replayed, decode_value, encode_value, parameter_message, parse_message
 
 text = st.text(st.characters(exclude_categories=["Cs"]))
 json_values = st.recursive(
@@ -30,7 +30,7 @@ def test_json_round_trips(value):
     again = decode_value(payload)
     assert again == value
     assert type(again) is type(value)
-    assert recorded(value, payload) == value
+    assert as_replayed(value, payload) == value
 
 
 @given(text)
@@ -39,7 +39,7 @@ def test_message_round_trips(name):
     payload = encode_value(message, "the value")
     assert payload.type_name == "hello.HelloRequest"
     assert decode_value(payload) == decode_value(payload, HelloRequest) == message
-    copy = recorded(message, payload)
+    copy = as_replayed(message, payload)
     assert copy == message
     assert copy is not message
 
@@ -55,7 +55,7 @@ def test_message_round_trips(name):
 )
 def test_first_run_sees_the_same_value_as_replay(value, replayed):
     payload = encode_value(value, "the value")
-    first = recorded(value, payload)
+    first = as_replayed(value, payload)
     assert first == decode_value(payload) == replayed
     assert type(first) is type(replayed)
 

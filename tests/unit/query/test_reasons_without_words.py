@@ -16,7 +16,7 @@ from durablectl.model.message_types import Schemas
 from durablectl.model.reason_codes import CANCELLATIONS, ReasonCode
 from durablectl.model.records import Execution, FailedStep, JournalEntry, PendingWait, StepMismatch
 from durablectl.model.status import Status
-from durablectl.model.termination import end, interrupted_children
+from durablectl.model.termination import end_execution, interrupted_children
 from durablectl.query import LiveContext
 from durablectl.query.error_clusters import ParsedError
 from durablectl.query.view_builder import workflow_view
@@ -103,7 +103,7 @@ def decided(made):
     kept, dropped = split(entries, execution, None)
     failure = ParsedError.from_view(view)
     code = view.reason_code
-    end(execution, Status.CANCELLED, NOW, journal_length=0)
+    end_execution(execution, Status.CANCELLED, NOW, journal_length=0)
     return {
         "cause": why.cause,
         "step": None if why.step is None else (why.step.step_number, why.is_final),
@@ -128,7 +128,7 @@ def test_cancelled_workflow_has_the_words_of_its_operator():
     execution = Execution("w", "h", Status.RUNNING)
     execution.request_cancellation(ReasonCode.CANCELLED_BY_OPERATOR, "cancelling: twice")
     assert execution.reason == "cancelling: cancelling: twice"
-    end(execution, Status.CANCELLED, NOW, journal_length=0)
+    end_execution(execution, Status.CANCELLED, NOW, journal_length=0)
     assert (execution.reason, execution.cancel_reason) == ("cancelling: twice", "")
     assert execution.reason_code == ReasonCode.CANCELLED_BY_OPERATOR
 
