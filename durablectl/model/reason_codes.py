@@ -58,5 +58,7 @@ class ReasonCode(StrEnum):
     """What it made does not fit into a message."""
 
 
+COMPENSATION_FAILED = "CompensationFailed"
+"""The error type of a cancelled workflow one of whose compensations failed."""
 CANCELLATIONS = frozenset({ReasonCode.CANCELLED_BY_OPERATOR, ReasonCode.CANCELLED_WITH_PARENT})
 NEVER_RETRIED = frozenset({ReasonCode.FINAL_ERROR, ReasonCode.TOO_LARGE, ReasonCode.REJECTED})

@@ -38,7 +38,7 @@ HUNG_UNKNOWN_MICROSECONDS = 10 * 60 * MICROSECONDS
 
 _LAST_STEPS = (-50, None)
 _DEEPEST = 5
-_GIVEN_UP = frozenset({ReasonCode.HANDLER_STUCK, ReasonCode.ENGINE_FAILED, ReasonCode.UNREADABLE})
+_GIVEN_UP = frozenset({ReasonCode.HANDLER_STUCK, ReasonCode.ENGINE_FAILED, ReasonCode.UNREADABLE, ReasonCode.TOO_LARGE})
 
 
 class StatusCause(StrEnum):
@@ -58,6 +58,7 @@ class StatusCause(StrEnum):
     NO_PROCESSOR = "no_processor"
     DELAYED = "delayed"
     BUSY = "busy"
+    BLOCKED = "blocked"
     STARTING = "starting"
     STUCK = "stuck"
     ORPHANED = "orphaned"
@@ -105,6 +106,10 @@ class StatusExplanation:
         return serving_processors(self.view, self.live.processors)
 
     @property
+    def blocked_processors(self) -> list[ProcessorView]:
+        return blocked_processors(self.view, self.live.processors)
+
+    @property
     def open_waits(self) -> list[StepView]:
         return open_waits(self.view)
 
@@ -120,6 +125,17 @@ class StatusExplanation:
 
 def serving_processors(view: WorkflowView, processors: Sequence[ProcessorView]) -> list[ProcessorView]:
     return [each for each in processors if each.runs(view.handler)]
+
+
+def blocked_processors(view: WorkflowView, processors: Sequence[ProcessorView]) -> list[ProcessorView]:
+    """The processors whose blocked event loops keep the workflow from moving.
+
+    That is its own while it runs; else all that have its handler and room for it, where all of these are blocked.
+    """
+    if view.status == Status.RUNNING:
+        return [each for each in processors if each.processor_id == view.owner and each.blocked_since]
+    able = [each for each in serving_processors(view, processors) if each.busy < each.slots]
+    return able if all(each.blocked_since for each in able) else []
 
 
 def is_final(step: StepView) -> bool:
@@ -199,6 +215,8 @@ def _unclaimed_cause(view: WorkflowView, live: LiveContext) -> StatusCause:
     able = serving_processors(view, live.processors)
     if not able:
         return StatusCause.NO_PROCESSOR
+    if blocked_processors(view, live.processors):
+        return StatusCause.BLOCKED
     return StatusCause.STUCK if any(each.busy < each.slots for each in able) else StatusCause.BUSY
 
 
@@ -226,6 +244,8 @@ def _active_cause(view: WorkflowView, live: LiveContext, now: int) -> tuple[Stat
 def _claimed_cause(view: WorkflowView, live: LiveContext, now: int) -> StatusCause:
     """Of what a processor runs, or what waits for something that has not come."""
     waits = view.waiting_for
+    if view.status == Status.RUNNING and blocked_processors(view, live.processors):
+        return StatusCause.BLOCKED
     if view.reason_code in CANCELLATIONS:
         return StatusCause.CANCELLING
     if waits is not None and waits.kind == WaitKind.RETRY:

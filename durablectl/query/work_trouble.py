@@ -207,6 +207,7 @@ _ENGINE_PAUSES: Mapping[str, tuple[str, str]] = {
     ReasonCode.CRASHED_PROCESSOR: ("the processor died on it again and again", "once the cause is corrected"),
     ReasonCode.HANDLER_STUCK: ("the handler spins, or awaits what nothing brings", "once the code is corrected"),
     ReasonCode.ENGINE_FAILED: ("the engine failed with an error of its own", "once the cause is corrected"),
+    ReasonCode.TOO_LARGE: ("the record does not fit into a message", "once the server allows larger messages"),
     ReasonCode.UNREADABLE: ("the journal is damaged", "once a backup of the journal is restored"),
 }
 

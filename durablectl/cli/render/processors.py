@@ -41,7 +41,18 @@ def processor_table(views: Sequence[ProcessorView], now: int, width: int, times:
 def processor_lines(views: Sequence[ProcessorView], now: int = 0, times: TimeFormat = ISO) -> str:
     """For a pipe; ``now`` is for relative times."""
     rows = [[one_line(str(cell)) for cell in _processor(view, now, times)] for view in views]
-    titles = ("PROCESSOR", "HOST", "PID", "BUSY", "SLOTS", "STARTED", "VERSION", "HANDLERS")
+    titles = (
+        "PROCESSOR",
+        "HOST",
+        "PID",
+        "BUSY",
+        "SLOTS",
+        "STARTED",
+        "VERSION",
+        "HANDLERS",
+        "BLOCKED SINCE",
+        "BLOCKED BY",
+    )
     return separated([(title, [row[index] for row in rows]) for index, title in enumerate(titles)])
 
 
@@ -55,4 +66,6 @@ def _processor(view: ProcessorView, now: int, times: TimeFormat) -> tuple[object
         format_time(times, view.started_at, now),
         view.version,
         ",".join(view.handlers),
+        format_time(times, view.blocked_since, now) if view.blocked_since else "",
+        view.blocked_by,
     )

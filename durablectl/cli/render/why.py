@@ -19,6 +19,7 @@ from durablectl.cli.render.status_sentence import (
 from durablectl.cli.render.why_evidence import evidence, remedies, step_name
 from durablectl.model.clock import MICROSECONDS, to_datetime
 from durablectl.model.kinds import StepKind, WaitKind
+from durablectl.model.reason_codes import COMPENSATION_FAILED, ReasonCode
 from durablectl.model.status import Status
 from durablectl.query import StatusCause
 
@@ -29,6 +30,13 @@ if TYPE_CHECKING:
     from durablectl.query import StatusExplanation, StepView
 
 _SHOWN_AS_NOW_MICROSECONDS = MICROSECONDS
+_PAUSED_BY_ENGINE: dict[str, str] = {
+    ReasonCode.HANDLER_STUCK: "",
+    ReasonCode.ENGINE_FAILED: "",
+    ReasonCode.UNREADABLE: "its journal cannot be used: ",
+    ReasonCode.TOO_LARGE: "its record does not fit into a message: ",
+}
+"""What comes before the reason of a pause that the engine began."""
 
 
 def why_json(explanation: StatusExplanation, now: int, connection: Sequence[str] = ()) -> dict[str, Any]:
@@ -136,6 +144,8 @@ def _verdict(explanation: StatusExplanation, now: int) -> str:
             StatusCause.NO_PROCESSOR | StatusCause.DELAYED | StatusCause.BUSY | StatusCause.STARTING | StatusCause.STUCK
         ):
             sentence = _unclaimed(explanation, now)
+        case StatusCause.BLOCKED:
+            sentence = _blocked(explanation, now)
         case StatusCause.OTHER:
             sentence = f"its status is {one_line(view.status)!r}, which only the program that wrote it can explain"
         case _:
@@ -148,6 +158,8 @@ def _failure(explanation: StatusExplanation) -> str:
     if explanation.cause is StatusCause.TIMED_OUT:
         waits = "" if step is None else f", while {step_name(step)} was still waiting"
         return f"by its own time limit{waits}: {one_line(view.error)}"
+    if step is None and view.reason_code == ReasonCode.TOO_LARGE:
+        return f"because what it made is too large to be stored: {error_text(view)}"
     if step is None:
         return f"in its own code, not in a step: {error_text(view)}"
     if step.kind == StepKind.CHILD:
@@ -161,7 +173,10 @@ def _cancelled(explanation: StatusExplanation, now: int) -> str:
     view = explanation.view
     if explanation.cause is StatusCause.CANCELLING:
         return f"it is {status_sentence(view, now)}"
-    undone = f"; a compensation failed: {one_line(view.error)}" if view.error else ""
+    undone = ""
+    if view.error:
+        is_failure = view.error_type == COMPENSATION_FAILED
+        undone = f"; {'a compensation failed: ' if is_failure else ''}{one_line(view.error)}"
     if explanation.cause is StatusCause.CANCELLED_WITH_PARENT:
         return (
             f"it was cancelled because its parent{f' {one_line(view.parent_id)}' if view.parent_id else ''} was{undone}"
@@ -180,7 +195,9 @@ def _paused(explanation: StatusExplanation) -> str:
         after = "" if explanation.step is None else f" after {step_name(explanation.step)}"
         return f"it is paused because it {sentence}{after}"
     if explanation.cause is StatusCause.PAUSED_BY_ENGINE:
-        return f"it was paused by the engine: {sentence}"
+        return f"it is paused because {_PAUSED_BY_ENGINE[view.reason_code]}{sentence}"
+    if view.reason_code not in {ReasonCode.PAUSED_BY_OPERATOR, ""}:
+        return f"it is paused: {sentence}"
     in_flight = f"; step {view.current_step} {one_line(view.current_step_type)} is in flight and ends first"
     given = f": {sentence}" if sentence else ", who gave no reason"
     return f"it was paused by an operator{given}{in_flight if view.owner and has_current(view) else ''}"
@@ -205,6 +222,19 @@ def _unclaimed(explanation: StatusExplanation, now: int) -> str:
             return f"nothing is wrong: {waited}, and a processor has room for it"
         case _:
             return f"{waited}, although a live processor has its handler and room for it"
+
+
+def _blocked(explanation: StatusExplanation, now: int) -> str:
+    view, blocked = explanation.view, explanation.blocked_processors
+    first = min(blocked, key=lambda each: each.blocked_since)
+    since = f"has been blocked for {elapsed(now - first.blocked_since)} by {one_line(first.blocked_by)}"
+    if view.status == Status.RUNNING:
+        return f"it does not move: the event loop of its processor {one_line(first.processor_id)} {since}"
+    waited = f"it has been waiting for {elapsed(now - explanation.due_since)}"
+    if len(blocked) == 1:
+        return f"{waited}: the event loop of the only live processor with room for it {since}"
+    loops = f"the event loops of the {len(blocked)} live processors with room for it are blocked"
+    return f"{waited}: {loops}, one of them for {elapsed(now - first.blocked_since)} by {one_line(first.blocked_by)}"
 
 
 def _active(explanation: StatusExplanation, now: int) -> str:

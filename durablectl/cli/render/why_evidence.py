@@ -21,6 +21,14 @@ if TYPE_CHECKING:
 
 _MOST = 5
 _APP = ("run", "processor", "APP")
+_AT_A_STEP = frozenset({StatusCause.RUNNING, StatusCause.HUNG, StatusCause.BLOCKED})
+_PAUSED_BY_ENGINE: dict[str, tuple[str, str]] = {
+    ReasonCode.HANDLER_STUCK: ("how far it came", "once its code is corrected"),
+    ReasonCode.ENGINE_FAILED: ("the traceback", "once the cause is corrected: five more deliveries"),
+    ReasonCode.UNREADABLE: ("what of it can be read", "once the damaged entry is restored"),
+    ReasonCode.TOO_LARGE: ("what takes the room", "once the server allows larger messages (max_payload)"),
+}
+"""What ``wf get`` shows of a pause that the engine began, and when ``wf resume`` helps."""
 
 
 class Fact(NamedTuple):
@@ -68,6 +76,10 @@ def _past(explanation: StatusExplanation) -> Iterator[Fact]:
             version = f", version {one_line(processor.version)}," if processor.version else ""
             who = f"the processor {one_line(processor.processor_id)}{version}"
             yield Fact(processor.started_at, f"{who} came up with its handler")
+    if explanation.cause is StatusCause.BLOCKED:
+        for processor in explanation.blocked_processors[:_MOST]:
+            loop = f"the event loop of {one_line(processor.processor_id)}"
+            yield Fact(processor.blocked_since, f"{loop} was blocked by {one_line(processor.blocked_by)}")
     if sentence := _last_change(explanation):
         yield Fact(view.finished_at or view.updated_at, sentence)
 
@@ -86,7 +98,7 @@ def _last_change(explanation: StatusExplanation) -> str:
         sentence = "it became pending again" if view.updated_at > view.created_at else ""
     elif explanation.cause is StatusCause.RETRYING and waits is not None:
         sentence = f"step {waits.step_number}: attempt {waits.attempt} failed: {one_line(waits.error)}"
-    elif explanation.cause in {StatusCause.RUNNING, StatusCause.HUNG} and has_current(view):
+    elif view.status == Status.RUNNING and explanation.cause in _AT_A_STEP and has_current(view):
         sentence = f"{current} was under way{f' on {one_line(view.owner)}' if view.owner else ''}"
     elif explanation.cause in {StatusCause.ORPHANED, StatusCause.CANCELLING, StatusCause.UNATTENDED}:
         sentence = f"its record was written last{f', at {current}' if view.current_step >= 0 else ''}"
@@ -145,7 +157,7 @@ def _present(explanation: StatusExplanation) -> Iterator[str]:
         return
     if not serving and (view.status != Status.RUNNING or explanation.cause is StatusCause.ORPHANED):
         yield from _unserved(view, explanation.live.processors)
-    elif explanation.cause in {StatusCause.BUSY, StatusCause.STUCK, StatusCause.STARTING}:
+    elif explanation.cause in {StatusCause.BUSY, StatusCause.BLOCKED, StatusCause.STUCK, StatusCause.STARTING}:
         yield from map(_load, serving[:_MOST])
         if ahead := explanation.live.pending_before:
             are = "is" if ahead == 1 else "are"
@@ -203,7 +215,8 @@ def _of_paused(explanation: StatusExplanation, get: str, resume: str) -> list[tu
             last = "the last step in the journal: what comes behind it brings the processor down"
             return [(get, last), (resume, "go on, once the cause is mended")]
         case StatusCause.PAUSED_BY_ENGINE:
-            return [(get, "what was recorded"), (resume, "continue, once the cause is corrected")]
+            what, when = _PAUSED_BY_ENGINE[explanation.view.reason_code]
+            return [(get, what), (resume, f"continue, {when}")]
         case _:
             return [(resume, "go on")]
 
@@ -238,8 +251,8 @@ def _of_active(explanation: StatusExplanation, get: str, resume: str) -> list[tu
         case StatusCause.BUSY:
             held = _line("wf", "list", "--status", "running", "--oldest-first")
             found = [(_line(*_APP), "more slots"), (held, "what holds the slots")]
-        case StatusCause.HUNG | StatusCause.UNATTENDED:
-            found = _of_stuck_running(explanation, get)
+        case StatusCause.BLOCKED | StatusCause.HUNG | StatusCause.UNATTENDED:
+            found = _of_held_up(explanation, get)
         case StatusCause.STUCK if view.status == Status.PENDING:
             found = [(resume, "call for a processor anew"), (_line("doctor"), "whether all is well")]
         case StatusCause.STUCK:
@@ -269,7 +282,11 @@ def _of_active(explanation: StatusExplanation, get: str, resume: str) -> list[tu
     return found
 
 
-def _of_stuck_running(explanation: StatusExplanation, get: str) -> list[tuple[str, str]]:
+def _of_held_up(explanation: StatusExplanation, get: str) -> list[tuple[str, str]]:
+    if explanation.cause is StatusCause.BLOCKED:
+        another = [(_line(*_APP), "another processor, which runs it meanwhile")]
+        look = [(_line("processors"), "which processors are blocked, and by what"), (get, "step by step")]
+        return look if explanation.view.status == Status.RUNNING else another + look
     if explanation.cause is StatusCause.UNATTENDED:
         return [(_line("doctor", "--repair"), "have it taken over"), (get, "step by step")]
     cancel = _line("wf", "cancel", explanation.view.invocation_id)

@@ -11,7 +11,7 @@ from durablectl.engine.replay.control_flow import Paused, StateChanged
 from durablectl.engine.worker.wake_conditions import EARLY_US, has_child_ended, wake_times
 from durablectl.errors import PayloadTooLargeError, StepError, WorkflowTimeoutError
 from durablectl.model.codec import encode_entry
-from durablectl.model.reason_codes import ReasonCode
+from durablectl.model.reason_codes import COMPENSATION_FAILED, ReasonCode
 from durablectl.model.records import NO_PAYLOAD, FailedStep, named_waits
 from durablectl.model.status import Status
 from durablectl.model.termination import INLINE_LIMIT_BYTES, end_execution, interrupted_children
@@ -106,7 +106,7 @@ def _cause(error: BaseException) -> BaseException | None:
 
 async def cancel(run: Run, error: str = "") -> Execution:
     """End as cancelled; ``error`` tells of a compensation that failed."""
-    return await _end_or_shorten(run, Status.CANCELLED, _Failure(error, "CompensationFailed") if error else _NONE)
+    return await _end_or_shorten(run, Status.CANCELLED, _Failure(error, COMPENSATION_FAILED) if error else _NONE)
 
 
 async def _end_or_shorten(run: Run, status: Status, failure: _Failure) -> Execution:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from typer.testing import CliRunner
 
@@ -13,6 +15,7 @@ from durablectl.model.records import FailedStep
 from durablectl.query import LiveContext, StatusCause, WaitingView
 from durablectl.query.why import explain_view
 from helpers import views
+from helpers.paths import ROOT
 from helpers.views import ALL, NOW, PROCESSORS, S, step
 
 LIVE = LiveContext(PROCESSORS)
@@ -163,6 +166,103 @@ def test_pause_names_its_origin():
     assert told(crashing) == "It is paused because it crashed its processor 5 times after step 0 HelloService.SayHello."
     in_flight = views.replace(by_hand, owner="host-4711-c0ffee", current_step=1, current_step_type="charge")
     assert told(in_flight).endswith("step 1 charge is in flight and ends first.")
+
+
+PAUSES_OF_ENGINE = {
+    ReasonCode.HANDLER_STUCK: (
+        "its handler is stuck: it ran 1,000,000 callbacks",
+        "It is paused because its handler is stuck: it ran 1,000,000 callbacks.",
+    ),
+    ReasonCode.ENGINE_FAILED: (
+        "durablectl failed on it 5 times: KeyError: 'x'",
+        "It is paused because durablectl failed on it 5 times: KeyError: 'x'.",
+    ),
+    ReasonCode.UNREADABLE: (
+        "The journal entry 3 of x cannot be read: it is cut short",
+        "It is paused because its journal cannot be used: The journal entry 3 of x cannot be read: it is cut short.",
+    ),
+    ReasonCode.TOO_LARGE: (
+        "durablectl failed on it 5 times: PayloadTooLargeError: 2 MB",
+        (
+            "It is paused because its record does not fit into a message: durablectl failed on it 5 times: "
+            "PayloadTooLargeError: 2 MB."
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("code", PAUSES_OF_ENGINE)
+def test_pause_by_the_engine_is_no_operators_pause(code):
+    reason, sentence = PAUSES_OF_ENGINE[code]
+    paused = views.replace(views.PAUSED, reason=reason, reason_code=code, mismatch=None, owner="")
+    assert why(paused).cause is StatusCause.PAUSED_BY_ENGINE
+    assert told(paused) == sentence
+    assert sorted(commands(paused)) == ["durablectl wf get paused-0001", "durablectl wf resume paused-0001"]
+
+
+def test_pause_for_a_later_versions_reason_names_no_origin():
+    paused = views.replace(views.PAUSED, reason="out of budget", reason_code="out_of_budget", owner="")
+    assert told(paused) == "It is paused: out of budget."
+
+
+def test_cancellation_without_compensations_says_why():
+    view = views.replace(
+        views.CANCELLED, error="No compensation was run: entry 3 cannot be read.", error_type="UnreadableError"
+    )
+    assert told(view) == (
+        "It was cancelled by an operator: ordered by mistake; No compensation was run: entry 3 cannot be read."
+    )
+
+
+def test_what_is_too_large_is_not_called_the_codes_failure():
+    view = views.replace(
+        views.FAILED,
+        reason_code=ReasonCode.TOO_LARGE,
+        failed_step=None,
+        error_type="PayloadTooLargeError",
+        error="The output of 2,000,000 bytes cannot be stored.",
+    )
+    assert told(view) == (
+        "It failed because what it made is too large to be stored: "
+        "PayloadTooLargeError: The output of 2,000,000 bytes cannot be stored."
+    )
+
+
+BLOCKED = views.replace(
+    PROCESSORS[0], blocked_since=NOW - 12 * S, blocked_by="step 0 'charge' of workflow x, at a.py:4"
+)
+
+
+def test_blocked_processor_is_named_with_what_blocks_it():
+    live = LiveContext([BLOCKED, PROCESSORS[1]])
+    running = views.replace(views.RUNNING, owner=BLOCKED.processor_id)
+    assert why(running, live).cause is StatusCause.BLOCKED
+    assert told(running, live) == (
+        "It does not move: the event loop of its processor host-4711-c0ffee has been blocked for 12 s "
+        "by step 0 'charge' of workflow x, at a.py:4."
+    )
+    assert "the event loop of host-4711-c0ffee was blocked by step 0 'charge' of workflow x, at a.py:4" in facts(
+        running, live
+    )
+    assert commands(running, live)[0] == "durablectl processors"
+
+
+def test_pending_workflow_waits_for_a_blocked_processor():
+    live = LiveContext([BLOCKED, PROCESSORS[1]])
+    assert told(views.PENDING, live) == (
+        "It has been waiting for 2.0 s: the event loop of the only live processor with room for it has been blocked "
+        "for 12 s by step 0 'charge' of workflow x, at a.py:4."
+    )
+    assert commands(views.PENDING, live)[:2] == ["durablectl run processor APP", "durablectl processors"]
+    both = LiveContext([BLOCKED, views.replace(BLOCKED, processor_id="other", blocked_since=NOW - S)])
+    assert "the event loops of the 2 live processors with room for it are blocked, one" in told(views.PENDING, both)
+    one_free = LiveContext([BLOCKED, views.replace(PROCESSORS[0], processor_id="free")])
+    assert why(views.PENDING, one_free).cause is StatusCause.STARTING
+
+
+def test_json_schema_knows_every_cause():
+    schema = json.loads((ROOT / "docs/schemas/wf-why.json").read_text())
+    assert set(schema["properties"]["cause"]["enum"]) == set(StatusCause)
 
 
 def test_cancellation_names_its_origin():
