@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from durablectl.errors import NotProvisionedError, PermissionDeniedError, StorageError
+from durablectl.model.held_workflows import is_held
 from durablectl.storage.commands.wake import wake_request
 from durablectl.storage.connection.requests import Request
 from durablectl.storage.connection.store import purge_request
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     from durablectl.storage.connection.store import Store
-    from durablectl.storage.diagnosis.index_audit import Audit, Progress
+    from durablectl.storage.diagnosis.index_audit import Audit, Progress, RunningWorkflow
     from durablectl.storage.index.comparison import Disagreement, IndexedState
 
 _ROUNDS = 3
@@ -69,6 +70,11 @@ class RepairReport:
         }
 
 
+def _is_left(running: RunningWorkflow, held: Mapping[str, str]) -> bool:
+    """Whether its processor is gone, or says that it does not run it; ``held`` is what each live one says."""
+    return running.owner not in held or is_held(held[running.owner], running.invocation_id) is False
+
+
 async def repair(
     store: Store, *, dry_run: bool = False, forget_lost: bool = False, progress: Progress | None = None
 ) -> RepairReport:
@@ -86,8 +92,8 @@ async def repair(
             f"There is no index to repair: the stream {store.subjects.index_stream} does not exist.",
             hint="Start a processor (durablectl run processor) to create it.",
         )
-    alive = {lease.processor_id for lease in await live_processors(store)}
-    left = {each.invocation_id for each in found.running if each.owner not in alive}
+    held = {lease.processor_id: lease.held for lease in await live_processors(store)}
+    left = {each.invocation_id for each in found.running if _is_left(each, held)}
     idle = await find_missing_wakeups(store, found.waiting, left)
     unknown = await index_entries.unknown_names(store, found.handlers, found.waits)
     if dry_run:

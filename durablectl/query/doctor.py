@@ -10,6 +10,7 @@ from durablectl.model.names import JOB_HANDLER
 from durablectl.model.status import Status
 from durablectl.query import doctor_checks
 from durablectl.query.doctor_checks import Severity
+from durablectl.query.status import get_status
 from durablectl.storage.commands.command_queue import count_quarantined
 from durablectl.storage.diagnosis import inspection
 from durablectl.storage.diagnosis.index_audit import audit, confirm
@@ -84,6 +85,7 @@ async def _of_workflows(
         doctor_checks.unserved(waiting, live),
         doctor_checks.backlog(waiting),
         doctor_checks.workflows(found),
+        doctor_checks.work((await get_status(store)).groups),
         doctor_checks.takeover(orphans, served),
         doctor_checks.calls([each.invocation_id for each in idle]),
         doctor_checks.index_of(found, disagreements, store.subjects),

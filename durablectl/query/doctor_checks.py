@@ -9,12 +9,14 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from durablectl.model.status import Status
+from durablectl.query.trouble import Trouble, Urgency
 from durablectl.storage.commands.command_queue import UNROUTED
 from durablectl.storage.index.comparison import DisagreementKind, is_mass_loss
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
+    from durablectl.query.trouble import Group
     from durablectl.storage.diagnosis.index_audit import Audit, RunningWorkflow
     from durablectl.storage.diagnosis.inspection import QuarantinedCommand, ServerInfo, StreamCondition
     from durablectl.storage.index.comparison import Disagreement
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
     from durablectl.storage.subjects import Subjects
 
 _SHOWN = 5
+_OF_OTHER_CHECKS = frozenset(
+    {Trouble.STREAM_LOST, Trouble.STREAM_WRONG, Trouble.REPLICA_LATE, Trouble.COMMANDS_UNREADABLE}
+)
 _REPAIR = "Run `durablectl doctor --repair`."
 _PROCESSOR = "Start one with `durablectl run processor APP`"
 
@@ -180,6 +185,28 @@ def workflows(found: Audit) -> Check:
     told = ", ".join(f"{number:,} {status}" for status, number in statuses.items())
     message = f"{_count(found.states, 'workflow')}{f': {told}' if told else ''}."
     return Check("workflows", Severity.OK, message, count=found.states, details={"by_status": statuses})
+
+
+def work(groups: Sequence[Group]) -> Check:
+    """What `status` reports, but for what other checks are about."""
+    groups = [group for group in groups if group.trouble not in _OF_OTHER_CHECKS]
+    details = {"groups": [group.to_json() for group in groups]}
+    bad = [group for group in groups if group.needs_person]
+    if not bad:
+        noted = f" ({_count(len(groups), 'notice')}: durablectl status)" if groups else ""
+        return Check("work", Severity.OK, f"No workflow, schedule or clock needs a person{noted}.", details=details)
+    is_error = any(group.urgency == Urgency.ERROR for group in bad)
+    first = bad[0].remedies[0].command() if bad[0].remedies else "durablectl status"
+    kinds = _count(len(bad), "kind")
+    return Check(
+        "work",
+        Severity.ERROR if is_error else Severity.WARNING,
+        f"{kinds} of trouble {'needs' if len(bad) == 1 else 'need'} a person.",
+        f"Begin with `{first}`; `durablectl status` has the command for each.",
+        len(bad),
+        details,
+        [group.summary for group in bad],
+    )
 
 
 def takeover(orphans: Sequence[RunningWorkflow], served: Collection[str]) -> Check:

@@ -36,6 +36,7 @@ async def live_processors(store: Store) -> list[ProcessorView]:
             started_at=lease.started_at,
             blocked_since=lease.blocked_since,
             blocked_by=lease.blocked_by,
+            held=lease.held,
             system_handlers=lease.system_handlers,
         )
         for lease in found

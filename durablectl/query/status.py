@@ -32,6 +32,7 @@ from durablectl.storage.records.states import UNREACHABLE
 from durablectl.storage.streams.direct_get import subjects_matching
 from durablectl.storage.streams.provision import require_provisioned, stream_info
 from durablectl.storage.streams.stored_messages import parse_timestamp_us
+from durablectl.storage.streams.stream_risks import StreamKind
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from durablectl.query.trouble import Group
     from durablectl.query.views import ProcessorView, WorkflowView
     from durablectl.storage.connection.store import Store
+    from durablectl.storage.diagnosis.inspection import StreamCondition
 
 _log = logging.getLogger(__name__)
 
@@ -47,6 +49,8 @@ READ_ALL = 2000
 """Up to so many workflows of a status are read; of more, a sample of each handler."""
 _SAMPLE = 200
 _FAILED_READ = 500
+_MOST_SCANNED = 100_000
+"""Without an index, the records of no bigger stream are read."""
 _MINUTE = 60 * MICROSECONDS
 _HOUR = 60 * _MINUTE
 _STILL = (Status.RUNNING, Status.SUSPENDED, Status.PENDING)
@@ -125,16 +129,36 @@ async def get_status(store: Store, *, hung_after: int = 0) -> StatusReport:
     ``hung_after`` (microseconds) says from when on a step counts as hung; 0 for far longer than it usually lasts.
     Raises NotProvisionedError on a server that holds no workflows.
     """
-    ahead, conditions, processors = await asyncio.gather(
-        _clock_ahead(store), inspection.read_stream_conditions(store), live_processors(store)
-    )
+    conditions = {each.kind: each for each in await inspection.read_stream_conditions(store)}
+    there = [condition.name for condition in conditions.values() if condition.exists]
+    if not there:
+        await require_provisioned(store)
+    ahead = await _clock_ahead(store, there[0])
     now = SYSTEM_CLOCK.now() - ahead
-    known, armed, set_aside = await asyncio.gather(schedules.load_all(store), _armed(store), count_quarantined(store))
-    plumbing = Plumbing(processors, conditions, known, armed, ahead, set_aside)
-    reading = _Reading(store, processors, now, hung_after)
-    work, moving = await reading.read()
+    processors = await live_processors(store) if conditions[StreamKind.PROCESSORS].is_readable else []
+    plumbing = await _plumbing(store, conditions, processors, ahead)
+    work, moving = Work(), Moving()
+    if conditions[StreamKind.STATES].is_readable:
+        work, moving = await _Reading(store, conditions, processors, now, hung_after).read()
     groups = worst_first([*groups_of_plumbing(plumbing, now), *groups_of_work(work, now)])
-    return StatusReport(now, groups, moving, processors, len(known))
+    return StatusReport(now, groups, moving, processors, len(plumbing.schedules))
+
+
+async def _plumbing(
+    store: Store,
+    conditions: Mapping[StreamKind, StreamCondition],
+    processors: Sequence[ProcessorView],
+    ahead: int,
+) -> Plumbing:
+    """Of a stream that is lost, or cannot be read, nothing but that."""
+    plumbing = Plumbing(processors, [*conditions.values()], clock_ahead=ahead)
+    if not conditions[StreamKind.STATES].is_readable:
+        return plumbing
+    known, set_aside = await asyncio.gather(schedules.load_all(store), count_quarantined(store))
+    armed: set[str] = set()
+    if known and conditions[StreamKind.COMMANDS].is_readable:
+        armed = await _armed(store)
+    return replace(plumbing, schedules=known, armed=armed, set_aside=set_aside)
 
 
 async def watch_status(store: Store, *, hung_after: int = 0, every: float = 2.0) -> AsyncGenerator[StatusReport, None]:
@@ -149,11 +173,10 @@ async def watch_status(store: Store, *, hung_after: int = 0, every: float = 2.0)
         await asyncio.sleep(every)
 
 
-async def _clock_ahead(store: Store) -> int:
+async def _clock_ahead(store: Store, stream: str) -> int:
     """By how many microseconds this machine's clock is ahead of the server's; 0 for what the way there explains."""
-    await require_provisioned(store)
     asked = SYSTEM_CLOCK.now()
-    info = await stream_info(store, store.subjects.state_stream)
+    info = await stream_info(store, stream)
     answered = SYSTEM_CLOCK.now()
     at = parse_timestamp_us(info["ts"]) if info is not None else asked
     return max(asked - at, 0) or min(answered - at, 0)
@@ -162,8 +185,6 @@ async def _clock_ahead(store: Store) -> int:
 async def _armed(store: Store) -> set[str]:
     """The names of the schedules whose messages are there."""
     subjects = store.subjects
-    if await stream_info(store, subjects.commands_stream) is None:
-        return set()
     found = await subjects_matching(store, subjects.commands_stream, [subjects.recurrence("*")])
     return {subject.rpartition(".")[2] for subject in found}
 
@@ -178,8 +199,16 @@ class _Sampled(NamedTuple):
 class _Reading:
     """One look at the workflows; ``now`` in microseconds, by the server's clock."""
 
-    def __init__(self, store: Store, processors: Sequence[ProcessorView], now: int, hung_after: int) -> None:
+    def __init__(
+        self,
+        store: Store,
+        conditions: Mapping[StreamKind, StreamCondition],
+        processors: Sequence[ProcessorView],
+        now: int,
+        hung_after: int,
+    ) -> None:
         self._store = store
+        self._conditions = conditions
         self._processors = processors
         self._alive = {each.processor_id for each in processors}
         self._served = {handler for each in processors for handler in each.all_handlers}
@@ -189,9 +218,11 @@ class _Reading:
         self._waits: Mapping[str, Sequence[str]] = {}
 
     async def read(self) -> tuple[Work, Moving]:
-        if await has_unindexed_states(self._store):
+        if self._conditions[StreamKind.INDEX].is_readable and not await has_unindexed_states(self._store):
+            return await self._indexed()
+        if self._conditions[StreamKind.STATES].messages <= _MOST_SCANNED:
             return await self._scanned()
-        return await self._indexed()
+        return Work(), Moving()
 
     async def _indexed(self) -> tuple[Work, Moving]:
         store = self._store
@@ -291,9 +322,12 @@ class _Reading:
         if not full:
             return {}
         since = self._now - RECENT_MICROSECONDS
+        if not self._conditions[StreamKind.INDEX].is_readable:
+            waiting = await self._waiting_commands(full)
+            return {handler: Backlog(number) for handler, number in waiting.items() if handler in full}
         ended = (Status.COMPLETED, Status.FAILED, Status.CANCELLED)
         waiting, begun, done = await asyncio.gather(
-            inspection.waiting_commands(self._store, full),
+            self._waiting_commands(full),
             asyncio.gather(*(self._count_since((Status.PENDING,), handler, since) for handler in full)),
             asyncio.gather(*(self._count_since(ended, handler, since) for handler in full)),
         )
@@ -302,6 +336,11 @@ class _Reading:
             handler: Backlog(waiting.get(handler, 0), recent, number / minutes)
             for handler, recent, number in zip(full, begun, done, strict=True)
         }
+
+    async def _waiting_commands(self, handlers: Collection[str]) -> Mapping[str, int]:
+        if not self._conditions[StreamKind.COMMANDS].is_readable:
+            return {}
+        return await inspection.waiting_commands(self._store, handlers)
 
     async def _count_since(self, statuses: tuple[str, ...], handler: str, since: int) -> int:
         return await time_buckets.count_between(self._store, Scope(statuses, (handler,)), since, 0)

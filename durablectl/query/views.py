@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from durablectl.model.clock import to_rfc3339
+from durablectl.model.held_workflows import is_held
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -258,6 +259,12 @@ class ProcessorView:
     blocked_by: str = ""
     system_handlers: Sequence[str] = ()
     """Those of durablectl's own, which are not listed."""
+    held: str = ""
+    """A digest of the ids of what it runs."""
+
+    def holds(self, invocation_id: str) -> bool | None:
+        """Whether it says that it runs this workflow; None where it does not say what it runs."""
+        return is_held(self.held, invocation_id)
 
     @property
     def all_handlers(self) -> list[str]:

@@ -21,7 +21,7 @@ from durablectl.query.typical_steps import find_usual_durations
 from durablectl.storage.diagnosis.inspection import waiting_commands
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from durablectl.query.views import ProcessorView, StepView, WorkflowView
     from durablectl.storage.connection.store import Store
@@ -75,15 +75,13 @@ class LiveContext:
     """What the record does not say.
 
     ``pending_before`` counts the older pending workflows of its handler. ``child`` explains the child that it waits for
-    or failed with. ``held`` are the ids that each processor says it runs; one that did not say is absent. ``usual`` is
-    how long the steps of its handler usually last (microseconds), by type. ``hung_after`` (microseconds) replaces the
-    rules for hung steps; 0 for none.
+    or failed with. ``usual`` is how long the steps of its handler usually last (microseconds), by type. ``hung_after``
+    (microseconds) replaces the rules for hung steps; 0 for none.
     """
 
     processors: Sequence[ProcessorView] = ()
     pending_before: int = 0
     child: StatusExplanation | None = None
-    held: Mapping[str, Collection[str]] = field(default_factory=dict)
     usual: Mapping[str, int] = field(default_factory=dict)
     hung_after: int = 0
 
@@ -257,9 +255,9 @@ def _claimed_cause(view: WorkflowView, live: LiveContext, now: int) -> StatusCau
 
 def is_unattended(view: WorkflowView, live: LiveContext, now: int) -> bool:
     """Whether its processor lives, and says that it does not run it."""
-    held = live.held.get(view.owner)
-    is_settled = now - view.updated_at > LATE_MICROSECONDS
-    return view.status == Status.RUNNING and held is not None and is_settled and view.invocation_id not in held
+    if view.status != Status.RUNNING or now - view.updated_at <= LATE_MICROSECONDS:
+        return False
+    return any(each.processor_id == view.owner and each.holds(view.invocation_id) is False for each in live.processors)
 
 
 def is_hung(view: WorkflowView, live: LiveContext, now: int) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from durablectl.model.clock import NANOSECONDS
+from durablectl.model.held_workflows import digest_ids
 from durablectl.model.reason_codes import ReasonCode
 from durablectl.model.schedules import Schedule
 from durablectl.query import LiveContext, Moving, ProcessorView, StatusReport, WaitingView
@@ -22,7 +23,10 @@ from helpers.views import NOW, S
 if TYPE_CHECKING:
     from durablectl.query import WorkflowView
 
-FULL = ProcessorView("host-4711-c0ffee", ["checkout", "onboarding"], "1.4.0", "host", 4711, 4, 4, NOW - 7200 * S)
+FULL = replace(
+    ProcessorView("host-4711-c0ffee", ["checkout", "onboarding"], "1.4.0", "host", 4711, 4, 4, NOW - 7200 * S),
+    held=digest_ids(["stuck-1"]),
+)
 BLOCKED = replace(
     FULL,
     processor_id="host-4712-decade",
@@ -70,7 +74,7 @@ OBSERVED = [
     observed(
         active("running", "stuck-1", current_step_type="ship", current_step=1, updated_at=NOW - 720 * S), usual=USUAL
     ),
-    observed(active("running", "lost-1", updated_at=NOW - 300 * S), held={"host-4711-c0ffee": set()}),
+    observed(active("running", "lost-1", updated_at=NOW - 300 * S)),
     observed(active("running", "left-1", updated_at=NOW - 60 * S, waiting_for=WaitingView("takeover", "host-1-dead"))),
 ]
 FAILED = [observed(replace(views.FAILED, invocation_id=f"failed-{number}")) for number in range(2)]

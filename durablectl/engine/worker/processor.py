@@ -24,6 +24,7 @@ from durablectl.engine.worker.watchdog import LoopWatchdog
 from durablectl.errors import ConnectionFailedError, DurableError
 from durablectl.limits import MOST_REPLICAS, MOST_SLOTS, checked_count, checked_seconds
 from durablectl.model.clock import MICROSECONDS
+from durablectl.model.held_workflows import digest_ids
 from durablectl.storage.commands.notifications import subscribe_notifications
 from durablectl.storage.index import index_entries
 from durablectl.storage.records import leases
@@ -243,6 +244,7 @@ class Processor:
             process_id=os.getpid(),
             slots=self._options.max_concurrent,
             busy=self._active_runs.busy,
+            held=digest_ids(self._active_runs.held_ids()),
             started_at=self._started_at,
             system_handlers=sorted(self._system.workflows),
         )

@@ -272,6 +272,10 @@ class ActiveRuns:
                     slot.refreshed = now
                     self._spawn_side_task(_refresh(slot.run))
 
+    def held_ids(self) -> list[str]:
+        """The ids of the workflows that this processor runs. May be called from another thread."""
+        return list(self._slots)
+
     def deliveries_in_work(self) -> list[str]:
         """The reply subjects of the commands in work. May be called from another thread."""
         return [slot.delivery.reply for slot in list(self._slots.values()) if slot.delivery.reply]

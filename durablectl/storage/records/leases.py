@@ -21,7 +21,8 @@ RENEW_SECONDS = LEASE_SECONDS / 3
 class Lease:
     """What a live processor says of itself. ``slots`` and ``busy`` count workflows; times are in microseconds.
 
-    ``blocked_since`` is 0 unless the processor's event loop is blocked; then ``blocked_by`` names the code.
+    ``held`` digests the ids of what it runs (held_workflows). ``blocked_since`` is 0 unless the processor's event loop
+    is blocked; then ``blocked_by`` names the code.
     """
 
     processor_id: str
@@ -36,6 +37,7 @@ class Lease:
     blocked_by: str = ""
     system_handlers: list[str] = field(default_factory=list)
     """Those of durablectl's own."""
+    held: str = ""
 
     @property
     def all_handlers(self) -> list[str]:

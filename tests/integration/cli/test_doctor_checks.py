@@ -46,6 +46,7 @@ async def test_all_is_well_with_a_namespace_that_works(store, settings):
         "handlers",
         "commands",
         "workflows",
+        "work",
         "takeover",
         "calls",
         "index",

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 
+import pytest
+
 from durablectl import Context, Retry, control, query, workflow
 from durablectl.cli.main import app
 from durablectl.query import Trouble, Urgency
@@ -128,3 +130,20 @@ async def test_status_off_a_terminal_is_a_line_per_group(store, cli):
     rows = [line.split("\t") for line in result.stdout.splitlines()]
     assert [row[:3] for row in rows[1:]] == [["error", "no_processor", "1"], ["ok", "moving", "0"], ["ok", "fine", ""]]
     assert rows[1][-1] == f"durablectl run processor APP --namespace {store.subjects.namespace}"
+
+
+@pytest.mark.parametrize("kind", ["states", "index", "commands", "processors"])
+async def test_status_names_a_lost_stream(store, settings, kind):
+    stream = getattr(store.subjects, {"states": "state_stream"}.get(kind, f"{kind}_stream"))
+    async with running_processor(settings, asking):
+        await start_workflow(store, asking, id="a")
+        await wait_for_status(store, "a", "suspended")
+    await store.requests.call(f"{store.api}.STREAM.DELETE.{stream}")
+    report = await query.get_status(store)
+    lost = [group for group in report.groups if group.trouble is Trouble.STREAM_LOST]
+    assert [group.details["stream"] for group in lost] == [stream]
+    assert report.needs_person
+    if kind != "states":
+        assert Trouble.NO_PROCESSOR in {group.trouble for group in report.groups}
+    diagnosis = await query.diagnose(store)
+    assert not diagnosis.is_healthy
