@@ -74,3 +74,7 @@ class EngineFailed(RunExit):
     def __init__(self, error: BaseException) -> None:
         super().__init__(f"{type(error).__name__}: {error}")
         self.error = error
+
+
+def do_nothing(*_: object) -> None:
+    """Stand in for a callback of a run that is over, so that nothing refers back to the run."""

@@ -11,7 +11,7 @@ import logging
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, NamedTuple
 
-from durablectl.engine.replay.control_flow import EngineFailed, FencedOut, StateChanged, StorageFailed
+from durablectl.engine.replay.control_flow import EngineFailed, FencedOut, StateChanged, StorageFailed, do_nothing
 from durablectl.errors import DurableError, PayloadTooLargeError
 from durablectl.model.status import Status
 from durablectl.storage.index import index_entries
@@ -86,6 +86,11 @@ class CurrentStepTracker:
         self._is_closed = True
         if self._writing is not None:
             await asyncio.wait([self._writing])
+
+    def release(self) -> None:
+        """Drop the reference to the run, which is over."""
+        self._is_closed = True
+        self._exit_run = do_nothing
 
     def write_if_due(self, now: float) -> None:
         """Write the current step if it has lasted, or the last write is old; ``now`` is the loop's time."""

@@ -15,6 +15,7 @@ from inspect import CORO_SUSPENDED, getcoroutinestate
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from durablectl.engine.replay.control_flow import do_nothing
 from durablectl.errors import UsageError
 from durablectl.limits import checked_seconds
 
@@ -261,7 +262,7 @@ class HandlerLoop(asyncio.AbstractEventLoop):
             self._close_tasks()
         self._tasks.clear()
         # So that no cycle keeps the run until the garbage collector comes.
-        self._set_timer = self._timer_cancelled = self._on_error = _do_nothing
+        self._set_timer = self._timer_cancelled = self._on_error = do_nothing
 
     def _close_tasks(self) -> None:
         before, hooks = _get_running_loop(), _get_hooks()
@@ -308,10 +309,6 @@ def _check_order(frame: Any) -> None:
                 hint="Give it tasks: [asyncio.create_task(c) for c in ...], or call it as asyncio.as_completed.",
             )
         frame = frame.f_back
-
-
-def _do_nothing(*_: object) -> None:
-    pass
 
 
 async def _awaited(awaitable: Awaitable[Any]) -> Any:

@@ -156,15 +156,12 @@ class HandlerRunner:
         self._engine = engine
         self._state = state
         self._real_loop = asyncio.get_running_loop()
-        entries = [e for e in state.entries.values() if (e.kind == StepKind.COMPENSATION) == is_compensation]
-        # Other implementations record the results of steps without a time.
-        ended = [e for e in entries if e.finished_at or e.kind not in WAITS]
-        ended = [entry for entry in ended if entry.reason_code != ReasonCode.INTERRUPTED]
-        self._recorded = {entry.step_number: entry for entry in entries}
-        self._unordered = sorted((e for e in ended if not e.order), key=lambda e: (e.finished_at, e.step_number))
+        self._recorded: dict[int, JournalEntry] = {}
+        self._unordered: list[JournalEntry] = []
         """Recorded ends of journals that do not say in which order they were delivered."""
-        self._ends = deque(sorted((e for e in ended if e.order), key=lambda e: e.order))
-        state.ends_ahead = len(ended)
+        self._ends: deque[JournalEntry] = deque()
+        if state.entries:
+            self._take_recorded(state, is_compensation=is_compensation)
         self._early: dict[int, JournalEntry] = {}
         """Recorded ends of operations that the handler asks for later: an entry before them is missing."""
         self._incoming: deque[tuple[JournalEntry, Any]] = deque()
@@ -174,6 +171,16 @@ class HandlerRunner:
         self._timers: dict[int, PendingOperation] = {}  # by id: handles with equal callbacks are equal
         self._is_in_turn = False
         self._main: asyncio.Task[Any] | None = None
+
+    def _take_recorded(self, state: HandlerState, *, is_compensation: bool) -> None:
+        entries = [e for e in state.entries.values() if (e.kind == StepKind.COMPENSATION) == is_compensation]
+        # Other implementations record the results of steps without a time.
+        ended = [e for e in entries if e.finished_at or e.kind not in WAITS]
+        ended = [entry for entry in ended if entry.reason_code != ReasonCode.INTERRUPTED]
+        self._recorded = {entry.step_number: entry for entry in entries}
+        self._unordered = sorted((e for e in ended if not e.order), key=lambda e: (e.finished_at, e.step_number))
+        self._ends = deque(sorted((e for e in ended if e.order), key=lambda e: e.order))
+        state.ends_ahead = len(ended)
 
     @property
     def main_task(self) -> asyncio.Task[Any]:
@@ -273,6 +280,10 @@ class HandlerRunner:
             self._state.exit_reason = reason
             self.loop.halt()
             self._real_loop.call_soon(self.turn)
+
+    def release(self) -> None:
+        """Drop the reference to the engine: the run is over, and nothing is asked of it any more."""
+        del self._engine
 
     def turn(self) -> None:
         """Run the handler until it waits, deliver the next end, and so on. Call it from a plain callback."""

@@ -12,7 +12,7 @@ import contextlib
 from collections import deque
 from typing import TYPE_CHECKING
 
-from durablectl.engine.replay.control_flow import EngineFailed, RunExit, StorageFailed
+from durablectl.engine.replay.control_flow import EngineFailed, RunExit, StorageFailed, do_nothing
 from durablectl.errors import DurableError, PayloadTooLargeError
 from durablectl.model.codec import encode_entry
 from durablectl.model.reason_codes import ReasonCode
@@ -134,6 +134,8 @@ class JournalWriter:
         self._deferred.clear()
         if self.on_progress is not None:
             self.on_progress()
+            self.on_progress = None
+        self._exit_run = self.on_idle = do_nothing
 
     def _written(self) -> None:
         self._writes -= 1

@@ -8,7 +8,14 @@ from functools import cached_property, partial
 from random import Random
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from durablectl.engine.replay.control_flow import EngineFailed, HandlerStuck, RunExit, StorageFailed, WorkflowTimedOut
+from durablectl.engine.replay.control_flow import (
+    EngineFailed,
+    HandlerStuck,
+    RunExit,
+    StorageFailed,
+    WorkflowTimedOut,
+    do_nothing,
+)
 from durablectl.engine.replay.current_step import CurrentStepTracker, ExecutedStep
 from durablectl.engine.replay.handler_runner import ABANDON, HandlerRunner
 from durablectl.engine.replay.journal_writer import JournalWriter
@@ -202,6 +209,10 @@ class Run:
             self._interrupt(number, task)
         self.waits.close()
         self.journal_writer.close()
+        # Nothing refers back to the run any more: it is freed now, not by the garbage collector.
+        self.tracker.release()
+        self.runner.release()
+        self.state.ownership.observe = do_nothing
 
     def stop_at_next_step(self) -> None:
         """Start no further step; leave once those in flight have ended."""

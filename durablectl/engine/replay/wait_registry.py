@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from durablectl.engine.replay.control_flow import EngineFailed, StorageFailed, Suspended
+from durablectl.engine.replay.control_flow import EngineFailed, StorageFailed, Suspended, do_nothing
 from durablectl.errors import ConflictError, DurableError, PayloadTooLargeError, StorageError
 from durablectl.model.clock import MICROSECONDS
 from durablectl.model.kinds import WaitKind
@@ -80,6 +80,10 @@ class _OpenWait:
     awaited: Awaited | None
     entry: JournalEntry | None
     ended: asyncio.Future[Outcome]
+
+
+def _never() -> bool:
+    return False
 
 
 class WaitRegistry:
@@ -251,3 +255,5 @@ class WaitRegistry:
             self._timer.cancel()
         if self._polling is not None:
             self._polling.cancel()
+        self._exit_run = self.on_wait = self.on_begun = do_nothing
+        self._may_suspend = _never

@@ -176,8 +176,8 @@ async def test_workflow_fenced_during_an_await_stops(settings, store):
 
     @workflow
     async def handler(ctx):
-        await ctx.step(take_away)
-        try:
+        try:  # Whether it learns of the cancellation in the step or after it is open.
+            await ctx.step(take_away)
             await asyncio.sleep(30)
         finally:
             seen.append("left")
