@@ -15,6 +15,7 @@ from durablectl.errors import ConnectionFailedError, DurableError
 from durablectl.model.clock import NANOSECONDS
 from durablectl.model.kinds import CommandKind
 from durablectl.storage.commands.command_queue import publication
+from durablectl.storage.connection.inline_dispatch import InlineDispatch
 from durablectl.storage.streams.stored_messages import DELIVERY_PREFIX, delivery_fields
 
 if TYPE_CHECKING:
@@ -156,17 +157,21 @@ class PullRequests:
         self._subscription: Subscription | None = None
         self._watchdog: asyncio.Task[None] | None = None
         self._last_message_at = 0.0
+        self._recreating: asyncio.Task[None] | None = None
         self._connection = 0
 
     async def start(self) -> None:
         self._inbox = self._store.nats.new_inbox()
-        self._subscription = await self._store.nats.subscribe(self._inbox + ".*", cb=self._on_message)
+        dispatch = InlineDispatch(self._on_message)
+        self._subscription = await self._store.nats.subscribe(self._inbox + ".*", future=dispatch)
         self._watchdog = asyncio.create_task(self._watch())
 
     async def stop(self) -> None:
         """Without interest in the inbox the server drops the open pulls; what it has sent already still arrives."""
         if self._watchdog is not None:
             self._watchdog.cancel()
+        if self._recreating is not None:
+            self._recreating.cancel()
         if self._subscription is not None and self._store.is_connected:
             with contextlib.suppress(nats.errors.Error, TimeoutError):
                 async with asyncio.timeout(self._store.settings.timeout):
@@ -188,7 +193,7 @@ class PullRequests:
         except nats.errors.Error:
             self.outstanding -= count
 
-    async def _on_message(self, message: Msg) -> None:
+    def _on_message(self, message: Msg) -> None:
         self._last_message_at = asyncio.get_running_loop().time()
         if message.reply.startswith(DELIVERY_PREFIX):
             self.outstanding = max(0, self.outstanding - 1)
@@ -201,8 +206,10 @@ class PullRequests:
         unfilled = headers.get("Nats-Pending-Messages")
         self.outstanding = max(0, self.outstanding - int(unfilled)) if unfilled is not None else 0
         if status == _NO_RESPONDERS or "Consumer Deleted" in headers.get("Description", ""):
-            await self._recreate_consumer()
-        self._on_shortfall()
+            if self._recreating is None or self._recreating.done():
+                self._recreating = asyncio.create_task(self._recreate_consumer())
+        else:
+            self._on_shortfall()
 
     async def _recreate_consumer(self) -> None:
         """Someone deleted the consumer, or its stream has no leader for a while."""
@@ -211,6 +218,7 @@ class PullRequests:
             await self._recreate()
         except DurableError as error:
             _log.warning("The consumer %s is gone and cannot be made again yet: %s", self.consumer, error)
+        self._on_shortfall()
 
     async def _watch(self) -> None:
         """Open pulls do not survive a reconnection, nor the loss of the consumer's leader: notice and ask again."""

@@ -63,14 +63,14 @@ class StorageFullError(StorageError):
     """There is no room: a limit is reached, or a disk is full. Nothing was stored, and later it may be."""
 
 
-_parse = json.JSONDecoder().decode
+_parse = json.JSONDecoder().raw_decode
 
 
 def answer_of(reply: Msg, subject: str) -> dict[str, Any]:
     """What JetStream has answered, as JSON data; raises what it refuses with."""
     if not reply.data:
         raise status_error(reply, subject)
-    answer: dict[str, Any] = _parse(reply.data.decode())
+    answer: dict[str, Any] = _parse(reply.data.decode())[0]
     if "error" in answer:
         raise api_error(answer["error"], subject)
     return answer

@@ -21,6 +21,8 @@ from durablectl.errors import (
     PermissionDeniedError,
     StorageError,
 )
+from durablectl.storage.connection.fast_publish import FastPublish
+from durablectl.storage.connection.inline_dispatch import InlineDispatch
 from durablectl.storage.connection.permissions import Violation, permission_denied, violation_in
 from durablectl.storage.connection.rejections import (
     BusyError,
@@ -92,6 +94,7 @@ class Requests:
         self.has_streams = False
         """The streams have been seen: what no stream takes then waits for a leader, where there is a cluster."""
         self._nats = nats_client
+        self._fast = FastPublish(nats_client)
         self._timeout = timeout
         self._prefix = ""
         self._tokens = itertools.count()
@@ -114,7 +117,7 @@ class Requests:
 
     async def start(self) -> None:
         self._prefix = self._nats.new_inbox() + "."
-        await self._nats.subscribe(self._prefix + "*", cb=self._on_reply)
+        await self._nats.subscribe(self._prefix + "*", future=InlineDispatch(self._on_reply))
         self._expiry_task = asyncio.create_task(self._expire_late())
 
     async def stop(self) -> None:
@@ -227,7 +230,7 @@ class Requests:
         pending = _Pending(subject, self._loop.create_future(), deadline, messages)
         self._pending[token] = pending
         try:
-            await self._nats.publish(subject, payload, reply=self._prefix + token, headers=headers)
+            await self._fast.publish(subject, payload, self._prefix + token, headers)
         except nats.errors.BadSubjectError as error:
             self._pending.pop(token, None)
             raise StorageError(f"{subject!r} is no subject: a record or message holds a name that is none.") from error
@@ -236,7 +239,7 @@ class Requests:
             raise ConnectionFailedError(f"The connection to the NATS server is gone: {error}.") from error
         return pending
 
-    async def _on_reply(self, message: Msg) -> None:
+    def _on_reply(self, message: Msg) -> None:
         token = message.subject[len(self._prefix) :]
         pending = self._pending.get(token)
         if pending is None:
