@@ -36,11 +36,12 @@ async def test_frozen_processor_is_fenced_and_runs_other_workflows(store, fleet)
     """SIGSTOP for longer than its lease, SIGCONT once another has taken over and got further."""
     first = fleet.start()
     first_id = await alive(store, first)
-    ids = await start_many(store, "chain", [12, 0.5], 5, "c")
-    await wait_until(lambda: all_owned_by(store, ids, first_id))
-    second = fleet.start()
-    second_id = await alive(store, second)
     async with journal_watch(store) as written:
+        steps = 40  # So many that they are not over before the second processor is there.
+        ids = await start_many(store, "chain", [steps, 0.5], 5, "c")
+        await wait_until(lambda: all_owned_by(store, ids, first_id))
+        second = fleet.start()
+        second_id = await alive(store, second)
         await wait_until(lambda: all(len(written.get(i, ())) >= 1 for i in ids))
         os.killpg(first.pid, signal.SIGSTOP)
         stopped = time.time() * 1e6
@@ -57,7 +58,7 @@ async def test_frozen_processor_is_fenced_and_runs_other_workflows(store, fleet)
         assert (view.status, view.attempt, view.output) == ("completed", 2, [s.response for s in view.journal])
         by_first = [s.step_number for s in view.journal if pid_of[s.response] == first.pid]
         by_second = [s.step_number for s in view.journal if pid_of[s.response] == second.pid]
-        assert [*by_first, *by_second] == list(range(12))
+        assert [*by_first, *by_second] == list(range(steps))
         assert by_first
         # In the stream, too, what came after the claim came from the second alone; the last went with the end.
         in_stream = [pid_of[token(data)] for data in written[view.invocation_id]]
