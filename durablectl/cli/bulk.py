@@ -7,11 +7,12 @@ import contextlib
 import sys
 from collections import deque
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import typer
 
 from durablectl.cli.handler_notes import note_unknown_handlers
+from durablectl.cli.options.targets import BACKGROUND_OVER
 from durablectl.cli.render.formatting import printable
 from durablectl.cli.terminal.output import (
     Output,
@@ -32,23 +33,47 @@ if TYPE_CHECKING:
 
     from durablectl.cli.options.targets import Targets
     from durablectl.control import OperationResult
+    from durablectl.model.filters import Filters
+    from durablectl.model.jobs import JobOperation
     from durablectl.query import SelectedWorkflow
     from durablectl.settings import Settings
     from durablectl.storage.connection.store import Store
 
 SOME_FAILED = 6
+NO_JOB_PROCESSOR = (
+    "No live processor carries out jobs: it waits until one is started (durablectl run processor); "
+    "--foreground does it from here."
+)
 _DECLINED = 1
 _AT_ONCE = 16
 _SAMPLE = 10
 _GRACE_SECONDS = 5.0
 
 
+class JobRequest(NamedTuple):
+    """The same operation as a job: the fields of JobSpec."""
+
+    operation: JobOperation
+    reason: str = ""
+    now: bool = False
+    from_step: int | None = None
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        return {"reason": self.reason, "now": self.now, "from_step": self.from_step}
+
+
 class Operation(NamedTuple):
-    """``verb`` is what the question asks; ``statuses`` are those that filters without --status choose."""
+    """``verb`` is what the question asks; ``statuses`` are those that filters without --status choose.
+
+    Without ``job`` it cannot be done in the background; ``why_no_job`` says why.
+    """
 
     verb: str
     statuses: Sequence[str]
     act: Callable[[Store, str], Awaitable[OperationResult]]
+    job: JobRequest | None
+    why_no_job: str = ""
 
 
 @dataclass
@@ -75,23 +100,59 @@ async def run_operation(settings: Settings, targets: Targets, output: Output, op
     from durablectl.storage.connection.store import open_store
 
     async with open_store(settings) as store:
-        if targets.is_one and not targets.dry_run:
+        if targets.background and operation.job is None:
+            raise UsageError(f"This cannot be done in the background: {operation.why_no_job}", hint="Add --foreground.")
+        if targets.is_one and not targets.dry_run and not targets.background:
             print_result(await operation.act(store, targets.ids[0]), output)
             return 0
         selected = await _selected(store, targets, operation)
         filtered = targets.filters is not None
         ids = [each.invocation_id for each in selected] if filtered else list(targets.ids)
+        job = _job_for(targets, operation, len(ids))
         if targets.dry_run:
-            _show_selection(selected, ids, operation, output)
+            _show_selection(selected, ids, operation, output, in_background=job is not None)
             return 0
         if not ids:
             note(f"Nothing to {operation.verb}: {'no workflow matches' if filtered else 'no ids came'}.")
             await note_unknown_handlers(store, targets.filters.handlers if targets.filters is not None else ())
             return 0
-        if filtered and not targets.yes and not await _is_agreed(selected, operation):
+        if filtered and not targets.yes and not await _is_agreed(store, selected, operation, job):
             note("Nothing was changed.")
             return _DECLINED
+        if job is not None:
+            await _start_job(store, ids, job, targets, operation, output)
+            return 0
         return await _carry_out(store, ids, operation, output, targets.rate)
+
+
+def _job_for(targets: Targets, operation: Operation, number: int) -> JobRequest | None:
+    """What to start as a job; None where it is done from here."""
+    in_background = number > BACKGROUND_OVER if targets.background is None else targets.background
+    return operation.job if in_background else None
+
+
+async def _start_job(
+    store: Store, ids: Sequence[str], job: JobRequest, targets: Targets, operation: Operation, output: Output
+) -> None:
+    from durablectl import control, query
+    from durablectl.cli.actor import local_actor
+    from durablectl.cli.render.formatting import count
+
+    filters = None if targets.filters is None else _with_statuses(targets.filters, operation)
+    job_id = await control.start_job(
+        store, job.operation, ids, filters=filters, rate=targets.rate, actor=local_actor(), **job.parameters
+    )
+    if output.is_json:
+        output.print_json((await query.get_job(store, job_id)).to_json())
+    else:
+        typer.echo(job_id)
+    note(f"A job will {operation.verb} {count(len(ids), 'workflow')}; follow it: durablectl jobs watch {job_id}")
+    if not await control.can_run_jobs(store):
+        note(NO_JOB_PROCESSOR)
+
+
+def _with_statuses(filters: Filters, operation: Operation) -> Filters:
+    return replace(filters, statuses=filters.statuses or frozenset(operation.statuses))
 
 
 def print_result(result: OperationResult, output: Output) -> None:
@@ -106,25 +167,38 @@ async def _selected(store: Store, targets: Targets, operation: Operation) -> lis
     from durablectl import query
 
     if targets.filters is not None:
-        filters = replace(targets.filters, statuses=targets.filters.statuses or frozenset(operation.statuses))
+        filters = _with_statuses(targets.filters, operation)
         with ReadProgress() as reading:
             return await query.select_workflows(store, filters, progress=reading.show)
     return await query.select_ids(store, targets.ids) if targets.dry_run else []
 
 
-async def _is_agreed(selected: Sequence[SelectedWorkflow], operation: Operation) -> bool:
+async def _is_agreed(
+    store: Store, selected: Sequence[SelectedWorkflow], operation: Operation, job: JobRequest | None
+) -> bool:
     from durablectl.cli.render.bulk import selection_table
     from durablectl.cli.render.formatting import count
 
     many = count(len(selected), "workflow")
     if not _can_ask():
         raise UsageError(
-            f"This would {operation.verb} {many}; nothing was changed.",
+            f"This would {operation.verb} {many}{_how(job)}; nothing was changed.",
             hint="Add --yes to do it, or --dry-run to see which.",
         )
     console = stderr_console()
     show(console, selection_table(selected[:_SAMPLE], len(selected), SYSTEM_CLOCK.now(), console.width))
-    return await _agrees(f"{operation.verb.capitalize()} {f'these {many}' if len(selected) > 1 else 'it'}?")
+    if job is not None:
+        from durablectl import control
+
+        if not await control.can_run_jobs(store):
+            note(NO_JOB_PROCESSOR)
+    which = f"these {many}" if len(selected) > 1 else "it"
+    from_here = "" if job is None else " (--foreground does it from here)"
+    return await _agrees(f"{operation.verb.capitalize()} {which}{_how(job)}{from_here}?")
+
+
+def _how(job: JobRequest | None) -> str:
+    return "" if job is None else " as a background job"
 
 
 def _can_ask() -> bool:
@@ -157,7 +231,12 @@ async def _line() -> str:
 
 
 def _show_selection(
-    selected: Sequence[SelectedWorkflow], ids: Sequence[str], operation: Operation, output: Output
+    selected: Sequence[SelectedWorkflow],
+    ids: Sequence[str],
+    operation: Operation,
+    output: Output,
+    *,
+    in_background: bool,
 ) -> None:
     from durablectl.cli.render.bulk import selection_lines, selection_table
     from durablectl.cli.render.formatting import count
@@ -176,7 +255,8 @@ def _show_selection(
     known = {each.invocation_id for each in selected}
     for missing in (each for each in ids if each not in known):
         note(f"There is no workflow {missing}.")
-    note(f"Would {operation.verb} {count(len(selected), 'workflow')}. Nothing was changed.")
+    how = " as a background job" if in_background else ""
+    note(f"Would {operation.verb} {count(len(selected), 'workflow')}{how}. Nothing was changed.")
 
 
 async def _carry_out(store: Store, ids: Sequence[str], operation: Operation, output: Output, rate: float) -> int:

@@ -89,6 +89,17 @@ class _Schedules(Group):
     }
 
 
+class _Jobs(Group):
+    lazy = {  # noqa: RUF012
+        "list": Lazy("jobs:list_"),
+        "get": Lazy("jobs:get"),
+        "watch": Lazy("jobs:watch"),
+        "pause": Lazy("jobs:pause"),
+        "resume": Lazy("jobs:resume"),
+        "cancel": Lazy("jobs:cancel"),
+    }
+
+
 app = typer.Typer(
     name=PROGRAM,
     cls=_Root,
@@ -101,10 +112,12 @@ app = typer.Typer(
 wf = typer.Typer(cls=_Workflows, no_args_is_help=True, help="Start workflows, look at them, steer them.")
 runs = typer.Typer(cls=_Runs, no_args_is_help=True, help="Run processors and services.")
 schedules = typer.Typer(cls=_Schedules, no_args_is_help=True, help="Start workflows again and again.")
+jobs = typer.Typer(cls=_Jobs, no_args_is_help=True, help="Follow and steer bulk operations in the background.")
 
 app.add_typer(runs, name="run", rich_help_panel=_RUN)
 app.add_typer(wf, name="wf", rich_help_panel=_USE)
 app.add_typer(schedules, name="schedule", rich_help_panel=_USE)
+app.add_typer(jobs, name="jobs", rich_help_panel=_USE)
 
 
 def _version(wanted: bool) -> None:

@@ -51,11 +51,12 @@ async def running(
     from durablectl.engine.worker.processor import Processor
     from durablectl.engine.worker.service_host import hosted
     from durablectl.storage.connection.store import open_store
+    from durablectl.system.bulk_jobs import system_workflows
 
     with server:
         settings = Settings(url=server.url, namespace=namespace)
         async with open_store(settings) as store, hosted(store, app.services.values()):
-            processor = Processor(store, app, options)
+            processor = Processor(store, app, options, system_workflows(store))
             async with (
                 sidecar_api(http, settings, (log_format, "info"), processor.metrics.text) as http_url,
                 _working(processor, server, stop_requested_at),

@@ -1,6 +1,7 @@
 """Changing workflows: starting, operating and answering them, and waiting for their outcome."""
 
 from durablectl.control.index_repair import RepairReport, repair
+from durablectl.control.jobs import can_run_jobs, cancel_job, pause_job, resume_job, start_job
 from durablectl.control.lifecycle import cancel, delete, pause, resume, wait_until_cancelled
 from durablectl.control.messages import reject, resolve, signal
 from durablectl.control.operation import OperationResult
@@ -26,13 +27,16 @@ __all__ = [
     "ScheduleView",
     "StartRequest",
     "WorkflowOutcome",
+    "can_run_jobs",
     "cancel",
+    "cancel_job",
     "create_schedule",
     "delete",
     "delete_schedule",
     "get_schedule",
     "list_schedules",
     "pause",
+    "pause_job",
     "pause_schedule",
     "reject",
     "repair",
@@ -40,10 +44,12 @@ __all__ = [
     "resolve",
     "restart",
     "resume",
+    "resume_job",
     "resume_schedule",
     "retry",
     "signal",
     "start",
+    "start_job",
     "trigger_schedule",
     "wait_for_outcome",
     "wait_until_cancelled",

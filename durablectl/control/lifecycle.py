@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from durablectl.control.operation import OperationResult, invalid_state_error, load_for_change
+from durablectl.control.operation import DIRECT, OperationResult, Origin, invalid_state_error, load_for_change
 from durablectl.control.wait import wait_for_outcome, wait_until_listed
 from durablectl.errors import ConflictError, InvalidStateError, StaleRevisionError
 from durablectl.model.clock import SYSTEM_CLOCK
@@ -32,13 +32,15 @@ if TYPE_CHECKING:
     from durablectl.storage.records.states import StoredState
 
 
-async def pause(store: Store, invocation_id: str, reason: str = "", *, if_revision: int = 0) -> OperationResult:
+async def pause(
+    store: Store, invocation_id: str, reason: str = "", *, if_revision: int = 0, origin: Origin = DIRECT
+) -> OperationResult:
     """No further step is started; one in flight ends and is journaled.
 
     Raises NotFoundError, and InvalidStateError for a workflow that has ended or is being cancelled.
     """
     while True:
-        execution, revision = await load_for_change(store, invocation_id, if_revision)
+        execution, revision = await load_for_change(store, invocation_id, if_revision, origin)
         if is_terminal(execution.status):
             raise invalid_state_error(execution, "paused", "Only a workflow that has not ended can be paused.")
         if execution.cancel_requested:
@@ -49,6 +51,7 @@ async def pause(store: Store, invocation_id: str, reason: str = "", *, if_revisi
         execution.enter_status(Status.PAUSED, SYSTEM_CLOCK.now())
         execution.owner = owner
         execution.set_reason(ReasonCode.PAUSED_BY_OPERATOR, reason)
+        origin.mark(execution)
         await store.requests.exchange([fallback_timer_request(store, execution)])
         if await states.replace(store, execution, revision) is None:
             continue
@@ -63,10 +66,10 @@ async def pause(store: Store, invocation_id: str, reason: str = "", *, if_revisi
         return OperationResult(invocation_id, Status.PAUSED, changed=True, message=message)
 
 
-async def resume(store: Store, invocation_id: str, *, if_revision: int = 0) -> OperationResult:
+async def resume(store: Store, invocation_id: str, *, if_revision: int = 0, origin: Origin = DIRECT) -> OperationResult:
     """Go on from the journal. Raises NotFoundError, and InvalidStateError for a workflow that has ended."""
     while True:
-        execution, revision = await load_for_change(store, invocation_id, if_revision)
+        execution, revision = await load_for_change(store, invocation_id, if_revision, origin)
         if is_terminal(execution.status):
             hint = "A failed or cancelled workflow goes on with `wf retry`."
             raise invalid_state_error(execution, "resumed", "" if execution.status == Status.COMPLETED else hint)
@@ -80,6 +83,7 @@ async def resume(store: Store, invocation_id: str, *, if_revision: int = 0) -> O
         execution.set_reason()
         execution.crashes = 0
         execution.traceback = ""
+        origin.mark(execution)
         if not in_flight:
             execution.owner = ""
             await store.requests.exchange([fallback_timer_request(store, execution)])
@@ -94,14 +98,20 @@ async def resume(store: Store, invocation_id: str, *, if_revision: int = 0) -> O
 
 
 async def cancel(
-    store: Store, invocation_id: str, reason: str = "", *, now: bool = False, if_revision: int = 0
+    store: Store,
+    invocation_id: str,
+    reason: str = "",
+    *,
+    now: bool = False,
+    if_revision: int = 0,
+    origin: Origin = DIRECT,
 ) -> OperationResult:
     """End it: interrupt the step in flight and run the compensations, or with ``now`` skip them.
 
     Raises NotFoundError, and InvalidStateError for a workflow that has completed or failed.
     """
     while True:
-        stored = await load_for_change(store, invocation_id, if_revision)
+        stored = await load_for_change(store, invocation_id, if_revision, origin)
         execution = stored.execution
         if execution.status == Status.CANCELLED:
             return OperationResult(invocation_id, Status.CANCELLED, changed=False, message="It was cancelled already.")
@@ -112,6 +122,7 @@ async def cancel(
             return OperationResult(
                 invocation_id, execution.status, changed=False, message="It is being cancelled already."
             )
+        origin.mark(execution)
         has_run = execution.status == Status.RUNNING or bool(execution.owner)
         if now or not (has_run or execution.compensations):
             result = await _cancel_unowned(store, stored, reason)
@@ -121,9 +132,9 @@ async def cancel(
             return result
 
 
-async def delete(store: Store, invocation_id: str, *, if_revision: int = 0) -> OperationResult:
+async def delete(store: Store, invocation_id: str, *, if_revision: int = 0, origin: Origin = DIRECT) -> OperationResult:
     """Remove an ended workflow with its journal and index entry. InvalidStateError for one that has not ended."""
-    execution, revision = await load_for_change(store, invocation_id, if_revision)
+    execution, revision = await load_for_change(store, invocation_id, if_revision, origin)
     if not is_terminal(execution.status):
         raise invalid_state_error(execution, "deleted", "Cancel it first.")
     if not await states.delete(store, execution, revision):

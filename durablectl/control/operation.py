@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from durablectl.errors import InvalidStateError, NotFoundError, StaleRevisionError
+from durablectl.errors import ConflictError, InvalidStateError, NotFoundError, StaleRevisionError
 from durablectl.model.names import validate_name
 from durablectl.model.validation import check_execution
 from durablectl.storage.records.consistent_reads import load_confirmed
 from durablectl.storage.streams.provision import require_provisioned
 
 if TYPE_CHECKING:
+    from durablectl.model.filters import Filters
     from durablectl.model.records import Execution
     from durablectl.storage.connection.store import Store
     from durablectl.storage.records.states import StoredState
@@ -40,6 +41,44 @@ class OperationResult:
         }
 
 
+class ChangedByJobError(ConflictError):
+    """The bulk job has changed this workflow before: a processor died before it could say so."""
+
+
+class NoLongerMatchesError(ConflictError):
+    """The workflow is not one any more that the operation is about."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """On whose behalf an operation is done.
+
+    ``job_id`` is the bulk job that does it: a workflow that it has changed is not changed again. ``filters`` chose the
+    workflow, and must still match.
+    """
+
+    job_id: str = ""
+    filters: Filters | None = None
+
+    def check(self, execution: Execution) -> None:
+        """Raise ChangedByJobError or NoLongerMatchesError."""
+        if self.job_id and self.job_id in execution.changed_by_jobs:
+            raise ChangedByJobError(f"The job {self.job_id} has changed {execution.invocation_id} before.")
+        if self.filters is not None and not self.filters.match(execution):
+            raise NoLongerMatchesError(
+                f"It is {execution.status} and does not match the filters any more: it has changed since."
+            )
+
+    def mark(self, execution: Execution) -> None:
+        """Note the job in what is about to be written: the change and the mark are one write."""
+        if self.job_id:
+            execution.mark_job(self.job_id)
+
+
+DIRECT = Origin()
+"""Done by the caller itself."""
+
+
 def invalid_state_error(execution: Execution, what: str, hint: str = "") -> InvalidStateError:
     """The error for an operation that this status does not allow."""
     return InvalidStateError(
@@ -47,10 +86,13 @@ def invalid_state_error(execution: Execution, what: str, hint: str = "") -> Inva
     )
 
 
-async def load_for_change(store: Store, invocation_id: str, if_revision: int = 0) -> StoredState:
+async def load_for_change(
+    store: Store, invocation_id: str, if_revision: int = 0, origin: Origin = DIRECT
+) -> StoredState:
     """Raises InvalidNameError, NotFoundError, NotProvisionedError; StaleRevisionError when ``if_revision`` is past.
 
-    UnreadableError for a record that is damaged, or has a status that this version does not know.
+    UnreadableError for a record that is damaged, or has a status that this version does not know; what ``origin``
+    raises.
     """
     validate_name("invocation id", invocation_id)
     stored = await load_confirmed(store, invocation_id)
@@ -65,4 +107,5 @@ async def load_for_change(store: Store, invocation_id: str, if_revision: int = 0
             f"The workflow {invocation_id} is at revision {stored.revision}, not {if_revision} any more.",
             hint="Look at it again.",
         )
+    origin.check(stored.execution)
     return stored

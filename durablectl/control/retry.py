@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from durablectl.control.operation import OperationResult, invalid_state_error, load_for_change
+from durablectl.control.operation import DIRECT, OperationResult, Origin, invalid_state_error, load_for_change
 from durablectl.control.start import start_copy
-from durablectl.errors import StaleRevisionError, UsageError
+from durablectl.errors import AlreadyExistsError, StaleRevisionError, UsageError
 from durablectl.model.clock import SYSTEM_CLOCK
 from durablectl.model.codec import encode_entry
 from durablectl.model.kinds import StepKind
@@ -33,7 +34,12 @@ _RETRIABLE = frozenset({Status.FAILED, Status.CANCELLED})
 
 
 async def retry(
-    store: Store, invocation_id: str, *, from_step: int | None = None, if_revision: int = 0
+    store: Store,
+    invocation_id: str,
+    *,
+    from_step: int | None = None,
+    if_revision: int = 0,
+    origin: Origin = DIRECT,
 ) -> OperationResult:
     """Go on from the first unfinished step, or from step ``from_step``; what is dropped is kept as history.
 
@@ -42,7 +48,7 @@ async def retry(
     Raises NotFoundError, InvalidStateError unless failed or cancelled, UsageError for a step that it never reached.
     """
     while True:
-        execution, revision = await load_for_change(store, invocation_id, if_revision)
+        execution, revision = await load_for_change(store, invocation_id, if_revision, origin)
         if execution.status not in _RETRIABLE:
             if not is_terminal(execution.status):
                 message = f"It has not ended, but is {execution.status}."
@@ -66,6 +72,7 @@ async def retry(
             numbers = half_done.union(entry.step_number for entry in dropped)
             await store.requests.exchange(journal.entry_purge_requests(store, invocation_id, numbers, revision))
         _reopen(execution)
+        origin.mark(execution)
         await store.requests.exchange([fallback_timer_request(store, execution)])
         inside = {entry.step_number for entry in execution.journal}
         folded = [encode_entry(entry) for entry in kept if entry.step_number in inside]
@@ -142,15 +149,19 @@ def _shorten_history(history: list[DroppedSteps]) -> None:
             dropped.entries = [replace(e, request=NO_PAYLOAD, response=NO_PAYLOAD) for e in dropped.entries]
 
 
-async def restart(store: Store, invocation_id: str, *, if_revision: int = 0) -> OperationResult:
+async def restart(
+    store: Store, invocation_id: str, *, if_revision: int = 0, origin: Origin = DIRECT
+) -> OperationResult:
     """A new invocation with the same input, linked with the old one. InvalidStateError unless it has ended.
 
     With ``if_revision`` the link is written first, so that of several at once one starts it; dying behind that leaves a
-    link to what was never started, over which another restart writes.
+    link to what was never started, over which another restart writes. A job starts what the link names when it comes
+    again.
     """
+    if origin.job_id:
+        return await _restart_for_job(store, invocation_id, origin)
     execution, revision = await load_for_change(store, invocation_id, if_revision)
-    if not is_terminal(execution.status):
-        raise invalid_state_error(execution, "restarted", "Only a workflow that has ended can be restarted.")
+    _require_ended(execution)
     new_id = new_invocation_id()
     execution.restarted_as = new_id
     if if_revision and await states.replace(store, execution, revision) is None:
@@ -165,5 +176,31 @@ async def restart(store: Store, invocation_id: str, *, if_revision: int = 0) -> 
         if stored is None:
             break
         execution, revision = stored
+    return _restarted(invocation_id, new_id)
+
+
+async def _restart_for_job(store: Store, invocation_id: str, origin: Origin) -> OperationResult:
+    """Restart once, however often the job does this: link and mark are one write, and the link is what is started."""
+    while True:
+        execution, revision = await load_for_change(store, invocation_id)
+        if origin.job_id in execution.changed_by_jobs and execution.restarted_as:
+            break
+        origin.check(execution)
+        _require_ended(execution)
+        execution.restarted_as = new_invocation_id()
+        origin.mark(execution)
+        if await states.replace(store, execution, revision) is not None:
+            break
+    with contextlib.suppress(AlreadyExistsError):
+        await start_copy(store, execution, execution.restarted_as)
+    return _restarted(invocation_id, execution.restarted_as)
+
+
+def _require_ended(execution: Execution) -> None:
+    if not is_terminal(execution.status):
+        raise invalid_state_error(execution, "restarted", "Only a workflow that has ended can be restarted.")
+
+
+def _restarted(invocation_id: str, new_id: str) -> OperationResult:
     message = f"Started {new_id} with the input of {invocation_id}."
     return OperationResult(new_id, Status.PENDING, changed=True, message=message, restarted_from=invocation_id)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from durablectl.query.doctor_checks import Check, Severity
     from durablectl.query.error_clusters import ErrorCluster, ErrorsView, FailedStepCount, ParsedError, get_errors
     from durablectl.query.get import get_children, get_workflow
+    from durablectl.query.jobs import JobPage, JobView, get_job, job_reports, list_jobs, watch_job
     from durablectl.query.list import count_workflows, list_workflows
     from durablectl.query.processors import live_processors
     from durablectl.query.selection import SelectedWorkflow, list_pages, select_ids, select_workflows
@@ -47,6 +48,7 @@ _HOME = {
         "doctor": ("Diagnosis", "diagnose"),
         "tree": ("Tree", "watch_tree"),
         "error_clusters": ("ErrorCluster", "ErrorsView", "FailedStepCount", "ParsedError", "get_errors"),
+        "jobs": ("JobPage", "JobView", "get_job", "job_reports", "list_jobs", "watch_job"),
         "list": ("count_workflows", "list_workflows"),
         "processors": ("live_processors",),
         "why": ("LiveContext", "StatusCause", "StatusExplanation", "explain_workflow"),
@@ -86,6 +88,8 @@ __all__ = [
     "FailedStepCount",
     "Filters",
     "Group",
+    "JobPage",
+    "JobView",
     "LiveContext",
     "Moving",
     "ParsedError",
@@ -115,9 +119,12 @@ __all__ = [
     "find_typical_steps",
     "get_children",
     "get_errors",
+    "get_job",
     "get_stats",
     "get_status",
     "get_workflow",
+    "job_reports",
+    "list_jobs",
     "list_pages",
     "list_workflows",
     "live_processors",
@@ -127,6 +134,7 @@ __all__ = [
     "watch_all",
     "watch_board",
     "watch_changes",
+    "watch_job",
     "watch_status",
     "watch_tree",
     "watch_workflow",

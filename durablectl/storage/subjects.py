@@ -98,6 +98,10 @@ class Subjects:
         return f"KV_{self.processors_bucket}"
 
     @cached_property
+    def jobs_stream(self) -> str:
+        return f"DURABLE_JOBS{self._suffix}"
+
+    @cached_property
     def _state_prefix(self) -> str:
         return f"$KV.{self.state_bucket}."
 
@@ -237,6 +241,14 @@ class Subjects:
         """Where a schedule's fires arrive: a partition of its own, which no key can be."""
         return f"{self._commands_prefix}{handler}.{NO_PARTITION}{name}"
 
+    def job(self, job_id: str, part: str) -> str:
+        """A part of what is stored for a bulk job; ``part`` may hold dots and wildcards."""
+        return f"durable{self._dash}.job.{job_id}.{part}"
+
+    def job_of(self, subject: str) -> str:
+        """The job id of such a subject."""
+        return subject.split(".")[2]
+
     def notifications(self, processor_id: str) -> str:
         """Where a processor hears of states that have changed; no stream stores it."""
         return f"durable{self._dash}.poke.{processor_id}"
@@ -259,6 +271,10 @@ class Subjects:
     @cached_property
     def commands_stream_subjects(self) -> list[str]:
         return [self.all_commands, f"schedules{self._dash}.>"]
+
+    @cached_property
+    def jobs_stream_subjects(self) -> list[str]:
+        return [f"durable{self._dash}.job.>"]
 
     @cached_property
     def processors_subjects(self) -> list[str]:

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from durablectl.cli.boundary import asynchronous
-from durablectl.cli.bulk import Operation, run_operation
+from durablectl.cli.bulk import JobRequest, Operation, run_operation
 from durablectl.cli.options.connection import with_connection
 from durablectl.cli.options.output import with_output
 from durablectl.cli.options.targets import Targets, with_targets
 from durablectl.cli.terminal.output import Output, OutputFormat
 from durablectl.errors import UsageError
+from durablectl.model.jobs import JobOperation
 from durablectl.model.status import ACTIVE, TERMINAL, Status
 from durablectl.model.user_input import parse_duration
 from durablectl.settings import Settings
@@ -39,7 +40,9 @@ async def pause(reason: _Reason = "", *, targets: Targets, settings: Settings, o
     from durablectl import control
 
     act = functools.partial(control.pause, reason=reason)
-    return await run_operation(settings, targets, output, Operation("pause", sorted(ACTIVE - {Status.PAUSED}), act))
+    job = JobRequest(JobOperation.PAUSE, reason)
+    statuses = sorted(ACTIVE - {Status.PAUSED})
+    return await run_operation(settings, targets, output, Operation("pause", statuses, act, job))
 
 
 @asynchronous
@@ -53,7 +56,8 @@ async def resume(*, targets: Targets, settings: Settings, output: Output) -> int
     """
     from durablectl import control
 
-    return await run_operation(settings, targets, output, Operation("resume", (Status.PAUSED,), control.resume))
+    operation = Operation("resume", (Status.PAUSED,), control.resume, JobRequest(JobOperation.RESUME))
+    return await run_operation(settings, targets, output, operation)
 
 
 @asynchronous
@@ -88,7 +92,9 @@ async def cancel(
         result = await control.cancel(store, invocation_id, reason, now=now)
         return await control.wait_until_cancelled(store, result, limit) if wait else result
 
-    return await run_operation(settings, targets, output, Operation("cancel", sorted(ACTIVE), act))
+    job = None if wait else JobRequest(JobOperation.CANCEL, reason, now)
+    operation = Operation("cancel", sorted(ACTIVE), act, job, "--wait waits for each workflow.")
+    return await run_operation(settings, targets, output, operation)
 
 
 @asynchronous
@@ -120,9 +126,9 @@ async def retry(
     from durablectl import control
 
     again = control.restart if restart else functools.partial(control.retry, from_step=from_step)
-    return await run_operation(
-        settings, targets, output, Operation("restart" if restart else "retry", _RETRIABLE, again)
-    )
+    verb = JobOperation.RESTART if restart else JobOperation.RETRY
+    job = JobRequest(verb, from_step=from_step)
+    return await run_operation(settings, targets, output, Operation(verb, _RETRIABLE, again, job))
 
 
 @asynchronous
@@ -136,4 +142,5 @@ async def delete(*, targets: Targets, settings: Settings, output: Output) -> int
     """
     from durablectl import control
 
-    return await run_operation(settings, targets, output, Operation("delete", sorted(TERMINAL), control.delete))
+    operation = Operation("delete", sorted(TERMINAL), control.delete, JobRequest(JobOperation.DELETE))
+    return await run_operation(settings, targets, output, operation)

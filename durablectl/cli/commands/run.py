@@ -71,6 +71,7 @@ async def processor(
     from durablectl.engine.worker.garbage_collection import collect_seldom
     from durablectl.engine.worker.processor import Processor, ProcessorOptions
     from durablectl.storage.connection.store import open_store
+    from durablectl.system.bulk_jobs import system_workflows
 
     app = _app(apps or ())
     if not app.workflows:
@@ -83,7 +84,7 @@ async def processor(
     collect_seldom()
     with stop_signals(grace) as stop:
         async with open_store(settings, name="durablectl processor") as store:
-            processor = Processor(store, app, options)
+            processor = Processor(store, app, options, system_workflows(store))
             async with sidecar_api(http, settings, (log_format, log_level), processor.metrics.text):
                 await processor.run(stop, stop_requested_at=lambda: stop.requested_at)
 

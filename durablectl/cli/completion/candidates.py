@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 import typer
 
 from durablectl.cli.connection_flags import connection_settings
+from durablectl.model.names import JOB_HANDLER
 from durablectl.model.status import ACTIVE, TERMINAL, Status
 from durablectl.storage.connection.store import Store, open_store
 from durablectl.storage.index import index_entries
@@ -105,3 +106,9 @@ async def schedules(store: Store, _: typer.Context, __: str) -> AsyncIterator[Ca
     subjects = store.subjects
     for subject in sorted(await subjects_matching(store, subjects.state_stream, [subjects.schedule("*")])):
         yield subject.rpartition(".")[2], ""
+
+
+async def jobs(store: Store, _: typer.Context, __: str) -> AsyncIterator[Candidate]:
+    """Those first whose status changed last."""
+    async for entry in Traversal(store, Scope((), (JOB_HANDLER,))).entries():
+        yield entry.invocation_id, entry.group

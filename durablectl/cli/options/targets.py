@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 R = TypeVar("R")
 
 STANDARD_INPUT = "-"
+BACKGROUND_OVER = 1_000
+"""More workflows than these are changed by a job, unless the command says otherwise."""
 _PANEL = "Selection"
 _FASTEST = 1_000_000
 _HINT = "Give ids, '-' for ids on standard input, or filters such as --status and --handler."
@@ -32,6 +34,8 @@ _HINT = "Give ids, '-' for ids on standard input, or filters such as --status an
 class Targets:
     """Either ``ids`` or filters; ``rate`` is how many a second at most, 0 for no limit.
 
+    ``background`` tells whether processors are to do it, as a job; None where that depends on how many there are.
+
     ``is_one`` tells that a single id was named on the command line: its result is not one of many.
     """
 
@@ -40,6 +44,7 @@ class Targets:
     yes: bool = False
     dry_run: bool = False
     rate: float = 0.0
+    background: bool | None = None
     is_one: bool = False
 
 
@@ -64,6 +69,17 @@ def with_targets(function: Callable[..., R]) -> Callable[..., R]:
             None,
             typer.Option("--rate", metavar="N", min=0, help="At most so many a second.", rich_help_panel=_PANEL),
         ),
+        option(
+            "background",
+            bool | None,
+            None,
+            typer.Option(
+                "--background/--foreground",
+                " /--no-background",
+                help=f"As a job that processors carry out (default for over {BACKGROUND_OVER:,}), or from here.",
+                rich_help_panel=_PANEL,
+            ),
+        ),
     ]
     return extend(function, "targets", added, lambda values: {"targets": _targets(values)})
 
@@ -86,6 +102,7 @@ def _targets(values: dict[str, Any]) -> Targets:
         yes=values["yes"],
         dry_run=values["dry_run"],
         rate=checked_number(values["rate"] or 0.0, "The --rate", 0, _FASTEST),
+        background=values["background"],
         is_one=len(given) == 1 and given[0] != STANDARD_INPUT,
     )
 

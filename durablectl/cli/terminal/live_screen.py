@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
-    from durablectl.query import Board, StatusReport, Tree, WaitingView
+    from durablectl.query import Board, JobView, StatusReport, Tree, WaitingView
 
 T = TypeVar("T")
 
@@ -226,4 +226,19 @@ class StatusScreen(Screen["StatusReport"]):
         return status_page(state, width, self._connection)
 
     def is_moving(self, state: StatusReport) -> bool:  # noqa: ARG002  # its ages change every 2 s
+        return False
+
+
+class JobScreen(Screen["JobView"]):
+    """A bulk job and how far it is."""
+
+    def draw(self, state: JobView, now: int, width: int, height: int) -> Text:  # noqa: ARG002  # a few lines
+        from durablectl.cli.render.jobs import job_frame
+
+        return job_frame(state, now, width)
+
+    def end(self, state: JobView, now: int, width: int, height: int) -> Text:
+        return self.draw(state, now, width, height)
+
+    def is_moving(self, state: JobView) -> bool:  # noqa: ARG002  # what moves comes as changes
         return False

@@ -34,7 +34,7 @@ from durablectl.storage.streams.permission_probes import processor_probes, requi
 from durablectl.storage.streams.provision import provision
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Mapping
+    from collections.abc import Awaitable, Callable, Coroutine, Mapping
     from typing import Any
 
     from durablectl.engine.sdk.app_loader import App
@@ -71,10 +71,18 @@ class ProcessorOptions:
 
 
 class SystemWorkflows(NamedTuple):
-    """Workflows of durablectl's own; ``stop`` has their steps end early, so that the processor can stop."""
+    """Workflows of durablectl's own.
+
+    ``prepare`` makes what they need, with so many replicas; ``stop`` has their steps end, for the processor to stop.
+    """
 
     workflows: Mapping[str, Workflow]
+    prepare: Callable[[int | None], Awaitable[None]]
     stop: Callable[[], None]
+
+
+async def _nothing_to_prepare(_: int | None) -> None:
+    pass
 
 
 class Processor:
@@ -90,7 +98,7 @@ class Processor:
         self._store = store
         self._app = app
         self._options = options
-        self._system = system or SystemWorkflows({}, lambda: None)
+        self._system = system or SystemWorkflows({}, _nothing_to_prepare, lambda: None)
         self._workflows = {**app.workflows, **self._system.workflows}
         self.metrics = Metrics(self._workflows, options.max_concurrent, lambda: self._active_runs.busy)
         self._resources = Resources(
@@ -131,6 +139,7 @@ class Processor:
         await require_permissions(
             self._store, processor_probes(self._store), [self._store.subjects.notifications(self.id)]
         )
+        await self._system.prepare(self._options.replicas)
         await sync_clock(self._store)
         self._started_at = self._store.clock.now()
         await self._renew()

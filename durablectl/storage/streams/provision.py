@@ -80,6 +80,28 @@ def wanted_streams(subjects: Subjects) -> dict[StreamKind, dict[str, Any]]:
     }
 
 
+def jobs_configuration(subjects: Subjects) -> dict[str, Any]:
+    """The stream of what bulk jobs store beside their workflows; made by the first processor or job that needs it."""
+    return {
+        "name": subjects.jobs_stream,
+        "subjects": subjects.jobs_stream_subjects,
+        "retention": "limits",
+        "storage": "file",
+        "discard": "new",
+        "max_msgs_per_subject": 1,
+        "allow_direct": True,
+    }
+
+
+async def provision_jobs(store: Store, *, replicas: int | None = None) -> None:
+    """Create the stream of jobs if it is missing, with as many replicas as the states have. Raises as ``provision``."""
+    wanted = jobs_configuration(store.subjects)
+    if await stream_config(store, wanted["name"]) is None:
+        states = await stream_config(store, store.subjects.state_stream)
+        number = replicas or (1 if states is None else int(states.get("num_replicas", 1)))
+        await create_stream(store, {**wanted, "num_replicas": number})
+
+
 async def provision(store: Store, *, replicas: int | None = None) -> None:
     """Create what is missing; idempotent, and safe when several processes do it at once.
 

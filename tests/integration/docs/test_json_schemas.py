@@ -40,6 +40,8 @@ QUERIES = [
     ("processors", "processors"),
     ("status", "status"),
     ("schedule-list", "schedule", "list"),
+    ("jobs-list", "jobs", "list"),
+    ("jobs-list", "jobs", "list", "--status", "paused"),
     *((f"wf-{verb}", "wf", verb, "--dry-run", *STATES) for verb in ("pause", "resume", "cancel", "retry", "delete")),
     *((f"wf-{verb}", "wf", verb, "none", "neither") for verb in ("pause", "resume", "cancel", "retry", "delete")),
     ("wf-pause", "wf", "pause", "--dry-run", "--handler", "nothing"),
@@ -106,6 +108,29 @@ def test_many_workflows_are_steered(stack, output):
     selected = ("--partition-key", "many", "-o", output)
     assert len(check("wf-delete", stack.ok("wf", "delete", "--dry-run", *selected), "jsonl")) == 3
     assert len(check("wf-delete", stack.ok("wf", "delete", "--yes", *selected), "jsonl")) == 3
+
+
+@pytest.mark.parametrize("output", FORMATS)
+def test_jobs(stack, output):
+    def run(name, *args):
+        return check(name, stack.ok(*args, "-o", output), output)
+
+    ids = [stack.ok("wf", "start", "asking", "--partition-key", f"job-{output}").strip() for _ in range(2)]
+    (job,) = run("wf-pause", "wf", "pause", "--background", *ids, "nowhere")
+    job_id = job["job_id"]
+    last = check("jobs-watch", stack.ok("jobs", "watch", job_id, "--json"), "jsonl")[-1]
+    assert (last["status"], last["changed"], last["failed"]) == ("completed", 2, 1)
+    run("jobs-get", "jobs", "get", job_id)
+    (reports,) = run("jobs-get", "jobs", "get", job_id, "--failures")
+    assert "nowhere" in json.dumps(reports)
+    run("jobs-list", "jobs", "list")
+    (slow,) = run("wf-resume", "wf", "resume", "--background", "--rate", "0.001", *ids)
+    run("jobs-pause", "jobs", "pause", slow["job_id"])
+    run("jobs-resume", "jobs", "resume", slow["job_id"])
+    run("jobs-cancel", "jobs", "cancel", slow["job_id"])
+    filters = ("--partition-key", f"job-{output}", "--status", "active", "--yes", "--background")
+    (job,) = run("wf-cancel", "wf", "cancel", *filters)
+    assert job["filters"]
 
 
 @pytest.mark.parametrize("output", FORMATS)
@@ -259,9 +284,10 @@ def test_document_lists_the_format_of_each_command():
 
 def test_the_examples_of_the_document_fit_their_schemas():
     examples = [parsed(text) for text in re.findall(r"^```json\n(.*?)^```$", DOCUMENT, re.DOTALL | re.MULTILINE)]
-    (workflow,), (item,), (finding,), told = examples
+    (workflow,), (item,), (report,), (finding,), told = examples
     check("wf-list", json.dumps(workflow), "jsonl")
     check("wf-pause", json.dumps(item))
+    check("jobs-get", json.dumps(report), "jsonl")
     check("doctor", json.dumps({"healthy": False, "checks": [finding], "repair": None}))
     for each in told:
         check("stderr", json.dumps(each), "jsonl")

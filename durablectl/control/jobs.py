@@ -1,0 +1,128 @@
+"""Bulk jobs: started by a client, carried out by processors, paused, resumed and cancelled like any workflow."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from durablectl.control import lifecycle
+from durablectl.control.operation import OperationResult, load_for_change
+from durablectl.control.start import StartRequest, start
+from durablectl.errors import NotFoundError, NotProvisionedError, PermissionDeniedError, UsageError
+from durablectl.limits import checked_number
+from durablectl.model.jobs import JobOperation, JobSpec
+from durablectl.model.names import JOB_HANDLER, validate_name
+from durablectl.model.status import Status
+from durablectl.storage.records import jobs, leases
+from durablectl.storage.streams.provision import provision
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from durablectl.model.filters import Filters
+    from durablectl.storage.connection.store import Store
+
+FASTEST = 1_000_000
+"""The highest rate of a job."""
+
+
+def new_job_id() -> str:
+    """``job-`` and ten hexadecimal digits."""
+    return f"job-{secrets.token_hex(5)}"
+
+
+async def start_job(
+    store: Store,
+    operation: JobOperation | str,
+    ids: Sequence[str],
+    *,
+    filters: Filters | None = None,
+    rate: float = 0.0,
+    reason: str = "",
+    now: bool = False,
+    from_step: int | None = None,
+    actor: str = "",
+) -> str:
+    """Have the processors do ``operation`` to these workflows; the id of the job.
+
+    The ids are stored first, so that dying in between starts nothing. ``filters`` are those that chose them: what does
+    not match any more when its turn comes is skipped. ``rate`` is how many a second at most, 0 for no limit of its own.
+    ``actor`` says who started it. Raises UsageError, InvalidNameError, PermissionDeniedError.
+    """
+    if operation not in frozenset(JobOperation):
+        raise UsageError(f"There is no bulk operation {str(operation)!r}.", hint=f"They are {', '.join(JobOperation)}.")
+    if not ids:
+        raise UsageError("A job needs workflows, and none were given.")
+    checked_number(rate, "The rate of a job", 0, FASTEST)
+    for each in ids:
+        validate_name("invocation id", each)
+    job_id = new_job_id()
+    spec = JobSpec(
+        operation=JobOperation(operation),
+        total=len(ids),
+        per_chunk=jobs.ids_per_chunk(store),
+        filters=filters,
+        rate=rate,
+        reason=reason,
+        now=now,
+        from_step=from_step,
+        actor=actor,
+    )
+    await _store_ids(store, job_id, ids, spec.per_chunk)
+    await start(store, StartRequest(JOB_HANDLER, spec.to_json(), job_id, is_system=True))
+    return job_id
+
+
+async def _store_ids(store: Store, job_id: str, ids: Sequence[str], per_chunk: int) -> None:
+    try:
+        await jobs.store_ids(store, job_id, ids, per_chunk)
+    except NotProvisionedError:
+        await provision(store)
+        await jobs.store_ids(store, job_id, ids, per_chunk)
+    except PermissionDeniedError as error:
+        raise PermissionDeniedError(
+            f"These credentials may not start a job: {error.message}",
+            hint=f"Start a processor of this version, which makes the stream {store.subjects.jobs_stream}, and allow "
+            "what docs/permissions.md lists for `client`; or use --foreground.",
+        ) from error
+
+
+async def can_run_jobs(store: Store) -> bool:
+    """Whether a live processor carries out jobs; one of an earlier version does not."""
+    return any(JOB_HANDLER in lease.all_handlers for lease in await leases.live_processors(store))
+
+
+async def pause_job(store: Store, job_id: str, reason: str = "") -> OperationResult:
+    """Change no further workflow; those in work are ended first. Raises NotFoundError, InvalidStateError."""
+    await _require_job(store, job_id)
+    result = await lifecycle.pause(store, job_id, reason)
+    return replace(result, message="Paused.") if result.changed else result
+
+
+async def resume_job(store: Store, job_id: str) -> OperationResult:
+    """Go on where it was. Raises NotFoundError, InvalidStateError."""
+    await _require_job(store, job_id)
+    return await lifecycle.resume(store, job_id)
+
+
+async def cancel_job(store: Store, job_id: str, reason: str = "") -> OperationResult:
+    """End it; what it has changed stays changed. Raises NotFoundError, InvalidStateError."""
+    await _require_job(store, job_id)
+    result = await lifecycle.cancel(store, job_id, reason)
+    if result.changed and result.status == Status.CANCELLED:
+        await store.requests.exchange([jobs.removal_of_ids(store, job_id)])
+    return result
+
+
+async def _require_job(store: Store, job_id: str) -> None:
+    try:
+        stored = await load_for_change(store, job_id)
+    except NotFoundError:
+        raise job_not_found(job_id) from None
+    if stored.execution.handler != JOB_HANDLER:
+        raise job_not_found(job_id)
+
+
+def job_not_found(job_id: str) -> NotFoundError:
+    return NotFoundError(f"There is no job {job_id}.", hint="List them with `durablectl jobs list`.")
