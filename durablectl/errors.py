@@ -4,6 +4,7 @@ DurableError                     error               1
   UsageError                     usage               2
     InvalidNameError             invalid_name        2
     InvalidValueError            invalid_value       2
+      DamagedValueError          invalid_value       2
       OutOfRangeError            invalid_value       2
   NotFoundError                  not_found           3
     NotProvisionedError          not_provisioned     3
@@ -64,6 +65,10 @@ class InvalidValueError(UsageError):
     """A value is neither JSON nor a protobuf message, or cannot be parsed as such."""
 
     code = "invalid_value"
+
+
+class DamagedValueError(InvalidValueError):
+    """A stored value is neither JSON nor the message that it is said to be."""
 
 
 class OutOfRangeError(InvalidValueError, ValueError):

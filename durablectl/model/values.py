@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, get_type_hints
 
-from durablectl.errors import InvalidValueError
+from durablectl.errors import DamagedValueError, InvalidValueError
 from durablectl.model.records import NO_PAYLOAD, Payload
 from durablectl.model.text import leaves_of
 
@@ -63,7 +63,7 @@ def decode_value(payload: Payload, message_type: type[Any] | None = None) -> Any
     try:
         value = json.loads(payload.data)
     except (ValueError, RecursionError) as error:
-        raise InvalidValueError(f"A stored value of {len(payload.data)} bytes is not JSON: {error}.") from error
+        raise DamagedValueError(f"A stored value of {len(payload.data)} bytes is not JSON: {error}.") from error
     return parse_message(value, message_type) if message_type is not None else value
 
 
@@ -86,7 +86,7 @@ def _decode_message(payload: Payload, message_type: type[Any] | None) -> Any:
         return cls.FromString(payload.data)
     except DecodeError as error:
         size = len(payload.data)
-        raise InvalidValueError(f"A stored value of {size} bytes is not a {payload.type_name}: {error}.") from error
+        raise DamagedValueError(f"A stored value of {size} bytes is not a {payload.type_name}: {error}.") from error
 
 
 def _imported_class(type_name: str) -> Any:

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from durablectl.engine.replay.run import Run
 
 
+_MOST_DIGITS = 20
+"""No recorded winner has more."""
+
+
 class _GroupTask(HandlerTask):
     """The task of a group inside another. Its children have begun before its first turn.
 
@@ -99,7 +103,7 @@ class Race(_Group):
         super().__init__(run, "race", children)
 
     def _begun(self) -> Awaitable[Any]:
-        decision = RaceDecision(self._run)
+        decision = RaceDecision(self._run, len(self._children))
         decided = decision.begin()
         try:
             futures = self._begin_children()
@@ -132,12 +136,21 @@ class Race(_Group):
 class RaceDecision(NumberedOperation[int]):
     """Which one has won: journaled, though a replay would come to the same, so that it can be seen."""
 
-    __slots__ = ()
+    __slots__ = ("_contenders",)
 
     is_executed = False
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, contenders: int) -> None:
         super().__init__(run, StepKind.RACE, StepKind.RACE)
+        self._contenders = contenders
+
+    def difference(self, recorded: JournalEntry) -> tuple[str, str] | None:
+        """Say so where the recorded winner is none of those that race now, or no number at all."""
+        winner = recorded.response.data
+        if not winner or (winner.isdigit() and len(winner) <= _MOST_DIGITS and int(winner) < self._contenders):
+            return None
+        shown = winner[:_MOST_DIGITS].decode("utf-8", "replace")
+        return f"the winner {shown}", f"{self._contenders} contenders"
 
     def recorded_winner(self, decided: asyncio.Future[Any]) -> int | None:
         entry = self._run.runner.entry_of(decided)

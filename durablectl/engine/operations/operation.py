@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
+from durablectl.engine.replay.control_flow import JournalDamaged
 from durablectl.engine.replay.handler_runner import ABANDON, CANCEL, UNDECODED, WAIT
-from durablectl.errors import DurableError, InvalidValueError, StepError, StepTimeoutError, UsageError
+from durablectl.errors import (
+    DamagedValueError,
+    DurableError,
+    InvalidValueError,
+    StepError,
+    StepTimeoutError,
+    UnreadableError,
+    UsageError,
+)
 from durablectl.model.reason_codes import ReasonCode
-from durablectl.model.records import NO_PAYLOAD
+from durablectl.model.records import NO_PAYLOAD, Payload
 from durablectl.model.values import decode_value
 
 if TYPE_CHECKING:
@@ -16,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
     from durablectl.engine.replay.run import Run
-    from durablectl.model.records import JournalEntry, Payload
+    from durablectl.model.records import JournalEntry
     from durablectl.storage.connection.requests import Request
 
 _T = TypeVar("_T")
@@ -122,14 +130,16 @@ class NumberedOperation(Operation[_T]):
 
     def resolve(self, future: asyncio.Future[Any], entry: JournalEntry, value: Any) -> None:
         """Give its end to the handler, the same on the first run and on a replay."""
-        if entry.error:
-            future.set_exception(step_error(entry))
-            return
-        if value is not UNDECODED:
+        if value is not UNDECODED and not entry.error:
             future.set_result(value)
             return
         try:
-            future.set_result(decode_value(entry.response, self._response_type))
+            if entry.error:
+                future.set_exception(step_error(entry))
+            else:
+                future.set_result(decode_value(entry.response, self._response_type))
+        except DamagedValueError as error:
+            self._run.exit(JournalDamaged(_unusable(self._run.state.invocation_id, entry, error.message)))
         except DurableError as error:
             future.set_exception(error)
 
@@ -141,8 +151,18 @@ def _shown(request: Payload) -> str:
     return (text if len(text) <= _SHOWN else f"{text[:_SHOWN]}...") or "no arguments"
 
 
+def _unusable(invocation_id: str, entry: JournalEntry, why: str) -> UnreadableError:
+    return UnreadableError(
+        f"The journal entry {entry.step_number} ({entry.step_type!r}) of {invocation_id} cannot be used: {why}",
+        hint="Restore the entry from a backup, then resume the workflow.",
+    )
+
+
 def step_error(entry: JournalEntry) -> StepError:
-    """What the handler sees of a step that failed for good, now and on every replay."""
+    """What the handler sees of a step that failed for good, now and on every replay.
+
+    DamagedValueError for details that are not JSON.
+    """
     kind = StepTimeoutError if entry.reason_code == ReasonCode.TIMED_OUT else StepError
     tries = {0: "", 1: " at its first attempt"}.get(entry.attempts, f" after {entry.attempts} attempts")
     return kind(
@@ -152,5 +172,5 @@ def step_error(entry: JournalEntry) -> StepError:
         attempts=entry.attempts,
         error=entry.error,
         error_type=entry.error_class or entry.error_type,
-        details=json.loads(entry.error_details) if entry.error_details else None,
+        details=decode_value(Payload(entry.error_details)),
     )

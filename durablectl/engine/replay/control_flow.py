@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from durablectl.errors import DurableError
+    from durablectl.errors import DurableError, UnreadableError
     from durablectl.model.records import Execution, PendingWait, StepMismatch
 
 
@@ -29,6 +29,14 @@ class JournalMismatch(RunExit):
     def __init__(self, details: StepMismatch) -> None:
         super().__init__(details.sentence())
         self.details = details
+
+
+class JournalDamaged(RunExit):
+    """The handler asked for a step whose recorded end cannot be used."""
+
+    def __init__(self, error: UnreadableError) -> None:
+        super().__init__(error.message)
+        self.error = error
 
 
 class StorageFailed(RunExit):

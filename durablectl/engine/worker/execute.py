@@ -13,6 +13,7 @@ from durablectl.engine.replay.control_flow import (
     EngineFailed,
     FencedOut,
     HandlerStuck,
+    JournalDamaged,
     JournalMismatch,
     Paused,
     ProcessorStopping,
@@ -126,6 +127,9 @@ async def _run_once(
         await _run_until_exit(run, workflow, about)
     except StateChanged:
         return False
+    except JournalDamaged as damaged:
+        await outcome.settle(run)
+        await quarantine.stop_unreadable(resources, ownership, damaged.error, about)
     except PayloadTooLargeError as error:
         try:
             await outcome.fail(run, error)

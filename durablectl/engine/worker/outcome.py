@@ -262,10 +262,15 @@ async def _end(run: Run, status: Status, failure: _Failure = _NONE, *, output: P
 
 @crash_at_caller
 async def _write(run: Run, change: Callable[[Execution], None], folded: list[bytes] | None = None) -> Execution:
+    await settle(run)
+    return await run.state.ownership.write(change, folded or [])
+
+
+async def settle(run: Run) -> None:
+    """Have written what the run still writes, before its last write of the state."""
     run.waits.close()
     await run.journal_writer.flush()
     await run.tracker.close()
-    return await run.state.ownership.write(change, folded or [])
 
 
 def _without_engine_frames(error: traceback.TracebackException) -> traceback.TracebackException:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from dataclasses import replace
 
 import pytest
 
-from durablectl import control, query, workflow
+from durablectl import StepError, TerminalError, control, query, workflow
 from durablectl.model.codec import encode_entry, encode_execution
 from durablectl.model.records import JournalEntry, Payload
 from durablectl.storage.connection.store import purge_request
@@ -18,7 +19,7 @@ from helpers.damage import DAMAGED, HANDLER, put_damaged, sound, wake_command
 from helpers.in_process import running_processor
 from helpers.index_listing import index_groups, wait_for_index_group
 from helpers.stored_commands import no_commands_left
-from helpers.stored_records import list_journal_subjects
+from helpers.stored_records import list_journal_subjects, read_journal
 from helpers.waiting import wait_until
 from helpers.workflow_runs import run_to_end, run_workflow, start_workflow, wait_for_status
 
@@ -217,3 +218,55 @@ async def test_repair_redelivers_workflow_once_its_record_is_valid(store, settin
         await store.requests.publish(subject, good.data)
         assert (await control.repair(store)).called == 1
         assert (await wait_for_status(store, name, "completed")).output == [0, 1]
+
+
+async def fails_with_details() -> None:
+    error = TerminalError("no")
+    error.details = {"code": 7}
+    raise error
+
+
+@workflow
+async def racing(ctx, _input=None):
+    won = list(await ctx.race(ctx.step(count_up, 1), ctx.sleep(3600)))
+    try:
+        await ctx.step(fails_with_details)
+    except StepError as error:
+        won.append(error.details)
+    await ctx.signal("go")
+    return won
+
+
+UNUSABLE = {
+    "winner beyond the contenders": (0, {"response": Payload(b"2")}, "is recorded with the winner 2, but the code now"),
+    "winner that is no number": (0, {"response": Payload(b"[]")}, "is recorded with the winner [], but the code now"),
+    "winner of many digits": (
+        0,
+        {"response": Payload(b"9" * 5000)},
+        "is recorded with the winner 99999999999999999999",
+    ),
+    "result": (1, {"response": Payload(b"{")}, "The journal entry 1 ('count_up') of racing cannot be used: A stored"),
+    "details": (3, {"error_details": b"{"}, "The journal entry 3 ('fails_with_details') of racing cannot be used: A"),
+}
+
+
+@pytest.mark.parametrize("damage", UNUSABLE)
+async def test_unusable_value_pauses_workflow_until_it_is_repaired(store, settings, damage):
+    number, changes, sentence = UNUSABLE[damage]
+    async with running_processor(settings, racing):
+        await start_workflow(store, racing, id="racing")
+        await wait_for_status(store, "racing", "suspended")
+    subject = store.subjects.journal("racing", number)
+    good = await direct_get.get_last(store, store.subjects.state_stream, subject)
+    entries = {entry.step_number: entry for entry in await read_journal(store, "racing")}
+    await store.requests.publish(subject, encode_entry(replace(entries[number], **changes, encoded=b"")))
+    await control.signal(store, "racing", "go")
+    async with running_processor(settings, racing):
+        await wait_until(lambda: paused(store, "racing"))
+        stored = (await states.load(store, "racing")).execution
+        assert sentence in stored.reason
+        assert stored.reason_code == ("unreadable" if number else "mismatch")
+        assert stored.attempt == 2, "it was claimed once, not again and again"
+        await store.requests.publish(subject, good.data)
+        await control.resume(store, "racing")
+        assert (await wait_for_status(store, "racing", "completed")).output == [0, 1, {"code": 7}]
