@@ -17,7 +17,7 @@ from typing import IO, Any, NoReturn, ParamSpec, TypeVar, overload
 
 import typer
 
-from durablectl.cli.lazy import Group
+from durablectl.cli.lazy import LazyGroup
 from durablectl.cli.render.symbols import ERROR_HANDLER
 from durablectl.cli.terminal.output import (
     Verbosity,
@@ -45,7 +45,7 @@ _PARSING: type[BaseException] = typer.BadParameter.__mro__[2]
 """What Typer raises for a command line that does not parse; it has a public name only since Typer 0.28."""
 
 
-class BoundaryGroup(Group):
+class BoundaryGroup(LazyGroup):
     """The root of the command tree: ``typer.Typer(cls=BoundaryGroup)``.
 
     A command's returned int becomes the exit code. Every error, of parsing too, goes through ``exit_code``. Off a

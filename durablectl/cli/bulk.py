@@ -63,7 +63,7 @@ class JobRequest(NamedTuple):
         return {"reason": self.reason, "now": self.now, "from_step": self.from_step}
 
 
-class Operation(NamedTuple):
+class BulkOperation(NamedTuple):
     """``verb`` is what the question asks; ``statuses`` are those that filters without --status choose.
 
     Without ``job`` it cannot be done in the background; ``why_no_job`` says why.
@@ -95,7 +95,7 @@ class _Tally:
             self.unchanged += 1
 
 
-async def run_operation(settings: Settings, targets: Targets, output: Output, operation: Operation) -> int:
+async def run_operation(settings: Settings, targets: Targets, output: Output, operation: BulkOperation) -> int:
     """The exit code. A single id raises its error; of many, each result is a line of its own."""
     from durablectl.storage.connection.store import open_store
 
@@ -125,14 +125,14 @@ async def run_operation(settings: Settings, targets: Targets, output: Output, op
         return await _carry_out(store, ids, operation, output, targets.rate)
 
 
-def _job_for(targets: Targets, operation: Operation, number: int) -> JobRequest | None:
+def _job_for(targets: Targets, operation: BulkOperation, number: int) -> JobRequest | None:
     """What to start as a job; None where it is done from here."""
     in_background = number > BACKGROUND_OVER if targets.background is None else targets.background
     return operation.job if in_background else None
 
 
 async def _start_job(
-    store: Store, ids: Sequence[str], job: JobRequest, targets: Targets, operation: Operation, output: Output
+    store: Store, ids: Sequence[str], job: JobRequest, targets: Targets, operation: BulkOperation, output: Output
 ) -> None:
     from durablectl import control, query
     from durablectl.cli.actor import local_actor
@@ -151,7 +151,7 @@ async def _start_job(
         note(NO_JOB_PROCESSOR)
 
 
-def _with_statuses(filters: Filters, operation: Operation) -> Filters:
+def _with_statuses(filters: Filters, operation: BulkOperation) -> Filters:
     return replace(filters, statuses=filters.statuses or frozenset(operation.statuses))
 
 
@@ -163,7 +163,7 @@ def print_result(result: OperationResult, output: Output) -> None:
         typer.echo(result.invocation_id if output.format is OutputFormat.NAME else result.message)
 
 
-async def _selected(store: Store, targets: Targets, operation: Operation) -> list[SelectedWorkflow]:
+async def _selected(store: Store, targets: Targets, operation: BulkOperation) -> list[SelectedWorkflow]:
     from durablectl import query
 
     if targets.filters is not None:
@@ -174,7 +174,7 @@ async def _selected(store: Store, targets: Targets, operation: Operation) -> lis
 
 
 async def _is_agreed(
-    store: Store, selected: Sequence[SelectedWorkflow], operation: Operation, job: JobRequest | None
+    store: Store, selected: Sequence[SelectedWorkflow], operation: BulkOperation, job: JobRequest | None
 ) -> bool:
     from durablectl.cli.render.bulk import selection_table
     from durablectl.cli.render.formatting import count
@@ -233,7 +233,7 @@ async def _line() -> str:
 def _show_selection(
     selected: Sequence[SelectedWorkflow],
     ids: Sequence[str],
-    operation: Operation,
+    operation: BulkOperation,
     output: Output,
     *,
     in_background: bool,
@@ -259,7 +259,7 @@ def _show_selection(
     note(f"Would {operation.verb} {count(len(selected), 'workflow')}{how}. Nothing was changed.")
 
 
-async def _carry_out(store: Store, ids: Sequence[str], operation: Operation, output: Output, rate: float) -> int:
+async def _carry_out(store: Store, ids: Sequence[str], operation: BulkOperation, output: Output, rate: float) -> int:
     from durablectl.cli.render.bulk import bulk_summary
 
     tally = _Tally(len(ids))
@@ -278,7 +278,7 @@ class _Runner:
     """Several at once, told in the order given. Interrupted, it begins no more, but ends what it has begun."""
 
     store: Store
-    operation: Operation
+    operation: BulkOperation
     tally: _Tally
     tell: Callable[[str, OperationResult | DurableError], None]
     running: deque[tuple[str, asyncio.Task[OperationResult | DurableError]]] = field(default_factory=deque)

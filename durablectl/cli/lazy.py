@@ -14,24 +14,24 @@ from typer.core import TyperCommand, TyperGroup
 _WHOLE_NUMBER = re.compile(r"-?\d{1,15}", re.ASCII)
 
 
-class Lazy(NamedTuple):
+class LazyTarget(NamedTuple):
     """Where a command's function is, ``module:function`` in durablectl.cli.commands, and its panel in the help."""
 
     target: str
     panel: str | None = None
 
 
-class Command(TyperCommand):
+class LazyCommand(TyperCommand):
     """A command whose plain parameters are converted without pydantic."""
 
     def get_params(self, ctx: Any) -> list[Any]:
         return [_plain(parameter) for parameter in super().get_params(ctx)]
 
 
-class Group(TyperGroup):
+class LazyGroup(TyperGroup):
     """A group that makes the commands of ``lazy`` when they are looked up; their help is drawn as its own."""
 
-    lazy: ClassVar[Mapping[str, Lazy]] = {}
+    lazy: ClassVar[Mapping[str, LazyTarget]] = {}
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
@@ -52,7 +52,7 @@ class Group(TyperGroup):
 
 def _draw_as(command: Any, mode: Any) -> None:
     command.rich_markup_mode = mode
-    if not isinstance(command, Group):
+    if not isinstance(command, LazyGroup):
         for child in getattr(command, "commands", {}).values():
             _draw_as(child, mode)
 
@@ -60,7 +60,7 @@ def _draw_as(command: Any, mode: Any) -> None:
 class _Commands(Mapping[str, Any]):
     """Those of ``lazy``, and those that are there already."""
 
-    def __init__(self, lazy: Mapping[str, Lazy], made: Mapping[str, Any]) -> None:
+    def __init__(self, lazy: Mapping[str, LazyTarget], made: Mapping[str, Any]) -> None:
         self._lazy = lazy
         self._made = dict(made)
 
@@ -76,11 +76,11 @@ class _Commands(Mapping[str, Any]):
         return len({*self._lazy, *self._made})
 
 
-def _make(name: str, lazy: Lazy) -> Any:
+def _make(name: str, lazy: LazyTarget) -> Any:
     module, _, function = lazy.target.partition(":")
     single = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     command = getattr(import_module(f"durablectl.cli.commands.{module}"), function)
-    single.command(name, cls=Command, rich_help_panel=lazy.panel)(command)
+    single.command(name, cls=LazyCommand, rich_help_panel=lazy.panel)(command)
     return typer.main.get_command(single)
 
 

@@ -14,7 +14,7 @@ import typer
 from durablectl.cli import PROGRAM, version
 from durablectl.cli.boundary import BoundaryGroup
 from durablectl.cli.completion.scripts import VARIABLE, answer
-from durablectl.cli.lazy import Group, Lazy
+from durablectl.cli.lazy import LazyGroup, LazyTarget
 
 _SETTINGS = {"help_option_names": ["-h", "--help"]}
 _TRY, _RUN, _USE, _MORE = "Try it", "Run", "Use", "More"
@@ -25,14 +25,14 @@ class _Root(BoundaryGroup):
     """Lists groups and commands together, in the order in which a newcomer meets them."""
 
     lazy = {  # noqa: RUF012
-        "demo": Lazy("demo:demo", _TRY),
-        "dev": Lazy("dev:dev", _TRY),
-        "serve-api": Lazy("serve:serve_api", _RUN),
-        "status": Lazy("status:status", _USE),
-        "processors": Lazy("processors:processors", _USE),
-        "doctor": Lazy("doctor:doctor", _USE),
-        "help": Lazy("help:help_", _MORE),
-        "completion": Lazy("completion:completion", _MORE),
+        "demo": LazyTarget("demo:demo", _TRY),
+        "dev": LazyTarget("dev:dev", _TRY),
+        "serve-api": LazyTarget("serve:serve_api", _RUN),
+        "status": LazyTarget("status:status", _USE),
+        "processors": LazyTarget("processors:processors", _USE),
+        "doctor": LazyTarget("doctor:doctor", _USE),
+        "help": LazyTarget("help:help_", _MORE),
+        "completion": LazyTarget("completion:completion", _MORE),
     }
 
     def list_commands(self, ctx: Any) -> list[str]:
@@ -46,57 +46,57 @@ class _Root(BoundaryGroup):
         return sorted(names, key=place)
 
 
-class _Workflows(Group):
+class _Workflows(LazyGroup):
     lazy = {  # noqa: RUF012
-        "start": Lazy("start:start"),
-        "result": Lazy("result:result"),
-        "get": Lazy("get:get"),
-        "list": Lazy("list:list_"),
-        "stats": Lazy("stats:stats"),
-        "watch": Lazy("watch:watch"),
-        "tail": Lazy("tail:tail"),
-        "errors": Lazy("errors:errors"),
-        "why": Lazy("why:why"),
-        "timeline": Lazy("timeline:timeline"),
-        "diff": Lazy("diff:diff"),
-        "pause": Lazy("lifecycle:pause", _STEER),
-        "resume": Lazy("lifecycle:resume", _STEER),
-        "cancel": Lazy("lifecycle:cancel", _STEER),
-        "retry": Lazy("lifecycle:retry", _STEER),
-        "delete": Lazy("lifecycle:delete", _STEER),
-        "signal": Lazy("messages:signal", _ANSWER),
-        "resolve": Lazy("messages:resolve", _ANSWER),
-        "reject": Lazy("messages:reject", _ANSWER),
+        "start": LazyTarget("start:start"),
+        "result": LazyTarget("result:result"),
+        "get": LazyTarget("get:get"),
+        "list": LazyTarget("list:list_"),
+        "stats": LazyTarget("stats:stats"),
+        "watch": LazyTarget("watch:watch"),
+        "tail": LazyTarget("tail:tail"),
+        "errors": LazyTarget("errors:errors"),
+        "why": LazyTarget("why:why"),
+        "timeline": LazyTarget("timeline:timeline"),
+        "diff": LazyTarget("diff:diff"),
+        "pause": LazyTarget("lifecycle:pause", _STEER),
+        "resume": LazyTarget("lifecycle:resume", _STEER),
+        "cancel": LazyTarget("lifecycle:cancel", _STEER),
+        "retry": LazyTarget("lifecycle:retry", _STEER),
+        "delete": LazyTarget("lifecycle:delete", _STEER),
+        "signal": LazyTarget("messages:signal", _ANSWER),
+        "resolve": LazyTarget("messages:resolve", _ANSWER),
+        "reject": LazyTarget("messages:reject", _ANSWER),
     }
 
 
-class _Runs(Group):
+class _Runs(LazyGroup):
     lazy = {  # noqa: RUF012
-        "processor": Lazy("run:processor"),
-        "service": Lazy("run:service"),
+        "processor": LazyTarget("run:processor"),
+        "service": LazyTarget("run:service"),
     }
 
 
-class _Schedules(Group):
+class _Schedules(LazyGroup):
     lazy = {  # noqa: RUF012
-        "create": Lazy("schedule:create"),
-        "list": Lazy("schedule:list_"),
-        "get": Lazy("schedule:get"),
-        "pause": Lazy("schedule:pause"),
-        "resume": Lazy("schedule:resume"),
-        "trigger": Lazy("schedule:trigger"),
-        "delete": Lazy("schedule:delete"),
+        "create": LazyTarget("schedule:create"),
+        "list": LazyTarget("schedule:list_"),
+        "get": LazyTarget("schedule:get"),
+        "pause": LazyTarget("schedule:pause"),
+        "resume": LazyTarget("schedule:resume"),
+        "trigger": LazyTarget("schedule:trigger"),
+        "delete": LazyTarget("schedule:delete"),
     }
 
 
-class _Jobs(Group):
+class _Jobs(LazyGroup):
     lazy = {  # noqa: RUF012
-        "list": Lazy("jobs:list_"),
-        "get": Lazy("jobs:get"),
-        "watch": Lazy("jobs:watch"),
-        "pause": Lazy("jobs:pause"),
-        "resume": Lazy("jobs:resume"),
-        "cancel": Lazy("jobs:cancel"),
+        "list": LazyTarget("jobs:list_"),
+        "get": LazyTarget("jobs:get"),
+        "watch": LazyTarget("jobs:watch"),
+        "pause": LazyTarget("jobs:pause"),
+        "resume": LazyTarget("jobs:resume"),
+        "cancel": LazyTarget("jobs:cancel"),
     }
 
 

@@ -4,7 +4,7 @@ from durablectl.control.index_repair import RepairReport, repair
 from durablectl.control.jobs import can_run_jobs, cancel_job, pause_job, resume_job, start_job
 from durablectl.control.lifecycle import cancel, delete, pause, resume, wait_until_cancelled
 from durablectl.control.messages import reject, resolve, signal
-from durablectl.control.operation import OperationResult
+from durablectl.control.operation_result import OperationResult
 from durablectl.control.retry import restart, retry
 from durablectl.control.schedules import (
     ScheduleView,

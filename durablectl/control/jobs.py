@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from durablectl.control import lifecycle
-from durablectl.control.operation import OperationResult, load_for_change
+from durablectl.control.operation_result import OperationResult, load_for_change
 from durablectl.control.start import StartRequest, start
 from durablectl.errors import NotFoundError, NotProvisionedError, PermissionDeniedError, UsageError
 from durablectl.limits import checked_number

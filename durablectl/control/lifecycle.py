@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from durablectl.control.operation import DIRECT, OperationResult, Origin, invalid_state_error, load_for_change
+from durablectl.control.operation_result import DIRECT, OperationResult, Origin, invalid_state_error, load_for_change
 from durablectl.control.wait import wait_for_outcome, wait_until_listed
 from durablectl.errors import ConflictError, InvalidStateError, StaleRevisionError
 from durablectl.model.clock import SYSTEM_CLOCK
@@ -175,8 +175,8 @@ async def _cancel_unowned(store: Store, stored: StoredState, reason: str) -> Ope
     execution, revision = stored
     owner, entries = execution.owner, execution.journal
     may_have_more = execution.attempt > 0
-    unfolded = max(1, execution.total_steps) if may_have_more else 0
-    end_execution(execution, Status.CANCELLED, SYSTEM_CLOCK.now(), journal_length=unfolded)
+    journal_length = max(1, execution.total_steps) if may_have_more else 0
+    end_execution(execution, Status.CANCELLED, SYSTEM_CLOCK.now(), journal_length=journal_length)
     execution.total_steps = max(execution.total_steps, len(entries))
     execution.set_reason(ReasonCode.CANCELLED_BY_OPERATOR, reason)
     execution.owner = ""

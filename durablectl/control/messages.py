@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from durablectl.control.operation import OperationResult, invalid_state_error, load_for_change
+from durablectl.control.operation_result import OperationResult, invalid_state_error, load_for_change
 from durablectl.errors import InvalidStateError, PayloadTooLargeError
 from durablectl.model.clock import SYSTEM_CLOCK
 from durablectl.model.codec import encode_execution

@@ -7,7 +7,7 @@ import itertools
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from durablectl.control.operation import DIRECT, OperationResult, Origin, invalid_state_error, load_for_change
+from durablectl.control.operation_result import DIRECT, OperationResult, Origin, invalid_state_error, load_for_change
 from durablectl.control.start import start_copy
 from durablectl.errors import AlreadyExistsError, StaleRevisionError, UsageError
 from durablectl.model.clock import SYSTEM_CLOCK
@@ -75,8 +75,8 @@ async def retry(
         origin.mark(execution)
         await store.requests.exchange([fallback_timer_request(store, execution)])
         inside = {entry.step_number for entry in execution.journal}
-        folded = [encode_entry(entry) for entry in kept if entry.step_number in inside]
-        if await states.replace(store, execution, revision, folded) is None:
+        inline_entries = [encode_entry(entry) for entry in kept if entry.step_number in inside]
+        if await states.replace(store, execution, revision, inline_entries) is None:
             continue
         await index_entries.update_entry(store, execution, [wake_request(store, execution)])
         recorded = {entry.step_number for entry in kept if entry.finished_at or entry.kind not in WAITS}

@@ -24,7 +24,7 @@ _BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.
 _NAMES = (*map(str, _BOUNDS), "+Inf")
 
 
-class Durations:
+class DurationHistogram:
     """How many lie below each bound, and what they come to."""
 
     __slots__ = ("_counts", "_seconds")
@@ -53,8 +53,8 @@ class HandlerMetrics:
         self.ended = dict.fromkeys(sorted(TERMINAL), 0)
         self.retries = 0
         self.fences = 0
-        self.lags = Durations()
-        self.steps: dict[str, Durations] = defaultdict(Durations)
+        self.lags = DurationHistogram()
+        self.steps: dict[str, DurationHistogram] = defaultdict(DurationHistogram)
 
     def claimed(self, *, first: bool, lag: int | None) -> None:
         """``lag`` is None where the command says nothing of it: it had been claimed before, or there is none."""

@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from durablectl import control
-from durablectl.control.operation import ChangedByJobError, NoLongerMatchesError, Origin
+from durablectl.control.operation_result import ChangedByJobError, NoLongerMatchesError, Origin
 from durablectl.engine.sdk.registry import Workflow
 from durablectl.engine.worker.processor import SystemWorkflows
 from durablectl.errors import (

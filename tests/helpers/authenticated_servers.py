@@ -30,14 +30,14 @@ TOKEN = "s3cr3t-t0ken"  # noqa: S105
 
 
 @dataclass
-class Door:
+class AuthenticatedServer:
     """A server, and the settings (fields of Settings) that it lets in; ``secrets`` are in no output."""
 
     server: EmbeddedServer
     settings: Mapping[str, str | bool] = field(default_factory=dict)
     secrets: tuple[str, ...] = ()
 
-    def try_(self, by: str, settings: Mapping[str, str | bool] | None = None, *args: str) -> Result:
+    def run_command(self, by: str, settings: Mapping[str, str | bool] | None = None, *args: str) -> Result:
         """A command that needs JetStream, with the settings given as ``by`` says: flag, environment or context."""
         return run(by, {"url": self.server.url, **(self.settings if settings is None else settings)}, *args)
 
@@ -63,16 +63,16 @@ def write_context(name: str, settings: Mapping[str, str | bool]) -> Path:
     return path
 
 
-def admitted(result: Result) -> None:
+def was_admitted(result: Result) -> None:
     assert (result.exit_code, result.stdout) == (0, ""), result.stderr
     assert result.stderr == "No live processor. Start one with `durablectl run processor`.\n"
 
 
-def wait_until_admitted(door: Door) -> None:
+def wait_until_admitted(door: AuthenticatedServer) -> None:
     refusals: list[str] = []
 
     def is_admitted() -> bool:
-        result = door.try_("context")
+        result = door.run_command("context")
         refusals.append(result.stderr)
         return result.exit_code == 0
 
@@ -92,48 +92,48 @@ def serving(directory: Path, config: str) -> Iterator[EmbeddedServer]:
 
 
 @contextlib.contextmanager
-def password_door(directory: Path) -> Iterator[Door]:
+def password_server(directory: Path) -> Iterator[AuthenticatedServer]:
     users = json.dumps([{"user": "ada", "password": PASSWORD}])
     with serving(directory, f"authorization {{ users: {users} }}") as server:
-        yield Door(server, {"user": "ada", "password": PASSWORD}, (PASSWORD,))
+        yield AuthenticatedServer(server, {"user": "ada", "password": PASSWORD}, (PASSWORD,))
 
 
 @contextlib.contextmanager
-def token_door(directory: Path) -> Iterator[Door]:
+def token_server(directory: Path) -> Iterator[AuthenticatedServer]:
     with serving(directory, f'authorization {{ token: "{TOKEN}" }}') as server:
-        yield Door(server, {"token": TOKEN}, (TOKEN,))
+        yield AuthenticatedServer(server, {"token": TOKEN}, (TOKEN,))
 
 
 @contextlib.contextmanager
-def lone_user_door(directory: Path) -> Iterator[Door]:
+def lone_user_server(directory: Path) -> Iterator[AuthenticatedServer]:
     """A user without a password is a token."""
-    with token_door(directory) as door:
-        yield Door(door.server, {"user": TOKEN}, (TOKEN,))
+    with token_server(directory) as door:
+        yield AuthenticatedServer(door.server, {"user": TOKEN}, (TOKEN,))
 
 
 @contextlib.contextmanager
-def nkey_door(directory: Path) -> Iterator[Door]:
+def nkey_server(directory: Path) -> Iterator[AuthenticatedServer]:
     key = Key.make()
     (directory / "user.nk").write_text(f"{key.seed}\n")
     with serving(directory, f"authorization {{ users: [{{ nkey: {key.public} }}] }}") as server:
-        yield Door(server, {"nkey": str(directory / "user.nk")}, (key.seed,))
+        yield AuthenticatedServer(server, {"nkey": str(directory / "user.nk")}, (key.seed,))
 
 
 @contextlib.contextmanager
-def creds_door(directory: Path) -> Iterator[Door]:
+def creds_server(directory: Path) -> Iterator[AuthenticatedServer]:
     operator = Operator()
     jwt, seed = operator.user()
     (directory / "user.creds").write_text(credentials(jwt, seed))
     with serving(directory, operator.config) as server:
-        yield Door(server, {"creds": str(directory / "user.creds")}, (jwt, seed))
+        yield AuthenticatedServer(server, {"creds": str(directory / "user.creds")}, (jwt, seed))
 
 
 @contextlib.contextmanager
-def tls_door(directory: Path) -> Iterator[Door]:
+def tls_server(directory: Path) -> Iterator[AuthenticatedServer]:
     """The server wants a certificate, too."""
     authority, files = _certified(directory)
     with serving(directory, tls_config(authority)) as server:
-        yield Door(server, files)
+        yield AuthenticatedServer(server, files)
 
 
 def _certified(directory: Path) -> tuple[Certificates, dict[str, str | bool]]:
@@ -143,14 +143,14 @@ def _certified(directory: Path) -> tuple[Certificates, dict[str, str | bool]]:
 
 
 @contextlib.contextmanager
-def tls_first_door(directory: Path) -> Iterator[Door]:
+def tls_first_server(directory: Path) -> Iterator[AuthenticatedServer]:
     """The server says nothing before the handshake."""
     authority, files = _certified(directory)
-    with _Silent(directory / "server", config=tls_config(authority, "handshake_first: true")) as server:
-        yield Door(server, {**files, "tls_first": True})
+    with _ServerWithoutGreeting(directory / "server", config=tls_config(authority, "handshake_first: true")) as server:
+        yield AuthenticatedServer(server, {**files, "tls_first": True})
 
 
-class _Silent(EmbeddedServer):
+class _ServerWithoutGreeting(EmbeddedServer):
     """Ready without a greeting."""
 
     def _await_ready(self, deadline: float) -> None:
@@ -167,11 +167,11 @@ def tls_config(authority: Certificates, more: str = "", *, verify: bool = True) 
     return "tls {\n" + "\n".join([*lines, f"verify: {str(verify).lower()}", more]) + "\n}"
 
 
-DOORS = {
-    "password": password_door,
-    "token": token_door,
-    "user without password": lone_user_door,
-    "nkey": nkey_door,
-    "creds": creds_door,
-    "tls": tls_door,
+AUTHENTICATED_SERVERS = {
+    "password": password_server,
+    "token": token_server,
+    "user without password": lone_user_server,
+    "nkey": nkey_server,
+    "creds": creds_server,
+    "tls": tls_server,
 }

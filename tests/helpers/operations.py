@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from durablectl.settings import Settings
     from durablectl.storage.connection.store import Store
 
-NOBODYS = "nobodys"
+UNSERVED_HANDLER = "nobodys"
 """A handler that no processor has: its workflows stay pending."""
 
 _gates: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
@@ -118,7 +118,7 @@ async def delegating(ctx: Any, key: str) -> Any:
 ALL = [busy, asking, quick, paying, hoarding, booking, listening, delegating]
 
 
-class Desk:
+class OperatorCli:
     """An operator's place: a connection of its own, and the command line."""
 
     def __init__(self, store: Store, settings: Settings) -> None:
@@ -135,15 +135,15 @@ class Desk:
         assert result.exit_code == 0, result.stderr
         return result.stdout
 
-    async def begun(self, status: str) -> str:
+    async def start_in_status(self, status: str) -> str:
         """The id of a workflow that stands in this status, and stays there; it is listed so, too."""
         if status == "pending":
-            return await start_workflow(self.store, NOBODYS, "key")
+            return await start_workflow(self.store, UNSERVED_HANDLER, "key")
         if status == "running":
             return await self.in_flight(busy)
         if status in {"completed", "failed"}:
-            return await self.reached(quick if status == "completed" else paying, status)
-        invocation_id = await self.reached(asking, "suspended")
+            return await self.start_and_wait(quick if status == "completed" else paying, status)
+        invocation_id = await self.start_and_wait(asking, "suspended")
         if status == "paused":
             await control.pause(self.store, invocation_id)
         elif status == "cancelled":
@@ -151,7 +151,7 @@ class Desk:
         await wait_for_index_group(self.store, invocation_id, status)
         return invocation_id
 
-    async def reached(self, handler: Any, status: str) -> str:
+    async def start_and_wait(self, handler: Any, status: str) -> str:
         """The id of a workflow whose input is its id, and that is listed in this status."""
         invocation_id = await self._started(handler, status)
         await wait_for_index_group(self.store, invocation_id, status)
@@ -184,7 +184,7 @@ def new_key() -> str:
 
 
 @contextlib.asynccontextmanager
-async def desk(settings: Settings) -> AsyncIterator[Desk]:
+async def operator_cli(settings: Settings) -> AsyncIterator[OperatorCli]:
     """With a processor; what it holds is released at the end."""
     async with running_processor(settings, *ALL), open_store(settings) as store:
-        yield Desk(store, settings)
+        yield OperatorCli(store, settings)

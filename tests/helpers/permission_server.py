@@ -19,7 +19,7 @@ from durablectl.storage.connection.store import open_store
 from durablectl.storage.streams.provision import stream_config
 from durablectl.storage.subjects import RECURRENCE
 from helpers.in_process import hosted_services, running_processor
-from helpers.operations import ALL, NOBODYS, asking, busy, paying, quick, release
+from helpers.operations import ALL, UNSERVED_HANDLER, asking, busy, paying, quick, release
 from helpers.paths import ROOT
 from helpers.stored_records import list_subjects
 from helpers.waiting import wait_until
@@ -122,7 +122,7 @@ async def prepare(site: Site) -> None:
         await start_workflow(store, travelling, "Ada", id="travelled")
         await run_to_end(store, quick, "k", id="done")
         await run_to_end(store, paying, "k", id="failed")
-        await start_workflow(store, NOBODYS, id="alone")
+        await start_workflow(store, UNSERVED_HANDLER, id="alone")
         await start_workflow(store, busy, site.namespace, id="paused")
         await wait_for_status(store, "paused", "running")
         await control.pause(store, "paused")

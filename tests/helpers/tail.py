@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING
 
 from durablectl import query
-from helpers.operations import NOBODYS
+from helpers.operations import UNSERVED_HANDLER
 from helpers.waiting import wait_until
 from helpers.workflow_runs import start_workflow
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from durablectl.storage.connection.store import Store
-    from helpers.operations import Desk
+    from helpers.operations import OperatorCli
     from helpers.spawned import Spawned, Spawner
 
 CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -35,7 +35,7 @@ async def no_consumers(store: Store, stream: str = "") -> bool:
 def follower(spawn: Spawner) -> Callable[..., Awaitable[Spawned]]:
     """Starts ``wf tail ARGS`` and waits until it follows."""
 
-    async def begin(desk: Desk, *args: str) -> Spawned:
+    async def begin(desk: OperatorCli, *args: str) -> Spawned:
         process = spawn("wf", "tail", *args, env={"NATS_URL": desk.settings.url})
         await wait_until(lambda: consumers(desk.store))
         return process
@@ -50,15 +50,15 @@ async def lines(process: Spawned, count: int) -> list[str]:
     return process.out().splitlines()
 
 
-async def live(desk: Desk, *names: str, handler: str = NOBODYS) -> None:
+async def start_live_tail(desk: OperatorCli, *names: str, handler: str = UNSERVED_HANDLER) -> None:
     for name in names:
         await start_workflow(desk.store, handler, id=name)
 
 
-async def revision(desk: Desk, name: str) -> int:
+async def revision(desk: OperatorCli, name: str) -> int:
     return (await query.get_workflow(desk.store, name)).revision
 
 
-def told(text: str) -> list[tuple[str, str]]:
+def ids_and_statuses(text: str) -> list[tuple[str, str]]:
     found = [json.loads(line) for line in text.splitlines()]
     return [(change["invocation_id"], change["status"]) for change in found]

@@ -16,7 +16,7 @@ from durablectl.storage.records import states
 from helpers.in_process import provisioned_store
 from helpers.index_listing import index_groups, wait_for_index_group
 from helpers.protocol.explorer import Scenario, System
-from helpers.protocol.schedules import chosen, covering, steered
+from helpers.protocol.interleavings import chosen, covering, steered
 from helpers.protocol.stage import staged
 from helpers.workflow_runs import start_workflow
 

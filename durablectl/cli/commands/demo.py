@@ -22,7 +22,7 @@ from durablectl.model.status import Status, is_terminal
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from durablectl.cli.stack import Stack
+    from durablectl.cli.local_stack import LocalStack
     from durablectl.query import StatsView, WorkflowPage, WorkflowView
     from durablectl.storage.connection.store import Store
 
@@ -59,7 +59,7 @@ _SAMPLES = (
 )
 
 
-class _Show:
+class _DemoRun:
     """What has happened so far; ``changed`` is called after each change that was pushed."""
 
     def __init__(self) -> None:
@@ -90,17 +90,17 @@ async def demo(*, output: Output) -> None:
     Example: durablectl demo
     """
     from durablectl import query
-    from durablectl.cli.stack import running
+    from durablectl.cli.local_stack import run_local_stack
     from durablectl.embedded import EmbeddedServer
     from durablectl.engine.sdk.app_loader import SAMPLE_APP, load_app
     from durablectl.engine.worker.processor import ProcessorOptions
 
     logging.getLogger().addHandler(logging.NullHandler())  # the board shows what would be logged
     app = load_app([SAMPLE_APP], "sample")
-    show = _Show()
+    show = _DemoRun()
     with tempfile.TemporaryDirectory(prefix="durablectl-demo-", ignore_cleanup_errors=True) as directory:
         server = EmbeddedServer(Path(directory))
-        async with running(server, app, ProcessorOptions(grace=_GRACE_SECONDS)) as stack:
+        async with run_local_stack(server, app, ProcessorOptions(grace=_GRACE_SECONDS)) as stack:
             async with _displayed(show, stack, output):
                 await _play(stack.store, show)
             page, stats = await query.list_workflows(stack.store), await query.get_stats(stack.store)
@@ -108,7 +108,7 @@ async def demo(*, output: Output) -> None:
     _conclude(output, page, stats)
 
 
-async def _play(store: Store, show: _Show) -> None:
+async def _play(store: Store, show: _DemoRun) -> None:
     """Start the samples, and take in what JetStream pushes until all have ended."""
     from durablectl import query
 
@@ -125,7 +125,7 @@ async def _play(store: Store, show: _Show) -> None:
         raise DurableError(f"After {_LIMIT_SECONDS:g} s these workflows had not ended: {late}.") from None
 
 
-async def _start(store: Store, show: _Show) -> None:
+async def _start(store: Store, show: _DemoRun) -> None:
     from durablectl import control
 
     for sample in _SAMPLES:
@@ -136,7 +136,7 @@ async def _start(store: Store, show: _Show) -> None:
 
 
 @contextlib.asynccontextmanager
-async def _displayed(show: _Show, stack: Stack, output: Output) -> AsyncIterator[None]:
+async def _displayed(show: _DemoRun, stack: LocalStack, output: Output) -> AsyncIterator[None]:
     """A live screen on a terminal, a line for each change elsewhere, nothing when only the JSON at the end counts."""
     if output.is_json:
         yield
@@ -145,7 +145,7 @@ async def _displayed(show: _Show, stack: Stack, output: Output) -> AsyncIterator
             yield
     else:
         from durablectl.cli.render.demo import change_line
-        from durablectl.cli.render.stack import demo_rows
+        from durablectl.cli.render.local_stack import demo_rows
 
         for label, text in demo_rows(stack.view):
             typer.echo(f"{label}: {text}", err=True)
@@ -154,7 +154,7 @@ async def _displayed(show: _Show, stack: Stack, output: Output) -> AsyncIterator
 
 
 @contextlib.asynccontextmanager
-async def _live(show: _Show, stack: Stack) -> AsyncIterator[None]:
+async def _live(show: _DemoRun, stack: LocalStack) -> AsyncIterator[None]:
     from rich.live import Live
 
     from durablectl.cli.render.demo import demo_screen
@@ -189,7 +189,7 @@ async def _live(show: _Show, stack: Stack) -> AsyncIterator[None]:
             draw()
 
 
-def _check(show: _Show) -> None:
+def _check(show: _DemoRun) -> None:
     for sample in _SAMPLES:
         view = show.workflows[sample.invocation_id]
         if view.status != sample.end:

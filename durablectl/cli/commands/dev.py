@@ -22,7 +22,7 @@ from durablectl.settings import resolve
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from durablectl.cli.render.stack import StackView
+    from durablectl.cli.render.local_stack import LocalStackView
 
 _log = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ async def dev(
     configure_logs(log_format, "info")
 
     from durablectl.cli import version
-    from durablectl.cli.stack import running
+    from durablectl.cli.local_stack import run_local_stack
     from durablectl.cli.stop_signals import stop_signals
     from durablectl.embedded import EmbeddedServer
     from durablectl.engine.sdk.app_loader import choose_app, load_app
@@ -75,7 +75,7 @@ async def dev(
     _make(data_dir)
     options = ProcessorOptions(max_concurrent, version=version())
     with stop_signals(options.grace) as stop:
-        async with running(
+        async with run_local_stack(
             server,
             app,
             options,
@@ -99,12 +99,12 @@ def _make(directory: Path) -> None:
     (directory / ".gitignore").write_text("*\n", encoding="utf-8")
 
 
-def _announce(view: StackView, data_dir: Path, output: Output) -> None:
+def _announce(view: LocalStackView, data_dir: Path, output: Output) -> None:
     exports = list(_exports(view))
     if output.is_json:
         output.print_json({**view.to_json(), "data_dir": str(data_dir)})
         return
-    from durablectl.cli.render.stack import command_lines, component_table, dev_rows
+    from durablectl.cli.render.local_stack import command_lines, component_table, dev_rows
 
     rows = dev_rows(view, str(data_dir))
     tries = [*exports, *_commands(view)]
@@ -121,7 +121,7 @@ def _announce(view: StackView, data_dir: Path, output: Output) -> None:
     console.print("\nIn another terminal:", command_lines(tries), "\nCtrl-C stops it.\n", sep="\n", soft_wrap=True)
 
 
-def _exports(view: StackView) -> Iterator[str]:
+def _exports(view: LocalStackView) -> Iterator[str]:
     """What other commands need to find this server, with a warning where something else points them elsewhere."""
     try:
         others = resolve({})
@@ -144,7 +144,7 @@ def _same(urls: str, ours: str) -> bool:
     return all(url.hostname in _LOOPBACK and (url.port or 4222) == urlsplit(ours).port for url in others)
 
 
-def _commands(view: StackView) -> Iterator[str]:
+def _commands(view: LocalStackView) -> Iterator[str]:
     if "async_workflow" in view.workflows and view.app_source == "sample":
         yield """durablectl wf start async_workflow --input '"user-001"' --wait"""
         yield """durablectl wf start slow_workflow --input '"report"'"""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from durablectl.cli.boundary import asynchronous
-from durablectl.cli.bulk import JobRequest, Operation, run_operation
+from durablectl.cli.bulk import BulkOperation, JobRequest, run_operation
 from durablectl.cli.options.connection import with_connection
 from durablectl.cli.options.output import with_output
 from durablectl.cli.options.targets import Targets, with_targets
@@ -42,7 +42,7 @@ async def pause(reason: _Reason = "", *, targets: Targets, settings: Settings, o
     act = functools.partial(control.pause, reason=reason)
     job = JobRequest(JobOperation.PAUSE, reason)
     statuses = sorted(ACTIVE - {Status.PAUSED})
-    return await run_operation(settings, targets, output, Operation("pause", statuses, act, job))
+    return await run_operation(settings, targets, output, BulkOperation("pause", statuses, act, job))
 
 
 @asynchronous
@@ -56,7 +56,7 @@ async def resume(*, targets: Targets, settings: Settings, output: Output) -> int
     """
     from durablectl import control
 
-    operation = Operation("resume", (Status.PAUSED,), control.resume, JobRequest(JobOperation.RESUME))
+    operation = BulkOperation("resume", (Status.PAUSED,), control.resume, JobRequest(JobOperation.RESUME))
     return await run_operation(settings, targets, output, operation)
 
 
@@ -93,7 +93,7 @@ async def cancel(
         return await control.wait_until_cancelled(store, result, limit) if wait else result
 
     job = None if wait else JobRequest(JobOperation.CANCEL, reason, now)
-    operation = Operation("cancel", sorted(ACTIVE), act, job, "--wait waits for each workflow.")
+    operation = BulkOperation("cancel", sorted(ACTIVE), act, job, "--wait waits for each workflow.")
     return await run_operation(settings, targets, output, operation)
 
 
@@ -128,7 +128,7 @@ async def retry(
     again = control.restart if restart else functools.partial(control.retry, from_step=from_step)
     verb = JobOperation.RESTART if restart else JobOperation.RETRY
     job = JobRequest(verb, from_step=from_step)
-    return await run_operation(settings, targets, output, Operation(verb, _RETRIABLE, again, job))
+    return await run_operation(settings, targets, output, BulkOperation(verb, _RETRIABLE, again, job))
 
 
 @asynchronous
@@ -142,5 +142,5 @@ async def delete(*, targets: Targets, settings: Settings, output: Output) -> int
     """
     from durablectl import control
 
-    operation = Operation("delete", sorted(TERMINAL), control.delete, JobRequest(JobOperation.DELETE))
+    operation = BulkOperation("delete", sorted(TERMINAL), control.delete, JobRequest(JobOperation.DELETE))
     return await run_operation(settings, targets, output, operation)

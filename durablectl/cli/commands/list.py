@@ -27,7 +27,7 @@ from durablectl.settings import Settings
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
-    from durablectl.cli.render.list import Look
+    from durablectl.cli.render.list import ListStyle
     from durablectl.query import Filters, WorkflowPage, WorkflowView
 
 _LIMIT = 50
@@ -173,12 +173,12 @@ class _Layout:
     usual: Callable[[Sequence[WorkflowView]], Awaitable[Mapping[str, int]]]
     close: Callable[[], Awaitable[None]]
 
-    async def look(self, views: Sequence[WorkflowView]) -> Look:
-        from durablectl.cli.render.list import Look
+    async def look(self, views: Sequence[WorkflowView]) -> ListStyle:
+        from durablectl.cli.render.list import ListStyle
 
         has_progress = "progress" in self.columns if self.columns else self.output.decorated
         usual = await self.usual(views) if has_progress else {}
-        return Look(self.times, self.columns, self.output.format is OutputFormat.WIDE, usual)
+        return ListStyle(self.times, self.columns, self.output.format is OutputFormat.WIDE, usual)
 
 
 async def _print_pages(

@@ -86,7 +86,7 @@ async def create(
             overlap=overlap,
             partition_key=partition_key,
         )
-        _tell(view, "Created", output)
+        _print_change(view, "Created", output)
         await note_unserved_handler(store, handler)
 
 
@@ -170,7 +170,7 @@ async def pause(name: _Name, *, settings: Settings, output: Output) -> None:
 
     async with open_store(settings) as store:
         view, changed = await control.pause_schedule(store, name)
-    _tell(view, "Paused" if changed else "It was paused already", output, changed=changed)
+    _print_change(view, "Paused" if changed else "It was paused already", output, changed=changed)
 
 
 @asynchronous
@@ -188,7 +188,7 @@ async def resume(name: _Name, *, settings: Settings, output: Output) -> None:
 
     async with open_store(settings) as store:
         view, changed = await control.resume_schedule(store, name)
-    _tell(view, "Resumed" if changed else "It was not paused", output, changed=changed)
+    _print_change(view, "Resumed" if changed else "It was not paused", output, changed=changed)
 
 
 @asynchronous
@@ -231,7 +231,7 @@ async def trigger(name: _Name, *, settings: Settings, output: Output) -> None:
         typer.echo(invocation_id)
 
 
-def _tell(view: ScheduleView, done: str, output: Output, *, changed: bool = True) -> None:
+def _print_change(view: ScheduleView, done: str, output: Output, *, changed: bool = True) -> None:
     if output.is_json:
         output.print_json({**view.to_json(), "changed": changed})
         return

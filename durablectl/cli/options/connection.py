@@ -40,9 +40,9 @@ def with_connection(function: Callable[..., R]) -> Callable[..., R]:
         for warning in settings.warnings:
             warn(warning)
         if values["verbose"]:
-            from durablectl.cli.terminal.logs import tell_connection
+            from durablectl.cli.terminal.logs import log_connection
 
-            tell_connection(settings)
+            log_connection(settings)
         return {"settings": settings}
 
     added = [

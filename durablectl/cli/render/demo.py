@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from durablectl.cli.render.formatting import one_line
-from durablectl.cli.render.stack import command_lines, component_table, demo_rows
+from durablectl.cli.render.local_stack import command_lines, component_table, demo_rows
 from durablectl.cli.render.status_sentence import has_current, workflow_symbol
 from durablectl.cli.render.table import Column, plain, table
 from durablectl.cli.render.workflow_cells import activity, duration_cell, status_cell, step_dots
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from durablectl.cli.render.stack import StackView
+    from durablectl.cli.render.local_stack import LocalStackView
     from durablectl.query import WorkflowView
 
 
 def demo_screen(
-    stack: StackView,
+    stack: LocalStackView,
     workflows: Sequence[WorkflowView],
     total: int,
     caption: tuple[str, str],

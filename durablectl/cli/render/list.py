@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Look:
+class ListStyle:
     """How a list is shown.
 
     ``columns`` as in COLUMNS, none for the usual ones; ``wide`` for all that are useful, however wide that is.
@@ -46,7 +46,7 @@ class Look:
     usual: Mapping[str, int] = field(default_factory=dict)
 
 
-ON_TERMINAL, IN_PIPE = Look(RELATIVE), Look(ISO)
+ON_TERMINAL, IN_PIPE = ListStyle(RELATIVE), ListStyle(ISO)
 
 
 class ListColumn(NamedTuple):
@@ -55,8 +55,8 @@ class ListColumn(NamedTuple):
     ``json_field`` is the field of the JSON where that has another name than the column.
     """
 
-    shown: Callable[[WorkflowView, int, Look], Text | str]
-    piped: Callable[[WorkflowView, int, Look], object] | None = None
+    shown: Callable[[WorkflowView, int, ListStyle], Text | str]
+    piped: Callable[[WorkflowView, int, ListStyle], object] | None = None
     drop: int = 9
     least: int = 0
     right: bool = False
@@ -130,7 +130,7 @@ _PIPE_WIDE = (
 )
 
 
-def workflow_table(views: Sequence[WorkflowView], now: int, width: int, look: Look = ON_TERMINAL) -> Text:
+def workflow_table(views: Sequence[WorkflowView], now: int, width: int, look: ListStyle = ON_TERMINAL) -> Text:
     """For a terminal. Columns that were asked for are all there, whatever the width; of others the least go first."""
     names = look.columns or (_TERMINAL_WIDE if look.wide else _TERMINAL)
     columns = [_column(name, views, now, look) for name in names]
@@ -140,7 +140,7 @@ def workflow_table(views: Sequence[WorkflowView], now: int, width: int, look: Lo
     return table([symbols, *columns], UNLIMITED if look.wide else width)
 
 
-def _column(name: str, views: Sequence[WorkflowView], now: int, look: Look) -> Column:
+def _column(name: str, views: Sequence[WorkflowView], now: int, look: ListStyle) -> Column:
     cells = COLUMNS[name]
     title = name.upper()
     texts = [cells.shown(view, now, look) for view in views]
@@ -156,11 +156,11 @@ def _column(name: str, views: Sequence[WorkflowView], now: int, look: Look) -> C
     )
 
 
-def _bar(view: WorkflowView, look: Look) -> Text:
+def _bar(view: WorkflowView, look: ListStyle) -> Text:
     return progress_bar(view, look.usual.get(view.handler, 0))
 
 
-def _of_usual(view: WorkflowView, look: Look) -> str:
+def _of_usual(view: WorkflowView, look: ListStyle) -> str:
     """``4/6``."""
     return _bar(view, look).plain.rpartition(" ")[2]
 
@@ -179,13 +179,13 @@ def _step(view: WorkflowView, now: int) -> Text:
     return Text.assemble(told, (f"  {elapsed(now - view.updated_at)}", "dim"))
 
 
-def workflow_lines(views: Sequence[WorkflowView], now: int = 0, look: Look = IN_PIPE) -> str:
+def workflow_lines(views: Sequence[WorkflowView], now: int = 0, look: ListStyle = IN_PIPE) -> str:
     """For a pipe: tab-separated, nothing shortened. ``now`` is for relative times and for what still goes on."""
     names = look.columns or (_PIPE_WIDE if look.wide else _PIPE)
     return separated([(name.upper(), [_piped(name, view, now, look) for view in views]) for name in names])
 
 
-def _piped(name: str, view: WorkflowView, now: int, look: Look) -> str:
+def _piped(name: str, view: WorkflowView, now: int, look: ListStyle) -> str:
     cells = COLUMNS[name]
     return str((cells.piped or cells.shown)(view, now, look))
 

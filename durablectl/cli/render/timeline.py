@@ -75,7 +75,7 @@ class Span(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Row:
+class TimelineRow:
     """A step; ``end`` is 0 while it runs. Without a time there are no ``spans``."""
 
     step_number: int
@@ -111,7 +111,7 @@ class Row:
         }
 
 
-def rows(view: WorkflowView, now: int) -> list[Row]:
+def rows(view: WorkflowView, now: int) -> list[TimelineRow]:
     """The journaled steps, and the one under way. When that was retried, it began after the one before it."""
     found = [_row(view, step, now) for step in view.journal or ()]
     reaches_end = view.journal_start + len(found) >= view.journal_length
@@ -121,7 +121,7 @@ def rows(view: WorkflowView, now: int) -> list[Row]:
     return sorted(found, key=lambda row: row.step_number)
 
 
-def _row(view: WorkflowView, step: StepView, now: int) -> Row:
+def _row(view: WorkflowView, step: StepView, now: int) -> TimelineRow:
     end = step.finished_at or (0 if is_open(step) and not is_terminal(view.status) else view.finished_at)
     spans = []
     if step.started_at and (step.finished_at or is_open(step)):
@@ -132,10 +132,10 @@ def _row(view: WorkflowView, step: StepView, now: int) -> Row:
     if is_open(step):
         state = "abandoned" if is_terminal(view.status) else "waiting"
     named = (step.step_number, step.step_type, step.kind)
-    return Row(*named, state, step.started_at, step.finished_at, step.attempts, step.error, spans)
+    return TimelineRow(*named, state, step.started_at, step.finished_at, step.attempts, step.error, spans)
 
 
-def _current(view: WorkflowView, before: Sequence[Row], now: int) -> Row:
+def _current(view: WorkflowView, before: Sequence[TimelineRow], now: int) -> TimelineRow:
     since = min(view.updated_at, now) or now
     spans, attempts, error, state = [Span(Phase.WORK, since, now)], 0, "", "running"
     if is_orphaned(view):
@@ -148,7 +148,7 @@ def _current(view: WorkflowView, before: Sequence[Row], now: int) -> Row:
     elif view.status != Status.RUNNING and not view.owner:
         state = "waiting"
         spans = [Span(Phase.WAIT, since, now)]
-    return Row(view.current_step, view.current_step_type, "", state, spans[0].start, 0, attempts, error, spans)
+    return TimelineRow(view.current_step, view.current_step_type, "", state, spans[0].start, 0, attempts, error, spans)
 
 
 def timeline_json(view: WorkflowView, now: int) -> dict[str, Any]:
@@ -198,7 +198,7 @@ def timeline_page(view: WorkflowView, now: int, width: int) -> Text:
     return Text("\n").join([*lines, told])
 
 
-def _chart(view: WorkflowView, found: Sequence[Row], now: int, width: int) -> list[Text]:
+def _chart(view: WorkflowView, found: Sequence[TimelineRow], now: int, width: int) -> list[Text]:
     names = [shortened(one_line(row.step_type), max(_LEAST_NAME, width // 3)) for row in found]
     columns = [
         Column("", [Text(*_mark(row)) for row in found]),
@@ -230,7 +230,7 @@ class _Scale(NamedTuple):
         return (moment - self.low) * self.room / (self.high - self.low)
 
 
-def _scale(view: WorkflowView, found: Sequence[Row], now: int, room: int) -> _Scale | None:
+def _scale(view: WorkflowView, found: Sequence[TimelineRow], now: int, room: int) -> _Scale | None:
     """From the start to the end where the whole journal is shown, else what the shown steps cover."""
     spans = [span for row in found for span in row.spans]
     if not spans:
@@ -260,7 +260,7 @@ def _axis(scale: _Scale) -> str:
     return f"{line:<{scale.room}}"
 
 
-def _bar(row: Row, scale: _Scale) -> Text:
+def _bar(row: TimelineRow, scale: _Scale) -> Text:
     cells: list[tuple[str, str]] = [(" ", "")] * scale.room
     for span in row.spans:
         first = min(scale.room - 1, max(0, int(scale.column(span.start))))
@@ -271,7 +271,7 @@ def _bar(row: Row, scale: _Scale) -> Text:
     return Text.assemble(*cells)
 
 
-def _notes(view: WorkflowView, found: Sequence[Row], scale: _Scale) -> list[Text]:
+def _notes(view: WorkflowView, found: Sequence[TimelineRow], scale: _Scale) -> list[Text]:
     phases = [phase for phase in Phase if any(span.phase is phase for row in found for span in row.spans)]
     lines = []
     beside = view.total_steps - max(len(view.journal or ()), view.journal_length) - 1
@@ -286,7 +286,7 @@ def _notes(view: WorkflowView, found: Sequence[Row], scale: _Scale) -> list[Text
     return lines
 
 
-def _mark(row: Row) -> Symbol:
+def _mark(row: TimelineRow) -> Symbol:
     match row.state:
         case "failed":
             return FAILED
@@ -302,7 +302,7 @@ def _mark(row: Row) -> Symbol:
             return STATUS[Status.SUSPENDED]
 
 
-def _time(row: Row) -> str:
+def _time(row: TimelineRow) -> str:
     if not row.spans:
         return ""
     return compact(duration(row.lasted) if row.end else elapsed(row.lasted))

@@ -21,7 +21,7 @@ from durablectl.cli.render.formatting import (
     value,
 )
 from durablectl.cli.render.journal import dropped_lines, dropped_tables, journal_lines, journal_part, journal_table
-from durablectl.cli.render.list import Look, workflow_lines
+from durablectl.cli.render.list import ListStyle, workflow_lines
 from durablectl.cli.render.status_sentence import (
     answer_command,
     end_sentence,
@@ -102,7 +102,7 @@ def workflow_text(
     if view.journal:
         parts.append(journal_lines(view, tell))
     if children:
-        parts.append(workflow_lines(children, now, Look(times)))
+        parts.append(workflow_lines(children, now, ListStyle(times)))
     if view.traceback:
         parts.append(printable(view.traceback.rstrip()))
     if history:

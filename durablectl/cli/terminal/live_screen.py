@@ -101,7 +101,7 @@ class Screen(ABC, Generic[T]):
         console = stdout_console()
         following = asyncio.create_task(self._follow(changes))
         try:
-            with log_warnings(self._tell):
+            with log_warnings(self._show_message):
                 while self.state is None and not following.done():
                     await self.wait(following)
                 if not following.done():
@@ -151,7 +151,7 @@ class Screen(ABC, Generic[T]):
         drawn = self.draw(self.state, now, width, height - 1)
         return Text.assemble(drawn, "\n", (self._told[-1], "yellow"))
 
-    def _tell(self, message: str) -> None:
+    def _show_message(self, message: str) -> None:
         if self._is_up and is_decorated(sys.stderr):
             self._told.append(message)
             self._changed.set()

@@ -55,7 +55,7 @@ class _Details(logging.Handler):
 _DETAILS = _Details()
 
 
-def tell_connection(settings: Settings) -> None:
+def log_connection(settings: Settings) -> None:
     """Where the command connects and why there, now, and what it asks the server, from now on."""
     shown = {"url": settings.display_url, "namespace": settings.namespace or "the default one"}
     for name, source in settings.sources.items():

@@ -46,7 +46,7 @@ def _height(text: str, width: int) -> int:
 
 def _run(command: list[str], text: str) -> bool:
     """Until the user leaves it; False if there is no such program."""
-    with _interrupts_left_to_it():
+    with _ignore_interrupts():
         try:
             process = subprocess.Popen(command, stdin=subprocess.PIPE, env={"LESS": _LESS, **os.environ})
         except OSError:
@@ -56,7 +56,7 @@ def _run(command: list[str], text: str) -> bool:
 
 
 @contextlib.contextmanager
-def _interrupts_left_to_it() -> Iterator[None]:
+def _ignore_interrupts() -> Iterator[None]:
     """Ctrl-C reaches both processes; a pager may do something else with it than end."""
     before = signal.signal(signal.SIGINT, lambda *_: None)  # not SIG_IGN, which the pager would inherit
     try:

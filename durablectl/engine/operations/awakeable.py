@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from durablectl.engine.operations.wait_operation import WaitOperation
-from durablectl.engine.replay.wait_registry import Outcome
+from durablectl.engine.replay.wait_registry import WaitOutcome
 from durablectl.model.kinds import StepKind
 from durablectl.model.reason_codes import ReasonCode
 from durablectl.model.records import NO_PAYLOAD
@@ -34,14 +34,14 @@ class Awakeable(WaitOperation[_T]):
         entry.awaited_id = self.id
         return entry
 
-    def poll(self, entry: JournalEntry, children: dict[str, Execution]) -> Outcome | None:
+    def poll(self, entry: JournalEntry, children: dict[str, Execution]) -> WaitOutcome | None:
         del children
         answer = self._run.state.ownership.execution.awakeables.get(entry.awaited_id)
         if answer is None or not answer.resolved:
             return self._timed_out(entry)
         if answer.error:
-            return Outcome(error=answer.error, error_type="Rejected", reason_code=ReasonCode.REJECTED)
-        return Outcome(answer.result)
+            return WaitOutcome(error=answer.error, error_type="Rejected", reason_code=ReasonCode.REJECTED)
+        return WaitOutcome(answer.result)
 
     @staticmethod
     def drop_received(state: RunState, execution: Execution) -> None:

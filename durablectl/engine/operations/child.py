@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from durablectl.engine.operations.step_operation import StepOperation, describe_failure
 from durablectl.engine.operations.wait_operation import WaitOperation, limit_us
-from durablectl.engine.replay.wait_registry import Outcome
+from durablectl.engine.replay.wait_registry import WaitOutcome
 from durablectl.errors import ConflictError
 from durablectl.model.kinds import StepKind
 from durablectl.model.reason_codes import ReasonCode
@@ -107,17 +107,17 @@ class ChildResult(WaitOperation[_T]):
     def awaited_child(self, entry: JournalEntry) -> str:
         return entry.awaited_id
 
-    def poll(self, entry: JournalEntry, children: dict[str, Execution]) -> Outcome | None:
+    def poll(self, entry: JournalEntry, children: dict[str, Execution]) -> WaitOutcome | None:
         child = children.get(entry.awaited_id)
         if child is None:
             return self._timed_out(entry)
         if child.status == Status.COMPLETED:
-            return Outcome(child.output)
+            return WaitOutcome(child.output)
         if child.status == Status.CANCELLED:
             reason = f": {child.reason}" if child.reason else ""
             error = f"the workflow {child.invocation_id} was cancelled{reason}"
-            return Outcome(error=error, error_type="Cancelled child", reason_code=ReasonCode.CHILD_CANCELLED)
-        return Outcome(
+            return WaitOutcome(error=error, error_type="Cancelled child", reason_code=ReasonCode.CHILD_CANCELLED)
+        return WaitOutcome(
             error=child.error or "failed",
             error_type=child.error_type or "WorkflowFailedError",
             reason_code=ReasonCode.CHILD_FAILED,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from durablectl.engine.operations.wait_operation import WaitOperation
-from durablectl.engine.replay.wait_registry import Outcome
+from durablectl.engine.replay.wait_registry import WaitOutcome
 from durablectl.model.kinds import StepKind
 
 if TYPE_CHECKING:
@@ -25,16 +25,16 @@ class SignalWait(WaitOperation[_T]):
         super().__init__(run, StepKind.SIGNAL, f"{StepKind.SIGNAL}:{name}", timeout_us, message_type)
         self._name = name
 
-    def poll(self, entry: JournalEntry, children: dict[str, Execution]) -> Outcome | None:
+    def poll(self, entry: JournalEntry, children: dict[str, Execution]) -> WaitOutcome | None:
         del children
         received = _received(self._run.state)
         for signal in self._run.state.ownership.execution.signals:
             if signal.name == self._name and signal.number not in received:
                 received.add(signal.number)
-                return Outcome(signal.data, awaited_id=str(signal.number))
+                return WaitOutcome(signal.data, awaited_id=str(signal.number))
         return self._timed_out(entry)
 
-    def give_back(self, outcome: Outcome) -> None:
+    def give_back(self, outcome: WaitOutcome) -> None:
         """Leave the signal to the next wait for it: this wait lost a race."""
         if outcome.awaited_id:
             _received(self._run.state).discard(int(outcome.awaited_id))

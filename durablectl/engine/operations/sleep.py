@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from durablectl.engine.operations.wait_operation import WaitOperation
-from durablectl.engine.replay.wait_registry import Outcome
+from durablectl.engine.replay.wait_registry import WaitOutcome
 from durablectl.model.clock import MICROSECONDS
 from durablectl.model.kinds import StepKind
 
@@ -25,9 +25,9 @@ class Sleep(WaitOperation[None]):
     def __init__(self, run: Run, duration_us: int) -> None:
         super().__init__(run, StepKind.SLEEP, StepKind.SLEEP, max(1, duration_us))
 
-    def poll(self, entry: JournalEntry, children: dict[str, Execution]) -> Outcome | None:
+    def poll(self, entry: JournalEntry, children: dict[str, Execution]) -> WaitOutcome | None:
         del children
-        return Outcome() if self._run.state.clock.now() >= entry.until else None
+        return WaitOutcome() if self._run.state.clock.now() >= entry.until else None
 
 
 class LoopTimer(Sleep):

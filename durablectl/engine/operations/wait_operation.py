@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from durablectl.engine.operations.operation import NumberedOperation
 from durablectl.engine.replay.handler_runner import UNDECODED
-from durablectl.engine.replay.wait_registry import Outcome
+from durablectl.engine.replay.wait_registry import WaitOutcome
 from durablectl.limits import checked_microseconds
 from durablectl.model.clock import MICROSECONDS
 from durablectl.model.reason_codes import ReasonCode
@@ -51,10 +51,10 @@ class WaitOperation(NumberedOperation[_T]):
         del entry
         return ""
 
-    def poll(self, entry: JournalEntry, children: dict[str, Execution]) -> Outcome | None:
+    def poll(self, entry: JournalEntry, children: dict[str, Execution]) -> WaitOutcome | None:
         raise NotImplementedError
 
-    def give_back(self, outcome: Outcome) -> None:
+    def give_back(self, outcome: WaitOutcome) -> None:
         pass
 
     @staticmethod
@@ -65,11 +65,11 @@ class WaitOperation(NumberedOperation[_T]):
     def drop_received(state: RunState, execution: Execution) -> None:
         """Take out of the record of a run that is being suspended what its journal has by now."""
 
-    def _timed_out(self, entry: JournalEntry) -> Outcome | None:
+    def _timed_out(self, entry: JournalEntry) -> WaitOutcome | None:
         if not entry.until or self._run.state.clock.now() < entry.until:
             return None
         error = f"nothing came within {(entry.until - entry.started_at) / MICROSECONDS:g} s"
-        return Outcome(error=error, error_type="TimeoutError", reason_code=ReasonCode.TIMED_OUT)
+        return WaitOutcome(error=error, error_type="TimeoutError", reason_code=ReasonCode.TIMED_OUT)
 
 
 def limit_us(timeout: float | timedelta | None, what: str) -> int | None:

@@ -72,10 +72,10 @@ class Ownership:
                 except UNREACHABLE:
                     await asyncio.sleep(_RETRY_SECONDS)
 
-    async def write(self, change: Callable[[Execution], None], folded: Sequence[bytes] = ()) -> Execution:
+    async def write(self, change: Callable[[Execution], None], inline_entries: Sequence[bytes] = ()) -> Execution:
         """Apply ``change`` to the state by compare-and-set, again on whatever state stands if that is still ours.
 
-        ``folded`` are encoded journal entries that become part of the record.
+        ``inline_entries`` are encoded journal entries that become part of the record.
         """
         async with self._lock:
             while True:
@@ -84,7 +84,7 @@ class Ownership:
                     # On a copy: a write that fails must leave no trace in what the next one starts from.
                     changed = self.execution.copy()
                     change(changed)
-                    revision = await states.replace(self._store, changed, self.revision, folded)
+                    revision = await states.replace(self._store, changed, self.revision, inline_entries)
                     if revision is not None:
                         self.execution, self.revision = changed, revision
                         return changed

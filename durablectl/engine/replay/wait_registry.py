@@ -30,7 +30,7 @@ _KEPT_IN_MEMORY_OTHERWISE_US = 1 * MICROSECONDS
 _LONGEST_TIMER_SECONDS = 3600.0
 
 
-class Outcome(NamedTuple):
+class WaitOutcome(NamedTuple):
     """How a wait ended; ``awaited_id`` names what ended it, where that is known only then."""
 
     response: Payload = NO_PAYLOAD
@@ -48,7 +48,7 @@ class Outcome(NamedTuple):
         entry.awaited_id = self.awaited_id or entry.awaited_id
 
 
-class Awaited(Protocol):
+class AwaitedOperation(Protocol):
     """What the registry asks of an operation that waits; each kind of wait answers by its own rules."""
 
     def new_entry(self, number: int) -> JournalEntry:
@@ -66,20 +66,20 @@ class Awaited(Protocol):
         """The id of the child workflow whose end ends the wait, else ""."""
         ...
 
-    def poll(self, entry: JournalEntry, children: dict[str, Execution]) -> Outcome | None:
+    def poll(self, entry: JournalEntry, children: dict[str, Execution]) -> WaitOutcome | None:
         """The end of the wait, if it has come; ``children`` are the states of those that have ended."""
         ...
 
-    def give_back(self, outcome: Outcome) -> None:
+    def give_back(self, outcome: WaitOutcome) -> None:
         """Undo what ``poll`` took: the handler does not see this outcome."""
 
 
 @dataclass(slots=True)
 class _OpenWait:
     pending: PendingWait
-    awaited: Awaited | None
+    awaited: AwaitedOperation | None
     entry: JournalEntry | None
-    ended: asyncio.Future[Outcome]
+    ended: asyncio.Future[WaitOutcome]
 
 
 def _never() -> bool:
@@ -125,7 +125,7 @@ class WaitRegistry:
         await self._until_ended(_OpenWait(pending, None, None, self._state.loop.create_future()))
         self._tracker.step_backs_off(pending.step_number, None)
 
-    async def wait(self, number: int, awaited: Awaited, entry: JournalEntry | None) -> JournalEntry:
+    async def wait(self, number: int, awaited: AwaitedOperation, entry: JournalEntry | None) -> JournalEntry:
         """Wait to the end and journal it. A wait that may outlive this run is journaled when it begins, too."""
         state, journal_writer = self._state, self._journal_writer
         if entry is None:
@@ -153,26 +153,26 @@ class WaitRegistry:
             self._tracker.step_ended(number)
         return await self._end(entry, outcome)
 
-    async def _end(self, entry: JournalEntry, outcome: Outcome) -> JournalEntry:
+    async def _end(self, entry: JournalEntry, outcome: WaitOutcome) -> JournalEntry:
         outcome.write_to(entry)
         entry.finished_at = self._state.clock.now()
         await self._journal_writer.append(entry)
         return entry
 
-    async def _prepare(self, awaited: Awaited, entry: JournalEntry) -> Outcome | None:
+    async def _prepare(self, awaited: AwaitedOperation, entry: JournalEntry) -> WaitOutcome | None:
         """Begin what is waited for; the end of the wait where that is refused for good."""
         try:
             await awaited.prepare(entry)
         except (ConflictError, PayloadTooLargeError) as error:
             code = ReasonCode.FINAL_ERROR if isinstance(error, ConflictError) else ReasonCode.TOO_LARGE
             name = type(error).__name__
-            return Outcome(error=error.message, error_type=name, reason_code=code, error_class=class_of(error))
+            return WaitOutcome(error=error.message, error_type=name, reason_code=code, error_class=class_of(error))
         except (StorageError, *states.UNREACHABLE) as error:
             # A failure of the store is not the workflow's: the handler must not see it.
             raise StorageFailed(error) from error
         return None
 
-    async def _until_ended(self, opened: _OpenWait) -> Outcome:
+    async def _until_ended(self, opened: _OpenWait) -> WaitOutcome:
         number = opened.pending.step_number
         self._open[number] = opened
         self.poll()
@@ -210,9 +210,9 @@ class WaitRegistry:
                     opened.ended.set_result(outcome)
         self._set_timer()
 
-    def _poll_one(self, opened: _OpenWait, children: dict[str, Execution]) -> Outcome | None:
+    def _poll_one(self, opened: _OpenWait, children: dict[str, Execution]) -> WaitOutcome | None:
         if opened.awaited is None or opened.entry is None:
-            return Outcome() if opened.pending.until <= self._state.clock.now() else None
+            return WaitOutcome() if opened.pending.until <= self._state.clock.now() else None
         return opened.awaited.poll(opened.entry, children)
 
     async def _ended_children(self) -> dict[str, Execution]:

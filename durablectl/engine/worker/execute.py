@@ -7,7 +7,7 @@ import logging
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from durablectl.engine.operations.registry import received_in_vain
+from durablectl.engine.operations.operation_registry import received_in_vain
 from durablectl.engine.operations.sleep import LoopTimer
 from durablectl.engine.replay.control_flow import (
     EngineFailed,

@@ -6,7 +6,7 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from durablectl.engine.operations.registry import WAIT_OPERATIONS
+from durablectl.engine.operations.operation_registry import WAIT_OPERATIONS
 from durablectl.engine.replay.control_flow import Paused, StateChanged
 from durablectl.engine.worker.wake_conditions import EARLY_US, has_child_ended, wake_times
 from durablectl.errors import PayloadTooLargeError, StepError, WorkflowTimeoutError
@@ -218,8 +218,8 @@ async def _end(run: Run, status: Status, failure: _Failure = _NONE, *, output: P
     deferred = await run.journal_writer.take_deferred()
     entries = [run.state.entries[number] for number in sorted(run.state.entries)]
     encoded = [entry.encoded or encode_entry(entry) for entry in entries]
-    folded = encoded if sum(map(len, encoded)) <= INLINE_LIMIT_BYTES else []
-    if deferred is not None and not folded:
+    inline_entries = encoded if sum(map(len, encoded)) <= INLINE_LIMIT_BYTES else []
+    if deferred is not None and not inline_entries:
         await run.journal_writer.append(deferred)
         deferred = None
 
@@ -228,7 +228,7 @@ async def _end(run: Run, status: Status, failure: _Failure = _NONE, *, output: P
             raise StateChanged
         if status != Status.CANCELLED and execution.status == Status.PAUSED:
             raise Paused
-        end_execution(execution, status, run.state.clock.now(), journal_length=0 if folded else len(entries))
+        end_execution(execution, status, run.state.clock.now(), journal_length=0 if inline_entries else len(entries))
         execution.expires_at = execution.finished_at + run.retention_us if run.retention_us else 0
         execution.total_steps = max([run.state.started_count, *(number + 1 for number in run.state.entries)])
         execution.workflow_state = run.state.latest_workflow_state
@@ -238,11 +238,11 @@ async def _end(run: Run, status: Status, failure: _Failure = _NONE, *, output: P
     await run.journal_writer.describe_types()
     try:
         try:
-            execution = await _write(run, change, folded)
+            execution = await _write(run, change, inline_entries)
         except PayloadTooLargeError:
-            if not folded:
+            if not inline_entries:
                 raise
-            folded = []
+            inline_entries = []
             if deferred is not None:
                 await run.journal_writer.append(deferred)
                 deferred = None
@@ -261,9 +261,9 @@ async def _end(run: Run, status: Status, failure: _Failure = _NONE, *, output: P
 
 
 @crash_at_caller
-async def _write(run: Run, change: Callable[[Execution], None], folded: list[bytes] | None = None) -> Execution:
+async def _write(run: Run, change: Callable[[Execution], None], inline_entries: list[bytes] | None = None) -> Execution:
     await settle(run)
-    return await run.state.ownership.write(change, folded or [])
+    return await run.state.ownership.write(change, inline_entries or [])
 
 
 async def settle(run: Run) -> None:

@@ -14,7 +14,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from durablectl import query
-from durablectl.engine.metrics import Durations, exposition
+from durablectl.engine.metrics import DurationHistogram, exposition
 from durablectl.errors import DurableError
 from durablectl.http.query_parameters import ONLY_KNOWN
 from durablectl.http.schemas import Failure, documented
@@ -39,7 +39,7 @@ class HttpMetrics(Collector):
 
     def __init__(self) -> None:
         self._requests: Counter[tuple[str, str, str]] = Counter()
-        self._durations: dict[tuple[str, str], Durations] = defaultdict(Durations)
+        self._durations: dict[tuple[str, str], DurationHistogram] = defaultdict(DurationHistogram)
 
     def count_request(self, route: str, method: str, status: int, seconds: float) -> None:
         known = method if method in _METHODS else "other"

@@ -13,7 +13,7 @@ import pytest
 
 from durablectl import control
 from durablectl.engine.metrics import HandlerMetrics
-from durablectl.engine.operations.registry import received_in_vain
+from durablectl.engine.operations.operation_registry import received_in_vain
 from durablectl.engine.operations.sleep import LoopTimer
 from durablectl.engine.replay.control_flow import Suspended
 from durablectl.engine.replay.ownership import Ownership

@@ -96,10 +96,10 @@ class Case:
     def processor(self, **job: Any) -> Forked:
         return self.fork("processor", options=self.scenario.options, **job)
 
-    def mend(self) -> None:
+    def repair(self) -> None:
         self.effects_file.with_name(self.effects_file.name + ".mended").touch()
 
-    def let_go(self) -> None:
+    def release_steps(self) -> None:
         """The step of `held`."""
         self.effects_file.with_name(self.effects_file.name + ".let-go").touch()
 

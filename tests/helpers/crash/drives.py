@@ -30,14 +30,14 @@ AWAKEABLE = awakeable_id_of("w", "ok", 1)
 W = "w"
 
 
-def starting(handler: str, *input: Any, **more: Any) -> Callable[[Case], Awaitable[None]]:
+def start_workflow(handler: str, *input: Any, **more: Any) -> Callable[[Case], Awaitable[None]]:
     async def drive(case: Case) -> None:
         await case.start(handler, *input, **more)
 
     return drive
 
 
-def doing(name: str, *args: Any, **options: Any) -> Callable[[Case], Awaitable[list[Any]]]:
+def operate(name: str, *args: Any, **options: Any) -> Callable[[Case], Awaitable[list[Any]]]:
     async def operation(_: Case) -> list[Any]:
         return [name, args, options]
 
@@ -87,7 +87,7 @@ async def is_in_step(case: Case) -> bool:
 
 async def resumed(case: Case) -> None:
     """Whenever it is paused, and its step has ended, or the processor of that is gone."""
-    case.let_go()
+    case.release_steps()
 
     async def over() -> bool:
         found = await case.execution()
@@ -103,7 +103,7 @@ def command(handler: str = "small", **fields: Any) -> Command:
     return Command(W, handler, input=Payload(b"0"), created_at=int(time.time() * 1e6), **fields)
 
 
-async def stray(case: Case) -> None:
+async def unrouted_and_malformed_commands(case: Case) -> None:
     """A command whose handler stands in its body only, and one that is no command."""
     subjects = case.store.subjects
     await publish_command(case.store, command(), subject=subjects.unrouted_commands.replace("*", "any"))
@@ -192,13 +192,13 @@ async def a_failure(case: Case) -> None:
         return not await list_journal_subjects(case.store, W)
 
     await wait_until(is_purged)
-    case.mend()
+    case.repair()
 
 
 async def a_big_failure(case: Case) -> None:
     await case.start("big")
     await case.reaches("failed")
-    case.mend()
+    case.repair()
 
 
 async def a_compensated(case: Case) -> None:
@@ -222,7 +222,7 @@ async def in_a_step(case: Case) -> None:
 
 
 async def let_go(case: Case) -> None:
-    case.let_go()
+    case.release_steps()
 
 
 async def paused_in_a_step(case: Case) -> None:

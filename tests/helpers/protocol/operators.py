@@ -50,11 +50,11 @@ class Protocol(Programs):
             return then
         owner = state.owner if state.status == "running" else ""
         paused = state.enter("paused")._replace(owner=owner)
-        yield from self.safety_net(paused)
+        yield from self.fallback_timer(paused)
         revision = yield ("write", paused, state.revision)
         if revision is None:
             return AGAIN
-        return self.settle(at(paused, revision), then=then)
+        return self.update_index(at(paused, revision), then=then)
 
     def resume(self, then: Goto | None) -> Program:
         state = yield ("load",)
@@ -68,12 +68,12 @@ class Protocol(Programs):
         resumed = state.enter("running" if in_flight else "pending")
         if not in_flight:
             resumed = resumed._replace(owner="")
-            yield from self.safety_net(resumed)
+            yield from self.fallback_timer(resumed)
         revision = yield ("write", resumed, state.revision)
         if revision is None:
             return AGAIN
         last = () if in_flight else (("publish", "wake"),)
-        return self.settle(at(resumed, revision), last=last, then=then)
+        return self.update_index(at(resumed, revision), last=last, then=then)
 
     def cancel(self, then: Goto | None) -> Program:
         state = yield ("load",)
@@ -83,12 +83,12 @@ class Protocol(Programs):
             return Goto("call_processor", (state.owner, then))
         if not (state.status == "running" or state.owner or state.compensations):
             return (yield from self.cancel_here(state, then))
-        yield from self.safety_net(state)
+        yield from self.fallback_timer(state)
         marked = state.enter("running")._replace(cancel=True)
         revision = yield ("write", marked, state.revision)
         if revision is None:
             return AGAIN
-        return self.settle(at(marked, revision), then=Goto("call_processor", (state.owner, then)))
+        return self.update_index(at(marked, revision), then=Goto("call_processor", (state.owner, then)))
 
     def cancel_now(self, then: Goto | None) -> Program:
         state = yield ("load",)
@@ -98,15 +98,15 @@ class Protocol(Programs):
 
     def cancel_here(self, state: State, then: Goto | None) -> Program:
         may_have_more = state.attempt > 0
-        done = ended(state, "cancelled", state.folded)
-        done = done._replace(owner="", unfolded=may_have_more, total=max(state.total, len(state.folded)))
-        yield from self.safety_net(state)
+        done = ended(state, "cancelled", state.inlined)
+        done = done._replace(owner="", unfolded=may_have_more, total=max(state.total, len(state.inlined)))
+        yield from self.fallback_timer(state)
         revision = yield ("write", done, state.revision)
         if revision is None:
             return AGAIN
-        done, entries = at(done, revision), state.folded
+        done, entries = at(done, revision), state.inlined
         if may_have_more:
-            done, entries = yield from self.fold(done)
+            done, entries = yield from self.inline_journal(done)
         return self.after_end(done, entries, then=then)
 
     def call_processor(self, owner: str, then: Goto | None) -> Program:
@@ -114,7 +114,7 @@ class Protocol(Programs):
             yield ("publish", "wake")
         return then
 
-    def safety_net(self, state: State) -> Program:
+    def fallback_timer(self, state: State) -> Program:
         if self.broken != "no timer before a write that needs a processor":
             yield ("timer", f"steer-{state.attempt + state.retries}")
 
@@ -149,11 +149,11 @@ class Protocol(Programs):
             unfolded=False,
             compensations=state.attempt > 0,
         )
-        yield from self.safety_net(pending)
+        yield from self.fallback_timer(pending)
         written = yield ("write", pending, revision)
         if written is None:
             return AGAIN
-        return self.settle(at(pending, written), (("publish", "wake"),), then=then)
+        return self.update_index(at(pending, written), (("publish", "wake"),), then=then)
 
     # control/answers.py
 
@@ -163,7 +163,7 @@ class Protocol(Programs):
             return then
         is_suspended = state.status == "suspended"
         if is_suspended:
-            yield from self.safety_net(state)
+            yield from self.fallback_timer(state)
         if (yield ("write", state._replace(answered=True), state.revision)) is None:
             return AGAIN
         if is_suspended:

@@ -72,7 +72,7 @@ class Programs(Writes):
         if early is not None:
             then = Goto("advance", (claim._replace(crashed=False, journal=early[0], known=early[1]),))
         if was_running or taken.marker != state.marker:
-            return self.settle(taken, then=then)
+            return self.update_index(taken, then=then)
         return then
 
     def may_claim(self, me: str, state: State, command: Command) -> Program:
@@ -91,10 +91,10 @@ class Programs(Writes):
 
     def tidy(self, state: State, last: tuple[Operation, ...] = (), then: Goto | None = None) -> Program:
         if state.status not in TERMINAL:
-            return self.settle(state, last=last, then=then)
-        entries = state.folded
-        if state.unfolded:
-            state, entries = yield from self.fold(state)
+            return self.update_index(state, last=last, then=then)
+        entries = state.inlined
+        if state.has_stream_journal:
+            state, entries = yield from self.inline_journal(state)
         return self.after_end(state, entries, last)
 
     # engine/failover.py
@@ -125,8 +125,8 @@ class Programs(Writes):
             if state is None:
                 return (yield from self.done(claim.command))
         claim = claim._replace(state=state, journal=journal, known=known)
-        inside = {entry.number for entry in state.folded}
-        for entry in (*journal, *(entry for entry in state.folded if claim.entry(entry.number) is None)):
+        inside = {entry.number for entry in state.inlined}
+        for entry in (*journal, *(entry for entry in state.inlined if claim.entry(entry.number) is None)):
             is_kept = (
                 claim.entry(entry.number) and self.broken == "what lies in the record and the journal is not rewritten"
             )
@@ -254,7 +254,7 @@ class Programs(Writes):
             if self.broken == "an answer between look and suspend is missed":
                 return Goto("suspend", (claim._replace(state=standing),))
             return Goto("entries", (claim._replace(state=standing), True))
-        return self.settle(at(state, revision), last=self.acknowledgement(claim.command))
+        return self.update_index(at(state, revision), last=self.acknowledgement(claim.command))
 
     def let_go(self, claim: Claim) -> Program:
         if claim.state.status != "paused":
@@ -266,7 +266,7 @@ class Programs(Writes):
             if state is not None:
                 return Goto("let_go", (claim._replace(state=state),))
             return (yield from self.done(claim.command))
-        return self.settle(at(paused, revision), last=self.acknowledgement(claim.command))
+        return self.update_index(at(paused, revision), last=self.acknowledgement(claim.command))
 
     def acknowledgement(self, command: Command) -> tuple[Operation, ...]:
         return (("ack", command.sequence),) if command.sequence else ()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from helpers.protocol.world import ViolationError, unsettled
+from helpers.protocol.world import ViolationError, find_leftover
 
 if TYPE_CHECKING:
     from helpers.protocol.explorer import Move, System
@@ -65,7 +65,7 @@ def explore(system: System) -> Explored:  # noqa: C901 - one search, told in its
                 is_end = False
                 before[to].append(at)
         if is_end:
-            wrong = unsettled(system.world(place), may_leave=scenario.expiries > 0 and scenario.deaths > 0)
+            wrong = find_leftover(system.world(place), may_leave=scenario.expiries > 0 and scenario.deaths > 0)
             if wrong:
                 return fail(at, wrong)
             ends.append(at)

@@ -18,8 +18,8 @@ from durablectl.storage.connection.store import open_store, purge_request
 from durablectl.storage.streams.direct_get import get_last, get_many_last
 from durablectl.storage.streams.provision import provision
 from durablectl.storage.streams.stored_messages import delivery_fields
-from helpers.protocol.comparison import expected, label, recorded
-from helpers.protocol.replay import ACTOR, Actor, GatedRequests, OperatorActor, ProcessorActor, lease
+from helpers.protocol.gated_actors import ACTOR, Actor, GatedRequests, OperatorActor, ProcessorActor, lease
+from helpers.protocol.model_comparison import expected, label, recorded
 from helpers.stored_records import list_subjects
 
 if TYPE_CHECKING:
@@ -184,7 +184,7 @@ class Performance:
         sent = cast("GatedRequests", actor.store.requests).sent
         before = len(sent)
         actor.let_through(self._system.result(after, who, asked[1]) if asked[0] == "run" else None)
-        await actor.settled()
+        await actor.wait_until_idle()
         assert actor.is_idle == (self._system.asks(after, who) is None), f"{actor.name} asks {actor.asks}"
         if len(sent) > before:
             self._sequences[self._system.world(after).sent] = sent[-1]
@@ -252,8 +252,8 @@ class Performance:
                 "left": [str(each.status) for each in state.superseded_entries],
                 "cancel": state.cancel_requested,
                 "answered": any(answer.resolved for answer in state.awakeables.values()),
-                "folded": sorted(recorded(each) for each in state.journal),
-                "unfolded": state.journal_length > 0,
+                "inlined": sorted(recorded(each) for each in state.journal),
+                "has_stream_journal": state.journal_length > 0,
                 "retries": len(state.history),
                 "output": json.loads(state.output.data) if state.output.data else [],
             }

@@ -59,8 +59,8 @@ class State(NamedTuple):
     answered: bool = False
     compensations: bool = False
     command: int = 0
-    folded: tuple[Entry, ...] = ()
-    unfolded: bool = False
+    inlined: tuple[Entry, ...] = ()
+    has_stream_journal: bool = False
     total: int = 0
     retries: int = 0
     noted: tuple[int, ...] | None = None
@@ -116,7 +116,7 @@ def write(world: World, _: str, state: State, expected: int | None) -> tuple[Wor
     if standing is not None and written.retries > standing.retries:
         recorded = tuple(entry for entry in recorded if not entry.value.endswith("error"))
     elif standing is not None and standing.status not in TERMINAL and written.status in TERMINAL:
-        for entry in written.folded:
+        for entry in written.inlined:
             recorded = _record(recorded, entry)
     if standing is not None:
         _check_end(world._replace(recorded=recorded), standing, written)
@@ -236,12 +236,12 @@ def _answers(world: World) -> set[int]:
 
 
 def _check_kept(world: World) -> None:
-    stored = {entry[:3] for entry in (*world.journal, *(world.state.folded if world.state else ()))}
+    stored = {entry[:3] for entry in (*world.journal, *(world.state.inlined if world.state else ()))}
     if any(entry[:3] not in stored for entry in world.recorded):
         raise ViolationError("a recorded step was lost")
 
 
-def unsettled(world: World, *, may_leave: bool = False) -> str:  # noqa: PLR0911 - one line for each thing that may be wrong
+def find_leftover(world: World, *, may_leave: bool = False) -> str:  # noqa: PLR0911 - one line for each thing that may be wrong
     """What is wrong with a world in which nothing happens any more; empty when all is well.
 
     With ``may_leave`` an index entry that the state disowns may be left over.
@@ -257,6 +257,6 @@ def unsettled(world: World, *, may_leave: bool = False) -> str:  # noqa: PLR0911
         return "an answer was lost"
     if state.marker not in world.index or (len(world.index) > 1 and not may_leave):
         return "the index disagrees"
-    if state.status in TERMINAL and (world.journal or state.unfolded):
+    if state.status in TERMINAL and (world.journal or state.has_stream_journal):
         return "a journal was left behind"
     return ""

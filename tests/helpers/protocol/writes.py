@@ -50,7 +50,7 @@ class Writes:
                 rest.remove(again)
         return Goto("each", (tuple(rest), then)) if rest else then
 
-    def settle(
+    def update_index(
         self,
         state: State,
         others: tuple[Operation, ...] = (),
@@ -59,18 +59,18 @@ class Writes:
         last: tuple[Operation, ...] = (),
         then: Goto | None = None,
     ) -> Goto:
-        operations = (*first, *self.settlement(state), *others)
+        operations = (*first, *self.index_updates(state), *others)
         if self.broken != "the index is not looked at again":
             operations = (*operations, ("look again", state.marker))
         return Goto("each", ((*operations, *last), then))
 
-    def settlement(self, state: State) -> tuple[Operation, ...]:
+    def index_updates(self, state: State) -> tuple[Operation, ...]:
         return (("enter", state.marker), *(("leave", marker) for marker in state.left if marker != state.marker))
 
-    def fold(self, state: State) -> Program:
+    def inline_journal(self, state: State) -> Program:
         """The journal of what an operator has ended becomes part of the record."""
         journal, _ = yield ("read",)
-        entries = merged(state.folded, journal)
+        entries = merged(state.inlined, journal)
         folded = state._replace(folded=entries, unfolded=False, total=max(state.total, len(entries)))
         if (yield ("write", folded, state.revision)) is not None:
             state = state._replace(unfolded=False)
@@ -85,7 +85,7 @@ class Writes:
         unstored: int = -1,
     ) -> Goto:
         writes: list[Operation] = []
-        if not state.unfolded:
+        if not state.has_stream_journal:
             length = max((entry.number + 1 for entry in entries), default=0)
             limit = None if self.broken == "a purge without a limit" else state.revision
             numbers = [number for number in range(max(length, state.total)) if number != unstored]
@@ -94,12 +94,12 @@ class Writes:
             writes.append(("stop_timer", f"wake-{state.attempt}"))
         if state.status == "completed":
             order = (
-                (*self.settlement(state), *writes)
+                (*self.index_updates(state), *writes)
                 if self.broken == "the index moves first"
-                else (*writes, *self.settlement(state))
+                else (*writes, *self.index_updates(state))
             )
             return Goto("each", ((*order, *last), then))
-        return self.settle(state, first=tuple(writes), last=last, then=then)
+        return self.update_index(state, first=tuple(writes), last=last, then=then)
 
 
 def at(state: State, revision: int) -> State:

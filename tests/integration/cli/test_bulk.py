@@ -16,7 +16,7 @@ from helpers.workflow_runs import start_workflow
 
 @pytest_asyncio.fixture
 async def desk(settings):
-    async with operations.desk(settings) as opened:
+    async with operations.operator_cli(settings) as opened:
         yield opened
 
 
@@ -25,7 +25,9 @@ async def statuses(desk) -> dict[str, int]:
 
 
 async def pending(desk, count: int) -> list[str]:
-    return [await start_workflow(desk.store, operations.NOBODYS, id=f"p{number:02d}") for number in range(count)]
+    return [
+        await start_workflow(desk.store, operations.UNSERVED_HANDLER, id=f"p{number:02d}") for number in range(count)
+    ]
 
 
 async def test_several_ids_are_accounted_for_one_by_one(desk):
@@ -92,13 +94,13 @@ async def test_missing_selection_is_refused(desk, args, message):
 async def test_filters_ask_first(desk):
     await pending(desk, 12)
     await desk.begun("completed")
-    refused = await desk.cli("wf", "cancel", "--handler", operations.NOBODYS)
+    refused = await desk.cli("wf", "cancel", "--handler", operations.UNSERVED_HANDLER)
     assert (refused.exit_code, refused.stdout) == (2, "")
     assert refused.stderr == (
         "Error: This would cancel 12 workflows; nothing was changed.\nAdd --yes to do it, or --dry-run to see which.\n"
     )
     assert await statuses(desk) == {"pending": 12, "completed": 1}
-    done = await desk.cli("wf", "cancel", "--handler", operations.NOBODYS, "--yes")
+    done = await desk.cli("wf", "cancel", "--handler", operations.UNSERVED_HANDLER, "--yes")
     assert (done.exit_code, len(done.stdout.splitlines())) == (0, 12)
     assert done.stderr == "12 workflows: 12 changed.\n"
     assert await statuses(desk) == {"cancelled": 12, "completed": 1}
@@ -108,14 +110,16 @@ async def test_filters_select_workflows_that_the_operation_can_change(desk):
     """Without --status; with it, what cannot be changed fails."""
     await pending(desk, 2)
     done, paused = await desk.begun("completed"), await desk.begun("paused")
-    result = await desk.cli("wf", "pause", "--handler", operations.NOBODYS, "--handler", "quick", "--yes", "-o", "name")
+    result = await desk.cli(
+        "wf", "pause", "--handler", operations.UNSERVED_HANDLER, "--handler", "quick", "--yes", "-o", "name"
+    )
     assert result.stdout.split() == ["p00", "p01"]
     result = await desk.cli("wf", "pause", "--status", "completed", "--yes")
     assert (result.exit_code, result.stdout.split("\t")[:2]) == (6, [done, "failed"])
     result = await desk.cli("wf", "resume", "--handler", "asking", "--yes", "-o", "name")
     assert result.stdout.split() == [paused]
     result = await desk.cli(
-        "wf", "delete", "--handler", "quick", "--handler", operations.NOBODYS, "--yes", "-o", "name"
+        "wf", "delete", "--handler", "quick", "--handler", operations.UNSERVED_HANDLER, "--yes", "-o", "name"
     )
     assert result.stdout.split() == [done]
     nothing = await desk.cli("wf", "retry", "--handler", "quick")
@@ -128,7 +132,7 @@ async def test_a_dry_run_shows_and_changes_nothing(desk):
     assert told.exit_code == 0
     rows = [line.split("\t") for line in told.stdout.splitlines()]
     assert rows[0] == ["ID", "HANDLER", "STATUS", "CREATED"]
-    assert [row[:3] for row in rows[1:]] == [[each, operations.NOBODYS, "pending"] for each in ids]
+    assert [row[:3] for row in rows[1:]] == [[each, operations.UNSERVED_HANDLER, "pending"] for each in ids]
     assert told.stderr == "Would cancel 12 workflows. Nothing was changed.\n"
     assert (await desk.ok("wf", "cancel", "--status", "pending", "--dry-run", "-o", "name")).split() == ids
     lines = (await desk.ok("wf", "cancel", "--status", "pending", "--dry-run", "--json")).splitlines()

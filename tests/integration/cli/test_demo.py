@@ -19,7 +19,7 @@ from durablectl import embedded
 from durablectl.cli.commands import demo
 from durablectl.cli.main import app
 from durablectl.cli.render.demo import change_line, demo_screen, workflow_board
-from durablectl.cli.render.stack import StackView
+from durablectl.cli.render.local_stack import LocalStackView
 from durablectl.model.status import Status
 from durablectl.query import WaitingView
 from helpers.process_list import processes_naming, wait_until_no_process_names
@@ -186,7 +186,7 @@ RETRYING = view(
     current_step_type="attempt",
     waiting_for=WaitingView("retry", "attempt", 0, NOW + S, 2, "it was\ndropped"),
 )
-STACK = StackView(
+STACK = LocalStackView(
     nats_url="nats://127.0.0.1:4321",
     server_version="2.15.1",
     namespace="",

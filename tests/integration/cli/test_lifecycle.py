@@ -18,7 +18,7 @@ from helpers.workflow_runs import start_workflow, wait_for_status
 
 @pytest_asyncio.fixture
 async def desk(settings):
-    async with operations.desk(settings) as opened:
+    async with operations.operator_cli(settings) as opened:
         yield opened
 
 
@@ -192,7 +192,7 @@ async def test_retry_of_parent_restarts_its_cancelled_children(desk):
 
 
 async def test_an_operation_needs_no_processor(desk):
-    one = await start_workflow(desk.store, operations.NOBODYS)
+    one = await start_workflow(desk.store, operations.UNSERVED_HANDLER)
     assert (await control.pause(desk.store, one)).status == "paused"
     assert await desk.ok("wf", "resume", one) == "Resumed.\n"
     assert (await query.get_workflow(desk.store, one)).waiting_for.kind == "processor"

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from durablectl.embedded import EmbeddedServer
     from durablectl.query import WorkflowView
-    from helpers.operations import Desk
+    from helpers.operations import OperatorCli
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -63,13 +63,13 @@ class Answer(NamedTuple):
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
-async def desk(nats_server: EmbeddedServer) -> AsyncIterator[Desk]:
+async def desk(nats_server: EmbeddedServer) -> AsyncIterator[OperatorCli]:
     settings = Settings(url=nats_server.url, namespace=f"t{secrets.token_hex(3)}", timeout=30)
-    async with operations.desk(settings) as opened:
+    async with operations.operator_cli(settings) as opened:
         yield opened
 
 
-async def by_cli(desk: Desk, operation: str, invocation_id: str) -> Answer:
+async def by_cli(desk: OperatorCli, operation: str, invocation_id: str) -> Answer:
     verb, *flag = operation.split()
     arguments = {
         "retry --from-step": [invocation_id, *flag, "0"],
@@ -86,7 +86,7 @@ async def by_cli(desk: Desk, operation: str, invocation_id: str) -> Answer:
     return Answer(0, told["message"], told["invocation_id"], told["changed"], told["status"])
 
 
-async def by_sdk(desk: Desk, operation: str, invocation_id: str) -> Answer:
+async def by_sdk(desk: OperatorCli, operation: str, invocation_id: str) -> Answer:
     async with Client(url=desk.settings.url, namespace=desk.settings.namespace) as client:
         calls: dict[str, Any] = {
             "pause": lambda: client.pause(invocation_id),
@@ -111,9 +111,9 @@ async def by_sdk(desk: Desk, operation: str, invocation_id: str) -> Answer:
 @pytest.mark.parametrize("face", [by_cli, by_sdk])
 @pytest.mark.parametrize("status", STATUSES)
 @pytest.mark.parametrize("operation", OPERATIONS)
-async def test_operation(desk: Desk, operation: str, status: str, face: Any):
+async def test_operation(desk: OperatorCli, operation: str, status: str, face: Any):
     expected = expectations()[operation, status]
-    invocation_id = await desk.begun(status)
+    invocation_id = await desk.start_in_status(status)
     before = await query.get_workflow(desk.store, invocation_id)
     assert before.status == status
     operations.healed.add(invocation_id)
@@ -146,7 +146,7 @@ async def test_operation(desk: Desk, operation: str, status: str, face: Any):
     await settled(desk, await query.get_workflow(desk.store, invocation_id))
 
 
-async def settled(desk: Desk, view: WorkflowView) -> None:
+async def settled(desk: OperatorCli, view: WorkflowView) -> None:
     """A step in flight ends, and leads nowhere that the operation forbids; one index entry says where it stands."""
     if view.handler == "busy":
         end = {"running": "completed"}.get(view.status, view.status)
@@ -165,7 +165,7 @@ async def settled(desk: Desk, view: WorkflowView) -> None:
     await wait_until(is_entered)
 
 
-async def is_let_go(desk: Desk, invocation_id: str) -> bool:
+async def is_let_go(desk: OperatorCli, invocation_id: str) -> bool:
     view = await query.get_workflow(desk.store, invocation_id)
     assert view.status == "paused"
     return not view.owner and [step.response for step in view.journal] == [invocation_id]

@@ -8,7 +8,7 @@ import pytest
 
 from durablectl.cli.commands.list import _complete_columns, _read_columns
 from durablectl.cli.render.formatting import ISO, RELATIVE
-from durablectl.cli.render.list import COLUMNS, Look, workflow_lines, workflow_table
+from durablectl.cli.render.list import COLUMNS, ListStyle, workflow_lines, workflow_table
 from durablectl.cli.terminal.output import OutputFormat
 from helpers import views
 from helpers.sample_stack import SampleStack
@@ -26,19 +26,19 @@ def test_names_are_those_of_the_table_and_of_the_json():
 
 def test_every_column_can_be_shown_in_both_forms():
     some = [*ALL.values()]
-    assert workflow_lines(some, NOW, Look(ISO, [*COLUMNS])).splitlines()[0] == "\t".join(COLUMNS).upper()
-    titles = workflow_table(some, NOW, 80, Look(ISO, [*COLUMNS])).plain.splitlines()[0].split()
+    assert workflow_lines(some, NOW, ListStyle(ISO, [*COLUMNS])).splitlines()[0] == "\t".join(COLUMNS).upper()
+    titles = workflow_table(some, NOW, 80, ListStyle(ISO, [*COLUMNS])).plain.splitlines()[0].split()
     assert titles == [name.upper() for name in COLUMNS]
-    assert "AGE" in workflow_table(some, NOW, 80, Look(RELATIVE, ["created"])).plain.splitlines()[0]
+    assert "AGE" in workflow_table(some, NOW, 80, ListStyle(RELATIVE, ["created"])).plain.splitlines()[0]
 
 
 def test_requested_columns_are_cut_but_kept_and_ids_stay_whole():
     some = [views.replace(views.COMPLETED, invocation_id="i" * 50, input="x" * 100)]
-    lines = workflow_table(some, NOW, 80, Look(RELATIVE, ["input", "id", "output", "time"])).plain.splitlines()
+    lines = workflow_table(some, NOW, 80, ListStyle(RELATIVE, ["input", "id", "output", "time"])).plain.splitlines()
     assert lines[0].split() == ["INPUT", "ID", "OUTPUT", "TIME"]
     assert f"  {'i' * 50}  " in lines[1]
     assert [lines[1].split()[1][-1], lines[1].split()[-1]] == ["…", "3.4s"]
-    assert len(workflow_table(some, NOW, 80, Look(RELATIVE, ["input"], wide=True)).plain.splitlines()[1]) > 100
+    assert len(workflow_table(some, NOW, 80, ListStyle(RELATIVE, ["input"], wide=True)).plain.splitlines()[1]) > 100
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from helpers.workflow_runs import start_workflow, wait_for_status
 
 @pytest_asyncio.fixture
 async def desk(settings):
-    async with operations.desk(settings) as opened:
+    async with operations.operator_cli(settings) as opened:
         yield opened
 
 
@@ -86,7 +86,7 @@ async def test_a_start_can_be_delayed(desk):
 
 
 async def test_a_delayed_start_waits_for_its_time_not_for_a_processor(desk):
-    await desk.ok("wf", "start", operations.NOBODYS, "--id", "one", "--delay", "3d")
+    await desk.ok("wf", "start", operations.UNSERVED_HANDLER, "--id", "one", "--delay", "3d")
     assert (await query.get_workflow(desk.store, "one")).waiting_for.kind == "start"
 
 

@@ -12,7 +12,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from durablectl.cli.lazy import Command, Group
+from durablectl.cli.lazy import LazyCommand, LazyGroup
 from durablectl.cli.main import app
 from helpers.imported_modules import imported_modules
 
@@ -139,12 +139,12 @@ def told(cls: type[typer.core.TyperCommand], line: list[str]) -> tuple[int, str]
     ],
 )
 def test_values_are_converted_as_by_typer(line):
-    assert told(Command, line) == told(typer.core.TyperCommand, line)
+    assert told(LazyCommand, line) == told(typer.core.TyperCommand, line)
 
 
 def test_a_group_makes_each_command_once_and_knows_all_names():
     tree = typer.main.get_command(app)
-    assert isinstance(tree, Group)
+    assert isinstance(tree, LazyGroup)
     workflows = tree.commands["wf"]
     assert workflows.commands["list"] is workflows.commands["list"]
     assert "nothing" not in workflows.commands

@@ -13,8 +13,8 @@ from durablectl import control, query
 from durablectl.model.codec import encode_execution
 from durablectl.model.records import Execution
 from helpers.in_process import provisioned_store
-from helpers.operations import NOBODYS, Desk
-from helpers.tail import MOMENT, follower, lines, live, no_consumers, revision, told
+from helpers.operations import UNSERVED_HANDLER, OperatorCli
+from helpers.tail import MOMENT, follower, ids_and_statuses, lines, no_consumers, revision, start_live_tail
 from helpers.waiting import wait_until
 
 
@@ -22,7 +22,7 @@ from helpers.waiting import wait_until
 async def desk(settings):
     """Without a processor: nothing changes but by the test."""
     async with provisioned_store(settings) as store:
-        yield Desk(store, settings)
+        yield OperatorCli(store, settings)
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def tail(spawn):
 
 async def test_every_change_is_a_json_line_at_once(desk, tail):
     process = await tail(desk, "--json")
-    await live(desk, "a")
+    await start_live_tail(desk, "a")
     [line] = await lines(process, 1)
     assert json.loads(line) == json.loads(await desk.ok("wf", "list", "--json"))["workflows"][0]
     await control.pause(desk.store, "a")
@@ -50,7 +50,7 @@ async def test_every_change_is_a_json_line_at_once(desk, tail):
 
 async def test_off_a_terminal_the_columns_are_tabs(desk, tail):
     process = await tail(desk)
-    await live(desk, "a")
+    await start_live_tail(desk, "a")
     await control.pause(desk.store, "a", "the bank\tis closed")
     [pending, paused] = await lines(process, 2)
     assert re.fullmatch(rf"{MOMENT}\tpending\ta\tnobodys\t\t\t\d+\t", pending)
@@ -63,25 +63,25 @@ async def test_off_a_terminal_the_columns_are_tabs(desk, tail):
 
 
 async def test_tail_begins_with_the_next_change(desk, tail):
-    await live(desk, "before")
+    await start_live_tail(desk, "before")
     process = await tail(desk, "-o", "name")
-    await live(desk, "after")
+    await start_live_tail(desk, "after")
     assert await lines(process, 1) == ["after"]
 
 
 async def test_a_deleted_workflow_is_a_line(desk, tail):
     process = await tail(desk, "--json", "--status", "deleted")
-    await live(desk, "a")
+    await start_live_tail(desk, "a")
     await control.cancel(desk.store, "a")
     await control.delete(desk.store, "a")
     [line] = await lines(process, 1)
     gone = json.loads(line)
-    assert (gone["invocation_id"], gone["status"], gone["handler"]) == ("a", "deleted", NOBODYS)
+    assert (gone["invocation_id"], gone["status"], gone["handler"]) == ("a", "deleted", UNSERVED_HANDLER)
     assert list(gone) == list(json.loads(await desk.ok("wf", "tail", "--from-revision", "1", "--limit", "1", "--json")))
 
 
 async def test_unseen_deleted_workflow_shows_only_its_id(desk, tail):
-    await live(desk, "a")
+    await start_live_tail(desk, "a")
     await control.cancel(desk.store, "a")
     process = await tail(desk, "--json")
     await control.delete(desk.store, "a")
@@ -93,53 +93,53 @@ async def test_unseen_deleted_workflow_shows_only_its_id(desk, tail):
 
 async def test_filters_match_the_state_after_the_change(desk, tail):
     process = await tail(desk, "--json", "--status", "paused", "--status", "cancelled", "--handler", "h")
-    for name, handler in (("a", "h"), ("b", NOBODYS)):
-        await live(desk, name, handler=handler)
+    for name, handler in (("a", "h"), ("b", UNSERVED_HANDLER)):
+        await start_live_tail(desk, name, handler=handler)
         await control.pause(desk.store, name)
     await control.resume(desk.store, "a")
-    await live(desk, "last", handler="h")
+    await start_live_tail(desk, "last", handler="h")
     await control.pause(desk.store, "last")
-    assert told("\n".join(await lines(process, 2))) == [("a", "paused"), ("last", "paused")]
+    assert ids_and_statuses("\n".join(await lines(process, 2))) == [("a", "paused"), ("last", "paused")]
 
 
 async def test_a_partition_key_is_a_filter_for_the_deleted_too(desk, tail):
     process = await tail(desk, "--json", "--partition-key", "p")
     for name, key in (("a", "p"), ("b", "q")):
-        await control.start(desk.store, control.StartRequest(NOBODYS, None, name, partition_key=key))
+        await control.start(desk.store, control.StartRequest(UNSERVED_HANDLER, None, name, partition_key=key))
         await control.cancel(desk.store, name)
         await control.delete(desk.store, name)
-    await control.start(desk.store, control.StartRequest(NOBODYS, None, "c", partition_key="p"))
+    await control.start(desk.store, control.StartRequest(UNSERVED_HANDLER, None, "c", partition_key="p"))
     await wait_until(lambda: '"c"' in process.out())
-    found = told(process.out())
+    found = ids_and_statuses(process.out())
     assert {name for name, _ in found} == {"a", "c"}
     assert ("a", "deleted") in found
 
 
 async def test_tail_from_a_revision_has_no_gap(desk):
-    await live(desk, "a", "b", "c")
+    await start_live_tail(desk, "a", "b", "c")
     first = await desk.ok("wf", "tail", "--from-revision", "1", "--limit", "2", "--json")
-    assert told(first) == [("a", "pending"), ("b", "pending")]
+    assert ids_and_statuses(first) == [("a", "pending"), ("b", "pending")]
     await control.pause(desk.store, "a")
     following = json.loads(first.splitlines()[-1])["revision"] + 1
     rest = await desk.ok("wf", "tail", "--from-revision", str(following), "--limit", "2", "--json")
-    assert told(rest) == [("c", "pending"), ("a", "paused")]
+    assert ids_and_statuses(rest) == [("c", "pending"), ("a", "paused")]
 
 
 async def test_a_revision_that_is_still_to_come_means_now(desk, tail):
-    await live(desk, "a")
+    await start_live_tail(desk, "a")
     process = await tail(desk, "-o", "name", "--from-revision", "1000000")
-    await live(desk, "b")
+    await start_live_tail(desk, "b")
     assert await lines(process, 1) == ["b"]
 
 
 async def test_since_begins_with_the_oldest_change_and_continues_live(desk, tail):
-    await live(desk, "old", "a", "b")
+    await start_live_tail(desk, "old", "a", "b")
     await control.pause(desk.store, "a")
     since = (await query.get_workflow(desk.store, "old")).updated_at
     await wait_until(lambda: time.time_ns() // 1000 > since + 1000)
     process = await tail(desk, "--json", "--since", "10m")
-    await live(desk, "c")
-    assert told("\n".join(await lines(process, 4))) == [
+    await start_live_tail(desk, "c")
+    assert ids_and_statuses("\n".join(await lines(process, 4))) == [
         ("old", "pending"),
         ("b", "pending"),
         ("a", "paused"),
@@ -148,34 +148,34 @@ async def test_since_begins_with_the_oldest_change_and_continues_live(desk, tail
 
 
 async def test_since_leaves_out_earlier_changes(desk):
-    await live(desk, "old")
+    await start_live_tail(desk, "old")
     changed = (await query.get_workflow(desk.store, "old")).updated_at
     await wait_until(lambda: time.time_ns() // 1000 > changed + 100_000)
-    await live(desk, "new")
+    await start_live_tail(desk, "new")
     moment = (await query.get_workflow(desk.store, "new")).to_json()["created_at"]
     assert await desk.ok("wf", "tail", "--since", moment, "--limit", "1", "-o", "name") == "new\n"
 
 
 async def test_since_a_moment_after_all_changes_is_live(desk, tail):
-    await live(desk, "old")
+    await start_live_tail(desk, "old")
     changed = (await query.get_workflow(desk.store, "old")).updated_at
     await wait_until(lambda: time.time_ns() // 1000 > changed + 100_000)
     process = await tail(desk, "-o", "name", "--since", "1ms")
-    await live(desk, "new")
+    await start_live_tail(desk, "new")
     assert await lines(process, 1) == ["new"]
 
 
 async def test_limit_ends_tail_within_past_changes(desk):
-    await live(desk, "a", "b", "c")
+    await start_live_tail(desk, "a", "b", "c")
     assert await desk.ok("wf", "tail", "--since", "1h", "--limit", "2", "-o", "name") == "a\nb\n"
     await wait_until(lambda: no_consumers(desk.store))
 
 
 async def test_a_record_that_cannot_be_read_is_left_out_with_a_warning(desk):
     await desk.store.requests.publish(desk.store.subjects.state("broken"), b"\xff\xff", {})
-    await live(desk, "a")
+    await start_live_tail(desk, "a")
     result = await desk.cli("wf", "tail", "--from-revision", "1", "--limit", "1", "--json")
-    assert told(result.stdout) == [("a", "pending")]
+    assert ids_and_statuses(result.stdout) == [("a", "pending")]
     assert "broken" in json.loads(result.stderr)["warning"]["message"]
 
 

@@ -18,9 +18,9 @@ from durablectl.embedded import EmbeddedServer
 from durablectl.settings import Settings
 from durablectl.storage.connection.store import open_store
 from helpers.in_process import provisioned_store
-from helpers.operations import Desk
+from helpers.operations import OperatorCli
 from helpers.sample_stack import PROGRAM
-from helpers.tail import CONTROL, consumers, follower, lines, live, no_consumers
+from helpers.tail import CONTROL, consumers, follower, lines, no_consumers, start_live_tail
 from helpers.waiting import wait_until
 
 
@@ -28,7 +28,7 @@ from helpers.waiting import wait_until
 async def desk(settings):
     """Without a processor: nothing changes but by the test."""
     async with provisioned_store(settings) as store:
-        yield Desk(store, settings)
+        yield OperatorCli(store, settings)
 
 
 @pytest.fixture
@@ -60,16 +60,16 @@ async def test_tail_reports_outage_and_loses_no_change(tmp_path, spawn):
         async with provisioned_store(settings) as store, open_store(settings) as writer:
             process = spawn("wf", "tail", "-o", "name", env={"NATS_URL": server.url, "DURABLECTL_NAMESPACE": ""})
             await wait_until(lambda: consumers(store))
-            await live(Desk(writer, settings), "a")
+            await start_live_tail(OperatorCli(writer, settings), "a")
             await lines(process, 1)
             await asyncio.to_thread(server.kill)
             await wait_until(lambda: "The connection to the NATS server was lost; reconnecting." in process.err())
             await asyncio.to_thread(server.start)
             await wait_until(lambda: writer.is_connected)
             # Most likely before the tail has its new consumer.
-            await live(Desk(writer, settings), "b", "c")
+            await start_live_tail(OperatorCli(writer, settings), "b", "c")
             await wait_until(lambda: "Reconnected to the NATS server." in process.err())
-            await live(Desk(writer, settings), "d")
+            await start_live_tail(OperatorCli(writer, settings), "d")
             assert await lines(process, 4) == ["a", "b", "c", "d"]
             await asyncio.to_thread(server.kill)
             await wait_until(lambda: process.err().count("was lost") == 2)
@@ -91,11 +91,11 @@ async def test_closed_pipe_ends_tail_quietly(desk, idle):
         stderr=subprocess.PIPE,
     )
     await wait_until(lambda: consumers(desk.store))
-    await live(desk, "a")
+    await start_live_tail(desk, "a")
     assert await asyncio.to_thread(process.stdout.readline) == b"a\n"
     process.stdout.close()
     if not idle:
-        await live(desk, "b")
+        await start_live_tail(desk, "b")
     assert await asyncio.to_thread(process.wait, 60) == 141
     assert process.stderr.read() == b""
     process.stderr.close()
@@ -114,7 +114,7 @@ async def test_on_a_terminal(desk, environment):
         child = run(columns)
         await asyncio.to_thread(child.expect_exact, "Following every change; Ctrl-C ends it.\r\n")
         name = f"aaaaa-bbbbb-ccccc-dddd{columns // 10}"
-        await live(desk, name)
+        await start_live_tail(desk, name)
         await control.pause(desk.store, name, "the bank is closed until Monday, which is a long time to wait for it")
         for _ in range(2):
             await asyncio.to_thread(child.expect_exact, "\n")

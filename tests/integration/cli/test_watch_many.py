@@ -17,9 +17,9 @@ from durablectl.embedded import EmbeddedServer
 from durablectl.settings import Settings
 from durablectl.storage.connection.store import open_store
 from helpers.in_process import provisioned_store
-from helpers.operations import Desk
+from helpers.operations import OperatorCli
 from helpers.sample_stack import PROGRAM
-from helpers.tail import CONTROL, consumers, lines, live, no_consumers, told
+from helpers.tail import CONTROL, consumers, ids_and_statuses, lines, no_consumers, start_live_tail
 from helpers.waiting import wait_until
 from integration.cli.test_tail_live import connection
 
@@ -28,7 +28,7 @@ from integration.cli.test_tail_live import connection
 async def desk(settings):
     """Without a processor: nothing changes but by the test."""
     async with provisioned_store(settings) as store:
-        yield Desk(store, settings)
+        yield OperatorCli(store, settings)
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ async def expect(child: pexpect.spawn, what: object) -> None:
 
 @pytest.mark.parametrize("args", [(), ("a",)])
 async def test_an_idle_watch_sends_no_request(desk, spawn, nats_server, args):
-    await live(desk, "a")
+    await start_live_tail(desk, "a")
     process = spawn("wf", "watch", *args)
     await lines(process, 1)
     await idle(nats_server)
@@ -64,7 +64,7 @@ async def test_an_idle_watch_sends_no_request(desk, spawn, nats_server, args):
 
 @pytest.mark.parametrize("args", [(), ("a",)])
 async def test_an_idle_screen_sends_no_request(desk, terminal, nats_server, args):
-    await live(desk, "a")
+    await start_live_tail(desk, "a")
     child = terminal("wf", "watch", *args)
     await expect(child, "pending|waiting")
     await control.pause(desk.store, "a")
@@ -92,18 +92,18 @@ async def idle(server) -> None:
 
 
 async def test_the_newest_come_first_then_every_change_that_matches(desk, spawn):
-    await live(desk, "a", "b", "c")
-    await live(desk, "other", handler="others")
+    await start_live_tail(desk, "a", "b", "c")
+    await start_live_tail(desk, "other", handler="others")
     await control.pause(desk.store, "a")
     process = spawn("wf", "watch", "--handler", "nobodys", "--status", "pending", "--limit", "1")
     await lines(process, 1)
     await control.resume(desk.store, "a")
     await lines(process, 2)
-    await live(desk, "unseen", handler="others")
+    await start_live_tail(desk, "unseen", handler="others")
     await control.pause(desk.store, "b")
-    await live(desk, "d")
+    await start_live_tail(desk, "d")
     await lines(process, 3)
-    assert told(process.out()) == [("c", "pending"), ("a", "pending"), ("d", "pending")]
+    assert ids_and_statuses(process.out()) == [("c", "pending"), ("a", "pending"), ("d", "pending")]
     listed = json.loads(await desk.ok("wf", "list", "--json"))["workflows"]
     assert json.loads(process.out().splitlines()[-1]) in listed
     process.interrupt()
@@ -117,7 +117,7 @@ async def test_watch_reports_outage_and_loses_no_change(tmp_path, spawn):
     settings = Settings(url=server.url, timeout=30)
     try:
         async with provisioned_store(settings), open_store(settings) as writer:
-            await live(Desk(writer, settings), "a")
+            await start_live_tail(OperatorCli(writer, settings), "a")
             environment = {"NATS_URL": server.url, "DURABLECTL_NAMESPACE": ""}
             many, one = (spawn("wf", "watch", *args, env=environment) for args in ((), ("a",)))
             for process in (many, one):
@@ -128,9 +128,13 @@ async def test_watch_reports_outage_and_loses_no_change(tmp_path, spawn):
             await asyncio.to_thread(server.start)
             await wait_until(lambda: writer.is_connected)
             await control.pause(writer, "a")
-            await live(Desk(writer, settings), "b")
-            assert told("\n".join(await lines(many, 3))) == [("a", "pending"), ("a", "paused"), ("b", "pending")]
-            assert told("\n".join(await lines(one, 2))) == [("a", "pending"), ("a", "paused")]
+            await start_live_tail(OperatorCli(writer, settings), "b")
+            assert ids_and_statuses("\n".join(await lines(many, 3))) == [
+                ("a", "pending"),
+                ("a", "paused"),
+                ("b", "pending"),
+            ]
+            assert ids_and_statuses("\n".join(await lines(one, 2))) == [("a", "pending"), ("a", "paused")]
             for process in (many, one):
                 assert len(process.err().splitlines()) == 2
                 assert "Reconnected to the NATS server." in process.err()
@@ -142,25 +146,25 @@ async def test_watch_waits_for_a_workflow_not_yet_started(desk, spawn):
     process = spawn("wf", "watch", "later", "--wait")
     await wait_until(lambda: consumers(desk.store))
     await wait_until(lambda: process.err() == "There is no workflow later yet; waiting for it.\n")
-    await live(desk, "later")
-    assert told("\n".join(await lines(process, 1))) == [("later", "pending")]
+    await start_live_tail(desk, "later")
+    assert ids_and_statuses("\n".join(await lines(process, 1))) == [("later", "pending")]
     await control.cancel(desk.store, "later")
     assert await asyncio.to_thread(process.wait, 60) == 0
-    assert told(process.out())[-1] == ("later", "cancelled")
+    assert ids_and_statuses(process.out())[-1] == ("later", "cancelled")
 
 
 async def test_watching_ended_workflow_needs_no_consumer(desk, monkeypatch):
-    await live(desk, "a")
+    await start_live_tail(desk, "a")
     await control.cancel(desk.store, "a")
     monkeypatch.setattr("durablectl.query.watch.follow", None)
     result = await desk.cli("wf", "watch", "a", "--exit-status")
     assert result.exit_code == 11
-    assert told(result.stdout) == [("a", "cancelled")]
+    assert ids_and_statuses(result.stdout) == [("a", "cancelled")]
 
 
 @pytest.mark.parametrize("args", [(), ("a",)])
 async def test_closed_pipe_ends_watch_quietly(desk, environment, args):
-    await live(desk, "a")
+    await start_live_tail(desk, "a")
     process = subprocess.Popen(
         [*PROGRAM, "wf", "watch", *args],
         env={**os.environ, **environment},
@@ -177,10 +181,10 @@ async def test_closed_pipe_ends_watch_quietly(desk, environment, args):
 
 
 async def test_the_board_follows_changes_and_the_size_of_the_terminal(desk, terminal):
-    await live(desk, "aaa", "bbb")
+    await start_live_tail(desk, "aaa", "bbb")
     child = terminal("wf", "watch")
     await expect(child, "2 workflows.*2 pending")
-    await live(desk, "ccc")
+    await start_live_tail(desk, "ccc")
     await expect(child, "ccc")
     await expect(child, "3 workflows.*3 pending")
     await control.cancel(desk.store, "aaa")

@@ -14,9 +14,9 @@ from durablectl.embedded import EmbeddedServer
 from durablectl.settings import Settings
 from durablectl.storage.connection.store import open_store
 from helpers.in_process import provisioned_store
-from helpers.operations import Desk, delegating, desk
+from helpers.operations import OperatorCli, delegating, operator_cli
 from helpers.sample_stack import PROGRAM
-from helpers.tail import CONTROL, live
+from helpers.tail import CONTROL, start_live_tail
 from helpers.waiting import wait_until
 from helpers.workflow_runs import start_workflow
 
@@ -29,7 +29,7 @@ def on_terminal(env: dict[str, str], *args: str) -> pexpect.spawn:
 
 
 async def test_changes_of_children_are_shown(settings, spawn, environment):
-    async with desk(settings) as place:
+    async with operator_cli(settings) as place:
         parent = await start_workflow(place.store, delegating, "key")
         process = spawn("wf", "watch", parent, "--expand")
         screen = on_terminal(environment, "wf", "watch", parent, "--expand")
@@ -56,7 +56,7 @@ async def test_changes_of_children_are_shown(settings, spawn, environment):
         assert told == json.loads(await place.ok("wf", "get", parent, "--json"))
 
 
-async def folded(place: Desk, parent: str) -> bool:
+async def folded(place: OperatorCli, parent: str) -> bool:
     return json.loads(await place.ok("wf", "get", parent, "--json"))["status"] == "failed"
 
 
@@ -66,7 +66,7 @@ async def test_outage_is_shown_on_the_screen(tmp_path):
     settings = Settings(url=server.url, timeout=30)
     try:
         async with provisioned_store(settings), open_store(settings) as writer:
-            await live(Desk(writer, settings), "a")
+            await start_live_tail(OperatorCli(writer, settings), "a")
             screen = on_terminal({"NATS_URL": server.url}, "wf", "watch", "a")
             await asyncio.to_thread(screen.expect, "waiting")
             await asyncio.to_thread(server.kill)

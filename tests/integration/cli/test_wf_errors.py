@@ -21,7 +21,7 @@ from durablectl.query import ErrorCluster, ErrorsView, FailedStepCount
 from durablectl.query.error_clusters import LONGEST_LITERAL
 from durablectl.storage.connection.store import open_store
 from helpers.in_process import running_processor
-from helpers.operations import Desk
+from helpers.operations import OperatorCli
 from helpers.sample_stack import PROGRAM
 from helpers.views import NOW, S
 from helpers.workflow_runs import start_workflow, wait_for_status
@@ -46,7 +46,7 @@ def crash(message):
 @pytest_asyncio.fixture
 async def desk(settings):
     async with running_processor(settings, refusing, crashing), open_store(settings) as store:
-        yield Desk(store, settings)
+        yield OperatorCli(store, settings)
 
 
 async def failed(desk, handler, *messages: str) -> list[str]:

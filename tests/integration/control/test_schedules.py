@@ -42,7 +42,7 @@ async def store(settings):
 
 @pytest.fixture
 def desk(store, settings):
-    return operations.Desk(store, settings)
+    return operations.OperatorCli(store, settings)
 
 
 async def started(store, handler: str) -> list[query.WorkflowView]:

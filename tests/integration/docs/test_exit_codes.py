@@ -13,7 +13,7 @@ from durablectl import control
 from durablectl.settings import Settings
 from durablectl.storage.connection.store import open_store
 from helpers.in_process import running_processor
-from helpers.operations import NOBODYS, asking, paying, quick
+from helpers.operations import UNSERVED_HANDLER, asking, paying, quick
 from helpers.paths import ROOT
 from helpers.waiting import wait_until
 from helpers.workflow_runs import run_to_end, start_workflow, wait_for_outcome
@@ -74,9 +74,9 @@ async def _prepare(settings):
         await start_workflow(store, asking, "k", id="cancelled")
         await control.cancel(store, "cancelled")
         await wait_for_outcome(store, "cancelled")
-        await start_workflow(store, NOBODYS, id="waiting")
-        await start_workflow(store, NOBODYS, id="alone")
-        await start_workflow(store, NOBODYS, id="paused")
+        await start_workflow(store, UNSERVED_HANDLER, id="waiting")
+        await start_workflow(store, UNSERVED_HANDLER, id="alone")
+        await start_workflow(store, UNSERVED_HANDLER, id="paused")
         await control.pause(store, "paused")
         await control.create_schedule(store, "yearly", quick.name, every=365 * 86_400)
 

@@ -9,18 +9,18 @@ import pytest
 
 from durablectl.embedded import EmbeddedServer
 from helpers.authenticated_servers import (
-    DOORS,
+    AUTHENTICATED_SERVERS,
     PASSWORD,
     TOKEN,
-    Door,
-    admitted,
+    AuthenticatedServer,
     leaf_url,
-    password_door,
+    password_server,
     run,
     serving,
-    tls_first_door,
-    token_door,
+    tls_first_server,
+    token_server,
     wait_until_admitted,
+    was_admitted,
     write_context,
 )
 from helpers.credential_authority import NEEDS_OPENSSL, Operator
@@ -36,22 +36,23 @@ PLACES = ["flag", "environment", "context"]
 
 
 @pytest.fixture(
-    scope="module", params=[pytest.param(name, marks=NEEDS_OPENSSL if "tls" in name else ()) for name in DOORS]
+    scope="module",
+    params=[pytest.param(name, marks=NEEDS_OPENSSL if "tls" in name else ()) for name in AUTHENTICATED_SERVERS],
 )
 def door(request, tmp_path_factory):
-    with DOORS[request.param](tmp_path_factory.mktemp("door")) as opened:
+    with AUTHENTICATED_SERVERS[request.param](tmp_path_factory.mktemp("door")) as opened:
         yield opened
 
 
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory):
-    with password_door(tmp_path_factory.mktemp("guarded")) as opened:
+    with password_server(tmp_path_factory.mktemp("guarded")) as opened:
         yield opened
 
 
 @pytest.mark.parametrize("by", PLACES)
 def test_a_client_is_let_in(door, by):
-    admitted(door.try_(by))
+    was_admitted(door.try_(by))
 
 
 @pytest.mark.parametrize("by", PLACES)
@@ -98,7 +99,7 @@ def test_foreign_url_with_context_credentials_gives_a_warning(guarded):
 @pytest.mark.parametrize("by", PLACES)
 def test_credentials_within_the_url(guarded, by):
     url = f"nats://ada:{quote(PASSWORD, safe='')}@127.0.0.1:{guarded.server.port}"
-    admitted(guarded.try_(by, {"url": url}))
+    was_admitted(guarded.try_(by, {"url": url}))
     verbose = guarded.try_(by, {"url": url}, "doctor", "-v", "--json")
     assert verbose.exit_code == 3, "no workflows yet"
     assert guarded.server.url in verbose.stderr
@@ -108,26 +109,26 @@ def test_credentials_within_the_url(guarded, by):
 def test_credentials_within_the_url_go_before_those_of_the_context(guarded):
     write_context("mine", {"url": "nats://127.0.0.1:1", "user": "grace", "password": "wrong"})
     url = f"nats://ada:{quote(PASSWORD, safe='')}@127.0.0.1:{guarded.server.port}"
-    admitted(run("flag", {"context": "mine", "url": url}))
+    was_admitted(run("flag", {"context": "mine", "url": url}))
 
 
 def test_a_token_within_the_url(tmp_path):
-    with token_door(tmp_path) as door:
-        admitted(door.try_("flag", {"url": f"nats://{TOKEN}@127.0.0.1:{door.server.port}"}))
+    with token_server(tmp_path) as door:
+        was_admitted(door.run_command("flag", {"url": f"nats://{TOKEN}@127.0.0.1:{door.server.port}"}))
 
 
 def test_a_second_server_answers_where_the_first_one_does_not(guarded):
-    admitted(guarded.try_("flag", {**guarded.settings, "url": f"nats://127.0.0.1:1,{guarded.server.url}"}))
+    was_admitted(guarded.try_("flag", {**guarded.settings, "url": f"nats://127.0.0.1:1,{guarded.server.url}"}))
 
 
 def test_jwt_and_seed_within_the_context(tmp_path):
     operator = Operator()
     jwt, seed = operator.user()
     with serving(tmp_path, operator.config) as server:
-        door = Door(server, {"user_jwt": jwt, "user_seed": seed})
-        admitted(door.try_("context"))
+        door = AuthenticatedServer(server, {"user_jwt": jwt, "user_seed": seed})
+        was_admitted(door.run_command("context"))
         stranger = Operator().user()
-        refused = door.try_("context", {"user_jwt": stranger[0], "user_seed": stranger[1]})
+        refused = door.run_command("context", {"user_jwt": stranger[0], "user_seed": stranger[1]})
     assert refused.exit_code == 4
     assert "refused the credentials" in refused.stderr
     assert not any(secret in refused.output for secret in stranger)
@@ -135,30 +136,30 @@ def test_jwt_and_seed_within_the_context(tmp_path):
 
 @NEEDS_OPENSSL
 def test_a_server_that_wants_the_handshake_first(tmp_path):
-    with tls_first_door(tmp_path) as door:
-        admitted(door.try_("context"))
-        without = door.try_("context", {**door.settings, "tls_first": False})
+    with tls_first_server(tmp_path) as door:
+        was_admitted(door.run_command("context"))
+        without = door.run_command("context", {**door.settings, "tls_first": False})
     assert without.exit_code == 4
 
 
 def test_paths_in_a_context_expand(tmp_path, monkeypatch):
-    with DOORS["nkey"](tmp_path) as door:
+    with AUTHENTICATED_SERVERS["nkey"](tmp_path) as door:
         monkeypatch.setenv("HOME", str(tmp_path))
         monkeypatch.setenv("KEYS", str(tmp_path))
         for written in ("~/user.nk", "$KEYS/user.nk", "${KEYS}/user.nk"):
-            admitted(door.try_("context", {"nkey": written}))
+            was_admitted(door.run_command("context", {"nkey": written}))
 
 
 def test_an_inbox_prefix_takes_effect(tmp_path):
     permissions = 'permissions: { publish: ">", subscribe: "_ADA.>" }'
     config = f'authorization {{ users: [{{ user: ada, password: "{TOKEN}", {permissions} }}] }}'
     with serving(tmp_path, config) as server:
-        door = Door(server, {"user": "ada", "password": TOKEN, "inbox_prefix": "_ADA"})
-        admitted(door.try_("context"))
+        door = AuthenticatedServer(server, {"user": "ada", "password": TOKEN, "inbox_prefix": "_ADA"})
+        was_admitted(door.run_command("context"))
         for command in COMMANDS:
-            result = door.try_("context", None, *command)
+            result = door.run_command("context", None, *command)
             assert result.exit_code == 0, (command, result.stderr)
-        refused = door.try_("context", {**door.settings, "inbox_prefix": "_OTHER"})
+        refused = door.run_command("context", {**door.settings, "inbox_prefix": "_OTHER"})
     assert refused.exit_code == 4
     assert "may not subscribe" in refused.stderr
 
@@ -172,18 +173,18 @@ def test_a_jetstream_domain_takes_effect(tmp_path, spawn):
             f"leafnodes {{ remotes: [{{ url: {json.dumps(leaf_url(tmp_path / 'hub' / 'nats-server.log'))} }}] }}"
         )
         with EmbeddedServer(tmp_path / "leaf", jetstream=False, config=leaf_config) as leaf:
-            door = Door(leaf, {"jetstream_domain": "hub"})
+            door = AuthenticatedServer(leaf, {"jetstream_domain": "hub"})
             wait_until_admitted(door)
             for command in COMMANDS:
-                result = door.try_("context", None, *command)
+                result = door.run_command("context", None, *command)
                 assert result.exit_code == 0, (command, result.stderr)
             spawn("run", "processor", APP, env={"NATS_URL": "", "DURABLECTL_NAMESPACE": "", "NATS_CONTEXT": "mine"})
-            ran = door.try_("context", None, "wf", "start", "whole", "--input", '{"amount": 5}', "--wait")
+            ran = door.run_command("context", None, "wf", "start", "whole", "--input", '{"amount": 5}', "--wait")
             assert (ran.exit_code, json.loads(ran.stdout)["paid"]) == (0, 5), ran.stderr
-            by_prefix = door.try_("context", {"jetstream_api_prefix": "$JS.hub.API"}, "wf", "get", "a")
-            at_the_hub = Door(hub).try_("context", None, "wf", "get", "a")
-            without = door.try_("context", {})
-            elsewhere = door.try_("context", {"jetstream_domain": "nowhere"})
+            by_prefix = door.run_command("context", {"jetstream_api_prefix": "$JS.hub.API"}, "wf", "get", "a")
+            at_the_hub = AuthenticatedServer(hub).run_command("context", None, "wf", "get", "a")
+            without = door.run_command("context", {})
+            elsewhere = door.run_command("context", {"jetstream_domain": "nowhere"})
     assert (by_prefix.exit_code, at_the_hub.exit_code) == (0, 0)
     for refused in (without, elsewhere):
         assert refused.exit_code == 4

@@ -9,16 +9,16 @@ import pytest
 from helpers.authenticated_servers import (
     PASSWORD,
     TOKEN,
-    Door,
-    creds_door,
-    nkey_door,
-    password_door,
+    AuthenticatedServer,
+    creds_server,
+    nkey_server,
+    password_server,
     run,
     serving,
     tls_config,
-    tls_door,
-    tls_first_door,
-    token_door,
+    tls_first_server,
+    tls_server,
+    token_server,
 )
 from helpers.credential_authority import NEEDS_OPENSSL, Certificates, Key, Operator, credentials
 
@@ -31,13 +31,13 @@ REFUSED = (
 
 @pytest.fixture(scope="module")
 def password(tmp_path_factory):
-    with password_door(tmp_path_factory.mktemp("password")) as door:
+    with password_server(tmp_path_factory.mktemp("password")) as door:
         yield door
 
 
 @pytest.fixture(scope="module")
 def tls(tmp_path_factory):
-    with tls_door(tmp_path_factory.mktemp("certified")) as door:
+    with tls_server(tmp_path_factory.mktemp("certified")) as door:
         yield door
 
 
@@ -77,7 +77,7 @@ def test_unencoded_password_in_url_is_explained(within, start):
 
 
 def test_a_wrong_token(tmp_path):
-    with token_door(tmp_path) as door:
+    with token_server(tmp_path) as door:
         assert refusal(door, {"token": WRONG}, WRONG) == REFUSED.format(url=door.server.url)
         assert refusal(door, {"url": f"nats://{WRONG}@127.0.0.1:{door.server.port}"}, WRONG) == REFUSED.format(
             url=door.server.url
@@ -87,7 +87,7 @@ def test_a_wrong_token(tmp_path):
 def test_a_strange_nkey_and_a_damaged_one(tmp_path):
     stranger = Key.make()
     path = tmp_path / "other.nk"
-    with nkey_door(tmp_path) as door:
+    with nkey_server(tmp_path) as door:
         path.write_text(stranger.seed)
         assert refusal(door, {"nkey": str(path)}, stranger.seed) == REFUSED.format(url=door.server.url)
         for damaged in ("", "SUA", stranger.seed[:-8], stranger.public, "\x00\xff"):
@@ -98,7 +98,7 @@ def test_a_strange_nkey_and_a_damaged_one(tmp_path):
 
 def test_creds_of_another_operator_damaged_and_expired(tmp_path):
     path = tmp_path / "other.creds"
-    with creds_door(tmp_path) as door:
+    with creds_server(tmp_path) as door:
         stranger = Operator().user()
         path.write_text(credentials(*stranger))
         assert refusal(door, {"creds": str(path)}, *stranger) == REFUSED.format(url=door.server.url)
@@ -116,10 +116,10 @@ def test_creds_of_another_operator_damaged_and_expired(tmp_path):
 
 
 def test_creds_with_the_ends_of_lines_of_windows(tmp_path):
-    with creds_door(tmp_path) as door:
+    with creds_server(tmp_path) as door:
         path = tmp_path / "windows.creds"
         path.write_bytes(credentials(*door.secrets).replace("\n", "\r\n").encode())
-        assert door.try_("flag", {"creds": str(path)}).exit_code == 0
+        assert door.run_command("flag", {"creds": str(path)}).exit_code == 0
 
 
 def test_expired_credentials_are_reported_as_expired(tmp_path):
@@ -127,8 +127,8 @@ def test_expired_credentials_are_reported_as_expired(tmp_path):
     old = operator.user(lasts=-60)
     (tmp_path / "old.creds").write_text(credentials(*old))
     with serving(tmp_path, operator.config) as server:
-        told = refusal(Door(server), {"creds": str(tmp_path / "old.creds")}, *old)
-        within = refusal(Door(server), {"user_jwt": old[0], "user_seed": old[1]}, *old)
+        told = refusal(AuthenticatedServer(server), {"creds": str(tmp_path / "old.creds")}, *old)
+        within = refusal(AuthenticatedServer(server), {"user_jwt": old[0], "user_seed": old[1]}, *old)
     assert f"The JWT of the credentials file {tmp_path / 'old.creds'} has expired at 20" in told
     assert "The JWT of the NATS context has expired at 20" in within
 
@@ -192,15 +192,15 @@ def test_a_password_over_tls_needs_no_certificate(tmp_path):
     authority = Certificates(tmp_path / "tls")
     config = tls_config(authority, verify=False) + f'\nauthorization {{ token: "{TOKEN}" }}'
     with serving(tmp_path, config) as server:
-        door = Door(server, {"token": TOKEN, "tls_ca": str(authority.authority)}, (TOKEN,))
+        door = AuthenticatedServer(server, {"token": TOKEN, "tls_ca": str(authority.authority)}, (TOKEN,))
         for url in (server.url, server.url.replace("nats:", "tls:"), f"tls://{TOKEN}@localhost:{server.port}"):
-            assert door.try_("flag", {**door.settings, "url": url}).exit_code == 0
+            assert door.run_command("flag", {**door.settings, "url": url}).exit_code == 0
         assert refusal(door, {"tls_ca": str(authority.authority)}) == REFUSED.format(url=server.url)
 
 
 @NEEDS_OPENSSL
 def test_a_server_that_wants_the_handshake_first_and_one_that_does_not(tmp_path, tls, caplog):
-    with tls_first_door(tmp_path) as door:
+    with tls_first_server(tmp_path) as door:
         refusal(door, {**door.settings, "tls_first": False})
     told = refusal(tls, {**tls.settings, "tls_first": True})
     assert "failed: tls_first is for servers with handshake_first.\n" in told

@@ -14,7 +14,7 @@ from durablectl import control, query
 from durablectl.storage.connection.requests import Requests
 from durablectl.storage.connection.store import open_store
 from helpers.in_process import running_processor
-from helpers.operations import ALL, Desk, busy, healed, release
+from helpers.operations import ALL, OperatorCli, busy, healed, release
 from helpers.permission_server import configuration, prepare, serve
 from helpers.waiting import wait_until
 from helpers.workflow_runs import start_workflow, wait_for_outcome, wait_for_status
@@ -128,7 +128,7 @@ async def test_a_reader_needs_every_line(site, monkeypatch):
 
     monkeypatch.setattr(Requests, "_start_request", recorded)
     async with running_processor(site.settings("processor"), busy), open_store(site.settings("client")) as store:
-        running = await Desk(store, site.settings("client")).in_flight(busy)
+        running = await OperatorCli(store, site.settings("client")).in_flight(busy)
         for line in [*READING, f"wf get {running}"]:
             result = await asyncio.to_thread(site.cli, "reader", line)
             assert result.exit_code == 0, result.stderr
@@ -184,12 +184,12 @@ async def test_a_client_may_start_and_steer(site):
         running_processor(site.settings("processor"), *ALL, retention=3600.0),
         open_store(site.settings("client")) as store,
     ):
-        desk = Desk(store, site.settings("client"))
+        desk = OperatorCli(store, site.settings("client"))
         desk._runner = CliRunner(env=site.environment("client"))
         await desk.ok("wf", "start", "quick", "--input", "1", "--wait")
         await desk.ok("wf", "start", "quick", "--id", "later", "--delay", "1h")
         await desk.ok("wf", "cancel", "later")
-        broken = await desk.begun("failed")
+        broken = await desk.start_in_status("failed")
         healed.add(broken)
         await desk.ok("wf", "retry", broken)
         await desk.ok("wf", "result", broken)
@@ -199,11 +199,11 @@ async def test_a_client_may_start_and_steer(site):
         await desk.ok("wf", "resume", held)
         await desk.ok("wf", "cancel", held)
         await wait_for_status(store, held, "cancelled")
-        asked = await desk.begun("suspended")
+        asked = await desk.start_in_status("suspended")
         awakeable = (await query.get_workflow(store, asked)).waiting_for.awaited_id
         await desk.ok("wf", "resolve", awakeable, "--data", "true")
         await desk.ok("wf", "result", asked)
-        asked = await desk.begun("suspended")
+        asked = await desk.start_in_status("suspended")
         await desk.ok("wf", "signal", asked, "item")
         await desk.ok("wf", "cancel", asked, "--now")
         await desk.ok("schedule", "create", "often", "quick", "--every", "1s")

@@ -21,7 +21,7 @@ from durablectl.cli.render.demo import workflow_board
 from durablectl.cli.render.diff import diff_page
 from durablectl.cli.render.formatting import ISO, RELATIVE
 from durablectl.cli.render.journal import journal_lines
-from durablectl.cli.render.list import COLUMNS, Look, workflow_lines, workflow_table
+from durablectl.cli.render.list import COLUMNS, ListStyle, workflow_lines, workflow_table
 from durablectl.cli.render.processors import processor_lines, processor_table
 from durablectl.cli.render.stats import stats_lines, stats_table
 from durablectl.cli.render.status import status_lines, status_page
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 WIDTHS = (80, 120, 200)
 STATES = {**ALL, "parent": views.PARENT}
 COLOUR_WIDTH = 120
-LOOK = Look(RELATIVE, usual=USUAL)
+LOOK = ListStyle(RELATIVE, usual=USUAL)
 STATS = StatsView(
     1234,
     {"completed": 1197, "running": 30, "failed": 4, "suspended": 3},
@@ -142,8 +142,8 @@ def test_in_colour(name):
         ("page", lambda: "\n".join(f"===== {name}\n{text(view)}\n" for name, view in STATES.items())),
         ("page-unix", lambda: text(views.PARENT, times=chosen("unix", None, decorated=False))),
         ("list", lambda: workflow_lines([*STATES.values()], NOW)),
-        ("list-wide", lambda: workflow_lines([*STATES.values()], NOW, Look(ISO, wide=True))),
-        ("list-columns", lambda: workflow_lines([*STATES.values()], NOW, Look(ISO, [*COLUMNS], usual=USUAL))),
+        ("list-wide", lambda: workflow_lines([*STATES.values()], NOW, ListStyle(ISO, wide=True))),
+        ("list-columns", lambda: workflow_lines([*STATES.values()], NOW, ListStyle(ISO, [*COLUMNS], usual=USUAL))),
         ("processors", lambda: processor_lines(PROCESSORS)),
         ("stats", lambda: stats_lines(STATS, NOW)),
         ("status", lambda: status_lines(TROUBLED, ["--namespace", "shop"])),
@@ -156,19 +156,21 @@ def test_in_a_pipe(name, drawn):
 
 
 def test_full_output_matches_golden_files():
-    compare("list-wide.terminal", workflow_table([*STATES.values()], NOW, 80, Look(RELATIVE, wide=True, usual=USUAL)))
+    compare(
+        "list-wide.terminal", workflow_table([*STATES.values()], NOW, 80, ListStyle(RELATIVE, wide=True, usual=USUAL))
+    )
     compare("page-wide.terminal", page(views.FAILED, 80, full=True))
 
 
 def test_other_times():
     berlin = chosen(None, "Europe/Berlin", decorated=True)
-    compare("list-berlin.terminal", workflow_table([*STATES.values()], NOW, 120, Look(berlin)))
+    compare("list-berlin.terminal", workflow_table([*STATES.values()], NOW, 120, ListStyle(berlin)))
     compare("page-berlin.terminal", page(views.PARENT, 120, times=berlin))
 
 
 def test_chosen_columns():
     names = ["status", "id", "step", "updated", "finished", "output"]
-    compare("list-columns.terminal", workflow_table([*STATES.values()], NOW, 120, Look(RELATIVE, names)))
+    compare("list-columns.terminal", workflow_table([*STATES.values()], NOW, 120, ListStyle(RELATIVE, names)))
 
 
 @pytest.mark.parametrize("name", SCREENS)

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import durablectl
-from durablectl.engine.operations.registry import OPERATIONS, WAIT_OPERATIONS
+from durablectl.engine.operations.operation_registry import OPERATIONS, WAIT_OPERATIONS
 from durablectl.model.operation_kinds import DRAWN_AS_WAIT, OPERATION_KINDS, WAITS
 
 ASSETS = Path(durablectl.__file__).parent / "http" / "assets"

@@ -88,14 +88,14 @@ class Actor:
     def is_idle(self) -> bool:
         return not self.tasks
 
-    async def settled(self) -> None:
+    async def wait_until_idle(self) -> None:
         """Until it asks again, or has nothing to do."""
         async with asyncio.timeout(PATIENCE):
             while not self.is_idle and (self._through is None or self._through.done()):
                 self._changed.clear()
                 await self._changed.wait()
 
-    async def bury(self) -> None:
+    async def kill(self) -> None:
         self.is_dead = True
         for task in list(self.tasks):
             task.cancel()
@@ -139,10 +139,10 @@ class ProcessorActor(Actor):
 
         self.spawn(look())
 
-    async def bury(self) -> None:
+    async def kill(self) -> None:
         self._active_runs._stopping = True
         self.tasks |= self._active_runs._tasks
-        await super().bury()
+        await super().kill()
 
 
 class OperatorActor(Actor):

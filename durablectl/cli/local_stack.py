@@ -13,26 +13,26 @@ from durablectl.settings import Settings
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from durablectl.cli.render.stack import StackView
+    from durablectl.cli.render.local_stack import LocalStackView
     from durablectl.embedded import EmbeddedServer
     from durablectl.engine.sdk.app_loader import App
     from durablectl.engine.worker.processor import Processor, ProcessorOptions
     from durablectl.http.server_options import HttpOptions
     from durablectl.storage.connection.store import Store
 
-_LOOK_SECONDS = 0.25
+_CHECK_SECONDS = 0.25
 
 
 @dataclass(frozen=True)
-class Stack:
+class LocalStack:
     """All pieces are up, and commands are being taken."""
 
     store: Store
-    view: StackView
+    view: LocalStackView
 
 
 @contextlib.asynccontextmanager
-async def running(
+async def run_local_stack(
     server: EmbeddedServer,
     app: App,
     options: ProcessorOptions,
@@ -41,7 +41,7 @@ async def running(
     http: HttpOptions | None = None,
     log_format: str = "text",
     stop_requested_at: Callable[[], float] = lambda: 0.0,
-) -> AsyncIterator[Stack]:
+) -> AsyncIterator[LocalStack]:
     """Start the pieces, and stop them in reverse order: the processor gracefully, the server last.
 
     Raises ConfigurationError when the server cannot be started. When the server or the processor ends by itself, the
@@ -59,16 +59,16 @@ async def running(
             processor = Processor(store, app, options, system_workflows(store))
             async with (
                 sidecar_api(http, settings, (log_format, "info"), processor.metrics.text) as http_url,
-                _working(processor, server, stop_requested_at),
+                _run_processor(processor, server, stop_requested_at),
             ):
-                yield Stack(store, _view(store, app, processor.id, options.max_concurrent, http_url))
+                yield LocalStack(store, _view(store, app, processor.id, options.max_concurrent, http_url))
 
 
-def _view(store: Store, app: App, processor_id: str, slots: int, http_url: str) -> StackView:
+def _view(store: Store, app: App, processor_id: str, slots: int, http_url: str) -> LocalStackView:
     version = store.nats.connected_server_version
-    from durablectl.cli.render.stack import StackView
+    from durablectl.cli.render.local_stack import LocalStackView
 
-    return StackView(
+    return LocalStackView(
         nats_url=store.settings.url,
         server_version=f"{version.major}.{version.minor}.{version.patch}",
         namespace=store.settings.namespace,
@@ -83,12 +83,12 @@ def _view(store: Store, app: App, processor_id: str, slots: int, http_url: str) 
 
 
 @contextlib.asynccontextmanager
-async def _working(
+async def _run_processor(
     processor: Processor, server: EmbeddedServer, stop_requested_at: Callable[[], float]
 ) -> AsyncIterator[None]:
     stop, ready = asyncio.Event(), asyncio.Event()
     async with asyncio.TaskGroup() as tasks:
-        watching = tasks.create_task(_watch(server))
+        watching = tasks.create_task(_fail_when_server_ends(server))
         working = tasks.create_task(processor.run(stop, ready, stop_requested_at=stop_requested_at))
         try:
             await ready.wait()
@@ -99,9 +99,9 @@ async def _working(
             await asyncio.wait([working])
 
 
-async def _watch(server: EmbeddedServer) -> None:
+async def _fail_when_server_ends(server: EmbeddedServer) -> None:
     while True:
-        await asyncio.sleep(_LOOK_SECONDS)
+        await asyncio.sleep(_CHECK_SECONDS)
         if not server.running:
             raise DurableError(
                 "The nats-server ended by itself, and so does all that stood on it.",

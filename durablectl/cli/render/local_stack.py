@@ -16,7 +16,7 @@ Rows = list[tuple[str, str]]
 
 
 @dataclass(frozen=True)
-class StackView:
+class LocalStackView:
     """What a user wants to know of the pieces. ``app_source`` says from where the app was taken, "sample" for ours.
 
     ``http_url`` is empty where no HTTP API is served.
@@ -48,7 +48,7 @@ class StackView:
         }
 
 
-def demo_rows(view: StackView) -> Rows:
+def demo_rows(view: LocalStackView) -> Rows:
     """Label and text of each piece, in brief."""
     return [
         ("nats-server", f"{view.server_version} at {view.nats_url}, in a temporary directory"),
@@ -57,7 +57,7 @@ def demo_rows(view: StackView) -> Rows:
     ]
 
 
-def dev_rows(view: StackView, data_dir: str) -> Rows:
+def dev_rows(view: LocalStackView, data_dir: str) -> Rows:
     """Label and text of each piece, with all that it runs."""
     app = " ".join(view.app)
     if view.app_source == "sample":
