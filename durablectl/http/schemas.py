@@ -155,10 +155,28 @@ class Processor(_Shape):
     started_at: Moment
     blocked_since: Moment = Field(description="Since when code of the app blocks its event loop.")
     blocked_by: str | None = Field(description="The step that blocks it, and the line.")
+    full: bool = Field(description="Whether all slots are taken.")
+    clock_error_seconds: float = Field(
+        description="By how much its machine is ahead of the server; negative where it is behind."
+    )
+
+
+class LostProcessor(_Shape):
+    processor_id: str
+    handlers: list[str]
+    version: str | None
+    host: str | None
+    process_id: int | None
+    started_at: Moment
+    lost_at: Moment = Field(description="When it was heard of last.")
+    held: int = Field(description="How many workflows it ran then.")
+    held_ids: list[str] = Field(description="Some of them.")
+    returned_at: Moment = Field(description="Where it was only silent: when it was back.")
 
 
 class Processors(_Shape):
     processors: list[Processor]
+    lost: list[LostProcessor] = Field(description="Those that died or were silent in the last hour.")
 
 
 class Started(_Shape):

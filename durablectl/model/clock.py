@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 MICROSECONDS = 1_000_000
 NANOSECONDS = 1_000_000_000
 """Of a second, the unit of durations in the JetStream API."""
+CLOCK_TOLERANCE = 2 * MICROSECONDS
+"""A clock that differs from the server's by more is named."""
 
 
 class Clock:

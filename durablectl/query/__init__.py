@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from durablectl.query.get import get_children, get_workflow
     from durablectl.query.jobs import JobPage, JobView, get_job, job_reports, list_jobs, watch_job
     from durablectl.query.list import count_workflows, list_workflows
-    from durablectl.query.processors import live_processors
+    from durablectl.query.processors import live_processors, lost_processors
     from durablectl.query.selection import SelectedWorkflow, list_pages, select_ids, select_workflows
     from durablectl.query.state_changes import DELETED, ChangeReader, StateChange, TailFilters, tail
     from durablectl.query.stats import get_stats
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from durablectl.query.typical_steps import find_typical_steps
     from durablectl.query.views import (
         DroppedView,
+        LostProcessorView,
         ProcessorView,
         StatsView,
         StepView,
@@ -50,7 +51,7 @@ _HOME = {
         "error_clusters": ("ErrorCluster", "ErrorsView", "FailedStepCount", "ParsedError", "get_errors"),
         "jobs": ("JobPage", "JobView", "get_job", "job_reports", "list_jobs", "watch_job"),
         "list": ("count_workflows", "list_workflows"),
-        "processors": ("live_processors",),
+        "processors": ("live_processors", "lost_processors"),
         "why": ("LiveContext", "StatusCause", "StatusExplanation", "explain_workflow"),
         "selection": ("SelectedWorkflow", "list_pages", "select_ids", "select_workflows"),
         "get": ("get_children", "get_workflow"),
@@ -61,6 +62,8 @@ _HOME = {
         "typical_steps": ("find_typical_steps",),
         "views": (
             "DroppedView",
+            "LostProcessorView",
+            "LostProcessorView",
             "ProcessorView",
             "StatsView",
             "StepView",
@@ -91,6 +94,7 @@ __all__ = [
     "JobPage",
     "JobView",
     "LiveContext",
+    "LostProcessorView",
     "Moving",
     "ParsedError",
     "ProcessorView",
@@ -128,6 +132,7 @@ __all__ = [
     "list_pages",
     "list_workflows",
     "live_processors",
+    "lost_processors",
     "select_ids",
     "select_workflows",
     "tail",

@@ -1,22 +1,24 @@
-"""The live processors, and the workflows that wait for one."""
+"""The processors, live and lost, and the workflows that wait for one."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from durablectl.model.clock import SYSTEM_CLOCK
+from durablectl.model.clock import MICROSECONDS, SYSTEM_CLOCK
 from durablectl.model.kinds import WaitKind
 from durablectl.model.status import Status
-from durablectl.query.views import ProcessorView, WaitingView
+from durablectl.query.views import LostProcessorView, ProcessorView, WaitingView
 from durablectl.storage.connection.store import require_jetstream
-from durablectl.storage.records import leases
+from durablectl.storage.records import leases, presence
+from durablectl.storage.streams.provision import stream_info
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from durablectl.query.views import WorkflowView
     from durablectl.storage.connection.store import Store
+    from durablectl.storage.records.presence import Presence
 
 
 async def live_processors(store: Store) -> list[ProcessorView]:
@@ -38,9 +40,42 @@ async def live_processors(store: Store) -> list[ProcessorView]:
             blocked_by=lease.blocked_by,
             held=lease.held,
             system_handlers=lease.system_handlers,
+            clock_error=lease.clock_error,
         )
         for lease in found
     ]
+
+
+async def lost_processors(store: Store) -> list[LostProcessorView]:
+    """Those that died or were silent in the last hour, the latest first; empty where there are no streams."""
+    if await stream_info(store, store.subjects.state_stream) is None:
+        return []
+    # Before the leases: one that starts meanwhile has both, and one that stops meanwhile is looked at again.
+    known = await presence.recent(store)
+    alive = {lease.processor_id for lease in await leases.live_processors(store)}
+    if any(each.lease.processor_id not in alive for each in known):
+        known = await presence.recent(store)
+    oldest = store.clock.now() - presence.KEPT_SECONDS * MICROSECONDS
+    lost = [_lost(each, is_alive=each.lease.processor_id in alive) for each in known]
+    return sorted((each for each in lost if each.lost_at > oldest), key=lambda each: -each.lost_at)
+
+
+def _lost(each: Presence, *, is_alive: bool) -> LostProcessorView:
+    """With ``lost_at`` 0 where it was never silent."""
+    lease = each.lease
+    return LostProcessorView(
+        processor_id=lease.processor_id,
+        handlers=lease.handlers,
+        version=lease.version,
+        host=lease.host,
+        process_id=lease.process_id,
+        started_at=lease.started_at,
+        lost_at=each.lost_at or (0 if is_alive else each.seen_at),
+        # Where no other processor saw it die, what it had said last is all that is known.
+        held=each.held if each.lost_at else lease.busy,
+        held_ids=each.held_ids,
+        returned_at=(each.returned_at or each.seen_at) if is_alive and each.lost_at else 0,
+    )
 
 
 async def with_processor(store: Store, view: WorkflowView) -> WorkflowView:

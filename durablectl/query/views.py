@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from durablectl.model.clock import to_rfc3339
+from durablectl.model.clock import CLOCK_TOLERANCE, MICROSECONDS, to_rfc3339
 from durablectl.model.held_workflows import is_held
 
 if TYPE_CHECKING:
@@ -245,6 +245,7 @@ class ProcessorView:
     """A live processor; ``slots`` and ``busy`` count workflows.
 
     ``blocked_since`` is 0 unless its event loop is blocked; then ``blocked_by`` names the step and the line.
+    ``clock_error`` is by how many microseconds its machine is ahead of the server; negative where it is behind.
     """
 
     processor_id: str
@@ -257,6 +258,7 @@ class ProcessorView:
     started_at: int
     blocked_since: int = 0
     blocked_by: str = ""
+    clock_error: int = 0
     system_handlers: Sequence[str] = ()
     """Those of durablectl's own, which are not listed."""
     held: str = ""
@@ -273,6 +275,15 @@ class ProcessorView:
     def runs(self, handler: str) -> bool:
         return handler in self.handlers or handler in self.system_handlers
 
+    @property
+    def is_full(self) -> bool:
+        """Whether it takes nothing more until a slot is free."""
+        return 0 < self.slots <= self.busy
+
+    @property
+    def has_wrong_clock(self) -> bool:
+        return abs(self.clock_error) > CLOCK_TOLERANCE
+
     def to_json(self) -> dict[str, Any]:
         return {
             "processor_id": self.processor_id,
@@ -285,4 +296,40 @@ class ProcessorView:
             "started_at": to_rfc3339(self.started_at),
             "blocked_since": to_rfc3339(self.blocked_since),
             "blocked_by": self.blocked_by or None,
+            "full": self.is_full,
+            "clock_error_seconds": round(self.clock_error / MICROSECONDS, 3),
+        }
+
+
+@dataclass(frozen=True)
+class LostProcessorView:
+    """A processor that died, or was silent, in the last hour; times in microseconds.
+
+    ``lost_at`` is when it was heard of last. ``held`` counts the workflows that it ran then, of which ``held_ids`` are
+    some. ``returned_at`` is 0 unless it was only silent.
+    """
+
+    processor_id: str
+    handlers: Sequence[str]
+    version: str
+    host: str
+    process_id: int
+    started_at: int
+    lost_at: int
+    held: int
+    held_ids: Sequence[str] = ()
+    returned_at: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "processor_id": self.processor_id,
+            "handlers": list(self.handlers),
+            "version": self.version or None,
+            "host": self.host or None,
+            "process_id": self.process_id or None,
+            "started_at": to_rfc3339(self.started_at),
+            "lost_at": to_rfc3339(self.lost_at),
+            "held": self.held,
+            "held_ids": list(self.held_ids),
+            "returned_at": to_rfc3339(self.returned_at),
         }

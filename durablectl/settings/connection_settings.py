@@ -52,6 +52,12 @@ class Settings:
         return without_credentials(self.url)
 
     @property
+    def url_source(self) -> str:
+        """Where ``url`` was named, "environment NATS_URL" say; empty for the default."""
+        source = self.sources.get("url", "default" if self.url == DEFAULT_URL else "settings")
+        return "" if source == "default" else source
+
+    @property
     def api_prefix(self) -> str:
         """Of JetStream's API in another domain or account; empty for the usual one."""
         return self.jetstream_api_prefix or (f"$JS.{self.jetstream_domain}.API" if self.jetstream_domain else "")

@@ -218,6 +218,10 @@ class Subjects:
     def handler_of(self, subject: str) -> str:
         return subject[len(self._handler_prefix) :]
 
+    def presence(self, processor_id: str) -> str:
+        """The record of a processor of the last hour; deeper than the handlers: no filter of theirs finds it."""
+        return f"{self._handler_prefix}{RECURRENCE}.processor.{processor_id}"
+
     def rejected(self, sequence: int | str) -> str:
         """Where a command that cannot be read is set aside, by its sequence in COMMANDS."""
         return f"durable{self._dash}.rejected.{sequence}"

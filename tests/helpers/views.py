@@ -7,7 +7,7 @@ from typing import Any
 
 from durablectl.model.reason_codes import ReasonCode
 from durablectl.model.records import FailedStep, StepMismatch
-from durablectl.query import ProcessorView, StepView, WaitingView, WorkflowView
+from durablectl.query import LostProcessorView, ProcessorView, StepView, WaitingView, WorkflowView
 
 S = 1_000_000
 NOW = 1_795_384_800 * S
@@ -232,4 +232,22 @@ BLOCKED_PROCESSORS = [
         blocked_since=NOW - 4 * S,
         blocked_by="step 0 'charge' of workflow order-1 (handler 'reminder'), at pay.py:4 in charge",
     ),
+]
+LOST_PROCESSORS = [
+    LostProcessorView(
+        "host-4709-beef00",
+        ["checkout"],
+        "0.1.0",
+        "host",
+        4709,
+        NOW - 7200 * S,
+        NOW - 125 * S,
+        40,
+        ["order-1", "order-2", "order-3", "order-4"],
+    ),
+    LostProcessorView("host-4710-facade", [], "", "", 0, 0, NOW - 720 * S, 0, [], NOW - 712 * S),
+]
+TROUBLED_PROCESSORS = [
+    replace(BLOCKED_PROCESSORS[0], busy=100),
+    replace(BLOCKED_PROCESSORS[1], clock_error=-600 * S),
 ]

@@ -1,6 +1,8 @@
-"""`durablectl processors`: the live processors."""
+"""`durablectl processors`: the processors, live and lost."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -13,13 +15,18 @@ from durablectl.cli.terminal.output import WIDE, Output, OutputFormat, note, sho
 from durablectl.model.clock import SYSTEM_CLOCK
 from durablectl.settings import Settings
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from durablectl.query import LostProcessorView, ProcessorView
+
 
 @asynchronous
 @with_connection
 @with_output
 @with_times
 async def processors(*, times: TimeFormat, settings: Settings, output: Output) -> None:
-    """List the live processors with their handlers and load.
+    """List the live processors with their handlers and load, and those lost in the last hour.
 
     Example: durablectl processors
     """
@@ -28,22 +35,31 @@ async def processors(*, times: TimeFormat, settings: Settings, output: Output) -
 
     async with open_store(settings) as store:
         views = await query.live_processors(store)
+        is_of_live = output.format in (OutputFormat.JSONL, OutputFormat.NAME)
+        lost = [] if is_of_live else await query.lost_processors(store)
     if output.format is OutputFormat.JSON:
-        output.print_json({"processors": [view.to_json() for view in views]})
+        output.print_json({"processors": [view.to_json() for view in views], "lost": [view.to_json() for view in lost]})
         return
-    from durablectl.cli.render.processors import processor_lines, processor_table
-
     if output.format is OutputFormat.JSONL:
         for view in views:
             output.print_json(view.to_json())
-    elif output.format is OutputFormat.NAME:
+        return
+    if output.format is OutputFormat.NAME:
         for view in views:
             typer.echo(view.processor_id)
-    elif views and output.decorated:
-        console = stdout_console()
-        width = WIDE if output.format is OutputFormat.WIDE else console.width
-        show(console, processor_table(views, SYSTEM_CLOCK.now(), width, times))
-    elif views:
-        typer.echo(processor_lines(views, SYSTEM_CLOCK.now(), times))
-    if not views and output.format is not OutputFormat.JSONL:
+    elif views or lost:
+        _show(views, lost, times, output)
+    if not views:
         note("No live processor. Start one with `durablectl run processor`.")
+
+
+def _show(views: Sequence[ProcessorView], lost: Sequence[LostProcessorView], times: TimeFormat, output: Output) -> None:
+    from durablectl.cli.render.processors import processor_lines, processors_page
+
+    now = SYSTEM_CLOCK.now()
+    if not output.decorated:
+        typer.echo(processor_lines(views, now, times, lost))
+        return
+    console = stdout_console()
+    width = WIDE if output.format is OutputFormat.WIDE else console.width
+    show(console, processors_page(views, lost, now, width, times))

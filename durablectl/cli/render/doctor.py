@@ -54,15 +54,22 @@ def diagnosis_lines(diagnosis: Diagnosis, repaired: RepairReport | None, streams
     """For a pipe."""
     checks = diagnosis.checks
     rows = [
-        (check.severity.value, check.name, str(check.count), one_line(check.message), one_line(check.hint))
+        (
+            check.severity.value,
+            check.name,
+            str(check.count),
+            one_line(check.message),
+            one_line(check.hint),
+            one_line("; ".join(check.lines)),
+        )
         for check in checks
     ]
     if repaired is not None:
-        rows.insert(0, ("ok", "repair", str(repaired.changes), repair_sentence(repaired), ""))
+        rows.insert(0, ("ok", "repair", str(repaired.changes), repair_sentence(repaired), "", ""))
     if streams is not None:
         told = " ".join(stream_sentences(streams, is_dry=repaired is not None and repaired.is_dry_run))
-        rows.insert(0, ("warning" if streams.left else "ok", "repair_streams", str(streams.changes), told, ""))
-    titles = ("SEVERITY", "CHECK", "COUNT", "MESSAGE", "HINT")
+        rows.insert(0, ("warning" if streams.left else "ok", "repair_streams", str(streams.changes), told, "", ""))
+    titles = ("SEVERITY", "CHECK", "COUNT", "MESSAGE", "HINT", "DETAILS")
     return separated([(title, cells) for title, cells in zip(titles, zip(*rows, strict=True), strict=True)])
 
 

@@ -5,20 +5,22 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
 from durablectl.errors import DurableError
+from durablectl.model.clock import MICROSECONDS
 from durablectl.model.status import Status
 from durablectl.model.validation import is_valid
 from durablectl.storage.commands.pulls import PULL_SECONDS
 from durablectl.storage.commands.wake import wake_request
 from durablectl.storage.index import index_entries
-from durablectl.storage.records import leases, states
+from durablectl.storage.records import leases, presence, states
 from durablectl.storage.streams.feed import StreamRestoredError, follow
 from durablectl.storage.streams.provision import LEASE_SECONDS
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
     from durablectl.engine.recovery.undelivered import UndeliveredScanner
     from durablectl.model.records import Execution
@@ -65,6 +67,7 @@ class Failover:
         self._blocked: dict[str, float] = {}
         """By the processor that is blocked, when scans were last scheduled for that."""
         self._reconnects = 0
+        self._handlers: frozenset[str] = frozenset()
         self._may_have_orphans = True
         self._on_restored_store: set[str] = set()
         self._loop = asyncio.get_running_loop()
@@ -95,7 +98,8 @@ class Failover:
 
         An invocation that runs, or was dropped, has a command that is not acknowledged.
         """
-        self._may_have_orphans = await self._scanner.prepare(handlers)
+        self._handlers = frozenset(handlers)
+        self._may_have_orphans = await self._scanner.prepare(self._handlers)
         if self._may_have_orphans:
             self._scanner.schedule_scans()
 
@@ -120,7 +124,8 @@ class Failover:
                 if dead:
                     # One that is frozen, not gone, is handed commands as long as its pulls are open.
                     self._scanner.schedule_scans(PULL_SECONDS)
-                    await self._take_over(lambda owner, dead=dead: owner in dead)  # type: ignore[misc]
+                    held = await self._take_over(lambda owner, dead=dead: owner in dead)  # type: ignore[misc]
+                    await self._mark_lost(dead, held)
                 elif self._may_have_orphans:
                     await self._take_orphans()
                 for processor in dead:
@@ -136,10 +141,22 @@ class Failover:
 
     async def _take_orphans(self) -> None:
         alive = {lease.processor_id for lease in await leases.live_processors(self._store)}
-        alive -= self._on_restored_store
-        await self._take_over(lambda owner: owner not in alive)
+        at_work = alive - self._on_restored_store
+        held = await self._take_over(lambda owner: owner not in at_work)
+        await self._mark_lost({owner for owner in held if owner not in alive}, held)
         self._on_restored_store.clear()
         self._may_have_orphans = False
+
+    async def _mark_lost(self, processors: Iterable[str], held: Mapping[str, Sequence[str]]) -> None:
+        """Record for readers that these processors are gone, since when, and what they ran. Best effort."""
+        now, loop_now = self._store.clock.now(), self._loop.time()
+        for processor in processors:
+            renewed = self._renewed.get(processor)
+            lost_at = 0 if renewed is None else now - int((loop_now - renewed) * MICROSECONDS)
+            try:
+                await presence.mark_lost(self._store, processor, lost_at, held.get(processor, ()))
+            except DurableError as error:
+                _log.debug("It could not be recorded that %s is gone: %s", processor, error)
 
     def _restart_leases_after_outage(self) -> None:
         """While nobody can renew, nobody is dead: all leases count from when that was over.
@@ -153,19 +170,48 @@ class Failover:
             self._renewed = dict.fromkeys(self._renewed, self._loop.time())
             self._scanner.schedule_scans()
 
-    async def _take_over(self, is_dead: Callable[[str], bool]) -> None:
-        called = 0
+    async def _take_over(self, is_dead: Callable[[str], bool]) -> dict[str, list[str]]:
+        """Claim here what fits in, and call for others; the ids of what ran, by the processor that is gone."""
+        orphans: list[tuple[Execution, bool]] = []
         batch: list[str] = []
         async for invocation_id in index_entries.list_indexed_ids(self._store, _OWNED):
             batch.append(invocation_id)
             if len(batch) == _BATCH_SIZE:
-                called += await self._adopt_or_wake(batch, is_dead)
+                orphans += await self._adopt_or_wake(batch, is_dead)
                 batch = []
-        called += await self._adopt_or_wake(batch, is_dead)
-        if called:
-            _log.warning("%d workflows of processors that are gone are to be taken over.", called)
+        orphans += await self._adopt_or_wake(batch, is_dead)
+        if orphans:
+            await self._report(orphans)
+        held: dict[str, list[str]] = defaultdict(list)
+        for execution, _ in orphans:
+            if execution.owner:
+                held[execution.owner].append(execution.invocation_id)
+        return held
 
-    async def _adopt_or_wake(self, invocation_ids: list[str], is_dead: Callable[[str], bool]) -> int:
+    async def _report(self, orphans: Sequence[tuple[Execution, bool]]) -> None:
+        """Log what becomes of the workflows of processors that are gone: here, elsewhere, or nowhere."""
+        claimed = sum(is_claimed for _, is_claimed in orphans)
+        if claimed:
+            _log.warning("Claiming %d workflows of processors that are gone.", claimed)
+        left = Counter(execution.handler for execution, is_claimed in orphans if not is_claimed)
+        full = sum(number for handler, number in left.items() if handler in self._handlers)
+        if full:
+            _log.warning("%d workflows of processors that are gone wait for a free slot, here or elsewhere.", full)
+        foreign = {handler for handler in left if handler not in self._handlers}
+        if not foreign:
+            return
+        served = {name for lease in await leases.live_processors(self._store) for name in lease.all_handlers}
+        for handler in sorted(foreign - served):
+            _log.warning(
+                "%d workflows of processors that are gone wait: no live processor has their handler %s.",
+                left[handler],
+                handler,
+            )
+
+    async def _adopt_or_wake(
+        self, invocation_ids: list[str], is_dead: Callable[[str], bool]
+    ) -> list[tuple[Execution, bool]]:
+        """What has lost its processor, each with whether it is claimed here."""
         loaded = await states.load_many(self._store, invocation_ids)
         found = {invocation_id: stored for invocation_id, stored in loaded.items() if is_valid(stored.execution)}
         for stored in found.values():
@@ -177,8 +223,12 @@ class Failover:
             if _was_dropped(stored.execution)
             or (stored.execution.status == Status.RUNNING and is_dead(stored.execution.owner))
         ]
-        others = [execution for execution in orphans if not self._adopt(execution)]
+        adopted = [(execution, self._adopt(execution)) for execution in orphans]
         await self._store.requests.exchange(
-            [wake_request(self._store, e, f"takeover-{e.invocation_id}-{e.attempt}") for e in others]
+            [
+                wake_request(self._store, e, f"takeover-{e.invocation_id}-{e.attempt}")
+                for e, is_claimed in adopted
+                if not is_claimed
+            ]
         )
-        return len(orphans)
+        return adopted

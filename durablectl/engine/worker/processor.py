@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import re
@@ -21,17 +22,17 @@ from durablectl.engine.worker.command_pump import CommandPump
 from durablectl.engine.worker.resources import Resources
 from durablectl.engine.worker.slots import ActiveRuns
 from durablectl.engine.worker.watchdog import LoopWatchdog
-from durablectl.errors import ConnectionFailedError, DurableError
+from durablectl.errors import ConnectionFailedError, DurableError, StorageError
 from durablectl.limits import MOST_REPLICAS, MOST_SLOTS, checked_count, checked_seconds
 from durablectl.model.clock import MICROSECONDS
 from durablectl.model.held_workflows import digest_ids
 from durablectl.storage.commands.notifications import subscribe_notifications
 from durablectl.storage.index import index_entries
-from durablectl.storage.records import leases
+from durablectl.storage.records import leases, presence
 from durablectl.storage.records.consistent_reads import sync_clock
 from durablectl.storage.records.message_types import SchemaWriter
 from durablectl.storage.streams.permission_probes import processor_probes, require_permissions
-from durablectl.storage.streams.provision import provision
+from durablectl.storage.streams.provision import LEASE_SECONDS, provision
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Mapping
@@ -42,6 +43,9 @@ if TYPE_CHECKING:
     from durablectl.storage.connection.store import Store
 
 _log = logging.getLogger(__name__)
+
+_NOTICED_SECONDS = 5.0
+"""By then those that saw this processor silent have recorded it."""
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9_-]")
 
@@ -143,6 +147,7 @@ class Processor:
         await sync_clock(self._store)
         self._started_at = self._store.clock.now()
         await self._renew()
+        await self._note_presence()
         await index_entries.add_handlers(self._store, self._app.workflows)
         active_runs = self._active_runs
         scanner = UndeliveredScanner(self._store, active_runs.adopt_command, active_runs.is_dropped)
@@ -212,6 +217,8 @@ class Processor:
         if not self._store.is_connected:
             return False
         try:
+            with contextlib.suppress(StorageError):
+                await presence.remove(self._store, self.id)
             await leases.release(self._store, self.id)
             await self._store.flush()
         except (ConnectionFailedError, TimeoutError):
@@ -222,10 +229,19 @@ class Processor:
 
     async def _renew_lease(self, failover: Failover) -> None:
         """Stay alive, and hear from the server what time it is and whether its store was put back meanwhile."""
+        loop = asyncio.get_running_loop()
+        renewed, noted = loop.time(), loop.time()
         while True:
             await asyncio.sleep(leases.RENEW_SECONDS)
             try:
                 await self._renew()
+                if loop.time() - renewed > LEASE_SECONDS - leases.RENEW_SECONDS:
+                    # Others have noticed, or are about to: a record after theirs says that this one is back.
+                    noted = loop.time() - presence.REFRESH_SECONDS + _NOTICED_SECONDS
+                renewed = loop.time()
+                if renewed - noted >= presence.REFRESH_SECONDS:
+                    noted = renewed
+                    await self._note_presence()
                 reached = self._store.reached_sequence
                 last = await sync_clock(self._store)
                 if last < reached and self._store.requests.is_cluster:
@@ -239,6 +255,13 @@ class Processor:
                     failover.expect_orphans(self.id)
             except DurableError as error:
                 _log.warning("The lease of %s could not be renewed: %s", self.id, error)
+
+    async def _note_presence(self) -> None:
+        """Best effort: a processor works without its record, where there is no room for it, for one."""
+        try:
+            await presence.refresh(self._store, self._lease())
+        except DurableError as error:
+            _log.debug("The presence of %s could not be recorded: %s", self.id, error)
 
     async def _renew(self) -> None:
         await leases.renew(self._store, self._lease())
@@ -256,6 +279,7 @@ class Processor:
             held=digest_ids(self._active_runs.held_ids()),
             started_at=self._started_at,
             system_handlers=sorted(self._system.workflows),
+            machine_time=time.time_ns() // 1000,
         )
 
 

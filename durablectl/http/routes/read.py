@@ -128,7 +128,10 @@ def router(backend: Backend) -> APIRouter:
     @routes.get("/processors", summary="List the live processors", responses=documented(Processors, 400, 404, 503))
     async def processors() -> Response:
         found = await query.live_processors(backend.store)
-        return json_response({"processors": [view.to_json() for view in found]})
+        lost = await query.lost_processors(backend.store)
+        return json_response(
+            {"processors": [view.to_json() for view in found], "lost": [view.to_json() for view in lost]}
+        )
 
     return routes
 

@@ -207,10 +207,10 @@ def _connect_error(settings: Settings, cause: Exception) -> Exception:
         )
     if isinstance(cause, ValueError):
         return ConfigurationError(f"The connection settings for {url} cannot be used: {cause}.")
-    return ConnectionFailedError(
-        f"No NATS server answers at {url}.",
-        hint="Start one with `durablectl dev`, or name yours with --nats-url, NATS_URL or --context.",
-    )
+    hint = "Start one with `durablectl dev`, or name yours with --nats-url, NATS_URL or --context."
+    if settings.url_source:
+        hint = f"That URL comes from {settings.url_source}: check it, and whether the server runs and can be reached."
+    return ConnectionFailedError(f"No NATS server answers at {url}.", hint=hint)
 
 
 def _options(settings: Settings) -> dict[str, Any]:

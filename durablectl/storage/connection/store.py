@@ -89,7 +89,7 @@ async def open_store(
     if not is_auxiliary:
         crash_points.arm(client)
     try:
-        _check_version(client)
+        _check_version(client, settings)
         await requests.start()
         yield Store(settings, client, requests)
     finally:
@@ -100,13 +100,13 @@ async def open_store(
                 await client.close()
 
 
-def _check_version(client: NatsClient) -> None:
+def _check_version(client: NatsClient, settings: Settings) -> None:
     version = client.connected_server_version
     if (version.major, version.minor, version.patch) < OLDEST_SERVER:
         found = f"{version.major}.{version.minor}.{version.patch}"
         raise UnsupportedServerError(
             f"The NATS server is version {found}; durablectl needs 2.12 or newer.",
-            hint="Upgrade nats-server, or let `durablectl dev` start one.",
+            hint=f"Upgrade nats-server{'' if settings.url_source else ', or let `durablectl dev` start one'}.",
         )
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from durablectl.model.names import is_name
 from durablectl.storage.connection.store import purge_request
 from durablectl.storage.streams.direct_get import get_last, get_many_last
 from durablectl.storage.streams.provision import LEASE_SECONDS, stream_info
+from durablectl.storage.streams.stored_messages import parse_timestamp_us
 
 if TYPE_CHECKING:
     from durablectl.storage.connection.store import Store
@@ -23,6 +24,8 @@ class Lease:
 
     ``held`` digests the ids of what it runs (held_workflows). ``blocked_since`` is 0 unless the processor's event loop
     is blocked; then ``blocked_by`` names the code.
+    ``machine_time`` is what the clock of its machine said at the renewal, 0 where an older version does not say it.
+    ``renewed_at`` is when the server stored the lease; it is not part of what is stored.
     """
 
     processor_id: str
@@ -35,6 +38,8 @@ class Lease:
     started_at: int = 0
     blocked_since: int = 0
     blocked_by: str = ""
+    machine_time: int = 0
+    renewed_at: int = 0
     system_handlers: list[str] = field(default_factory=list)
     """Those of durablectl's own."""
     held: str = ""
@@ -43,13 +48,20 @@ class Lease:
     def all_handlers(self) -> list[str]:
         return [*self.handlers, *self.system_handlers]
 
+    @property
+    def clock_error(self) -> int:
+        """By how many microseconds the clock of its machine is ahead of the server's; negative where it is behind."""
+        return self.machine_time - self.renewed_at if self.machine_time and self.renewed_at else 0
+
 
 _NO_LEASE = Lease("")
 
 
 async def renew(store: Store, lease: Lease) -> None:
     """Alive for LEASE_SECONDS from now."""
-    await store.requests.publish(store.subjects.processor(lease.processor_id), json.dumps(asdict(lease)).encode())
+    said = asdict(lease)
+    del said["renewed_at"]
+    await store.requests.publish(store.subjects.processor(lease.processor_id), json.dumps(said).encode())
 
 
 async def release(store: Store, processor_id: str) -> None:
@@ -71,8 +83,12 @@ async def live_processors(store: Store) -> list[Lease]:
         return []
     answer = await get_many_last(store, stream, store.subjects.processors_subjects)
     found = answer.messages if answer is not None else []
-    leases = [parse(raw.data, store.subjects.processor_of(raw.subject)) for raw in found]
-    return sorted((lease for lease in leases if lease), key=lambda lease: (lease.started_at, lease.processor_id))
+    leases = [
+        replace(lease, renewed_at=parse_timestamp_us(raw.stored_at))
+        for raw in found
+        if (lease := parse(raw.data, store.subjects.processor_of(raw.subject)))
+    ]
+    return sorted(leases, key=lambda lease: (lease.started_at, lease.processor_id))
 
 
 def parse(data: bytes, processor_id: str) -> Lease | None:

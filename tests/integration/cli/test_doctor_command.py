@@ -47,7 +47,7 @@ async def test_doctor_reports_then_repairs_and_exits_with_0(store, cli):
     ill = cli("doctor")
     assert (ill.returncode, ill.stderr) == (1, "")
     rows = [line.split("\t") for line in ill.stdout.splitlines()]
-    assert rows[0] == ["SEVERITY", "CHECK", "COUNT", "MESSAGE", "HINT"]
+    assert rows[0] == ["SEVERITY", "CHECK", "COUNT", "MESSAGE", "HINT", "DETAILS"]
     [row] = [row for row in rows if row[1] == "index"]
     assert row == [
         "warning",
@@ -55,6 +55,7 @@ async def test_doctor_reports_then_repairs_and_exits_with_0(store, cli):
         "2",
         "The index differs from the workflows in 2 places.",
         "Run `durablectl doctor --repair`.",
+        "1 workflow has no entry: w0; 1 entry stands beside the right one: w1",
     ]
     told = cli("doctor", "--repair", "--dry-run", "--json")
     assert told.returncode == 1
@@ -217,7 +218,8 @@ def test_all_is_well():
 
 def test_lines_for_a_pipe():
     lines = diagnosis_lines(DIAGNOSIS, None).splitlines()
-    assert lines[2] == "warning\tindex\t2\tThe index differs from the workflows in 2 places.\tRepair it."
+    assert lines[2] == "warning\tindex\t2\tThe index differs from the workflows in 2 places.\tRepair it.\t"
+    assert lines[3].endswith("\tCOMMANDS: discard is old,\\twanted \\x1b[31mnew")
 
 
 @pytest.mark.parametrize(

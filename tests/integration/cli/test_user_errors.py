@@ -132,7 +132,7 @@ def test_no_server(runner, args):
     assert result.exit_code == 4
     assert result.stderr.endswith(
         f"Error: No NATS server answers at {NOWHERE}.\n"
-        "Start one with `durablectl dev`, or name yours with --nats-url, NATS_URL or --context.\n"
+        "That URL comes from flag --nats-url: check it, and whether the server runs and can be reached.\n"
     )
 
 

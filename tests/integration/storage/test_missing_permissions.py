@@ -85,7 +85,7 @@ def test_service_that_may_not_subscribe_does_not_start(serve, cli):
 def test_service_hidden_from_discovery_serves_with_a_warning(serve, spawn):
     server = serve(', "$SRV.>"')
     process = spawn("run", "service", HOME, env=environment(server, "service"))
-    block_until(lambda: "serves:" in process.err(), 60, 0.05, process.err)
+    block_until(lambda: "TicketService serves:" in process.err(), 60, 0.05, process.err)
     assert 'hidden from `nats micro`: Allow the NATS user to subscribe "$SRV.>"' in process.err()
     assert process.err().count("hidden") == 2  # once per service
 

@@ -22,7 +22,7 @@ from durablectl.cli.render.diff import diff_page
 from durablectl.cli.render.formatting import ISO, RELATIVE
 from durablectl.cli.render.journal import journal_lines
 from durablectl.cli.render.list import COLUMNS, ListStyle, workflow_lines, workflow_table
-from durablectl.cli.render.processors import processor_lines, processor_table
+from durablectl.cli.render.processors import processor_lines, processor_table, processors_page
 from durablectl.cli.render.stats import stats_lines, stats_table
 from durablectl.cli.render.status import status_lines, status_page
 from durablectl.cli.render.tail import TailLines
@@ -36,7 +36,16 @@ from durablectl.query.why import explain_view
 from helpers import views
 from helpers.paths import GOLDEN
 from helpers.trouble import FINE, TROUBLED
-from helpers.views import ALL, BLOCKED_PROCESSORS, CHILDREN, NOW, PROCESSORS, USUAL
+from helpers.views import (
+    ALL,
+    BLOCKED_PROCESSORS,
+    CHILDREN,
+    LOST_PROCESSORS,
+    NOW,
+    PROCESSORS,
+    TROUBLED_PROCESSORS,
+    USUAL,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -104,6 +113,7 @@ SCREENS: dict[str, Callable[[int], Text]] = {
     "board": lambda width: workflow_board([*STATES.values()], NOW, width),
     "processors": lambda width: processor_table(PROCESSORS, NOW, width),
     "processors-blocked": lambda width: processor_table(BLOCKED_PROCESSORS, NOW, width),
+    "processors-lost": lambda width: processors_page(TROUBLED_PROCESSORS, LOST_PROCESSORS, NOW, width, RELATIVE),
     "stats": lambda width: stats_table(STATS, NOW, width),
     "status": lambda width: status_page(TROUBLED, width),
     "status-fine": lambda width: status_page(FINE, width),
@@ -119,7 +129,7 @@ SCREENS: dict[str, Callable[[int], Text]] = {
 def test_on_a_terminal(name, width):
     drawn = SCREENS[name](width)
     compare(f"{name}.{width}", drawn)
-    prose = {"page", "processors-blocked"}  # holds an output, a traceback, ids, a sentence: the terminal wraps them
+    prose = {"page"}  # holds an output, a traceback, ids: the terminal wraps them
     too_wide = [line for line in str(drawn).splitlines() if len(line) > width]
     assert name in prose or not too_wide
 
@@ -145,6 +155,7 @@ def test_in_colour(name):
         ("list-wide", lambda: workflow_lines([*STATES.values()], NOW, ListStyle(ISO, wide=True))),
         ("list-columns", lambda: workflow_lines([*STATES.values()], NOW, ListStyle(ISO, [*COLUMNS], usual=USUAL))),
         ("processors", lambda: processor_lines(PROCESSORS)),
+        ("processors-lost", lambda: processor_lines(TROUBLED_PROCESSORS, NOW, ISO, LOST_PROCESSORS)),
         ("stats", lambda: stats_lines(STATS, NOW)),
         ("status", lambda: status_lines(TROUBLED, ["--namespace", "shop"])),
         ("journal", lambda: journal_lines(views.FAILED)),
