@@ -43,6 +43,12 @@ class _FilterOptions(TypedDict, total=False):
     error: str
     parent: str
     waiting_for: str | Iterable[str]
+    reason: str
+    step: str
+    owner: str
+    input: str
+    input_json: str
+    id_prefix: str
 
 
 class Client:
@@ -127,6 +133,12 @@ class Client:
         error: str = "",
         parent: str = "",
         waiting_for: str | Iterable[str] = (),
+        reason: str = "",
+        step: str = "",
+        owner: str = "",
+        input: str = "",
+        input_json: str = "",
+        id_prefix: str = "",
         limit: int = 50,
         cursor: str = "",
         oldest_first: bool = False,
@@ -136,8 +148,11 @@ class Client:
         ``status`` may also be "active". ``since`` and ``until`` are about the last change, as datetime or as timedelta
         meaning ago; a datetime without zone is local time. ``error`` is a part of the error of failed ones, ``parent``
         the id of a parent, ``waiting_for`` what they wait for: "retry", "awakeable", "signal", "child", "timer",
-        or "processor" for what is due and not taken. Only ``created_*`` and ``error`` read more than the page of at
-        most 1,000. Raises UsageError, NotProvisionedError, and NotFoundError for the parent.
+        or "processor" for what is due and not taken. ``reason`` is a part of why they are paused or cancelled, ``step``
+        the step at which they are or with which they failed, ``owner`` the processor that has them, ``input`` a part of
+        the input as JSON, ``input_json`` a condition on it in a subset of jq, ``id_prefix`` the beginning of the id.
+        The filters by creation, error, reason, step, owner, input and id read more than the page of at most 1,000.
+        Raises UsageError, NotProvisionedError, and NotFoundError for the parent.
         """
         filters = _filters(
             status=status,
@@ -150,6 +165,12 @@ class Client:
             error=error,
             parent=parent,
             waiting_for=waiting_for,
+            reason=reason,
+            step=step,
+            owner=owner,
+            input=input,
+            input_json=input_json,
+            id_prefix=id_prefix,
         )
         return await query.list_workflows(self._store, filters, limit, cursor=cursor, oldest_first=oldest_first)
 

@@ -68,7 +68,7 @@ def _annotation(each: FilterDeclaration) -> Any:
             return Annotated[list[str] | None, query_list(each.description, [each.example], "|".join(WaitingFor))]
         case FilterKind.TIME:
             return _time(each.description, each.example)
-        case FilterKind.TEXT:
+        case FilterKind.TEXT | FilterKind.CONDITION | FilterKind.STEP:
             extra = {"minLength": 1}
             query = Query(description=each.description, examples=[each.example], json_schema_extra=extra)
             return Annotated[str | None, query]

@@ -84,6 +84,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "by_handler_status": {"async_workflow": {"completed": 140, "suspended": 10}},
         "oldest_active": _ROW,
         "completed_per_minute": 2.5,
+        "completed_per_minute_last_hour": 1.75,
         "set_aside": 0,
     },
     "processors": {

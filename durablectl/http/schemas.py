@@ -140,7 +140,8 @@ class Stats(_Shape):
     by_handler: dict[str, int] = Field(examples=[{"async_workflow": 80}])
     by_handler_status: dict[str, dict[str, int]]
     oldest_active: Row | None
-    completed_per_minute: float
+    completed_per_minute: float = Field(description="In the last five minutes.")
+    completed_per_minute_last_hour: float
     set_aside: int
 
 

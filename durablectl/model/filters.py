@@ -7,6 +7,7 @@ test holds them against the rows.
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import dataclass
 from enum import StrEnum
@@ -14,8 +15,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from durablectl.errors import UsageError
 from durablectl.model.clock import SYSTEM_CLOCK, to_rfc3339
+from durablectl.model.json_condition import parse_condition
 from durablectl.model.kinds import WaitingFor
 from durablectl.model.names import is_system_handler, validate_name
+from durablectl.model.records import Payload
 from durablectl.model.status import ACTIVE, Status
 from durablectl.model.text import did_you_mean
 from durablectl.model.user_input import parse_past_time
@@ -45,6 +48,18 @@ if TYPE_CHECKING:
         def waiting_kinds(self) -> Collection[str]: ...
         @property
         def due_at(self) -> int: ...
+        @property
+        def step_names(self) -> Collection[str]: ...
+        @property
+        def owner(self) -> str: ...
+        @property
+        def reason(self) -> str: ...
+        @property
+        def reason_code(self) -> str: ...
+        @property
+        def input(self) -> Any: ...
+        @property
+        def invocation_id(self) -> str: ...
 
 
 class FilterKind(StrEnum):
@@ -56,6 +71,10 @@ class FilterKind(StrEnum):
     TIME = "TIME"
     TEXT = "TEXT"
     WAIT = "WHAT"
+    CONDITION = "CONDITION"
+    STEP = "STEP"
+    PROCESSOR = "PROCESSOR"
+    PREFIX = "PREFIX"
     ID = "ID"
 
 
@@ -64,7 +83,7 @@ class FilterDeclaration(NamedTuple):
 
     ``name`` is the HTTP parameter and the keyword of ``Client``, and with ``--`` the CLI's flag; ``field`` is that of
     ``Filters``. ``help`` is the CLI's text, ``description`` the one of the HTTP API, with an ``example``. A filter that
-    ``reads_records`` asks for what the index does not hold.
+    ``reads_records`` asks for what the index does not hold, of workflows with one of ``statuses`` if there are any.
     """
 
     name: str
@@ -74,6 +93,7 @@ class FilterDeclaration(NamedTuple):
     description: str
     example: str
     reads_records: bool = False
+    statuses: frozenset[str] = frozenset()
 
     @property
     def is_repeatable(self) -> bool:
@@ -148,6 +168,7 @@ FILTERS = (
         "Failed with an error that holds this, whatever the case.",
         "card declined",
         reads_records=True,
+        statuses=frozenset({Status.FAILED}),
     ),
     FilterDeclaration(
         "parent",
@@ -165,6 +186,63 @@ FILTERS = (
         f"Only what waits for this ({', '.join(WaitingFor)}); repeatable.",
         f"Repeatable, or separated by commas: {', '.join(f'`{kind}`' for kind in WaitingFor)}.",
         "retry",
+    ),
+    FilterDeclaration(
+        "reason",
+        "reason",
+        FilterKind.TEXT,
+        "Paused or cancelled for a reason that holds this, or with this reason code; reads all of these.",
+        "Paused or cancelled for a reason that holds this, whatever the case, or with this reason code.",
+        "mismatch",
+        reads_records=True,
+        statuses=frozenset({Status.PAUSED, Status.CANCELLED}),
+    ),
+    FilterDeclaration(
+        "step",
+        "step",
+        FilterKind.STEP,
+        "At this step, or failed with it; reads what has not ended or has failed.",
+        "At this step or wait, or failed with it.",
+        "charge",
+        reads_records=True,
+        statuses=frozenset({Status.RUNNING, Status.SUSPENDED, Status.PAUSED, Status.FAILED}),
+    ),
+    FilterDeclaration(
+        "owner",
+        "owner",
+        FilterKind.PROCESSOR,
+        "Held by this processor; reads what runs or is paused.",
+        "Held by the processor with this id.",
+        "worker-1-4f2a",
+        reads_records=True,
+        statuses=frozenset({Status.RUNNING, Status.PAUSED}),
+    ),
+    FilterDeclaration(
+        "input",
+        "input",
+        FilterKind.TEXT,
+        "With an input whose JSON holds this text, whatever the case; reads all that other filters leave.",
+        "With an input whose JSON holds this text, whatever the case.",
+        "user-001",
+        reads_records=True,
+    ),
+    FilterDeclaration(
+        "input_json",
+        "input_json",
+        FilterKind.CONDITION,
+        "With an input for which this holds, as in jq: '.user == \"u1\"'; reads all that other filters leave.",
+        "With an input for which this condition in a subset of jq holds.",
+        '.user == "u1"',
+        reads_records=True,
+    ),
+    FilterDeclaration(
+        "id_prefix",
+        "id_prefix",
+        FilterKind.PREFIX,
+        "With an id that begins with this; goes through the index.",
+        "With an id that begins with this.",
+        "order-2026-",
+        reads_records=True,
     ),
 )
 
@@ -193,6 +271,12 @@ class Filters:
     error: str = ""
     parent: str = ""
     waiting_for: frozenset[str] = frozenset()
+    reason: str = ""
+    step: str = ""
+    owner: str = ""
+    input: str = ""
+    input_json: str = ""
+    id_prefix: str = ""
 
     @classmethod
     def parse(
@@ -208,6 +292,12 @@ class Filters:
         error: str = "",
         parent: str = "",
         waiting_for: Iterable[str] = (),
+        reason: str = "",
+        step: str = "",
+        owner: str = "",
+        input: str = "",
+        input_json: str = "",
+        id_prefix: str = "",
         label: Callable[[str], str] = flag_of,
     ) -> Filters:
         """``active`` stands for every status that is not terminal. UsageError lists the statuses there are.
@@ -226,6 +316,12 @@ class Filters:
             validate_name("partition key", partition_key)
         if parent:
             validate_name("parent's invocation id", parent)
+        if owner:
+            validate_name("processor id", owner)
+        if id_prefix:
+            validate_name("prefix of ids", id_prefix)
+        if input_json:
+            parse_condition(input_json)
         _check_order(label("since"), since, label("until"), until)
         _check_order(label("created_since"), created_since, label("created_until"), created_until)
         return cls(
@@ -239,6 +335,12 @@ class Filters:
             error,
             parent,
             frozenset(_waiting_kind(kind) for kind in waiting_for),
+            reason,
+            step,
+            owner,
+            input,
+            input_json,
+            id_prefix,
         )
 
     @property
@@ -251,18 +353,53 @@ class Filters:
         """Whether the index does not say enough, so that every state that may match must be read."""
         return any(getattr(self, each.field) for each in FILTERS if each.reads_records)
 
+    @property
+    def possible_statuses(self) -> frozenset[str] | None:
+        """The statuses of what can match: empty for any, None where nothing can."""
+        possible = self.statuses
+        for each in FILTERS:
+            if each.statuses and getattr(self, each.field):
+                possible = possible & each.statuses if possible else each.statuses
+                if not possible:
+                    return None
+        return possible
+
+    @property
+    def asks_for_input(self) -> bool:
+        return bool(self.input or self.input_json)
+
     def match(self, workflow: Filterable, changed_at: int = 0) -> bool:
         """``changed_at`` stands in for records of other implementations, which do not say it.
 
-        The workflows of durablectl's own match only where their handler is named.
+        The workflows of durablectl's own match only where their handler is named. The input of a record is encoded:
+        match_input is to be asked as well, with the decoded one.
         """
+        return self._match_index(workflow, changed_at) and (
+            (not self.error or self._has_error(workflow))
+            and (not self.reason or self._has_reason(workflow))
+            and (not self.step or self._is_at_step(workflow))
+            and (not self.owner or workflow.owner == self.owner)
+            and workflow.invocation_id.startswith(self.id_prefix)
+            and (not self.asks_for_input or isinstance(workflow.input, Payload) or self.match_input(workflow.input))
+        )
+
+    def match_input(self, value: Any) -> bool:
+        """Whether an input, as JSON data, matches."""
+        if self.input_json and not parse_condition(self.input_json)(value):
+            return False
+        wanted = self.input.casefold()
+        return not wanted or any(
+            wanted in json.dumps(value, ensure_ascii=False, separators=separators).casefold()
+            for separators in ((",", ":"), (", ", ": "))
+        )
+
+    def _match_index(self, workflow: Filterable, changed_at: int) -> bool:
         return (
             (not self.statuses or workflow.status in self.statuses)
             and (workflow.handler in self.handlers if self.handlers else not is_system_handler(workflow.handler))
             and (not self.partition_key or workflow.partition_key == self.partition_key)
             and _within(workflow.updated_at or changed_at, self.since, self.until)
             and _within(workflow.created_at, self.created_since, self.created_until)
-            and (not self.error or self._has_error(workflow))
             and (not self.parent or workflow.parent_id == self.parent)
             and (not self.waiting_for or self._waits(workflow))
         )
@@ -275,6 +412,18 @@ class Filters:
         if is_due and workflow.status == Status.PENDING:
             return False
         return not self.waiting_for.isdisjoint(workflow.waiting_kinds)
+
+    def _has_reason(self, workflow: Filterable) -> bool:
+        wanted = self.reason.casefold()
+        return workflow.status in {Status.PAUSED, Status.CANCELLED} and (
+            wanted in workflow.reason.casefold() or wanted == workflow.reason_code
+        )
+
+    def _is_at_step(self, workflow: Filterable) -> bool:
+        """A wait is named with or without its kind: ``signal:go`` or ``go``."""
+        if workflow.status in {Status.COMPLETED, Status.CANCELLED, Status.PENDING}:
+            return False
+        return any(self.step in {name, name.partition(":")[2]} for name in workflow.step_names)
 
     def _has_error(self, workflow: Filterable) -> bool:
         return workflow.status == Status.FAILED and self.error.casefold() in workflow.error.casefold()

@@ -307,6 +307,14 @@ class Execution:
         return frozenset(WAITING_FOR[each.kind] for each in waits if each is not None and each.kind in WAITING_FOR)
 
     @property
+    def step_names(self) -> frozenset[str]:
+        """The steps and waits at which it is, or with which it failed: ``charge``, ``signal:go``."""
+        if self.status == Status.FAILED:
+            return frozenset() if self.failed_step is None else frozenset({self.failed_step.step_type})
+        waits = self.waits if self.status == Status.SUSPENDED else ()
+        return frozenset({self.current_step_type, *(waiting.name for waiting in waits)} - {""})
+
+    @property
     def due_at(self) -> int:
         """From when on a processor can begin or resume it, in microseconds; 0 where only an event can tell."""
         if self.status == Status.PENDING:

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from durablectl.errors import NotFoundError, StorageError
 from durablectl.model.codec import decode_execution
 from durablectl.model.names import validate_invocation_id
-from durablectl.model.status import Status
 from durablectl.model.termination import started_children
-from durablectl.query.index_rows import IndexRow, earliest_entry, load_rows, make_plan, matching
+from durablectl.query.index_rows import IndexRow, earliest_entry, keep_matching_inputs, load_rows, make_plan, matching
 from durablectl.storage.index.time_buckets import SortKey
 from durablectl.storage.index.traversal import Traversal
 from durablectl.storage.records import journal, states
@@ -98,28 +97,30 @@ async def find_matching_rows(
 
 async def _search_index(store: Store, filters: Filters, progress: Callable[[int], None] | None) -> list[IndexRow]:
     """Every match, found by reading the states that the index leaves over."""
-    statuses = filters.statuses
-    if filters.error:
-        statuses = (statuses or frozenset(Status)) & {Status.FAILED}
-        if not statuses:
-            return []
+    statuses = filters.possible_statuses
+    if statuses is None:
+        return []
     # What was created after a moment has changed after it, too.
     since = max(earliest_entry(filters), filters.created_since)
     plan = await make_plan(store, replace(filters, statuses=statuses, since=0, until=0), progress)
     rows = [row for row in plan.beside if filters.match(row.execution, row.key.timestamp_us)]
+    rows = await keep_matching_inputs(store, rows, filters)
     if plan.scope is None:
         return rows
     traversal = Traversal(store, plan.scope, since=since)
     batch: list[IndexEntry] = []
     read = 0
     async for entry in traversal.entries():
-        batch.append(entry)
+        if entry.invocation_id.startswith(filters.id_prefix):
+            batch.append(entry)
         if len(batch) == _LOAD_AT_ONCE:
             rows += await load_rows(store, batch, filters)
             read += len(batch)
             batch = []
             if progress is not None:
                 progress(read)
+    if progress is not None:
+        progress(read + len(batch))
     return rows + await load_rows(store, batch, filters)
 
 
@@ -131,7 +132,7 @@ async def _matching_children(store: Store, filters: Filters) -> list[IndexRow]:
     entries = await journal.load_journal(store, parent.execution, parent.revision)
     dropped = [entry for steps in parent.execution.history for entry in steps.entries]
     children_by_id = await states.load_many(store, started_children([*entries, *dropped]))
-    return matching(children_by_id.values(), filters)
+    return await keep_matching_inputs(store, matching(children_by_id.values(), filters), filters)
 
 
 async def _scan_states(store: Store, filters: Filters, progress: Callable[[int], None] | None) -> list[IndexRow]:
@@ -141,4 +142,4 @@ async def _scan_states(store: Store, filters: Filters, progress: Callable[[int],
         if filters.match(execution, scanned.timestamp_us):
             key = SortKey(execution.indexed_at or execution.created_at or scanned.timestamp_us, execution.invocation_id)
             rows.append(IndexRow(key, execution, scanned.revision))
-    return rows
+    return await keep_matching_inputs(store, rows, filters)

@@ -14,6 +14,7 @@ from durablectl.storage.index import index_entries, time_buckets
 from durablectl.storage.index.time_buckets import Scope, SortKey
 from durablectl.storage.index.traversal import Traversal
 from durablectl.storage.records import states
+from durablectl.storage.records.message_types import load_schemas
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
@@ -281,7 +282,15 @@ async def load_rows(store: Store, entries: Sequence[IndexEntry], filters: Filter
         stored = found.get(entry.invocation_id)
         if stored is not None and _agrees(entry, stored) and filters.match(stored.execution, entry.timestamp_us):
             rows.append(IndexRow(SortKey(entry.timestamp_us, entry.invocation_id), *stored))
-    return rows
+    return await keep_matching_inputs(store, rows, filters)
+
+
+async def keep_matching_inputs(store: Store, rows: list[IndexRow], filters: Filters) -> list[IndexRow]:
+    """The rows whose inputs match, too; the descriptions of protobuf messages are read for that."""
+    if not (rows and filters.asks_for_input):
+        return rows
+    schemas = await load_schemas(store, {row.execution.input.type_name for row in rows} - {""})
+    return [row for row in rows if filters.match_input(schemas.to_json(row.execution.input))]
 
 
 def _agrees(entry: IndexEntry, stored: StoredState) -> bool:

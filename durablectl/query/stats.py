@@ -13,6 +13,7 @@ from durablectl.model.status import ACTIVE, OTHER, Status
 from durablectl.query.full_scan import find_matching_rows, has_unindexed_states
 from durablectl.query.index_rows import first_rows, make_plan
 from durablectl.query.list import views
+from durablectl.query.trouble import RECENT_MICROSECONDS
 from durablectl.query.views import StatsView
 from durablectl.storage.commands.command_queue import count_quarantined
 from durablectl.storage.index import index_entries, time_buckets
@@ -68,16 +69,16 @@ async def _stats_from_index(store: Store, filters: Filters, progress: Callable[[
         statuses_of = await _cells_of_waiting(store, filters, plan)
         by_status: Counter[str] = sum(statuses_of.values(), Counter())
         oldest = await _oldest_active(store, filters, plan, by_status)
-        return _view(by_status, statuses_of, oldest, 0.0, await count_quarantined(store))
+        return _view(by_status, statuses_of, oldest, _Rates(), await count_quarantined(store))
     waits = await index_entries.load_waits(store, filters.handlers)
-    by_status, recent, set_aside = await asyncio.gather(
-        _by_status(store, filters, waits, running), _completed_per_minute(store, filters), count_quarantined(store)
+    by_status, rates, set_aside = await asyncio.gather(
+        _by_status(store, filters, waits, running), _rates(store, filters), count_quarantined(store)
     )
     if filters.is_bounded and by_status.total() <= _READ_AT_ONCE:
         statuses_of = await _count_entries(store, filters, plan)
     else:
         statuses_of = await _cells(store, filters, waits, by_status, running)
-    return _view(by_status, statuses_of, await _oldest_active(store, filters, plan, by_status), recent, set_aside)
+    return _view(by_status, statuses_of, await _oldest_active(store, filters, plan, by_status), rates, set_aside)
 
 
 async def _cells_of_waiting(store: Store, filters: Filters, plan: Plan) -> dict[str, Counter[str]]:
@@ -198,29 +199,41 @@ async def _oldest_active(
     return (await views(store, rows[:1]))[0] if rows else None
 
 
-class _LastHour(NamedTuple):
-    """The part of it that filters are about: microseconds, ``until`` 0 for no end."""
+class _Rates(NamedTuple):
+    """Completions per minute, in the last five minutes and in the last hour."""
+
+    recent: float = 0.0
+    in_last_hour: float = 0.0
+
+
+class _Recent(NamedTuple):
+    """The part of a time until now that filters are about: microseconds, ``until`` 0 for no end."""
 
     since: int
     until: int
     minutes: float
 
     @classmethod
-    def from_filters(cls, filters: Filters) -> Self:
+    def from_filters(cls, filters: Filters, span: int) -> Self:
         now = SYSTEM_CLOCK.now()
-        since = max(filters.since, now - _HOUR)
+        since = max(filters.since, now - span)
         return cls(since, filters.until, max(0, min(filters.until or now, now) - since) / _MINUTE)
 
     def per_minute(self, number: int) -> float:
         return number / self.minutes if self.minutes else 0.0
 
 
-async def _completed_per_minute(store: Store, filters: Filters) -> float:
-    last_hour = _LastHour.from_filters(filters)
-    if not last_hour.minutes or (filters.statuses and Status.COMPLETED not in filters.statuses):
-        return 0.0
+async def _rates(store: Store, filters: Filters) -> _Rates:
+    """Completions per minute."""
+    spans = [_Recent.from_filters(filters, span) for span in (RECENT_MICROSECONDS, _HOUR)]
+    if filters.statuses and Status.COMPLETED not in filters.statuses:
+        return _Rates()
     scope = Scope((Status.COMPLETED,), tuple(filters.handlers), filters.partition_key)
-    return last_hour.per_minute(await time_buckets.count_between(store, scope, last_hour.since, last_hour.until))
+    numbers = await asyncio.gather(
+        *(time_buckets.count_between(store, scope, span.since, span.until) for span in spans if span.minutes)
+    )
+    found = iter(numbers)
+    return _Rates(*(span.per_minute(next(found)) if span.minutes else 0.0 for span in spans))
 
 
 async def _stats_from_states(
@@ -229,25 +242,27 @@ async def _stats_from_states(
     """The same, of records that the index does not have, or does not say enough about."""
     statuses_of: dict[str, Counter[str]] = defaultdict(Counter)
     oldest: IndexRow | None = None
-    recent = 0
-    last_hour = _LastHour.from_filters(filters)
+    ended: list[int] = []
     for row in await find_matching_rows(store, filters, progress, scan=scan):
         execution = row.execution
         status = execution.status if execution.status in GROUPS else OTHER
         statuses_of[execution.handler][status] += 1
-        recent += status == Status.COMPLETED and row.key.timestamp_us >= last_hour.since
+        if status == Status.COMPLETED:
+            ended.append(row.key.timestamp_us)
         if status in ACTIVE and (oldest is None or row.key < oldest.key):
             oldest = row
     by_status: Counter[str] = sum(statuses_of.values(), Counter())
     view = None if oldest is None else (await views(store, [oldest]))[0]
-    return _view(by_status, statuses_of, view, last_hour.per_minute(recent), await count_quarantined(store))
+    spans = [_Recent.from_filters(filters, span) for span in (RECENT_MICROSECONDS, _HOUR)]
+    rates = _Rates(*(span.per_minute(sum(moment >= span.since for moment in ended)) for span in spans))
+    return _view(by_status, statuses_of, view, rates, await count_quarantined(store))
 
 
 def _view(
     by_status: Mapping[str, int],
     statuses_of: Mapping[str, Mapping[str, int]],
     oldest: WorkflowView | None,
-    recent: float,
+    rates: _Rates,
     set_aside: int,
 ) -> StatsView:
     by_handler = {handler: sum(counts.values()) for handler, counts in statuses_of.items()}
@@ -257,7 +272,7 @@ def _view(
         _ordered(by_handler),
         {handler: _ordered(statuses_of[handler]) for handler in _ordered(by_handler)},
         oldest,
-        recent,
+        *rates,
         set_aside,
     )
 

@@ -99,6 +99,7 @@ def workflow_view(
         journal_start=part.before if part is not None else 0,
         journal_length=part.length if part is not None else 0,
         waiting_kinds=execution.waiting_kinds,
+        step_names=execution.step_names,
         due_at=execution.due_at,
         history=None if entries is None else [_dropped_view(dropped, schemas) for dropped in execution.history],
     )

@@ -113,8 +113,8 @@ class WorkflowView:
 
     ``journal`` may be a part: ``journal_length`` entries there are, and ``journal_start`` of them come before it.
     ``input``, ``output`` and ``workflow_state`` are JSON data. ``reason_code`` (ReasonCode) says why it is paused or
-    cancelled, or failed; ``failed_step`` and ``mismatch`` belong to it. ``waiting_kinds`` and ``due_at`` are those of
-    the record, for filters.
+    cancelled, or failed; ``failed_step`` and ``mismatch`` belong to it. ``waiting_kinds``, ``step_names`` and
+    ``due_at`` are those of the record, for filters.
     """
 
     invocation_id: str
@@ -153,6 +153,7 @@ class WorkflowView:
     journal_length: int = 0
     history: Sequence[DroppedView] | None = None
     waiting_kinds: Collection[str] = ()
+    step_names: Collection[str] = ()
     due_at: int = 0
 
     def to_json(self) -> dict[str, Any]:
@@ -216,8 +217,8 @@ class StatsView:
     """How many invocations there are; every mapping holds only what exists, the most frequent first.
 
     ``statuses_of`` counts the statuses within each handler. ``oldest_active`` is the one that has been in its status
-    for longest, of those that have not ended. ``completed_per_minute`` is that of the last hour. ``set_aside`` counts
-    commands that could not be read and are kept apart.
+    for longest, of those that have not ended. ``completed_per_minute`` is that of the last five minutes.
+    ``set_aside`` counts commands that could not be read and are kept apart.
     """
 
     total: int
@@ -226,6 +227,7 @@ class StatsView:
     statuses_of: Mapping[str, Mapping[str, int]]
     oldest_active: WorkflowView | None = None
     completed_per_minute: float = 0.0
+    completed_per_minute_last_hour: float = 0.0
     set_aside: int = 0
 
     def to_json(self) -> dict[str, Any]:
@@ -236,6 +238,7 @@ class StatsView:
             "by_handler_status": {handler: dict(counts) for handler, counts in self.statuses_of.items()},
             "oldest_active": None if self.oldest_active is None else self.oldest_active.to_json(),
             "completed_per_minute": round(self.completed_per_minute, 2),
+            "completed_per_minute_last_hour": round(self.completed_per_minute_last_hour, 2),
             "set_aside": self.set_aside,
         }
 

@@ -175,8 +175,10 @@ async def compare_stats(store: Store, expected: list[Record], asked: dict[str, A
     assert (stats.oldest_active.invocation_id if stats.oldest_active else None) == oldest, told
     if not (asked["since"] or asked["until"]):
         now = SYSTEM_CLOCK.now()
-        recent = sum(record.status == "completed" and record.entered >= now - HOUR for record in expected)
-        assert stats.completed_per_minute == recent / (HOUR / MINUTE), told
+        ended = [record.entered for record in expected if record.status == "completed"]
+        number = sum(moment >= now - HOUR for moment in ended)
+        assert stats.completed_per_minute_last_hour == number / (HOUR / MINUTE), told
+        assert stats.completed_per_minute == sum(moment >= now - 5 * MINUTE for moment in ended) / 5, told
 
 
 def random_filters(random: Random, times: Times, ids: Sequence[str] = ()) -> dict[str, Any]:

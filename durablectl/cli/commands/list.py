@@ -50,7 +50,10 @@ def _complete_columns(incomplete: str) -> list[str]:
 @with_filters
 async def list_(
     context: typer.Context,
-    limit: Annotated[int | None, typer.Option(metavar="N", help=f"At most so many (default {_LIMIT}).")] = None,
+    limit: Annotated[
+        int | None,
+        typer.Option(metavar="N", help=f"At most so many (default {_LIMIT}; all for -o name and jsonl in a pipe)."),
+    ] = None,
     cursor: Annotated[
         str, typer.Option(metavar="CURSOR", help="Go on behind a page: its next_cursor, with the same filters.")
     ] = "",
@@ -97,7 +100,7 @@ async def list_(
                 pages = query.list_pages(
                     store,
                     filters,
-                    limit or _LIMIT,
+                    limit or (None if _is_by_line(output) and not output.decorated else _LIMIT),
                     cursor=cursor,
                     oldest_first=oldest_first,
                     scan=scan,
@@ -110,11 +113,13 @@ async def list_(
                     pages, layout, reading, lambda cursor: _repeat_command(context, cursor=cursor)
                 ):
                     await note_unknown_handlers(store, filters.handlers)
+                reading.note_read()
                 return
             if scan or filters.needs_states:
                 total = (await query.list_workflows(store, filters, 1, scan=scan, progress=reading.show)).total
             else:
                 total = await query.count_workflows(store, filters)
+            reading.note_read()
     if output.is_json:
         output.print_json({"total": total})
     else:

@@ -35,6 +35,7 @@ async def stats(*, filters: Filters, settings: Settings, output: Output) -> None
     async with open_store(settings) as store:
         with ReadProgress() as reading:
             counts = await query.get_stats(store, filters, progress=reading.show)
+            reading.note_read()
         if not counts.total:
             await note_unknown_handlers(store, filters.handlers)
     if output.is_json:

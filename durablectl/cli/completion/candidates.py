@@ -89,6 +89,12 @@ async def handlers(store: Store, _: typer.Context, __: str) -> AsyncIterator[Can
         yield name, ""
 
 
+async def processors(store: Store, _: typer.Context, __: str) -> AsyncIterator[Candidate]:
+    """Those that live."""
+    for lease in await leases.live_processors(store):
+        yield lease.processor_id, f"on {lease.host}" if lease.host else ""
+
+
 async def namespaces(store: Store, _: typer.Context, __: str) -> AsyncIterator[Candidate]:
     """By the names of the streams that hold the states."""
     prefix = Subjects().state_stream + "_"

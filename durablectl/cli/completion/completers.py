@@ -44,6 +44,7 @@ def _live(name: str) -> Callable[[typer.Context, str], list[tuple[str, str]]]:
 
 complete_id = _live("ids")
 complete_handler = _live("handlers")
+complete_processor = _live("processors")
 complete_namespace = _live("namespaces")
 complete_schedule = _live("schedules")
 complete_job = _live("jobs")

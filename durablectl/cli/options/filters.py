@@ -11,6 +11,7 @@ import typer
 from durablectl.cli.completion.completers import (
     complete_handler,
     complete_id,
+    complete_processor,
     complete_status,
     complete_waiting_for,
 )
@@ -23,7 +24,9 @@ _FILTER_COMPLETERS: Mapping[str, Callable[..., Any]] = {
     FilterKind.STATUS: complete_status,
     FilterKind.HANDLER: complete_handler,
     FilterKind.ID: complete_id,
+    FilterKind.PREFIX: complete_id,
     FilterKind.WAIT: complete_waiting_for,
+    FilterKind.PROCESSOR: complete_processor,
 }
 
 
@@ -53,4 +56,4 @@ def filter_options(panel: str, **texts: str) -> list[inspect.Parameter]:
 
 def is_filtered(values: dict[str, Any]) -> bool:
     """Whether any of ``filter_options`` was given."""
-    return any(values[each.name] not in (None, []) for each in FILTERS)
+    return any(values.get(each.name) not in (None, []) for each in FILTERS)

@@ -49,7 +49,14 @@ class Targets:
 
 
 def with_targets(function: Callable[..., R]) -> Callable[..., R]:
-    """Add the ids and the filters; the command gets the keyword ``targets: Targets`` instead of them."""
+    """Add the ids and the filters; the command gets the keyword ``targets: Targets`` instead of them.
+
+    A filter is left out where the command has a parameter of that name: the --reason of a pause is what it records.
+    """
+    own = inspect.signature(function).parameters
+    filters = filter_options(
+        _PANEL, status="Only this status; repeatable. Without it, all that the command can change."
+    )
     added = [
         inspect.Parameter(
             "ids",
@@ -60,7 +67,7 @@ def with_targets(function: Callable[..., R]) -> Callable[..., R]:
                 typer.Argument(metavar="ID", help="Workflows; '-' reads ids from stdin.", autocompletion=complete_id),
             ],
         ),
-        *filter_options(_PANEL, status="Only this status; repeatable. Without it, all that the command can change."),
+        *(each for each in filters if each.name not in own),
         _flag("yes", ("--yes", "-y"), "Do not ask before changing what the filters match."),
         _flag("dry_run", ("--dry-run",), "Show what would be changed, and change nothing."),
         option(

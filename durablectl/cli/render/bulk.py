@@ -8,7 +8,7 @@ from rich.text import Text
 
 from durablectl.cli.render.formatting import age, compact, count, iso, one_line
 from durablectl.cli.render.symbols import DONE, FAILED, status_symbol
-from durablectl.cli.render.table import Column, plain, separated, table
+from durablectl.cli.render.table import Column, names, plain, separated, table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -74,7 +74,7 @@ def selection_table(selected: Sequence[SelectedWorkflow], total: int, now: int, 
         [
             Column("", [Text(*symbol) for _, symbol in statuses]),
             plain("ID", [one_line(each.invocation_id) for each in selected]),
-            plain("HANDLER", [one_line(each.handler) for each in selected], drop=1),
+            names("HANDLER", [one_line(each.handler) for each in selected], drop=1),
             Column("STATUS", [Text(status, symbol.style) for status, symbol in statuses], drop=3),
             plain("AGE", [compact(age(each.created_at, now)) for each in selected], drop=2, right=True),
         ],

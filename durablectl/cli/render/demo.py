@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rich.console import Group
@@ -12,7 +13,7 @@ from rich.text import Text
 from durablectl.cli.render.formatting import one_line
 from durablectl.cli.render.local_stack import command_lines, component_table, demo_rows
 from durablectl.cli.render.status_sentence import has_current, workflow_symbol
-from durablectl.cli.render.table import Column, plain, table
+from durablectl.cli.render.table import Column, names, plain, table
 from durablectl.cli.render.workflow_cells import activity, duration_cell, status_cell, step_dots
 from durablectl.model.status import is_terminal
 
@@ -61,7 +62,7 @@ def workflow_board(views: Sequence[WorkflowView], now: int, width: int) -> Text:
         [
             Column("", [Text(*workflow_symbol(view, now)) for view in views]),
             plain("ID", [one_line(view.invocation_id) for view in views]),
-            plain("HANDLER", [one_line(view.handler) for view in views], drop=3),
+            replace(names("HANDLER", [one_line(view.handler) for view in views], drop=3), floor=0),
             Column("STATUS", [status_cell(view) for view in views], drop=4),
             Column("STEPS", [step_dots(view) for view in views], drop=1),
             plain("TIME", [duration_cell(view, now) for view in views], drop=2, right=True),

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from durablectl.cli.render.formatting import age, compact, count, iso, one_line
 from durablectl.cli.render.symbols import FAILED
-from durablectl.cli.render.table import Column, plain, separated, table
+from durablectl.cli.render.table import Column, names, plain, separated, table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +23,7 @@ def errors_table(clusters: Sequence[ErrorCluster], commands: Sequence[str], now:
     overview = table(
         [
             plain("COUNT", [f"{cluster.count:,}" for cluster in clusters], right=True),
-            plain("HANDLER", [one_line(cluster.handler) for cluster in clusters], drop=2),
+            names("HANDLER", [one_line(cluster.handler) for cluster in clusters], drop=2),
             plain("STEP", [_steps(cluster) for cluster in clusters], drop=3),
             plain("FIRST", [compact(age(cluster.first_at, now)) for cluster in clusters], drop=5, right=True),
             plain("LAST", [compact(age(cluster.last_at, now)) for cluster in clusters], drop=4, right=True),

@@ -61,6 +61,8 @@ class ListColumn(NamedTuple):
     least: int = 0
     right: bool = False
     json_field: str = ""
+    in_middle: bool = False
+    floor: int = 0
 
 
 def _time(json_field: str, of: Callable[[WorkflowView], int]) -> ListColumn:
@@ -76,8 +78,10 @@ def _number(of: Callable[[WorkflowView], int]) -> ListColumn:
 
 
 COLUMNS: Mapping[str, ListColumn] = {
-    "id": ListColumn(lambda view, *_: one_line(view.invocation_id), drop=0, json_field="invocation_id"),
-    "handler": ListColumn(lambda view, *_: one_line(view.handler), drop=1),
+    "id": ListColumn(
+        lambda view, *_: one_line(view.invocation_id), drop=0, json_field="invocation_id", in_middle=True, floor=24
+    ),
+    "handler": ListColumn(lambda view, *_: one_line(view.handler), drop=1, least=16, in_middle=True, floor=10),
     "status": ListColumn(lambda view, *_: status_cell(view), drop=3),
     "progress": ListColumn(lambda view, _, look: _bar(view, look), lambda view, _, look: _of_usual(view, look), drop=6),
     "step": ListColumn(
@@ -114,7 +118,7 @@ COLUMNS: Mapping[str, ListColumn] = {
         lambda view, now, _: detail(view, now),
         lambda view, now, _: status_sentence(view, now),
         drop=4,
-        least=24,
+        least=25,
         json_field="waiting_for",
     ),
 }
@@ -151,8 +155,10 @@ def _column(name: str, views: Sequence[WorkflowView], now: int, look: ListStyle)
         title,
         [text if isinstance(text, Text) else Text(text) for text in texts],
         drop=0 if look.columns else cells.drop,
-        least=0 if look.wide else cells.least,
+        least=0 if look.wide or (look.columns and cells.in_middle) else cells.least,
         right=cells.right,
+        in_middle=cells.in_middle,
+        floor=0 if look.columns or look.wide else cells.floor,
     )
 
 

@@ -24,7 +24,7 @@ from durablectl.cli.render.formatting import (
     value,
 )
 from durablectl.cli.render.symbols import STATUS
-from durablectl.cli.render.table import Column, plain, separated, table
+from durablectl.cli.render.table import Column, names, plain, separated, table
 from durablectl.model.clock import MICROSECONDS
 from durablectl.model.status import Status
 
@@ -65,7 +65,7 @@ def schedule_table(views: Sequence[ScheduleView], now: int, width: int, times: T
         [
             Column("", [Text(*symbol) for symbol in symbols]),
             plain("NAME", [one_line(view.schedule.name) for view in views]),
-            plain("HANDLER", [one_line(view.schedule.handler) for view in views], drop=2),
+            names("HANDLER", [one_line(view.schedule.handler) for view in views], drop=2),
             plain("WHEN", [timing(view) for view in views], drop=1),
             Column("NEXT", [_next(view, now, times) for view in views], drop=6),
             plain("LAST", [format_time(times, view.schedule.last_fired_at, now) for view in views], drop=5),

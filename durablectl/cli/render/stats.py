@@ -9,7 +9,7 @@ from rich.text import Text
 from durablectl.cli.render.formatting import age, compact, count, one_line
 from durablectl.cli.render.status_sentence import workflow_symbol
 from durablectl.cli.render.symbols import status_symbol
-from durablectl.cli.render.table import Column, fit, plain, table
+from durablectl.cli.render.table import Column, fit, names, plain, table
 from durablectl.cli.render.workflow_cells import detail, status_cell
 from durablectl.model.clock import MICROSECONDS
 from durablectl.model.status import Status
@@ -54,7 +54,7 @@ def _handlers(stats: StatsView, width: int) -> list[Column]:
     """With a column for each status, headed by its word, or where there is no room for that by its symbol."""
     columns = [
         Column("", [Text(" ") for _ in stats.by_handler]),
-        plain("HANDLER", [one_line(handler) for handler in stats.by_handler]),
+        names("HANDLER", [one_line(handler) for handler in stats.by_handler]),
         _numbers("COUNT", stats.by_handler.values()),
     ]
     shares = _shares(stats.by_handler, stats.total)
@@ -82,7 +82,8 @@ def _cell(number: int, style: str) -> Text:
 def _facts(stats: StatsView) -> Text:
     told = Text(f"  {count(stats.total, 'workflow')}", style="bold")
     if stats.by_status.get(Status.COMPLETED):
-        told.append(f", {_rate(stats.completed_per_minute)} completed per minute in the last hour", style="not bold")
+        recent, hour = _rate(stats.completed_per_minute), _rate(stats.completed_per_minute_last_hour)
+        told.append(f", {recent} completed per minute ({hour} in the last hour)", style="not bold")
     return told
 
 
@@ -100,7 +101,7 @@ def _oldest(view: WorkflowView, now: int, width: int) -> Text:
         [
             Column("", [Text(*workflow_symbol(view))]),
             plain("OLDEST ACTIVE", [one_line(view.invocation_id)]),
-            plain("HANDLER", [one_line(view.handler)], drop=1),
+            names("HANDLER", [one_line(view.handler)], drop=1),
             Column("STATUS", [status_cell(view)], drop=3),
             plain("AGE", [compact(age(view.created_at, now))], drop=2, right=True),
             Column("DETAIL", [detail(view, now)], drop=4, least=24),
@@ -124,6 +125,7 @@ def stats_lines(stats: StatsView, now: int) -> str:
         ("total", "", stats.total),
         *(("handler/status", f"{handler}/{each}", number) for handler, each, number in pairs),
         ("completed-per-minute", "", round(stats.completed_per_minute, 2)),
+        ("completed-per-minute/last-hour", "", round(stats.completed_per_minute_last_hour, 2)),
     ]
     if (oldest := stats.oldest_active) is not None:
         seconds = max(0, now - oldest.created_at) // MICROSECONDS if oldest.created_at else ""

@@ -6,7 +6,7 @@ import contextlib
 import sys
 from typing import TYPE_CHECKING, Self
 
-from durablectl.cli.terminal.output import is_decorated, is_quiet, stderr_console
+from durablectl.cli.terminal.output import is_decorated, is_quiet, note, stderr_console
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -21,6 +21,7 @@ class ReadProgress:
     def __init__(self) -> None:
         self._is_wanted = is_decorated(sys.stderr) and not is_quiet()
         self._is_shown = False
+        self._read = 0
 
     def __enter__(self) -> Self:
         return self
@@ -30,10 +31,17 @@ class ReadProgress:
 
     def show(self, number: int) -> None:
         """So many were read until now."""
+        self._read = number
         if self._is_wanted:
             self._is_shown = True
             sys.stderr.write(f"{_ERASE}{number:,} workflows read")
             sys.stderr.flush()
+
+    def note_read(self) -> None:
+        """Say how many workflows were read, where a command read any beside what it shows."""
+        if self._read and self._is_wanted:
+            self.clear()
+            note(f"{self._read:,} workflow{'' if self._read == 1 else 's'} read.", dim=True)
 
     def clear(self) -> None:
         """Make room for output."""

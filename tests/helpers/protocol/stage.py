@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
 READING = frozenset({"load", "read", "alive", "members", "run"})
 ACTORS = 5
+WAIT_KINDS = ("awakeable", "child", "retry", "signal", "sleep")
+NAMED_WAITS = ["+".join(kinds) for n in range(1, 6) for kinds in itertools.combinations(WAIT_KINDS, n)]
+"""All that index entries can name. Processors know them from the start: making them known is no move of the model."""
 
 
 async def step(number: int) -> str:
@@ -90,6 +93,7 @@ async def staged(settings: Settings, kinds: Iterable[tuple[str, ...]]) -> AsyncI
         for handler in stage.app.workflows:
             for each in stores:
                 each.known_handlers.add(handler)
+                each.known_handlers.update(f"{handler}.{waits}" for waits in NAMED_WAITS)
             name, subject = command_queue.consumer_name(handler), store.subjects.handler_commands(handler)
             await command_queue.ensure_consumer(store, name, subject, 300)
         yield stage

@@ -224,7 +224,7 @@ def test_a_terminal_shows_the_command_for_the_next_page(terminal, filled, stack)
     assert ("s3cr3t" in command, "nobody" in command, filled.url in command) == (False, False, True)
     second = terminal(*words[1:])
     assert [line.split()[1] for line in second[1:2]] == ["f5"]
-    assert second[2:] == ["Showing the last 1 of 3.", ""]
+    assert second[2:] == ["Showing the last 1 of 3.", "6 workflows read.", ""]
     assert words[-2] == "--cursor"
     assert names(stack, *words[3:]) == ["f5"]
 

@@ -39,7 +39,7 @@ def test_stats_in_a_pipe_and_as_json(stack):
     stats = json.loads(stack.ok("wf", "stats", "--json"))
     assert stats["by_handler_status"]["ship"] == {"completed": 4}
     assert stats["oldest_active"]["invocation_id"] == "long"
-    assert stats["completed_per_minute"] == round(1 / 60, 2)
+    assert (stats["completed_per_minute"], stats["completed_per_minute_last_hour"]) == (0.2, round(1 / 60, 2))
     assert stats["set_aside"] == 0
 
 
@@ -66,14 +66,16 @@ def test_status_counts_use_the_available_width():
     [(0, "none"), (0.0166, "0.017"), (0.999, "1"), (1.25, "1.2"), (9.99, "10.0"), (1234.5, "1,234")],
 )
 def test_the_rate_of_completions(rate, told):
-    stats = StatsView(2, {"completed": 2}, {"ship": 2}, {"ship": {"completed": 2}}, None, rate)
-    assert f"2 workflows, {told} completed per minute in the last hour" in stats_table(stats, NOW, 80).plain
+    stats = StatsView(2, {"completed": 2}, {"ship": 2}, {"ship": {"completed": 2}}, None, rate, 30)
+    expected = f"2 workflows, {told} completed per minute (30 in the last hour)"
+    assert expected in stats_table(stats, NOW, 80).plain
 
 
 def test_stats_of_nothing():
     nothing = StatsView(0, {}, {}, {})
     assert stats_table(nothing, NOW, 80).plain == "No workflows."
-    assert stats_lines(nothing, NOW).splitlines() == ["BY\tNAME\tCOUNT", "total\t\t0", "completed-per-minute\t\t0.0"]
+    rates = ["completed-per-minute\t\t0.0", "completed-per-minute/last-hour\t\t0.0"]
+    assert stats_lines(nothing, NOW).splitlines() == ["BY\tNAME\tCOUNT", "total\t\t0", *rates]
     aside = StatsView(0, {}, {}, {}, set_aside=1)
     assert "1 command set aside" in stats_table(aside, NOW, 80).plain
 

@@ -98,7 +98,8 @@ async def test_list_and_stats_include_foreign_record(store):
         "by_handler": {"greet": 2, "async_workflow": 1},
         "by_handler_status": {"greet": {"completed": 1, "other": 1}, "async_workflow": {"running": 1}},
         "oldest_active": stats.oldest_active.to_json(),
-        "completed_per_minute": 0.02,
+        "completed_per_minute": 0.2,
+        "completed_per_minute_last_hour": 0.02,
         "set_aside": 0,
     }
     assert stats.oldest_active.invocation_id == "abc-123-def-456"

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 STORES = sorted((TESTS / "data").glob("store-*.tar.xz"))
 COMPUTED = {
     "wf why": {"verdict", "fact", "commands"},
-    "wf stats": {"completed_per_minute"},
+    "wf stats": {"completed_per_minute", "completed_per_minute_last_hour"},
     "doctor": {"message", "hint", "url", "version"},
 }
 """Keys whose values do not come from the store: sentences, which may be worded otherwise now, and the server's."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import os
 import re
+from dataclasses import replace
 from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
@@ -64,8 +65,19 @@ STATS = StatsView(
     },
     views.SLEEPING,
     20.4,
+    17.5,
     2,
 )
+LONG_NAMES = [
+    replace(view, handler=handler, invocation_id=f"{number:05}-9f2c1-77ab0-d41e2")
+    for number, (view, handler) in enumerate(
+        [
+            (views.RUNNING, "customer_onboarding_with_identity_verification_v2"),
+            (views.FAILED, "customer_onboarding_with_identity_verification_v1"),
+            (views.RETRYING, "ship"),
+        ]
+    )
+]
 
 
 def page(view: views.WorkflowView, width: int, **changes: Any) -> Text:
@@ -110,6 +122,7 @@ SCREENS: dict[str, Callable[[int], Text]] = {
     "watch": lambda width: joined(lambda view: watch_frame(view, NOW, width, 24, None)),
     "watch-end": lambda width: joined(lambda view: watch_end(view, NOW, width)),
     "list": lambda width: workflow_table([*STATES.values()], NOW, width, LOOK),
+    "list-names": lambda width: workflow_table(LONG_NAMES, NOW, width, LOOK),
     "board": lambda width: workflow_board([*STATES.values()], NOW, width),
     "processors": lambda width: processor_table(PROCESSORS, NOW, width),
     "processors-blocked": lambda width: processor_table(BLOCKED_PROCESSORS, NOW, width),

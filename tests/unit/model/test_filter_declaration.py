@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import UTC, datetime
 from importlib import resources
 from pathlib import Path
@@ -18,7 +18,7 @@ from durablectl.http.asgi import create_app
 from durablectl.http.backend import Backend
 from durablectl.http.server_options import HttpOptions
 from durablectl.model.filters import FILTERS, FilterKind, Filters, flag_of, parse_filters, to_flags
-from durablectl.model.records import Execution, PendingWait
+from durablectl.model.records import Execution, FailedStep, PendingWait
 from durablectl.model.status import Status
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -32,7 +32,20 @@ VALUES = {
     FilterKind.TEXT: "card declined",
     FilterKind.ID: "parent-1",
     FilterKind.WAIT: ["retry"],
+    FilterKind.STEP: "charge",
+    FilterKind.PROCESSOR: "worker-1",
+    FilterKind.CONDITION: '.card == "declined"',
+    FilterKind.PREFIX: "one",
 }
+FITTING = {
+    "waiting_for": {"status": Status.SUSPENDED, "waits": [PendingWait("retry", "charge", 2)]},
+    "reason": {"status": Status.PAUSED, "reason": "The card declined twice."},
+    "step": {"failed_step": FailedStep(3, "charge")},
+    "owner": {"status": Status.RUNNING, "owner": "worker-1"},
+    "input_json": {"input": {"card": "declined"}},
+    "input": {"input": ["a Card Declined"]},
+}
+"""What an execution needs that fits these filters, by name. An input is that of a view."""
 
 
 def options(*path: str) -> dict[str, object]:
@@ -105,9 +118,10 @@ def test_each_filter_leaves_out_what_does_not_match(declared):
         created_at=inside,
         updated_at=inside,
     )
-    if declared.kind is FilterKind.WAIT:
-        fits.status, fits.waits = Status.SUSPENDED, [PendingWait("retry", "charge", 2)]
-    other = Execution("two", "refund", status=Status.RUNNING, created_at=outside, updated_at=outside)
+    fits = replace(fits, **FITTING.get(declared.name, {}))
+    other = Execution(
+        "two", "refund", input={"card": "accepted"}, status=Status.RUNNING, created_at=outside, updated_at=outside
+    )
     filters = parse_filters({declared.name: VALUES[declared.kind]})
     assert filters.match(fits)
     assert not filters.match(other)

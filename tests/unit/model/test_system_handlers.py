@@ -29,7 +29,7 @@ def test_reserved_handler_is_refused_with_its_name() -> None:
 def test_system_index_entry_reads_back() -> None:
     subjects = Subjects("shop")
     subject = subjects.index("running", _MOMENT, JOB_HANDLER, "", "job-1")
-    assert subjects.index_entry(subject) == ("running", _MOMENT, JOB_HANDLER, "", "job-1")
+    assert subjects.index_entry(subject) == ("running", _MOMENT, JOB_HANDLER, "", "job-1", "")
 
 
 def test_filters_on_statuses_do_not_meet_system_entries() -> None:
