@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from durablectl.errors import NotProvisionedError
 from durablectl.model.clock import MICROSECONDS, SYSTEM_CLOCK, to_rfc3339
 from durablectl.model.filters import Filters
+from durablectl.model.kinds import WaitingFor
 from durablectl.model.message_types import Schemas
 from durablectl.model.records import NO_PAYLOAD
 from durablectl.model.status import ACTIVE, Status
@@ -51,6 +52,8 @@ _SAMPLE = 200
 _FAILED_READ = 500
 _MOST_SCANNED = 100_000
 """Without an index, the records of no bigger stream are read."""
+_HELD_UP = (WaitingFor.RETRY, WaitingFor.AWAKEABLE, WaitingFor.SIGNAL)
+"""What a suspended workflow waits for that may need a person."""
 _MINUTE = 60 * MICROSECONDS
 _HOUR = 60 * _MINUTE
 _STILL = (Status.RUNNING, Status.SUSPENDED, Status.PENDING)
@@ -262,9 +265,9 @@ class _Reading:
             plan = self._plan(filters)
             return [_Sampled(await first_rows(self._store, filters, plan, READ_ALL, total=total))] if total else []
         cells = [replace(filters, handlers=frozenset({handler})) for handler in sorted(handlers)]
-        totals = await time_buckets.count_many_scopes(
-            self._store, [Scope((status,), tuple(cell.handlers), waits=self._waits) for cell in cells]
-        )
+        plans = [self._plan(cell) for cell in cells]
+        scopes = [plan.scope for plan in plans if plan.scope is not None]
+        totals = await time_buckets.count_many_scopes(self._store, scopes)
         return [await self._sample(cell, number) for cell, number in zip(cells, totals, strict=True) if number]
 
     async def _sample(self, filters: Filters, total: int) -> _Sampled:
@@ -281,8 +284,12 @@ class _Reading:
         return _Sampled(rows, total / len(rows) if rows else 1.0)
 
     def _plan(self, filters: Filters) -> Plan:
-        """What needs nothing but the index: these filters ask for no time of what runs."""
-        return Plan(Scope(tuple(filters.statuses), tuple(filters.handlers), waits=self._waits))
+        """What needs nothing but the index: these filters ask for no time of what runs.
+
+        Of a handler's suspended workflows, those that a timer or a child moves are left out.
+        """
+        kinds = _HELD_UP if filters.handlers and Status.SUSPENDED in filters.statuses else ()
+        return Plan(Scope(tuple(filters.statuses), tuple(filters.handlers), kinds=kinds, waits=self._waits))
 
     async def _unserved(self, handlers: Sequence[str], by_status: Counter[str]) -> dict[str, Counter[str]]:
         """How many of each status need a processor with a handler that none has."""

@@ -34,7 +34,7 @@ async def pay(ctx: Context, order: Any) -> Any:
 
 @workflow
 async def call(ctx: Context, name: str) -> Any:
-    return await ctx.call("HelloService.SayHello", {"name": name})
+    return await ctx.call("HelloService", "SayHello", {"name": name})
 
 
 @workflow
