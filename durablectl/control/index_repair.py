@@ -13,15 +13,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from durablectl.errors import NotProvisionedError, PermissionDeniedError, StorageError
-from durablectl.model.held_workflows import is_held
 from durablectl.storage.commands.wake import wake_request
 from durablectl.storage.connection.requests import Request
-from durablectl.storage.connection.store import purge_request
+from durablectl.storage.diagnosis.abandoned import find_abandoned
 from durablectl.storage.diagnosis.index_audit import PAUSE_SECONDS, audit, confirm
 from durablectl.storage.diagnosis.missing_wakeups import find_missing_wakeups
-from durablectl.storage.index import index_entries
+from durablectl.storage.index import entering, index_entries
 from durablectl.storage.index.comparison import DisagreementKind, batches, compare, is_mass_loss, read_states
-from durablectl.storage.records.leases import live_processors
+from durablectl.storage.records.armed_schedules import arm_again, find_unarmed
 from durablectl.storage.streams.direct_get import get_message
 from durablectl.storage.streams.provision import require_provisioned
 
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     from durablectl.storage.connection.store import Store
-    from durablectl.storage.diagnosis.index_audit import Audit, Progress, RunningWorkflow
+    from durablectl.storage.diagnosis.index_audit import Audit, Progress
     from durablectl.storage.index.comparison import Disagreement, IndexedState
 
 _ROUNDS = 3
@@ -40,6 +39,7 @@ class RepairReport:
     """``entered`` are workflows without an entry, ``foreign`` those of them that another program wrote.
 
     ``removed`` are wrong entries, ``handlers`` names that were unknown, ``called`` workflows whose commands were gone,
+    ``armed`` schedules whose messages were gone,
     ``waits_named`` entries of an earlier version that now name what their workflows wait for, ``kept`` entries whose
     records look lost. A dry run says what there would be to do.
     """
@@ -50,12 +50,13 @@ class RepairReport:
     removed: int = 0
     handlers: int = 0
     called: int = 0
+    armed: int = 0
     kept: int = 0
     waits_named: int = 0
 
     @property
     def changes(self) -> int:
-        return self.entered + self.removed + self.handlers + self.called + self.waits_named
+        return self.entered + self.removed + self.handlers + self.called + self.armed + self.waits_named
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -65,14 +66,10 @@ class RepairReport:
             "removed": self.removed,
             "handlers": self.handlers,
             "called": self.called,
+            "armed": self.armed,
             "kept": self.kept,
             "waits_named": self.waits_named,
         }
-
-
-def _is_left(running: RunningWorkflow, held: Mapping[str, str]) -> bool:
-    """Whether its processor is gone, or says that it does not run it; ``held`` is what each live one says."""
-    return running.owner not in held or is_held(held[running.owner], running.invocation_id) is False
 
 
 async def repair(
@@ -92,8 +89,9 @@ async def repair(
             f"There is no index to repair: the stream {store.subjects.index_stream} does not exist.",
             hint="Start a processor (durablectl run processor) to create it.",
         )
-    held = {lease.processor_id: lease.held for lease in await live_processors(store)}
-    left = {each.invocation_id for each in found.running if _is_left(each, held)}
+    ids = [each.invocation_id for each in found.running]
+    left = {each.invocation_id for each in await find_abandoned(store, ids)}
+    unarmed = await find_unarmed(store)
     idle = await find_missing_wakeups(store, found.waiting, left)
     unknown = await index_entries.unknown_names(store, found.handlers, found.waits)
     if dry_run:
@@ -108,6 +106,7 @@ async def repair(
             removed=numbers.total() - entered - kept,
             handlers=len(unknown),
             called=len(idle),
+            armed=len(unarmed),
             kept=kept,
             waits_named=len(found.unnamed_waits),
         )
@@ -120,6 +119,7 @@ async def repair(
         for executions in batches(idle):
             await store.requests.exchange([wake_request(store, execution) for execution in executions])
         repairs.done.called = len(idle)
+        repairs.done.armed = len(await arm_again(store, unarmed))
     except PermissionDeniedError as error:
         raise PermissionDeniedError(
             "These credentials may not repair: the server refused what has to be written.",
@@ -177,35 +177,14 @@ class _Repairs:
                 }
                 extra = [each for each in extra if each.kind != DisagreementKind.ORPHANED]
             if absent:
-                await self._enter(absent)
+                entered = await entering.enter(self._store, absent)
+                self.done.entered += entered.workflows
+                self.done.foreign += entered.foreign
+                self.done.waits_named += entered.waits_named
             moved = await self._remove(extra) if extra else set()
             if not moved:
                 return
             suspects = {invocation_id: suspects[invocation_id] for invocation_id in moved}
-
-    async def _enter(self, absent: Sequence[Disagreement]) -> None:
-        """Late, an entry would stand beside the one that its workflow has got meanwhile: then it is taken back."""
-        store = self._store
-        for execution in (each.execution for each in absent):
-            if execution is not None:
-                await index_entries.add_waits(store, execution.handler, execution.index_waits)
-        writes = [index_entries.addition(store, each.execution)[0] for each in absent if each.execution is not None]
-        answers = await store.requests.exchange(writes)
-        states = await read_states(store, [each.invocation_id for each in absent])
-        late = []
-        for each, answer in zip(absent, answers, strict=True):
-            if not answer:  # Another was faster.
-                continue
-            seen = states.get(each.invocation_id)
-            if seen is None or not seen.agrees(store.subjects, each.subject):
-                late.append(_removal(store, each.subject, int(answer["seq"])))
-            elif each.kind == DisagreementKind.UNNAMED_WAITS:
-                self.done.waits_named += 1
-            else:
-                self.done.entered += 1
-                self.done.foreign += each.kind == DisagreementKind.FOREIGN
-        if late:
-            await store.requests.exchange(late)
 
     async def _remove(self, extra: Sequence[Disagreement]) -> set[str]:
         """The ids of those whose state has changed meanwhile; they are to be looked at again."""
@@ -213,7 +192,9 @@ class _Repairs:
         ids = {each.invocation_id for each in extra}
         before = await read_states(store, ids)
         wrong = [each for each in extra if _is_disowned(store, before.get(each.invocation_id), each)]
-        answers = await store.requests.exchange([_removal(store, each.subject, each.sequence) for each in wrong])
+        answers = await store.requests.exchange(
+            [entering.removal(store, each.subject, each.sequence) for each in wrong]
+        )
         self.done.removed += sum(
             int(answer.get("purged", 0))
             for each, answer in zip(wrong, answers, strict=True)
@@ -246,8 +227,3 @@ def _is_disowned(store: Store, seen: IndexedState | None, extra: Disagreement) -
 def _subject(states: Mapping[str, IndexedState], invocation_id: str) -> str:
     seen = states.get(invocation_id)
     return "" if seen is None else seen.subject
-
-
-def _removal(store: Store, subject: str, sequence: int) -> Request:
-    """Of the entry that stands at this sequence, not of one that was made since."""
-    return purge_request(store, store.subjects.index_stream, subject, sequence + 1)

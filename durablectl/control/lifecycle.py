@@ -21,6 +21,7 @@ from durablectl.model.status import Status, is_terminal
 from durablectl.model.termination import end_execution, interrupted_children
 from durablectl.storage.commands.notifications import notify_processor
 from durablectl.storage.commands.wake import fallback_timer_request, wake_request
+from durablectl.storage.diagnosis.abandoned import is_held
 from durablectl.storage.index import index_entries
 from durablectl.storage.records import journal, leases, states
 from durablectl.storage.transitions import cancel_request
@@ -47,7 +48,8 @@ async def pause(
             raise InvalidStateError(f"The workflow {invocation_id} is being cancelled and cannot be paused.")
         if execution.status == Status.PAUSED:
             return OperationResult(invocation_id, Status.PAUSED, changed=False, message="It was paused already.")
-        owner = execution.owner if execution.status == Status.RUNNING else ""
+        is_running = execution.status == Status.RUNNING and bool(execution.owner)
+        owner = execution.owner if is_running and await is_held(store, execution) else ""
         execution.enter_status(Status.PAUSED, SYSTEM_CLOCK.now())
         execution.owner = owner
         execution.set_reason(ReasonCode.PAUSED_BY_OPERATOR, reason)
@@ -78,7 +80,7 @@ async def resume(store: Store, invocation_id: str, *, if_revision: int = 0, orig
         if execution.status != Status.PAUSED:
             message = f"It is not paused, but {execution.status}."
             return OperationResult(invocation_id, execution.status, changed=False, message=message)
-        in_flight = await leases.is_alive(store, execution.owner)
+        in_flight = await is_held(store, execution)
         execution.enter_status(Status.RUNNING if in_flight else Status.PENDING, SYSTEM_CLOCK.now())
         execution.set_reason()
         execution.crashes = 0

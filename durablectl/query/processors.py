@@ -6,10 +6,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from durablectl.model.clock import MICROSECONDS, SYSTEM_CLOCK
+from durablectl.model.held_workflows import is_held
 from durablectl.model.kinds import WaitKind
 from durablectl.model.status import Status
 from durablectl.query.views import LostProcessorView, ProcessorView, WaitingView
 from durablectl.storage.connection.store import require_jetstream
+from durablectl.storage.diagnosis.abandoned import SETTLED_MICROSECONDS
 from durablectl.storage.records import leases, presence
 from durablectl.storage.streams.provision import stream_info
 
@@ -85,8 +87,15 @@ async def with_processor(store: Store, view: WorkflowView) -> WorkflowView:
     if view.status == Status.PENDING:
         handlers = {name for lease in await leases.live_processors(store) for name in lease.all_handlers}
     elif view.status in {Status.RUNNING, Status.PAUSED} and view.owner:
-        alive = {view.owner} if await leases.is_alive(store, view.owner) else set()
+        lease = await leases.load(store, view.owner)
+        alive = {view.owner} if lease is not None and not _was_dropped(view, lease, store.clock.now()) else set()
     return seen_with(view, alive, handlers, SYSTEM_CLOCK.now())
+
+
+def _was_dropped(view: WorkflowView, lease: leases.Lease, now: int) -> bool:
+    """Whether a paused workflow is not in work any more, though its processor lives. Its lease may be a second old."""
+    is_settled = now - view.updated_at > SETTLED_MICROSECONDS
+    return view.status == Status.PAUSED and is_settled and is_held(lease.held, view.invocation_id) is False
 
 
 def seen_with(view: WorkflowView, alive: Collection[str], handlers: Collection[str], now: int) -> WorkflowView:

@@ -29,8 +29,8 @@ from durablectl.storage.diagnosis import inspection
 from durablectl.storage.index import index_entries, time_buckets
 from durablectl.storage.index.time_buckets import GROUPS, Scope
 from durablectl.storage.records import schedules
+from durablectl.storage.records.armed_schedules import armed_names
 from durablectl.storage.records.states import UNREACHABLE
-from durablectl.storage.streams.direct_get import subjects_matching
 from durablectl.storage.streams.provision import require_provisioned, stream_info
 from durablectl.storage.streams.stored_messages import parse_timestamp_us
 from durablectl.storage.streams.stream_risks import StreamKind
@@ -187,9 +187,7 @@ async def _clock_ahead(store: Store, stream: str) -> int:
 
 async def _armed(store: Store) -> set[str]:
     """The names of the schedules whose messages are there."""
-    subjects = store.subjects
-    found = await subjects_matching(store, subjects.commands_stream, [subjects.recurrence("*")])
-    return {subject.rpartition(".")[2] for subject in found}
+    return await armed_names(store)
 
 
 class _Sampled(NamedTuple):

@@ -241,6 +241,11 @@ class Subjects:
         """The message schedule of a schedule, beside the timers of invocations."""
         return f"schedules{self._dash}.{RECURRENCE}.{name}"
 
+    @cached_property
+    def commands_marker(self) -> str:
+        """A message that says that the commands are complete; it is gone when they were lost or purged."""
+        return self.recurrence(RECURRENCE)
+
     def fires(self, handler: str, name: str) -> str:
         """Where a schedule's fires arrive: a partition of its own, which no key can be."""
         return f"{self._commands_prefix}{handler}.{NO_PARTITION}{name}"

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from durablectl.model.codec import encode_command
 from durablectl.storage.commands import command_queue
+from durablectl.storage.streams.direct_get import count
 
 if TYPE_CHECKING:
     from durablectl.model.records import Command
@@ -27,9 +28,10 @@ async def handler_consumer(store: Store, handler: Any) -> dict[str, Any]:
 
 
 async def count_commands(store: Store) -> int:
-    """Count the commands that are stored and not acknowledged."""
-    answer = await store.requests.call(f"{store.api}.STREAM.INFO.{store.subjects.commands_stream}")
-    return int(answer["state"]["messages"])
+    """Count the commands that are stored and not acknowledged, and the timers."""
+    subjects = store.subjects
+    answer = await store.requests.call(f"{store.api}.STREAM.INFO.{subjects.commands_stream}")
+    return int(answer["state"]["messages"]) - await count(store, subjects.commands_stream, subjects.commands_marker)
 
 
 async def no_commands_left(store: Store) -> bool:

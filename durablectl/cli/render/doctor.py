@@ -88,6 +88,8 @@ def repair_sentence(repaired: RepairReport) -> str:
         parts.append(f"{'store' if dry else 'stored'} {names}")
     if repaired.called:
         parts.append(f"{'call' if dry else 'called'} for {count(repaired.called, 'workflow')} to go on")
+    if repaired.armed:
+        parts.append(f"{'arm' if dry else 'armed'} {count(repaired.armed, 'schedule')} again")
     if repaired.waits_named:
         verb = "waits" if repaired.waits_named == 1 else "wait"
         parts.append(f"{'name' if dry else 'named'} what {count(repaired.waits_named, 'workflow')} {verb} for")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from durablectl.errors import DurableError
 from durablectl.model.clock import MICROSECONDS
 from durablectl.model.status import Status
+from durablectl.model.throttled_log import ThrottledLog
 from durablectl.model.validation import is_valid
 from durablectl.storage.commands.pulls import PULL_SECONDS
 from durablectl.storage.commands.wake import wake_request
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from durablectl.storage.records.states import StoredState
 
 _log = logging.getLogger(__name__)
+_throttled = ThrottledLog(_log)
 
 _CHECK_SECONDS = 0.5
 _MARGIN_SECONDS = 0.5
@@ -132,7 +134,8 @@ class Failover:
                     del self._renewed[processor]
                 await self._scanner.scan_if_due()
             except DurableError as error:
-                _log.warning("Could not look for workflows to take over, will try again: %s", error)
+                message = "Could not look for workflows to take over, will try again: %s"
+                _throttled.write(type(error).__name__, message, error)
 
     def _is_a_processor_silent(self) -> bool:
         """Long before its lease runs out: what was delivered to it is known by then."""

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from durablectl.engine.metrics import Metrics
 from durablectl.engine.recovery.failover import Failover
 from durablectl.engine.recovery.undelivered import UndeliveredScanner
+from durablectl.engine.recovery.upkeep import Upkeep
 from durablectl.engine.replay.control_flow import ProcessorStopping
 from durablectl.engine.worker.claim import complete_writes
 from durablectl.engine.worker.command_pump import CommandPump
@@ -26,6 +27,7 @@ from durablectl.errors import ConnectionFailedError, DurableError, StorageError
 from durablectl.limits import MOST_REPLICAS, MOST_SLOTS, checked_count, checked_seconds
 from durablectl.model.clock import MICROSECONDS
 from durablectl.model.held_workflows import digest_ids
+from durablectl.model.throttled_log import ThrottledLog
 from durablectl.storage.commands.notifications import subscribe_notifications
 from durablectl.storage.index import index_entries
 from durablectl.storage.records import leases, presence
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
     from durablectl.storage.connection.store import Store
 
 _log = logging.getLogger(__name__)
+_throttled = ThrottledLog(_log)
 
 _NOTICED_SECONDS = 5.0
 """By then those that saw this processor silent have recorded it."""
@@ -160,6 +163,7 @@ class Processor:
             self._helper(self._active_runs.keep_alive()),
             self._helper(self._active_runs.write_current_steps()),
             self._helper(failover.run()),
+            self._helper(Upkeep(self._store, self.id, active_runs.adopt, self._options.replicas).run()),
         ]
         try:
             async with subscribe_notifications(self._store, self.id, self._active_runs.notify):
@@ -254,7 +258,7 @@ class Processor:
                     self._active_runs.require_confirmation()
                     failover.expect_orphans(self.id)
             except DurableError as error:
-                _log.warning("The lease of %s could not be renewed: %s", self.id, error)
+                _throttled.write(type(error).__name__, "The lease of %s could not be renewed: %s", self.id, error)
 
     async def _note_presence(self) -> None:
         """Best effort: a processor works without its record, where there is no room for it, for one."""

@@ -16,6 +16,7 @@ from durablectl.errors import DurableError, PayloadTooLargeError, UnreadableErro
 from durablectl.model.kinds import CommandKind
 from durablectl.model.names import is_name, is_system_handler
 from durablectl.model.status import Status
+from durablectl.model.throttled_log import ThrottledLog
 from durablectl.storage.commands.pulls import LocalDelivery
 from durablectl.storage.commands.wake import wake_command
 from durablectl.storage.connection.rejections import StorageFullError
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from durablectl.storage.commands.pulls import Delivery
 
 _log = logging.getLogger(__name__)
+_throttled = ThrottledLog(_log)
 
 _RETRY_SECONDS = 0.5
 _FULL_SECONDS = 2.0
@@ -210,7 +212,7 @@ class ActiveRuns:
         except (Exception, RunExit) as error:  # noqa: BLE001 - one workflow must not take the others down
             if isinstance(cause_of(error), StorageFullError):
                 # Keeping the slot: else all that waits would be tried again and again, as fast as that goes.
-                _log.warning("Not done, will be delivered again: %s", error, extra=about)
+                _throttled.write("full", "Not done, will be delivered again: %s", error, extra=about)
                 await asyncio.sleep(_FULL_SECONDS)
                 await slot.delivery.nak(_RETRY_SECONDS)
             else:
@@ -226,7 +228,8 @@ class ActiveRuns:
         command, run = slot.command, slot.run
         about = {"invocation_id": command.invocation_id, "handler": command.handler}
         if is_passing(error):
-            _log.error("Not finished, will be delivered again: %s", error, extra=about)
+            key, message = type(cause_of(error)).__name__, "Not finished, will be delivered again: %s"
+            _throttled.write(key, message, error, level=logging.ERROR, extra=about)
             await slot.delivery.nak(_RETRY_SECONDS)
             return
         recorded = -1 if run is None else len(run.state.entries)

@@ -14,6 +14,7 @@ import nats.errors
 from durablectl.errors import ConnectionFailedError, DurableError
 from durablectl.model.clock import NANOSECONDS
 from durablectl.model.kinds import CommandKind
+from durablectl.model.throttled_log import ThrottledLog
 from durablectl.storage.commands.command_queue import publication
 from durablectl.storage.connection.inline_dispatch import InlineDispatch
 from durablectl.storage.streams.stored_messages import DELIVERY_PREFIX, delivery_fields
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from durablectl.model.records import Command
     from durablectl.storage.connection.store import Store
 
-_log = logging.getLogger(__name__)
+_throttled = ThrottledLog(logging.getLogger(__name__))
 
 PULL_SECONDS = 30
 """For how long the server serves a pull."""
@@ -217,7 +218,8 @@ class PullRequests:
         try:
             await self._recreate()
         except DurableError as error:
-            _log.warning("The consumer %s is gone and cannot be made again yet: %s", self.consumer, error)
+            message = "The consumer %s is gone and cannot be made again yet: %s"
+            _throttled.write(type(error).__name__, message, self.consumer, error)
         self._on_shortfall()
 
     async def _watch(self) -> None:

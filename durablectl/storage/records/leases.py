@@ -70,10 +70,15 @@ async def release(store: Store, processor_id: str) -> None:
 
 
 async def is_alive(store: Store, processor_id: str) -> bool:
+    return await load(store, processor_id) is not None
+
+
+async def load(store: Store, processor_id: str) -> Lease | None:
+    """The lease of a processor; None of one that is gone. What cannot be read is a lease that says nothing more."""
     if not is_name(processor_id):
-        return False
-    subject = store.subjects.processor(processor_id)
-    return await get_last(store, store.subjects.processors_stream, subject) is not None
+        return None
+    raw = await get_last(store, store.subjects.processors_stream, store.subjects.processor(processor_id))
+    return None if raw is None else parse(raw.data, processor_id) or Lease(processor_id)
 
 
 async def live_processors(store: Store) -> list[Lease]:

@@ -40,6 +40,7 @@ BY_TASK = "its requests leave from tasks of their own, and are traced as storage
 ENGINE_FAILED = "only after the engine itself has failed five times, or a write was refused for good"
 BY_FLUSH = "writes from a task of its own: the append is swept"
 BY_WATCHDOG = "over a connection without crash points, while the event loop is blocked; the lease is renewed by time"
+UPKEEP = "only after a stream or a message was lost; the next look finds what a death has left undone"
 REFUSED = "only after an error of the server, which is the death of nobody; the command comes again in any case"
 NOT_SWEPT = {
     "engine.worker.failure_limit._pause>create": ENGINE_FAILED,
@@ -49,7 +50,16 @@ NOT_SWEPT = {
     "engine.worker.slots.ActiveRuns._failed>nak": ENGINE_FAILED,
     "engine.replay.run.Run.idle>start_flush": BY_FLUSH,
     "engine.replay.run.Run._exit_at_rest>start_flush": BY_FLUSH,
-    "control.index_repair._Repairs._enter>exchange": "the second only where a processor moves what is being entered",
+    "control.index_repair._Repairs._repair>enter": "the second only where a processor moves what is being entered",
+    "control.index_repair.repair>arm_again": UPKEEP,
+    "control.stream_repair._change>call": UPKEEP,
+    "control.stream_repair.repair_streams>create_stream": UPKEEP,
+    "engine.recovery.upkeep.Upkeep._fill_index>enter_all": UPKEEP,
+    "engine.recovery.upkeep.Upkeep._look_at_streams>create_stream": UPKEEP,
+    "engine.recovery.upkeep.Upkeep._recall>recall_all": UPKEEP,
+    "engine.recovery.upkeep.Upkeep._search>arm_again": UPKEEP,
+    "engine.recovery.upkeep.Upkeep._search>call_for": UPKEEP,
+    "engine.recovery.upkeep.Upkeep._search>notify_processor": UPKEEP,
     "control.schedules.create_schedule>exchange": "takes back what the server has refused",
     "control.schedules.create_schedule>provision": BY_TASK,
     "control.start.start>provision": BY_TASK,

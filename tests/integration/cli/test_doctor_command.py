@@ -66,6 +66,7 @@ async def test_doctor_reports_then_repairs_and_exits_with_0(store, cli):
         "removed": 1,
         "handlers": 0,
         "called": 0,
+        "armed": 0,
         "kept": 0,
         "waits_named": 0,
         "streams": None,
