@@ -21,9 +21,12 @@ def leave(*words: object) -> None:
     os.close(file)
 
 
-async def effect(invocation_id: str, number: int, seconds: float) -> int:
+async def effect(invocation_id: str, number: int, seconds: float, gate: str = "") -> int:
+    """With a gate, the step ends once there is such a file."""
     leave("begin", invocation_id, number)
     await asyncio.sleep(random.uniform(0.5, 1.5) * seconds)
+    while gate and not await asyncio.to_thread(Path(gate).exists):
+        await asyncio.sleep(0.02)
     leave("end", invocation_id, number)
     return os.getpid()
 
@@ -62,7 +65,8 @@ async def swallows_all_around(ctx: Context, _input: Any) -> Any:
 
 @workflow
 async def chain(ctx: Context, order: Any) -> Any:
-    return [await ctx.step(effect, ctx.invocation_id, n, order["seconds"]) for n in range(order["steps"])]
+    more = order["seconds"], order.get("gate", "")
+    return [await ctx.step(effect, ctx.invocation_id, n, *more) for n in range(order["steps"])]
 
 
 @workflow

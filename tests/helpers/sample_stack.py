@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from typer.testing import CliRunner
 
 from durablectl.cli.main import app
+from helpers.gates import APP
 from helpers.waiting import block_until
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from typer.testing import Result
 
     from durablectl.embedded import EmbeddedServer
+    from helpers.gates import Gates
 
 PROGRAM = [sys.executable, "-m", "durablectl"]
 
@@ -41,14 +43,16 @@ class SampleStack:
 
 
 @contextlib.contextmanager
-def sample_stack(server: EmbeddedServer) -> Iterator[SampleStack]:
+def sample_stack(server: EmbeddedServer, gates: Gates | None = None) -> Iterator[SampleStack]:
+    """The sample app on the server. With ``gates`` its processor runs the workflow ``gated``, too."""
     environment = {"NATS_URL": server.url, "DURABLECTL_NAMESPACE": f"s{secrets.token_hex(3)}", "NATS_TIMEOUT": "30s"}
-    everything = {**os.environ, **environment, "DURABLECTL_APP": "durablectl.demo"}
+    everything = {**os.environ, **environment, **(gates.environment if gates else {})}
     stack = SampleStack(environment)
     started: list[subprocess.Popen[bytes]] = []
     try:
         for kind in ("processor", "service"):
-            command = [*PROGRAM, "run", kind, "--log-level", "error"]
+            apps = ["durablectl.demo", *([APP] if gates and kind == "processor" else [])]
+            command = [*PROGRAM, "run", kind, *apps, "--log-level", "error"]
             started.append(subprocess.Popen(command, env=everything, stdin=subprocess.DEVNULL))
         block_until(lambda: stack("processors", "-o", "name").stdout, 60, 0.05)
         yield stack

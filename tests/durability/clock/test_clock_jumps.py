@@ -24,6 +24,8 @@ from helpers.waiting import wait_until
 from helpers.workflow_runs import start_workflow, wait_for_outcome, wait_for_output, wait_for_status
 
 HOUR = 3600
+SECONDS = 6
+"""Long enough to be seen suspended on a busy machine."""
 JUMPS = pytest.mark.parametrize("jump", [HOUR, -HOUR], ids=["ahead", "behind"])
 SHIFTED = str(APPS / "shifted_clock.py")
 APP = """
@@ -48,12 +50,12 @@ async def nap(ctx, seconds: float):
 async def asks(ctx):
     begun.append(ctx.invocation_id)
     try:
-        await ctx.awakeable("approval", timeout=timedelta(seconds=2))
+        await ctx.awakeable("approval", timeout=timedelta(seconds=SECONDS))
     except TimeoutError:
         return "nobody came"
 
 
-@workflow(timeout=timedelta(seconds=2))
+@workflow(timeout=timedelta(seconds=SECONDS))
 async def late(ctx):
     begun.append(ctx.invocation_id)
     await ctx.awakeable("approval")
@@ -70,7 +72,7 @@ async def flaky():
 
 @workflow
 async def tries_again(ctx):
-    await ctx.step(flaky, retry=Retry(initial=1.5, jitter=0))
+    await ctx.step(flaky, retry=Retry(initial=4, jitter=0))
 
 
 @pytest.fixture
@@ -84,10 +86,10 @@ def machine(monkeypatch):
     return jump
 
 
-async def lasts_two_seconds(store, invocation_id: str, since: float) -> None:
+async def lasts_its_seconds(store, invocation_id: str, since: float) -> None:
     """By a clock that nobody sets, not an hour longer; and it was not begun again and again meanwhile."""
     await wait_for_outcome(store, invocation_id)
-    assert time.monotonic() - since > 2 - EARLY_US / MICROSECONDS
+    assert time.monotonic() - since > SECONDS - EARLY_US / MICROSECONDS
     assert begun.count(invocation_id) <= 3
 
 
@@ -107,14 +109,14 @@ async def test_processor_with_wrong_machine_clock_uses_server_time(settings, sto
         machine(0)
         since = time.monotonic()
         ids = [
-            await start_workflow(store, nap, 2),
+            await start_workflow(store, nap, SECONDS),
             await start_workflow(store, asks),
             await start_workflow(store, late),
         ]
         for each in ids:
             await wait_for_status(store, each, "suspended")
         for each in ids:
-            await lasts_two_seconds(store, each, since)
+            await lasts_its_seconds(store, each, since)
         views = [await query.get_workflow(store, each) for each in ids]
     assert [view.status for view in views] == ["completed", "completed", "failed"]
     assert views[1].output == "nobody came"
@@ -122,7 +124,11 @@ async def test_processor_with_wrong_machine_clock_uses_server_time(settings, sto
         # The clocks of client and processor agree as closely as one request is quick.
         assert view.created_at - 60 * MICROSECONDS < view.started_at <= view.finished_at
         assert view.finished_at < view.created_at + 60 * MICROSECONDS
-    assert f"was 3600.0 s {'ahead of' if jump > 0 else 'behind'} that of the NATS server" in caplog.text
+    # The clocks of processor and server are compared as closely as one request is quick.
+    (wrong,) = re.findall(
+        rf"was ([\d.]+) s {'ahead of' if jump > 0 else 'behind'} that of the NATS server", caplog.text
+    )
+    assert abs(float(wrong) - HOUR) < 60
 
 
 @JUMPS
@@ -130,13 +136,13 @@ async def test_clock_jump_during_waits_and_retries_keeps_due_times(settings, sto
     tries.clear()
     async with running_processor(settings, nap, tries_again):
         since = time.monotonic()
-        sleeping, trying = await start_workflow(store, nap, 2), await start_workflow(store, tries_again)
+        sleeping, trying = await start_workflow(store, nap, SECONDS), await start_workflow(store, tries_again)
         await wait_for_status(store, sleeping, "suspended")
-        await wait_until(lambda: len(tries) == 1)
+        await wait_until(lambda: tries)
         machine(jump)
-        await lasts_two_seconds(store, sleeping, since)
+        await lasts_its_seconds(store, sleeping, since)
         await wait_for_outcome(store, trying)
-        assert tries[1] - tries[0] > 1.4
+        assert tries[1] - tries[0] > 3.9
 
 
 @JUMPS
@@ -144,14 +150,14 @@ async def test_timer_fired_during_clock_error_is_not_lost(settings, store, jump)
     """Between two looks at the server, as on a machine that has slept."""
     async with running_processor(settings, nap) as running:
         since = time.monotonic()
-        suspended, delayed = await start_workflow(store, nap, 2), await start_at(store, nap, 2, 0)
+        suspended, delayed = await start_workflow(store, nap, SECONDS), await start_at(store, nap, SECONDS, 0)
         await wait_for_status(store, suspended, "suspended")
         now = running.store.clock.now()
         running.store.clock.agree(now + jump * MICROSECONDS, now, now)
         for each in (suspended, delayed):
             await store.requests.exchange([wake_request(store, (await states.load(store, each)).execution)])
-        await lasts_two_seconds(store, suspended, since)
-        await lasts_two_seconds(store, delayed, since)
+        await lasts_its_seconds(store, suspended, since)
+        await lasts_its_seconds(store, delayed, since)
         assert abs(running.store.clock.now() - time.time_ns() // 1000) < 60 * MICROSECONDS
 
 
@@ -168,14 +174,14 @@ async def test_failover_works_between_machines_an_hour_apart(store, spawn, tmp_p
     for each in process:
         await alive(store, each)
     since = time.monotonic()
-    ids = [await start_workflow(store, "nap", 2) for _ in range(8)]
+    ids = [await start_workflow(store, "nap", 10) for _ in range(8)]
     for each in ids:
         await wait_for_status(store, each, "suspended")
     behind.write_text(str(-HOUR))
     process[0].kill()
     for each in ids:
         assert await wait_for_output(store, each) == "rested"
-    assert time.monotonic() - since > 1.9
+    assert time.monotonic() - since > 9.9
 
 
 @JUMPS

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import replace
 
 import pytest
@@ -106,10 +106,11 @@ async def test_concurrent_appends_under_one_ownership_are_all_stored(store, conf
 async def test_workflows_with_steps_and_answers_at_the_same_moment(settings, store, conflicts):
     """Of each, ten steps end at once while ten answers come in and an operator pauses and resumes it."""
     runs: Counter[str] = Counter()
+    together: defaultdict[str, asyncio.Barrier] = defaultdict(lambda: asyncio.Barrier(10))
 
     async def step(key: str) -> str:
         runs[key] += 1
-        await asyncio.sleep(0.05)
+        await together[key.rpartition("-")[0]].wait()
         return key
 
     @workflow
@@ -136,7 +137,7 @@ async def test_workflows_with_steps_and_answers_at_the_same_moment(settings, sto
         ids = [await start_workflow(store, crowd) for _ in range(10)]
         await asyncio.gather(*map(answer, ids))
         for invocation_id in ids:
-            steps, answers = await wait_for_output(store, invocation_id, 60)
+            steps, answers = await wait_for_output(store, invocation_id)
             assert steps == [f"{invocation_id}-{n}" for n in range(10)]
             assert answers == list(range(10))
             view = await query.get_workflow(store, invocation_id)
@@ -151,7 +152,7 @@ async def test_a_timer_that_met_a_lagging_replica_is_not_lost(settings, store, m
 
     @workflow
     async def napping(ctx):
-        await ctx.sleep(1.5)
+        await ctx.sleep(6)
         return "awake"
 
     async with running_processor(settings, napping) as running:
@@ -242,7 +243,7 @@ async def test_a_long_journal_goes_away_with_its_workflow(settings, store, confl
     async def long(ctx):
         await ctx.gather(*(ctx.step(big) for _ in range(10)))
 
-    async with running_processor(settings, long, retention=3):
+    async with running_processor(settings, long, retention=10):
         invocation_id = await start_workflow(store, long)
         await wait_for_output(store, invocation_id)
         assert len(await list_journal_subjects(store, invocation_id)) == 10

@@ -16,7 +16,7 @@ from helpers.index_listing import list_index_entries
 from helpers.paths import APPS
 from helpers.stored_commands import count_commands
 from helpers.stored_records import list_journal_subjects, wait_for_quiet_state_stream
-from helpers.waiting import wait_until
+from helpers.waiting import PATIENCE, wait_until
 from helpers.workflow_runs import start_workflow, wait_for_outcome
 
 if TYPE_CHECKING:
@@ -94,13 +94,13 @@ def gone_wrong(effects: Effects, recorded_by_kill) -> list[tuple[str, int]]:
 
 async def kill_over_and_over(store, processor, effects, *, runs: int, steps: int, kills: int, handlers) -> list[str]:
     """Start the runs, kill the processor ``kills`` times on the way, and prove that nothing recorded ran again."""
-    order = {"steps": steps, "seconds": 0.05}
+    order = {"steps": steps, "seconds": 0.2}
     ids = await asyncio.gather(*(start_workflow(store, handlers[n % len(handlers)], order) for n in range(runs)))
     total, dead, recorded_by_kill = runs * steps, set(), []
     for kill in range(1, kills + 1):
         victim = processor("--ack-wait", "2")
         share = total * kill // (kills + 1) - runs // 4
-        await wait_until(lambda share=share: len(effects.lines("end")) >= share, 60)
+        await wait_until(lambda share=share: len(effects.lines("end")) >= share)
         victim.kill()
         victim.wait()
         dead |= {victim.pid}
@@ -140,8 +140,10 @@ async def test_repeated_kill_9_loses_no_run(store, processor, effects):
 
 async def test_second_processor_runs_workflows_of_killed_one(store, processor, effects):
     """Both alive and sharing; one is killed, the other goes on with everything."""
-    ids = await asyncio.gather(*(start_workflow(store, "chain", {"steps": 3, "seconds": 0.1}) for _ in range(40)))
-    first, _second = (processor("--ack-wait", "2", "--max-concurrent", "10") for _ in range(2))
+    both = first, _ = [processor("--ack-wait", "2", "--max-concurrent", "10") for _ in range(2)]
+    for process in both:
+        await wait_until(lambda process=process: "takes commands" in process.err())
+    ids = await asyncio.gather(*(start_workflow(store, "chain", {"steps": 3, "seconds": 0.3}) for _ in range(40)))
     await wait_until(lambda: len({process for *_, process in effects.lines("end")}) == 2)
     first.kill()
     first.wait()
@@ -154,13 +156,17 @@ async def test_second_processor_runs_workflows_of_killed_one(store, processor, e
 
 
 async def test_sigterm_hands_back_and_nothing_runs_twice(store, processor, effects):
-    ids = await asyncio.gather(*(start_workflow(store, "chain", {"steps": 3, "seconds": 0.2}) for _ in range(30)))
-    first = processor("--ack-wait", "600", "--max-concurrent", "20")
-    await wait_until(lambda: len(effects.lines("begin")) >= 20)
+    gate = effects.path.with_name("gate")
+    order = {"steps": 3, "seconds": 0.0, "gate": str(gate)}
+    ids = await asyncio.gather(*(start_workflow(store, "chain", order) for _ in range(30)))
+    first = processor("--ack-wait", "600", "--max-concurrent", "20", "--grace", "60")
+    await wait_until(lambda: len(effects.lines("begin")) == 20)
     first.terminate()
-    assert await asyncio.to_thread(first.wait, 5) == 0, first.err()
+    await wait_until(lambda: "go to their next step" in first.err())
+    gate.touch()
+    assert await asyncio.to_thread(first.wait, PATIENCE) == 0, first.err()
     executions = [stored.execution for stored in (await states.load_many(store, ids)).values()]
-    assert {execution.status for execution in executions} <= {"pending", "completed"}
+    assert {execution.status for execution in executions} == {"pending"}
     assert Counter(execution.attempt for execution in executions) == {1: 20, 0: 10}
     processor("--ack-wait", "600")
     await all_well(store, ids, 3)
@@ -174,7 +180,7 @@ async def test_sigterm_does_not_wait_for_a_thread_that_will_not_end(store, proce
     first = processor("--grace", "0.5", "--ack-wait", "600")
     await wait_until(lambda: effects.lines("begin"))
     first.send_signal(signal.SIGTERM)
-    assert await asyncio.to_thread(first.wait, 60) == 0, first.err()
+    assert await asyncio.to_thread(first.wait, PATIENCE) == 0, first.err()
     assert (await query.get_workflow(store, invocation_id)).status == "pending"
 
 
@@ -184,7 +190,7 @@ async def test_code_that_does_not_let_go_does_not_hold_up_a_stop(store, processo
     first = processor("--grace", "0.5", "--ack-wait", "600")
     await wait_until(lambda: effects.lines("begin"))
     first.send_signal(signal.SIGTERM)
-    assert await asyncio.to_thread(first.wait, 10) == 0, first.err()
+    assert await asyncio.to_thread(first.wait, PATIENCE) == 0, first.err()
     assert (await query.get_workflow(store, invocation_id)).status == "pending"
     assert "destroyed" not in first.err()
     processor("--ack-wait", "600")
@@ -207,7 +213,7 @@ async def test_the_log_is_json_on_stderr_and_stdout_stays_empty(store, processor
     invocation_id = await start_workflow(store, "says", "hello\nworld")
     assert (await wait_for_outcome(store, invocation_id)).output() == "hello\nworld"
     running.terminate()
-    await asyncio.to_thread(running.wait, 10)
+    await asyncio.to_thread(running.wait, PATIENCE)
     records = [json.loads(line) for line in running.err().splitlines()]
     said = [record for record in records if "It says hello\nworld." in record.values()]
     assert len(said) == 1

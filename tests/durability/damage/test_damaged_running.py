@@ -20,7 +20,7 @@ from helpers.in_process import running_processor
 from helpers.index_listing import index_groups, wait_for_index_group
 from helpers.stored_commands import no_commands_left
 from helpers.stored_records import list_journal_subjects, read_journal
-from helpers.waiting import wait_until
+from helpers.waiting import PATIENCE, wait_until
 from helpers.workflow_runs import run_to_end, run_workflow, start_workflow, wait_for_status
 
 runs = itertools.count()
@@ -132,7 +132,7 @@ async def test_workflow_with_damaged_journal_can_be_cancelled_and_deleted(store,
         await wait_until(lambda: paused(store, name))
         result = await control.cancel(store, name)
         assert result.message == "Cancelling."
-        done = await control.wait_until_cancelled(store, result, 10)
+        done = await control.wait_until_cancelled(store, result, PATIENCE)
         assert "No compensation was run: The message on" in done.message
         await wait_until(lambda: no_commands_left(store))
     await wait_for_index_group(store, name, "cancelled")

@@ -18,6 +18,7 @@ from durablectl.storage.records import leases, schedules
 from durablectl.storage.records.leases import Lease
 from helpers.http_api import http_api
 from helpers.in_process import running_processor
+from helpers.index_listing import wait_for_index_group
 from helpers.stored_commands import count_commands
 from helpers.waiting import wait_until
 from helpers.workflow_runs import run_to_end, run_workflow
@@ -54,6 +55,8 @@ async def test_in_the_index(store, settings, cli_json):
     prefix = store.subjects.index_stream_subjects[0].removesuffix(">")
     async with running_processor(settings, echo):
         ids = {(await run_to_end(store, echo, number)).invocation_id for number in range(3)}
+        for invocation_id in ids:
+            await wait_for_index_group(store, invocation_id, "completed")
         for rest in INDEX:
             await store.requests.publish(prefix + rest, b"junk")
         assert [name async for name in index_entries.list_indexed_ids(store, ["running"])] == ["w"]

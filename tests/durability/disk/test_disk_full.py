@@ -155,11 +155,13 @@ async def test_full_disk_is_reported_and_survived(limited):
     gate.set()
     work = working(effects, gate)
     async with provisioned_store(limited.settings) as store, running_processor(limited.settings, work):
+        await control.start(store, control.StartRequest("work", PAD, "first"))
+        await wait_for_outcome(store, "first")
         most = 300_000
         resource.prlimit(limited.server.pid, resource.RLIMIT_FSIZE, (most, most))
         started, error = await start_until_full(store)
         assert "Look into its log" in error.hint or isinstance(error, StorageFullError)
-        view = await query.get_workflow(store, started[0])
+        view = await query.get_workflow(store, "first")
         assert view.status == "completed"
         await limited.restart()
         await wait_until(lambda: store.is_connected)

@@ -207,24 +207,25 @@ async def test_watcher_reports_restored_backup(backed):
             page = await query.list_workflows(store, Filters(), 1)
             assert [view.invocation_id for view in page.workflows] == ["late"]
             async with query.tail(store) as changes:
-                seen = asyncio.Event()
+                seen, told = [], []
 
                 async def watch():
-                    async for _ in query.watch_workflow(store, "late"):
-                        seen.set()
+                    async for view in query.watch_workflow(store, "late"):
+                        seen.append(view)  # noqa: PERF401  # as above
 
                 async def read():
-                    async for _ in changes:
-                        pass
+                    async for change in changes:
+                        told.append(change)  # noqa: PERF401  # it is looked at meanwhile
 
                 watching = [
                     asyncio.create_task(watch()),
                     asyncio.create_task(read()),
                     asyncio.create_task(wait_for_outcome(store, "late")),
                 ]
-                await seen.wait()
+                await wait_until(lambda: seen)
+                before = len(seen)
                 await control.signal(store, "late", "more", 1)
-                await asyncio.sleep(0.2)
+                await wait_until(lambda: told and len(seen) > before)
                 await backed.put_back()
                 ends = await asyncio.gather(*watching, return_exceptions=True)
     assert [type(end) for end in ends[:2]] == [StreamRestoredError] * 2
@@ -252,7 +253,7 @@ async def test_doctor_repairs_loss_in_single_streams(backed, streams):
 
     @workflow
     async def naps(ctx):
-        await ctx.sleep(1.5)
+        await ctx.sleep(6)
         return "rested"
 
     app = (two, approved, naps)

@@ -231,7 +231,7 @@ async def paused_in_a_step(case: Case) -> None:
 
 
 async def a_delayed(case: Case) -> None:
-    await case.start("small", 0.0, start_at=int((time.time() + 3) * 1e6))
+    await case.start("small", 0.0, start_at=int((time.time() + 15) * 1e6))
 
 
 async def far_away(case: Case) -> None:

@@ -8,7 +8,9 @@ import re
 import pytest
 
 from durablectl.cli.handler_notes import unserved_handler
+from helpers.gates import Gates
 from helpers.sample_stack import sample_stack
+from helpers.waiting import block_until
 
 ID = re.compile(r"[0-9a-f]{5}(-[0-9a-f]{5}){3}\n")
 HEADER = "ID\tHANDLER\tSTATUS\tSTEP\tSTEP_TYPE\tSTEPS\tCREATED\tFINISHED\tERROR"
@@ -16,8 +18,13 @@ GREETINGS = ["Hello, User:user-001!", "Hello, Team:user-001!", "Hello, Account:u
 
 
 @pytest.fixture(scope="module")
-def stack(nats_server):
-    with sample_stack(nats_server) as running:
+def gates(tmp_path_factory):
+    return Gates(tmp_path_factory.mktemp("gates"))
+
+
+@pytest.fixture(scope="module")
+def stack(nats_server, gates):
+    with sample_stack(nats_server, gates) as running:
         yield running
 
 
@@ -75,15 +82,21 @@ def test_waiting_for_a_failure_exits_with_10(stack):
     assert (found["status"], found["error_type"], found["journal"][0]["attempts"]) == ("failed", "StepError", 3)
 
 
-def test_wait_timeout_exits_with_5_and_workflow_continues(stack):
-    slow = ("wf", "start", "slow_workflow", "-i", '"late"', "--id", "late", "--wait")
+def test_wait_timeout_exits_with_5_and_workflow_continues(stack, gates):
+    slow = ("wf", "start", "gated", "-i", '"late"', "--id", "late", "--wait")
     result = stack(*slow, "--timeout", "200ms")
     assert result.exit_code == 5
     assert "The workflow late had not ended after 0.2 s." in result.stderr
-    shown = stack.ok("wf", "get", "late")
+    shown = block_until(lambda: shown_in_a_step(stack, "late"))
     assert "Status\trunning" in shown
-    assert "Now\trunning step 0 prepare for 0." in shown
-    assert stack.ok("wf", "result", "late", "--timeout", "20s") == '"late is published"\n'
+    assert re.search(r"^Now\trunning step 0 prepare for \d", shown, re.MULTILINE)
+    gates.open("late")
+    assert stack.ok("wf", "result", "late", "--timeout", "60s") == '"late is published"\n'
+
+
+def shown_in_a_step(stack, invocation_id: str) -> str:
+    shown = stack.ok("wf", "get", invocation_id)
+    return shown if "prepare" in shown else ""
 
 
 def test_start_of_unknown_handler_succeeds_with_a_note(stack):

@@ -118,7 +118,7 @@ def test_ids_are_not_asked_about(terminal, ids):
 
 
 def test_an_interruption_leaves_an_account(spawn, ids, statuses):
-    process = spawn("wf", "cancel", "--status", "pending", "--yes", "--rate", "5")
+    process = spawn("wf", "cancel", "--status", "pending", "--yes", "--rate", "1")
     asyncio.run(wait_until(lambda: process.out().count("\n") >= 2))
     process.send_signal(signal.SIGINT)
     assert process.wait(60) == 130
@@ -130,7 +130,7 @@ def test_an_interruption_leaves_an_account(spawn, ids, statuses):
 
 def test_a_closed_pipe_ends_quietly(spawn, ids, statuses):
     process = spawn(
-        "wf", "cancel", "--status", "pending", "--yes", "--rate", "20",
+        "wf", "cancel", "--status", "pending", "--yes", "--rate", "1",
         command=["bash", "-c", f'{sys.executable} -m durablectl "$@" | head -1; exit "${{PIPESTATUS[0]}}"', "-"],
     )  # fmt: skip
     assert process.wait(60) == 141

@@ -8,7 +8,9 @@ import signal
 
 import pytest
 
+from gated_app import STAGES
 from helpers.dev_stack import starter
+from helpers.gates import APP, Gates
 from helpers.process_list import processes_naming, wait_until_no_process_names
 from helpers.waiting import block_until
 
@@ -43,15 +45,28 @@ def test_a_workflow_from_start_to_result(dev):
     assert all(text in shown for text in ("User:user-001", "Hello, User:user-001!", "completed"))
 
 
-def test_get_follows_a_workflow_step_by_step(dev):
-    invocation_id = dev.json("wf", "start", "slow_workflow", "--input", '"report"')["invocation_id"]
-    seen = []
-    while (workflow := dev.get(invocation_id))["status"] not in ("completed", "failed"):
-        seen.append((workflow["current_step"], workflow["current_step_type"]))
-    assert workflow["status"] == "completed"
+@pytest.fixture
+def gates(tmp_path):
+    directory = tmp_path / "gates"
+    directory.mkdir()
+    return Gates(directory)
+
+
+@pytest.fixture
+def start_gated(start, gates):
+    """Starts one that runs `gated`."""
+    return lambda: start("--app", APP, env=gates.environment)
+
+
+def test_get_follows_a_workflow_step_by_step(start_gated, gates):
+    dev = start_gated()
+    invocation_id = dev.json("wf", "start", "gated", "--input", '"report"')["invocation_id"]
+    for number, stage in enumerate(STAGES):
+        at = (number, stage)
+        dev.wait_for_workflow(invocation_id, lambda w, at=at: (w["current_step"], w["current_step_type"]) == at)
+        gates.open("report", stage)
+    workflow = dev.wait_for_workflow(invocation_id, lambda workflow: workflow["status"] == "completed")
     assert (workflow["current_step"], workflow["current_step_type"]) == (-1, "")
-    steps = [step for number, step in enumerate(seen) if step[0] >= 0 and step not in seen[:number]]
-    assert steps == [(0, "prepare"), (1, "process"), (2, "publish")]
 
 
 def test_dev_prints_facts_about_itself(dev):
@@ -81,23 +96,29 @@ def test_dev_keeps_data_between_runs(start):
     assert second.json("wf", "list")["total"] == 1
 
 
-def test_graceful_stop_releases_running_workflows(start):
-    first = start()
-    invocation_id = first.json("wf", "start", "slow_workflow", "--input", '"report"')["invocation_id"]
+def test_graceful_stop_releases_running_workflows(start_gated, gates):
+    first = start_gated()
+    invocation_id = first.json("wf", "start", "gated", "--input", '"report"')["invocation_id"]
     first.wait_for_workflow(invocation_id, lambda workflow: workflow["current_step"] == 0)
-    assert first.stop() == 0
-    second = start()
+    first.process.interrupt()
+    block_until(lambda: "Stopping" in first.process.err())
+    gates.open("report", "prepare")
+    assert first.process.wait(60) == 0
+    gates.open("report")
+    second = start_gated()
     ended = second.wait_for_workflow(invocation_id, lambda workflow: workflow["status"] == "completed")
     assert [entry["step_type"] for entry in ended["journal"]] == ["prepare", "process", "publish"]
 
 
-def test_killed_dev_leaves_no_process_and_loses_no_data(start):
-    first = start()
-    invocation_id = first.json("wf", "start", "slow_workflow", "--input", '"report"')["invocation_id"]
+def test_killed_dev_leaves_no_process_and_loses_no_data(start_gated, gates):
+    first = start_gated()
+    invocation_id = first.json("wf", "start", "gated", "--input", '"report"')["invocation_id"]
+    gates.open("report", "prepare")
     before = first.wait_for_workflow(invocation_id, lambda workflow: workflow["current_step"] == 1)
     first.process.kill()
     wait_until_no_process_names(first.directory)
-    second = start()
+    gates.open("report")
+    second = start_gated()
     ended = second.wait_for_workflow(invocation_id, lambda workflow: workflow["status"] == "completed")
     assert ended["output"] == "report is published"
     assert ended["attempt"] > before["attempt"]

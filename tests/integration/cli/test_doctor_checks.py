@@ -19,7 +19,7 @@ from durablectl.storage.records.leases import Lease
 from durablectl.storage.streams.provision import stream_configurations
 from helpers.doctor import FOREIGN, check, put, put_foreign, record
 from helpers.in_process import running_processor
-from helpers.stored_commands import publish_command
+from helpers.stored_commands import no_commands_left, publish_command
 from helpers.tail import no_consumers
 from helpers.waiting import wait_until
 from helpers.workflow_runs import run_to_end, start_workflow
@@ -32,6 +32,7 @@ async def test_all_is_well_with_a_namespace_that_works(store, settings):
 
     async with running_processor(settings, echo):
         await run_to_end(store, echo, 1)
+        await wait_until(lambda: no_commands_left(store))
         diagnosis = await query.diagnose(store)
     assert diagnosis.is_healthy
     assert {check.severity for check in diagnosis.checks} == {Severity.OK}

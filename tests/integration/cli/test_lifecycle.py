@@ -61,6 +61,7 @@ async def test_cancel_waits_for_the_compensations(desk):
     one = await desk.in_flight(operations.booking)
     late = await desk.cli("wf", "cancel", one, "--reason", "wrong date", "--wait", "--timeout", "200ms")
     assert (late.exit_code, "had not ended after 0.2 s" in late.stderr) == (5, True)
+    await wait_until(lambda: is_at(desk, one, 1))
     shown = await desk.ok("wf", "get", one)
     assert "Now\tcancelling: wrong date, running step 1 hold\n" in shown
     assert await desk.ok("wf", "cancel", one) == "It is being cancelled already.\n"
@@ -80,6 +81,10 @@ async def test_cancel_waits_for_the_compensations(desk):
     assert f"undone {one}" in operations.effects
     result = await desk.cli("wf", "cancel", one, "--timeout", "3s")
     assert (result.exit_code, "--timeout is about --wait" in result.stderr) == (2, True)
+
+
+async def is_at(desk, invocation_id: str, step: int) -> bool:
+    return (await query.get_workflow(desk.store, invocation_id)).current_step == step
 
 
 async def test_now_skips_the_compensations(desk):
@@ -167,7 +172,7 @@ async def test_workflow_deleted_before_it_ran_never_runs(desk, settings):
     await desk.ok("wf", "delete", "two")
     assert await desk.ok("wf", "start", "late", "--input", '"anew"', "--id", "two") == "two\n"
     async with running_processor(settings, late):
-        assert await desk.ok("wf", "result", "two", "--timeout", "10s") == '"anew"\n'
+        assert await desk.ok("wf", "result", "two", "--timeout", "60s") == '"anew"\n'
         await wait_until(lambda: is_not_running(desk))
     assert [effect for effect in operations.effects if effect in LATE] == LATE[-1:]
     assert (await desk.cli("wf", "get", "one")).exit_code == 3
@@ -188,7 +193,7 @@ async def test_retry_of_parent_restarts_its_cancelled_children(desk):
     assert second != first
     await wait_for_status(desk.store, second, "suspended")
     await desk.ok("wf", "resolve", f"{second}.approval", "--data", "7")
-    assert await desk.ok("wf", "result", parent, "--timeout", "10s") == "7\n"
+    assert await desk.ok("wf", "result", parent, "--timeout", "60s") == "7\n"
 
 
 async def test_an_operation_needs_no_processor(desk):

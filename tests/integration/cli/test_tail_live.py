@@ -42,13 +42,21 @@ def connection(server, name: str) -> dict:
     return max(found, key=lambda each: each["cid"])
 
 
+async def idle(server) -> None:
+    """Until the newest client sends nothing while it hears three heartbeats of the server."""
+
+    async def sends_nothing() -> bool:
+        before = connection(server, "durablectl")
+        await wait_until(lambda: connection(server, "durablectl")["out_msgs"] >= before["out_msgs"] + 3)
+        after = connection(server, "durablectl")
+        return (after["cid"], after["in_msgs"]) == (before["cid"], before["in_msgs"])
+
+    await wait_until(sends_nothing)
+
+
 async def test_an_idle_tail_sends_no_request(desk, tail, nats_server):
     process = await tail(desk, "-o", "name")
-    before = connection(nats_server, "durablectl")
-    # Heartbeats of the server are what it hears meanwhile.
-    await wait_until(lambda: connection(nats_server, "durablectl")["out_msgs"] >= before["out_msgs"] + 3)
-    after = connection(nats_server, "durablectl")
-    assert (after["cid"], after["in_msgs"]) == (before["cid"], before["in_msgs"])
+    await idle(nats_server)
     assert process.poll() is None
 
 
@@ -115,9 +123,9 @@ async def test_on_a_terminal(desk, environment):
         await asyncio.to_thread(child.expect_exact, "Following every change; Ctrl-C ends it.\r\n")
         name = f"aaaaa-bbbbb-ccccc-dddd{columns // 10}"
         await start_live_tail(desk, name)
+        await asyncio.to_thread(child.expect_exact, "\n")
         await control.pause(desk.store, name, "the bank is closed until Monday, which is a long time to wait for it")
-        for _ in range(2):
-            await asyncio.to_thread(child.expect_exact, "\n")
+        await asyncio.to_thread(child.expect_exact, "\n")
         written = child.before
         child.sendintr()
         await asyncio.to_thread(child.expect, pexpect.EOF)

@@ -14,16 +14,24 @@ import pytest
 
 from durablectl.cli.terminal.live_screen import TreeScreen
 from durablectl.query import Tree
+from gated_app import STAGES
 from helpers import views
+from helpers.gates import Gates
 from helpers.sample_stack import PROGRAM, sample_stack
 from helpers.views import NOW
+from helpers.waiting import block_until
 
 CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
 @pytest.fixture(scope="module")
-def stack(nats_server):
-    with sample_stack(nats_server) as running:
+def gates(tmp_path_factory):
+    return Gates(tmp_path_factory.mktemp("gates"))
+
+
+@pytest.fixture(scope="module")
+def stack(nats_server, gates):
+    with sample_stack(nats_server, gates) as running:
         yield running
 
 
@@ -55,9 +63,14 @@ def scrollback(child: pexpect.spawn) -> str:
     return child.before.rpartition("\x1b[?1049l")[2].replace("\x1b[?25h", "")
 
 
-def test_off_a_terminal_every_change_is_a_json_line(stack):
-    stack.ok("wf", "start", "slow_workflow", "-i", '"it"', "--id", "slow")
-    lines = [json.loads(line) for line in stack.ok("wf", "watch", "slow").splitlines()]
+def test_off_a_terminal_every_change_is_a_json_line(stack, spawn, gates):
+    stack.ok("wf", "start", "gated", "-i", '"slow"', "--id", "slow")
+    watch = spawn("wf", "watch", "slow", env=stack.environment)
+    for stage in STAGES:
+        block_until(lambda stage=stage: f'"current_step_type":"{stage}"' in watch.out().replace(" ", ""))
+        gates.open("slow", stage)
+    assert watch.wait(60) == 0
+    lines = [json.loads(line) for line in watch.out().splitlines()]
     assert {line["invocation_id"] for line in lines} == {"slow"}
     seen = [(line["status"], line["current_step"], line["current_step_type"]) for line in lines]
     steps = [state for state in dict.fromkeys(seen) if state[1] >= 0]
@@ -90,36 +103,38 @@ def test_exit_status(stack):
     assert stack("wf", "watch", "fine", "--exit-status").exit_code == 0
 
 
-def test_on_a_terminal_the_steps_are_live_and_stay_in_the_scrollback(stack, terminal):
-    stack.ok("wf", "start", "slow_workflow", "-i", '"it"', "--id", "live")
+def test_on_a_terminal_the_steps_are_live_and_stay_in_the_scrollback(stack, terminal, gates):
+    stack.ok("wf", "start", "gated", "-i", '"it"', "--id", "live")
     child = terminal("wf", "watch", "live")
     child.expect("running for")
+    gates.open("it", "prepare")
     child.expect("1 step done")
+    gates.open("it", "process")
     child.expect("2 steps done")
+    gates.open("it", "publish")
     child.expect(pexpect.EOF)
-    end = [re.sub(r" +(1\.0s|999ms) +", " 1s ", line) for line in screen(scrollback(child))]
-    assert end[0] == "slow_workflow  live"
+    end = [re.sub(r" +[\d.]+m?s +", " TIME ", line) for line in screen(scrollback(child))]
+    assert end[0] == "gated  live"
     assert end[1].split() == ["#", "STEP", "TIME", "REQUEST", "→", "RESULT"]
-    assert end[2:] == [
-        '✓ 0  prepare 1s ["prepare", "it"] → "prepare it"',
-        '✓ 1  process 1s ["process", "it"] → "process it"',
-        '✓ 2  publish 1s ["publish", "it"] → "publish it"',
-        "✓ completed in 3.0 s, 3 steps",
-        '→ "it is published"',
-        "",
+    assert end[2:5] == [
+        '✓ 0  prepare TIME ["prepare", "it"] → "prepare it"',
+        '✓ 1  process TIME ["process", "it"] → "process it"',
+        '✓ 2  publish TIME ["publish", "it"] → "publish it"',
     ]
+    assert re.fullmatch(r"✓ completed in [\d.]+ (s|min), 3 steps", end[5])
+    assert end[6:] == ['→ "it is published"', ""]
     child.close()
     assert child.exitstatus == 0
 
 
 def test_retries_are_shown_with_their_error(stack, terminal):
-    # Not before the watch is there.
-    stack.ok("wf", "start", "flaky_workflow", "-i", '"flaky"', "--id", "again", "--delay", "4s")
-    child = terminal("wf", "watch", "again", "--exit-status")
+    child = terminal("wf", "watch", "again", "--wait", "--exit-status")
+    child.expect("waiting for it")
+    stack.ok("wf", "start", "flaky_workflow", "-i", '"flaky"', "--id", "again")
     child.expect("attempt [12], next in 1 s")
     child.expect("'flaky' was dropped on the way")
     child.expect(pexpect.EOF)
-    assert "✗ failed after 1." in CONTROL.sub("", child.before)
+    assert re.search(r"✗ failed after [\d.]+ s", CONTROL.sub("", child.before))
     child.close()
     assert child.exitstatus == 10
 

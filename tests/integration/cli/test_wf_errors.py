@@ -21,6 +21,7 @@ from durablectl.query import ErrorCluster, ErrorsView, FailedStepCount
 from durablectl.query.error_clusters import LONGEST_LITERAL
 from durablectl.storage.connection.store import open_store
 from helpers.in_process import running_processor
+from helpers.index_listing import wait_for_index_group
 from helpers.operations import OperatorCli
 from helpers.sample_stack import PROGRAM
 from helpers.views import NOW, S
@@ -54,7 +55,7 @@ async def failed(desk, handler, *messages: str) -> list[str]:
     ids = []
     for message in messages:
         ids.append(await start_workflow(desk.store, handler, message))
-        await wait_for_status(desk.store, ids[-1], "failed")
+        await wait_for_index_group(desk.store, ids[-1], "failed")
     return ids
 
 
@@ -120,7 +121,7 @@ async def test_the_same_message_of_another_handler_is_another_error(desk):
 async def test_own_workflow_id_does_not_split_a_cluster(desk):
     for name in ("tom", "dick"):
         await start_workflow(desk.store, refusing, f"{name} is stuck", id=name)
-        await wait_for_status(desk.store, name, "failed")
+        await wait_for_index_group(desk.store, name, "failed")
     [cluster] = await errors(desk)
     assert (cluster["message"], cluster["samples"]) == ("<*> is stuck", ["dick", "tom"])
     assert await chosen(desk, cluster["command"]) == {"tom", "dick"}
@@ -151,6 +152,7 @@ async def test_the_filters_choose_and_are_part_of_the_command(desk):
     request = control.StartRequest("refusing", "no way 2", partition_key="p")
     late = await control.start(desk.store, request)
     view = await wait_for_status(desk.store, late, "failed")
+    await wait_for_index_group(desk.store, late, "failed")
     assert view.updated_at > changed
     since = datetime.fromtimestamp((changed + 1) / S, UTC).isoformat()
     [cluster] = await errors(desk, "--since", since, "--until", "2100-01-01", "--created-since", "1h")

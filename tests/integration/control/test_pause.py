@@ -113,7 +113,7 @@ async def test_paused_between_two_attempts_the_next_waits_for_the_resume(setting
                 raise ValueError("first")
             return cross(ctx.invocation_id, "tries")
 
-        return await ctx.step(fails_once, retry=Retry(initial=1.0, jitter=0))
+        return await ctx.step(fails_once, retry=Retry(initial=4.0, jitter=0))
 
     async with running_processor(settings, backing):
         invocation_id = await start_workflow(store, backing)
@@ -135,7 +135,7 @@ async def waits_for(store, invocation_id, kind) -> bool:
 async def test_timer_of_paused_workflow_does_not_wake_it(settings, store):
     @workflow
     async def sleeper(ctx):
-        await ctx.sleep(1.2)
+        await ctx.sleep(4)
         return await ctx.awakeable("answer")
 
     async with running_processor(settings, sleeper):
@@ -168,12 +168,12 @@ async def test_workflow_paused_while_pending_begins_after_resume(settings, store
 async def test_resumed_before_its_time_a_delayed_start_still_waits(settings, store, gates, two_steps):
     gates.open.set()
     async with running_processor(settings, two_steps):
-        invocation_id = await start_at(store, two_steps, 1.5)
+        invocation_id = await start_at(store, two_steps, 4)
         await control.pause(store, invocation_id)
         await control.resume(store, invocation_id)
         await wait_for_output(store, invocation_id)
     view = await query.get_workflow(store, invocation_id)
-    assert view.started_at - view.created_at > 900_000
+    assert view.started_at - view.created_at > 3_400_000
 
 
 async def test_a_pause_outlives_the_processor_of_the_step_in_flight(settings, store, gates, two_steps):

@@ -61,16 +61,16 @@ async def test_nothing_expires_without_retention(settings, store):
 
 
 async def test_completed_workflow_expires_with_its_index_entry(settings, store):
-    async with running_processor(settings, quick, retention=2):
+    async with running_processor(settings, quick, retention=5):
         view = await run_to_end(store, quick)
-        assert view.expires_at == view.finished_at + 2 * MICROSECONDS
+        assert view.expires_at == view.finished_at + 5 * MICROSECONDS
         assert view.to_json()["expires_at"]
         await wait_until(lambda: is_gone(store, view.invocation_id))
     assert (await query.get_stats(store)).total == 0
 
 
 async def test_a_journal_too_big_to_fold_goes_along(settings, store):
-    async with running_processor(settings, heavy, retention=3):
+    async with running_processor(settings, heavy, retention=8):
         invocation_id = (await run_to_end(store, heavy)).invocation_id
         assert len(await list_journal_subjects(store, invocation_id)) == 5
         await wait_until(lambda: is_gone(store, invocation_id))
@@ -123,7 +123,7 @@ async def test_missing_expiry_of_index_entry_is_added_on_wake(settings, store):
 
 
 async def test_restarted_workflow_keeps_its_expiry(settings, store):
-    async with running_processor(settings, quick, retention=2):
+    async with running_processor(settings, quick, retention=8):
         view = await run_to_end(store, quick)
         await control.restart(store, view.invocation_id)
         again = await query.get_workflow(store, view.invocation_id)

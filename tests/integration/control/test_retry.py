@@ -125,6 +125,7 @@ async def test_retry_after_cancel_drops_interrupted_and_compensated_steps(settin
         invocation_id = await start_workflow(store, held)
         await wait_until(lambda: ran[invocation_id]["beside"])
         await wait_until(lambda: at_step(store, invocation_id, "gate"))
+        await wait_until(lambda: recorded(store, invocation_id, "first", "beside"))
         await control.cancel(store, invocation_id)
         view = await wait_for_status(store, invocation_id, "cancelled")
         kinds = {s.step_type: (s.kind, s.error_type) for s in view.journal}
@@ -136,6 +137,11 @@ async def test_retry_after_cancel_drops_interrupted_and_compensated_steps(settin
         view = await query.get_workflow(store, invocation_id)
     assert ran[invocation_id] == {"first": 1, "beside": 1, "undo": 1, "last": 1}
     assert {s.step_type for s in view.history[0].steps} == {"gate", "undo"}
+
+
+async def recorded(store, invocation_id, *names) -> bool:
+    view = await query.get_workflow(store, invocation_id)
+    return {*names} <= {step.step_type for step in view.journal if step.finished_at}
 
 
 async def at_step(store, invocation_id, name) -> bool:
@@ -173,14 +179,17 @@ async def test_result_recorded_during_cancellation_is_kept(settings, store):
     async def wide(ctx):
         me = ctx.invocation_id
         await ctx.gather(*(ctx.step(step, me, f"s{n}", name=f"s{n}") for n in range(12)))
-        await ctx.sleep(0.2)
+        await ctx.step(gate.wait)
         return ran[me].total()
 
+    gate = asyncio.Event()
     async with running_processor(settings, wide):
         for _ in range(5):
+            gate.clear()
             invocation_id = await start_workflow(store, wide)
             await wait_until(lambda i=invocation_id: ran[i].total())
             await control.cancel(store, invocation_id, now=True)
+            gate.set()
             kept = {s.step_type: s.response for s in (await query.get_workflow(store, invocation_id)).journal}
             before = dict(ran[invocation_id])
             await control.retry(store, invocation_id)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import time
 from datetime import UTC, datetime
 
 import pytest
@@ -14,11 +15,13 @@ from durablectl import Client, control, query, workflow
 from durablectl.engine.worker import schedule_firing
 from durablectl.model.schedules import Schedule
 from durablectl.storage.connection.store import open_store, purge_request
+from durablectl.storage.streams import direct_get
+from durablectl.storage.streams.stored_messages import parse_timestamp_us
 from helpers import operations
 from helpers.in_process import running_processor
 from helpers.stored_commands import no_commands_left
 from helpers.views import S
-from helpers.waiting import wait_until
+from helpers.waiting import PATIENCE, wait_until
 from helpers.workflow_runs import wait_for_status
 
 seen: list[object] = []
@@ -50,7 +53,7 @@ async def started(store, handler: str) -> list[query.WorkflowView]:
     return [*reversed((await query.list_workflows(store, query.Filters.parse((), [handler]))).workflows)]
 
 
-async def until_started(store, handler: str, count: int, timeout: float = 15) -> list[query.WorkflowView]:
+async def until_started(store, handler: str, count: int, timeout: float = PATIENCE) -> list[query.WorkflowView]:
     async def enough():
         found = await started(store, handler)
         return found if len(found) >= count else None
@@ -124,11 +127,14 @@ async def test_one_catch_up_for_all_that_was_missed(store, desk, settings, monke
     monkeypatch.setattr(schedule_firing, "CATCH_UP_MICROSECONDS", S // 2)
     caplog.set_level(logging.INFO, "durablectl.engine.worker.schedule_firing")
     await desk.ok("schedule", "create", "beat", "tick", "--every", "1s", "--input", '"late"')
-    await asyncio.sleep(3.2)
+    fires = store.subjects.fires("tick", "beat")
+    first = await wait_until(lambda: newest(store, fires))
+    await wait_until(lambda: newest(store, fires, first.sequence + 1))
     assert await started(store, "tick") == []
     # Nothing new may come in between: the last fire is then more than half a second old.
     await stop_firing(store, "beat")
-    await asyncio.sleep(0.7)
+    last = await newest(store, fires)
+    await wait_until(lambda: time.time() * S > parse_timestamp_us(last.stored_at) + 0.7 * S)
     async with running_processor(settings, tick):
         await until_started(store, "tick", 1)
         await asyncio.sleep(0.5)
@@ -138,6 +144,12 @@ async def test_one_catch_up_for_all_that_was_missed(store, desk, settings, monke
     assert "Schedule beat: catching up on a missed fire, started beat-20" in caplog.text
     told = await desk.ok("schedule", "get", "beat")
     assert "Fired\t1 time, 1 of them to catch up on what was missed while no processor was there\n" in told
+
+
+async def newest(store, subject: str, least: int = 0):
+    """The message on the subject, if it has at least this sequence."""
+    found = await direct_get.get_last(store, store.subjects.commands_stream, subject)
+    return found if found is not None and found.sequence >= least else None
 
 
 async def stop_firing(store, name: str) -> None:

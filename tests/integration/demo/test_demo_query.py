@@ -61,7 +61,7 @@ def scratch(tmp_path, monkeypatch):
 
 def run(**environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        COMMAND, env={**os.environ, **environment}, capture_output=True, text=True, timeout=60, check=False
+        COMMAND, env={**os.environ, **environment}, capture_output=True, text=True, timeout=240, check=False
     )
 
 

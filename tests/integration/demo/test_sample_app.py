@@ -69,7 +69,7 @@ async def test_slow_workflow_takes_three_steps_of_about_a_second(store):
     view = await run_to_end(store, demo.slow_workflow, "report")
     assert view.output == "report is published"
     assert [step.step_type for step in view.journal] == ["prepare", "process", "publish"]
-    assert all(0.95e6 < step.finished_at - step.started_at < 2e6 for step in view.journal)
+    assert all(step.finished_at - step.started_at > 0.95e6 for step in view.journal)
 
 
 @pytest.mark.parametrize("task", ["flaky", "a flaky one"])
@@ -119,7 +119,7 @@ async def test_sample_workflow_survives_its_processor(settings):
 
 
 async def _is_at(store, invocation_id, step):
-    return (await query.get_workflow(store, invocation_id)).current_step == step
+    return (await query.get_workflow(store, invocation_id)).current_step >= step
 
 
 @pytest.mark.parametrize(

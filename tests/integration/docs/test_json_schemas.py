@@ -11,7 +11,7 @@ from jsonschema import Draft202012Validator
 from durablectl.cli.main import app
 from helpers.json_schemas import DOCUMENT, SCHEMAS, STATES, check, every_state, parsed
 from helpers.sample_stack import sample_stack
-from helpers.waiting import wait_until
+from helpers.waiting import block_until, wait_until
 
 SHARED = {"common", "stderr"}
 FORMATS = ["json", "jsonl"]
@@ -164,10 +164,13 @@ def test_doctor_output_with_problems_matches_its_schema(runner):
     assert {each["name"] for each in value["checks"]} == {*SCHEMAS["doctor"]["$defs"]}
 
 
-def test_watch_output_of_running_workflow_matches_its_schema(nats_server):
+def test_watch_output_of_running_workflow_matches_its_schema(nats_server, spawn):
     with sample_stack(nats_server) as stack:
-        started = stack.ok("wf", "start", "slow_workflow", "-i", '"x"').strip()
-        values = check("wf-watch", stack.ok("wf", "watch", started, "--json"), "jsonl")
+        watch = spawn("wf", "watch", "slow", "--wait", "--json", env=stack.environment)
+        block_until(lambda: "waiting for it" in watch.err(), detail=watch.err)
+        stack.ok("wf", "start", "slow_workflow", "-i", '"x"', "--id", "slow")
+        assert watch.wait(60) == 0
+        values = check("wf-watch", watch.out(), "jsonl")
         assert {value["status"] for value in values} >= {"running", "completed"}
 
 

@@ -14,6 +14,7 @@ from durablectl.http.routes.metrics import HttpMetrics
 from durablectl.storage.records import states
 from helpers.http_api import http_api
 from helpers.in_process import provisioned_store, running_processor
+from helpers.index_listing import wait_for_index_group
 from helpers.waiting import wait_until
 from helpers.workflow_runs import start_workflow, wait_for_outcome, wait_for_status
 
@@ -115,19 +116,25 @@ async def test_workflow_owned_by_another_processor_counts_as_fence(settings):
     async with provisioned_store(settings) as store, running_processor(settings, busy, grace=0) as running:
         invocation_id = await start_workflow(store, busy)
         await wait_for_status(store, invocation_id, "running")
-        stored = await states.load(store, invocation_id)
-        stored.execution.owner = "another"
-        await states.replace(store, stored.execution, stored.revision)
+        await wait_until(lambda: taken_away(store, invocation_id))
         running.processor._active_runs.notify(invocation_id)
         found = await wait_until(lambda: at_rest(running))
         assert found["durablectl_fences_total{busy}"] == 1
         assert found["durablectl_workflows_ended_total{busy,cancelled}"] == 0
 
 
+async def taken_away(store, invocation_id):
+    """The processor may write in between: what its workflow is doing."""
+    stored = await states.load(store, invocation_id)
+    stored.execution.owner = "another"
+    return await states.replace(store, stored.execution, stored.revision)
+
+
 async def test_standalone_api_metrics_cover_requests_workflows_timers(settings):
     async with provisioned_store(settings) as store, running_processor(settings, *ALL), http_api(settings) as http:
-        await wait_for_outcome(store, await start_workflow(store, greeter))
-        await wait_for_status(store, await start_workflow(store, sleeper), "suspended")
+        done, asleep = await start_workflow(store, greeter), await start_workflow(store, sleeper)
+        await wait_for_index_group(store, done, "completed")
+        await wait_for_index_group(store, asleep, "suspended")
         for path in ("/api/workflows", "/api/workflows/no-such-one", "/nowhere"):
             await http.get(path)
         await http("BREW", "/api/workflows")

@@ -84,7 +84,7 @@ async def test_frozen_server_gives_503_until_it_is_back(server, settings):
 
 async def test_api_may_start_before_the_server(server, settings):
     server.kill()
-    async with http_api(replace(settings, timeout=1)) as http:
+    async with http_api(replace(settings, timeout=10)) as http:
         await unavailable(http, "GET", "/api/workflows")
         assert (await http.get("/health")).status == 503
         server.start()

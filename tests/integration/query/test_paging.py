@@ -124,11 +124,13 @@ async def traffic(settings, random, ids, *, deletes=False, a_minute=0):
                 await task
 
 
-async def paged(store, asked, limit, *, oldest_first) -> tuple[Counter[str], int]:
-    """How often each came, and the number of pages."""
+async def paged(store, asked, limit, busy, *, oldest_first) -> tuple[Counter[str], int]:
+    """How often each came, and the number of pages; more has changed before each page."""
     seen: Counter[str] = Counter()
     cursor, pages = "", 0
     while True:
+        touched = len(busy.touched)
+        await wait_until(lambda touched=touched: len(busy.touched) > touched + 1)
         page = await query.list_workflows(store, asked, limit, cursor=cursor, oldest_first=oldest_first)
         seen.update(view.invocation_id for view in page.workflows)
         cursor, pages = page.next_cursor, pages + 1
@@ -143,7 +145,7 @@ async def check(settings, store, filled, random, limit, *, oldest_first, deletes
     records = await load_all(store, filled)
     expected = {each for each, execution in records.items() if filters.match(execution)}
     async with traffic(settings, random, filled, deletes=deletes, a_minute=a_minute) as busy:
-        seen, pages = await paged(store, filters, limit, oldest_first=oldest_first)
+        seen, pages = await paged(store, filters, limit, busy, oldest_first=oldest_first)
     unchanged = expected - busy.touched
     assert {each: seen[each] for each in unchanged if seen[each] != 1} == {}
     assert set(seen) - expected <= busy.touched

@@ -10,9 +10,10 @@ import pytest
 from durablectl import query, workflow
 from durablectl.query.typical_steps import _typical_length
 from helpers.in_process import running_processor
+from helpers.index_listing import wait_for_index_group
 from helpers.sample_stack import SampleStack
 from helpers.waiting import wait_until
-from helpers.workflow_runs import run_to_end, start_workflow, wait_for_status
+from helpers.workflow_runs import start_workflow
 
 
 def same(value):
@@ -53,15 +54,17 @@ async def usual_now(store) -> dict[str, int]:
 
 
 async def test_latest_completed_runs_give_the_typical_step_count(settings, store):
+    async def listed(handler, status, *given) -> None:
+        await wait_for_index_group(store, await start_workflow(store, handler, *given), status)
+
     async with running_processor(settings, counting, never_done):
-        await run_to_end(store, counting, 40)
-        for _ in range(5):
-            await run_to_end(store, counting, 4)
+        for steps in (40, 4, 4, 4, 4, 4):
+            await listed(counting, "completed", steps)
         assert await usual_now(store) == {}, "nothing is active"
-        await wait_for_status(store, await start_workflow(store, counting, -2), "suspended")
-        await wait_for_status(store, await start_workflow(store, never_done), "suspended")
+        await listed(counting, "suspended", -2)
+        await listed(never_done, "suspended")
         assert await usual_now(store) == {"counting": 4}, "the run of 40 steps is older than the last five"
-        await run_to_end(store, counting, 12)
+        await listed(counting, "completed", 12)
         assert await usual_now(store) == {}
 
 

@@ -9,6 +9,7 @@ from durablectl.model.records import Execution, Payload
 from durablectl.storage.connection.store import open_store
 from durablectl.storage.records import states
 from helpers.in_process import running_processor
+from helpers.waiting import PATIENCE
 from helpers.workflow_runs import start_workflow, wait_for_outcome
 
 
@@ -48,7 +49,7 @@ async def test_watcher_sees_an_end_before_or_after_it_begins(settings, store):
     async def watch(number: int) -> None:
         invocation_id = await start_workflow(store, quick)
         await asyncio.sleep(number % 12 / 1000)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             views = [view async for view in query.watch_workflow(store, invocation_id)]
         assert (views[-1].status, len(views[-1].journal)) == ("completed", 1)
 

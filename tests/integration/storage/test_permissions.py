@@ -16,7 +16,7 @@ from durablectl.storage.connection.store import open_store
 from helpers.in_process import running_processor
 from helpers.operations import ALL, OperatorCli, busy, healed, release
 from helpers.permission_server import configuration, prepare, serve
-from helpers.waiting import wait_until
+from helpers.waiting import block_until, wait_until
 from helpers.workflow_runs import start_workflow, wait_for_outcome, wait_for_status
 
 if TYPE_CHECKING:
@@ -105,8 +105,13 @@ def test_readers_may_read_and_leave_nothing_behind(site, user):
         result = site.cli(user, line)
         assert result.exit_code == 0, (line, result.stderr)
         assert result.stdout or result.stderr
-        assert site.condition() == before, line
+        wait_until_left_alone(site, before, line)
     assert site.refused() == refused
+
+
+def wait_until_left_alone(site, before, line) -> None:
+    """The server removes a consumer a moment after its reader has gone."""
+    block_until(lambda: site.condition() == before, detail=lambda: (line, before, site.condition()))
 
 
 def test_a_doctor_needs_no_more_than_a_watcher(site):
@@ -114,7 +119,8 @@ def test_a_doctor_needs_no_more_than_a_watcher(site):
     result = site.cli("watcher", DOCTOR)
     assert result.exit_code in {0, 1}, result.stderr
     assert "workflows" in result.stdout
-    assert (site.condition(), site.refused()) == (before, refused)
+    wait_until_left_alone(site, before, DOCTOR)
+    assert site.refused() == refused
 
 
 async def test_a_reader_needs_every_line(site, monkeypatch):

@@ -18,11 +18,13 @@ from durablectl.embedded import EmbeddedServer
 from helpers.paths import TESTS
 from helpers.recorded_store import APP, HOME, NAMESPACE, RELEASE, unpack
 from helpers.sample_stack import SampleStack
-from helpers.waiting import block_until
+from helpers.waiting import PATIENCE, block_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
+
+pytestmark = pytest.mark.timeout(900)
 
 STORES = sorted((TESTS / "data").glob("store-*.tar.xz"))
 COMPUTED = {
@@ -176,7 +178,7 @@ def test_every_workflow_continues_without_repeating_recorded_steps(recorded, spa
     (tmp_path / "gate").touch()
     for kind in ("processor", "service"):
         spawn("run", kind, str(APP), env={**os.environ, **store.environment})
-    block_until(lambda: store.ok("processors", "-o", "name"), 30)
+    block_until(lambda: store.ok("processors", "-o", "name"))
 
     store.ok("wf", "resume", *RESUMED)
     store.ok("wf", "retry", *RETRIED)
@@ -187,7 +189,7 @@ def test_every_workflow_continues_without_repeating_recorded_steps(recorded, spa
             store.ok("wf", "resolve", f"{child}.approval", "--data", '"child"')
     store.ok("wf", "signal", "waits-signal", "note", "--data", '"the second"')
     store.ok("wf", "cancel", *CANCELLED, *CANCELLED_AFTER_RESUME)
-    block_until(lambda: store.json("wf", "list", "--status", "active", "--count")["total"] == 0, 60)
+    block_until(lambda: store.json("wf", "list", "--status", "active", "--count")["total"] == 0, 240)
 
     after = store.statuses()
     ends = {name: store.view(name) for name in ENDS}
@@ -204,22 +206,22 @@ def test_every_workflow_continues_without_repeating_recorded_steps(recorded, spa
     assert not effects.keys() & recorded_before
     assert set(effects.values()) == {1}
     assert recorded_steps(ends.values()) - recorded_before <= effects.keys()
-    block_until(lambda: store.json("doctor")["healthy"], 30, 0.1, lambda: store("doctor").stdout)
+    block_until(lambda: store.json("doctor")["healthy"], PATIENCE, 0.1, lambda: store("doctor").stdout)
 
 
 def test_schedules_and_ended_workflows_can_be_changed(recorded, spawn, tmp_path):
     _, store = recorded
     (tmp_path / "gate").touch()
     spawn("run", "processor", str(APP), env={**os.environ, **store.environment})
-    block_until(lambda: store.ok("processors", "-o", "name"), 30)
+    block_until(lambda: store.ok("processors", "-o", "name"))
     triggered = store.ok("schedule", "trigger", "rarely").strip()
     store.ok("schedule", "resume", "halted")
     assert store.json("schedule", "get", "halted")["next_at"]
-    block_until(lambda: store.view(triggered)["status"] == "completed", 30)
+    block_until(lambda: store.view(triggered)["status"] == "completed")
     restarted = store.json("wf", "retry", "failed-step", "--restart")["invocation_id"]
-    block_until(lambda: store.view(restarted)["status"] == "completed", 30)
+    block_until(lambda: store.view(restarted)["status"] == "completed")
     store.ok("wf", "delete", "--handler", "bulky", "--status", "completed", "--yes")
     store.ok("wf", "delete", "done-everything", "cancelled-operator", "kept-failed")
     gone = {"done-bulky", "kept-bulky", "done-everything", "cancelled-operator", "kept-failed"}
     assert not gone & store.statuses().keys()
-    block_until(lambda: store.json("doctor")["healthy"], 30, 0.1, lambda: store("doctor").stdout)
+    block_until(lambda: store.json("doctor")["healthy"], PATIENCE, 0.1, lambda: store("doctor").stdout)
