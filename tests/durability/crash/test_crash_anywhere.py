@@ -58,7 +58,7 @@ class Mortal:
     def is_dying(self) -> bool:
         return self._dying is not None and not self.died.is_set()
 
-    def bury(self) -> None:
+    def kill(self) -> None:
         self._buried.set()
 
 
@@ -110,7 +110,7 @@ async def live_and_die(settings, store, this: Life, after: int, received: bool) 
 
         await wait_until(over, every=0.03)
         this.died = mortal.died.is_set()
-        mortal.bury()
+        mortal.kill()
         for running in [task, *processor._active_runs._tasks]:
             running.cancel()
         await asyncio.gather(task, *processor._active_runs._tasks, return_exceptions=True)

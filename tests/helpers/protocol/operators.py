@@ -99,7 +99,7 @@ class Protocol(Programs):
     def cancel_here(self, state: State, then: Goto | None) -> Program:
         may_have_more = state.attempt > 0
         done = ended(state, "cancelled", state.inlined)
-        done = done._replace(owner="", unfolded=may_have_more, total=max(state.total, len(state.inlined)))
+        done = done._replace(owner="", has_stream_journal=may_have_more, total=max(state.total, len(state.inlined)))
         yield from self.fallback_timer(state)
         revision = yield ("write", done, state.revision)
         if revision is None:
@@ -124,8 +124,8 @@ class Protocol(Programs):
         state = yield ("load",)
         if state is None or state.status not in {"failed", "cancelled"}:
             return then
-        entries = state.folded
-        if state.unfolded:
+        entries = state.inlined
+        if state.has_stream_journal:
             journal, _ = yield ("read",)
             entries = merged(entries, journal)
         half_done = state.noted or ()
@@ -135,18 +135,18 @@ class Protocol(Programs):
         if dropped or not half_done:
             retried = state._replace(retries=state.retries + 1, noted=dropped)
         revision = state.revision
-        if state.unfolded:
+        if state.has_stream_journal:
             revision = yield ("write", retried, revision)
             if revision is None:
                 return AGAIN
             for number in sorted({*half_done, *dropped}):
                 yield ("purge", number, revision)
         pending = retried.enter("pending")._replace(
-            folded=tuple(entry for entry in state.folded if entry.number not in {*half_done, *dropped}),
+            inlined=tuple(entry for entry in state.inlined if entry.number not in {*half_done, *dropped}),
             owner="",
             output=(),
             cancel=False,
-            unfolded=False,
+            has_stream_journal=False,
             compensations=state.attempt > 0,
         )
         yield from self.fallback_timer(pending)

@@ -195,7 +195,7 @@ class Programs(Writes):
     def rewrite(self, claim: Claim, state: State) -> Program:
         """A write that changes nothing that matters here; None when fenced out."""
         while True:
-            written = state._replace(folded=())
+            written = state._replace(inlined=())
             revision = yield ("write", written, state.revision)
             if revision is not None:
                 return at(written, revision)
@@ -229,7 +229,7 @@ class Programs(Writes):
             output = tuple(entry.value for entry in claim.journal) if status == "completed" else ()
             done = ended(state, status, claim.journal, output)._replace(total=len(claim.journal))
             if self.broken == "the end does not hold the journal":
-                done = done._replace(folded=())
+                done = done._replace(inlined=())
             revision = yield ("write", done, state.revision)
             if revision is not None:
                 break

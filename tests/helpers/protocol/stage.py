@@ -140,11 +140,11 @@ class Performance:
         for actor, names in zip(self._actors[len(self._processors) :], self._operators, strict=True):
             actor.answer = self._handler
             actor.begin(names)
-            await actor.settled()
+            await actor.wait_until_idle()
 
     async def close(self) -> None:
         for actor in self._actors:
-            await actor.bury()
+            await actor.kill()
             actor.store.requests = getattr(actor.store.requests, "ungated", actor.store.requests)
         subjects = self._store.subjects
         streams = [subjects.commands_stream, subjects.index_stream, subjects.processors_stream]
@@ -162,16 +162,16 @@ class Performance:
                 assert asked is not None
                 await self._act(actor, asked, after, move.who)
             case "die":
-                await actor.bury()
+                await actor.kill()
             case "deliver":
                 sequence = self._sequences[move.what]
                 while sequence not in self._held:
                     await self._fetch()
                 actor.take(self._held[sequence])
-                await actor.settled()
+                await actor.wait_until_idle()
             case "look":
                 actor.look(lambda owner: self._names[owner] in dead)
-                await actor.settled()
+                await actor.wait_until_idle()
             case "fire":
                 await self._fire(move.what)
             case "redeliver" | "repeat":

@@ -71,9 +71,9 @@ class Writes:
         """The journal of what an operator has ended becomes part of the record."""
         journal, _ = yield ("read",)
         entries = merged(state.inlined, journal)
-        folded = state._replace(folded=entries, unfolded=False, total=max(state.total, len(entries)))
+        folded = state._replace(inlined=entries, has_stream_journal=False, total=max(state.total, len(entries)))
         if (yield ("write", folded, state.revision)) is not None:
-            state = state._replace(unfolded=False)
+            state = state._replace(has_stream_journal=False)
         return state, entries
 
     def after_end(
@@ -114,12 +114,14 @@ def begun(state: State) -> State:
 
 def left(state: State, journal: tuple[Entry, ...]) -> State:
     total = max(state.total, len(journal))
-    return state._replace(owner="", folded=(), compensations=False, total=total)
+    return state._replace(owner="", inlined=(), compensations=False, total=total)
 
 
 def ended(state: State, status: str, folded: tuple[Entry, ...], output: tuple[str, ...] = ()) -> State:
     entered = state.enter(status)
-    return entered._replace(folded=folded, unfolded=False, noted=None, cancel=False, compensations=False, output=output)
+    return entered._replace(
+        inlined=folded, has_stream_journal=False, noted=None, cancel=False, compensations=False, output=output
+    )
 
 
 def merged(first: tuple[Entry, ...], second: tuple[Entry, ...]) -> tuple[Entry, ...]:

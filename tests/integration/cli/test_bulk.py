@@ -31,7 +31,7 @@ async def pending(desk, count: int) -> list[str]:
 
 
 async def test_several_ids_are_accounted_for_one_by_one(desk):
-    good, bad = await desk.begun("suspended"), await desk.begun("completed")
+    good, bad = await desk.start_in_status("suspended"), await desk.start_in_status("completed")
     result = await desk.cli("wf", "pause", good, bad, "no such", good)
     assert result.exit_code == 6
     lines = [line.split("\t") for line in result.stdout.splitlines()]
@@ -43,7 +43,7 @@ async def test_several_ids_are_accounted_for_one_by_one(desk):
 
 
 async def test_several_ids_as_json_have_the_same_keys(desk):
-    good, bad = await desk.begun("paused"), await desk.begun("completed")
+    good, bad = await desk.start_in_status("paused"), await desk.start_in_status("completed")
     result = await desk.cli("wf", "resume", good, bad, "--json")
     assert result.exit_code == 6
     done, failed = map(json.loads, result.stdout.splitlines())
@@ -64,7 +64,7 @@ async def test_several_ids_as_json_have_the_same_keys(desk):
 
 async def test_ids_come_from_a_pipe(desk):
     for _ in range(3):
-        await desk.begun("failed")
+        await desk.start_in_status("failed")
     ids = await desk.ok("wf", "list", "--status", "failed", "-o", "name")
     operations.healed.update(ids.split())
     result = await desk.cli("wf", "retry", "-", "-o", "name", input=f"{ids}\n\n{ids}")
@@ -93,7 +93,7 @@ async def test_missing_selection_is_refused(desk, args, message):
 
 async def test_filters_ask_first(desk):
     await pending(desk, 12)
-    await desk.begun("completed")
+    await desk.start_in_status("completed")
     refused = await desk.cli("wf", "cancel", "--handler", operations.UNSERVED_HANDLER)
     assert (refused.exit_code, refused.stdout) == (2, "")
     assert refused.stderr == (
@@ -109,7 +109,7 @@ async def test_filters_ask_first(desk):
 async def test_filters_select_workflows_that_the_operation_can_change(desk):
     """Without --status; with it, what cannot be changed fails."""
     await pending(desk, 2)
-    done, paused = await desk.begun("completed"), await desk.begun("paused")
+    done, paused = await desk.start_in_status("completed"), await desk.start_in_status("paused")
     result = await desk.cli(
         "wf", "pause", "--handler", operations.UNSERVED_HANDLER, "--handler", "quick", "--yes", "-o", "name"
     )

@@ -23,7 +23,7 @@ async def desk(settings):
 
 
 async def test_one_id_is_answered_with_a_sentence(desk):
-    one = await desk.begun("suspended")
+    one = await desk.start_in_status("suspended")
     assert await desk.ok("wf", "pause", one, "--reason", "lunch") == "Paused.\n"
     assert await desk.ok("wf", "pause", one) == "It was paused already.\n"
     assert await desk.ok("wf", "pause", one, "-o", "name") == f"{one}\n"
@@ -100,7 +100,7 @@ async def is_not_running(desk) -> bool:
 
 
 async def test_retry_resumes_and_keeps_dropped_steps_as_history(desk):
-    one = await desk.begun("failed")
+    one = await desk.start_in_status("failed")
     assert await desk.ok("wf", "retry", one) == "Retrying from step 1.\n"
     await wait_until(lambda: has_tried(desk, one, 2))
     operations.healed.add(one)
@@ -124,7 +124,7 @@ async def has_tried(desk, invocation_id: str, attempts: int) -> bool:
 
 
 async def test_retry_refuses_a_step_that_was_never_reached(desk):
-    one = await desk.begun("failed")
+    one = await desk.start_in_status("failed")
     result = await desk.cli("wf", "retry", one, "--from-step", "9")
     assert (result.exit_code, result.stderr) == (
         2,
@@ -136,7 +136,7 @@ async def test_retry_refuses_a_step_that_was_never_reached(desk):
 
 
 async def test_a_restart_is_linked_both_ways(desk):
-    old = await desk.begun("completed")
+    old = await desk.start_in_status("completed")
     told = json.loads(await desk.ok("wf", "retry", old, "--restart", "--json"))
     assert (told["restarted_from"], told["status"]) == (old, "pending")
     new = told["invocation_id"]
@@ -148,7 +148,7 @@ async def test_a_restart_is_linked_both_ways(desk):
 
 
 async def test_delete_removes_workflow_and_frees_its_id(desk):
-    one = await desk.begun("completed")
+    one = await desk.start_in_status("completed")
     assert await desk.ok("wf", "delete", one) == "Deleted.\n"
     assert (await desk.cli("wf", "get", one)).exit_code == 3
     assert await desk.ok("wf", "start", "quick", "--input", '"again"', "--id", one, "--wait") == '"again"\n'
@@ -179,7 +179,7 @@ async def test_workflow_deleted_before_it_ran_never_runs(desk, settings):
 
 
 async def test_retry_of_parent_restarts_its_cancelled_children(desk):
-    parent = await desk.reached(operations.delegating, "suspended")
+    parent = await desk.start_and_wait(operations.delegating, "suspended")
     (first,) = (await query.get_workflow(desk.store, parent)).children
     shown = await desk.ok("wf", "get", parent)
     assert f"Children\t{first}\n" in shown
@@ -204,7 +204,7 @@ async def test_an_operation_needs_no_processor(desk):
 
 
 async def test_step_of_dead_processor_is_not_shown_in_flight(desk):
-    one = await desk.begun("paused")
+    one = await desk.start_in_status("paused")
     execution, revision = await states.load(desk.store, one)
     execution.owner, execution.current_step, execution.current_step_type = "gone-1-abcdef", 2, "charge"
     await states.replace(desk.store, execution, revision)

@@ -21,7 +21,7 @@ async def desk(settings):
 
 
 async def test_awakeable_is_resolved_by_the_command_that_get_shows(desk):
-    one = await desk.reached(operations.asking, "suspended")
+    one = await desk.start_and_wait(operations.asking, "suspended")
     told = await desk.ok("wf", "get", one)
     assert "Now\twaiting for the awakeable approval\n" in told
     command = next(line for line in told.splitlines() if line.startswith("Answer\t")).split("\t")[1].split()
@@ -33,7 +33,7 @@ async def test_awakeable_is_resolved_by_the_command_that_get_shows(desk):
 
 
 async def test_an_awakeable_is_answered_once(desk):
-    one = await desk.begun("paused")
+    one = await desk.start_in_status("paused")
     assert await desk.ok("wf", "reject", f"{one}.approval", "--error", "too dear") == "Rejected.\n"
     again = await desk.cli("wf", "resolve", f"{one}.approval")
     assert (again.exit_code, again.stderr) == (7, f"Error: The awakeable {one}.approval was answered before.\n")
@@ -44,7 +44,7 @@ async def test_an_awakeable_is_answered_once(desk):
 
 
 async def test_early_answer_prints_a_note(desk):
-    one = await desk.begun("suspended")
+    one = await desk.start_in_status("suspended")
     assert await desk.ok("wf", "resolve", f"{one}.approvel") == (
         f"Resolved; the workflow does not wait for {one}.approvel yet.\n"
     )

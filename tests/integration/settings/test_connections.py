@@ -52,22 +52,22 @@ def guarded(tmp_path_factory):
 
 @pytest.mark.parametrize("by", PLACES)
 def test_a_client_is_let_in(door, by):
-    was_admitted(door.try_(by))
+    was_admitted(door.run_command(by))
 
 
 @pytest.mark.parametrize("by", PLACES)
 def test_connection_without_credentials_is_refused(door, by):
-    result = door.try_(by, {})
+    result = door.run_command(by, {})
     assert (result.exit_code, result.stdout) == (4, "")
     assert result.stderr.count("\n") == 2, "a sentence and a hint"
 
 
 def test_a_client_starts_lists_and_watches(door):
-    started = door.try_("context", None, "wf", "start", "nobodys", "--id", "mine")
+    started = door.run_command("context", None, "wf", "start", "nobodys", "--id", "mine")
     assert (started.exit_code, started.stdout) == (0, "mine\n"), started.stderr
-    listed = door.try_("context", None, "wf", "list", "-o", "name")
+    listed = door.run_command("context", None, "wf", "list", "-o", "name")
     assert (listed.exit_code, listed.stdout) == (0, "mine\n"), listed.stderr
-    tailed = door.try_("context", None, "wf", "tail", "--since", "1h", "--limit", "1", "-o", "name")
+    tailed = door.run_command("context", None, "wf", "tail", "--since", "1h", "--limit", "1", "-o", "name")
     assert (tailed.exit_code, tailed.stdout) == (0, "mine\n"), tailed.stderr
 
 
@@ -99,8 +99,8 @@ def test_foreign_url_with_context_credentials_gives_a_warning(guarded):
 @pytest.mark.parametrize("by", PLACES)
 def test_credentials_within_the_url(guarded, by):
     url = f"nats://ada:{quote(PASSWORD, safe='')}@127.0.0.1:{guarded.server.port}"
-    was_admitted(guarded.try_(by, {"url": url}))
-    verbose = guarded.try_(by, {"url": url}, "doctor", "-v", "--json")
+    was_admitted(guarded.run_command(by, {"url": url}))
+    verbose = guarded.run_command(by, {"url": url}, "doctor", "-v", "--json")
     assert verbose.exit_code == 3, "no workflows yet"
     assert guarded.server.url in verbose.stderr
     assert not [secret for secret in (PASSWORD, quote(PASSWORD, safe=""), "ada") if secret in verbose.output]
@@ -118,7 +118,7 @@ def test_a_token_within_the_url(tmp_path):
 
 
 def test_a_second_server_answers_where_the_first_one_does_not(guarded):
-    was_admitted(guarded.try_("flag", {**guarded.settings, "url": f"nats://127.0.0.1:1,{guarded.server.url}"}))
+    was_admitted(guarded.run_command("flag", {**guarded.settings, "url": f"nats://127.0.0.1:1,{guarded.server.url}"}))
 
 
 def test_jwt_and_seed_within_the_context(tmp_path):

@@ -43,9 +43,9 @@ def tls(tmp_path_factory):
 
 def refusal(door, settings, *secrets, by="context"):
     """Standard error, after what holds of every refusal."""
-    plain = door.try_(by, settings)
-    as_json = door.try_(by, settings, "processors", "--json")
-    verbose = door.try_(by, settings, "processors", "-v")
+    plain = door.run_command(by, settings)
+    as_json = door.run_command(by, settings, "processors", "--json")
+    verbose = door.run_command(by, settings, "processors", "-v")
     assert [each.exit_code for each in (plain, as_json, verbose)] == [4, 4, 4], plain.stderr
     assert plain.stdout == as_json.stdout == ""
     error = json.loads(as_json.stderr.splitlines()[-1])["error"]
