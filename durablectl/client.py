@@ -12,15 +12,18 @@ from durablectl.errors import UsageError
 from durablectl.limits import checked_count, checked_microseconds, checked_seconds
 from durablectl.model.clock import SYSTEM_CLOCK
 from durablectl.model.filters import FILTERS, FilterKind, Filters
+from durablectl.model.jobs import ItemOutcome
 from durablectl.model.validation import LATEST
 from durablectl.settings import Settings, resolve
 from durablectl.storage.connection.store import open_store
+from durablectl.system.job_selection import start_job_matching
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Iterable
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 
     from durablectl.control import OperationResult
-    from durablectl.query import StatsView, WorkflowPage, WorkflowView
+    from durablectl.model.jobs import ItemReport
+    from durablectl.query import JobPage, JobView, StatsView, WorkflowPage, WorkflowView
     from durablectl.storage.connection.store import Store
 
 Time = datetime | timedelta | None
@@ -220,6 +223,69 @@ class Client:
     async def delete(self, invocation_id: str) -> OperationResult:
         """Remove a workflow that has ended. Raises NotFoundError, InvalidStateError."""
         return await control.delete(self._store, invocation_id)
+
+    async def start_job(
+        self,
+        operation: str,
+        ids: Iterable[str] | None = None,
+        *,
+        rate: float = 0.0,
+        operation_reason: str = "",
+        now: bool = False,
+        from_step: int | None = None,
+        actor: str = "",
+        **filters: Unpack[_FilterOptions],
+    ) -> str:
+        """Have the processors pause, resume, cancel, retry, restart or delete workflows; the id of the job.
+
+        Those of ``ids``, or all that match the filters of list_workflows now; without ``status`` those that the
+        operation can change. ``rate`` is how many a second at most, 0 for no limit. ``operation_reason`` is kept with
+        each workflow; ``now`` and ``from_step`` are those of the operation. The job waits for a processor where none
+        lives. Raises UsageError, InvalidNameError, PermissionDeniedError, and NotFoundError where nothing matches.
+        """
+        if from_step is not None:
+            checked_count(from_step, "The from_step of client.start_job", 0, 2**31 - 1)
+        parameters: dict[str, Any] = {
+            "rate": rate,
+            "reason": operation_reason,
+            "now": now,
+            "from_step": from_step,
+            "actor": actor,
+        }
+        if ids is None:
+            return await start_job_matching(self._store, operation, _filters(**filters), **parameters)
+        if filters:
+            raise UsageError("Ids and filters were given, but a workflow is chosen by one of them.")
+        chosen = list(dict.fromkeys([ids] if isinstance(ids, str) else ids))
+        return await control.start_job(self._store, operation, chosen, **parameters)
+
+    async def get_job(self, job_id: str) -> JobView:
+        """A bulk job: its status, its counts, its rate. Raises NotFoundError."""
+        return await query.get_job(self._store, job_id)
+
+    async def list_jobs(self, *, status: str | Iterable[str] = (), limit: int = 50, cursor: str = "") -> JobPage:
+        """The jobs, those first whose status changed last; a job is kept for 30 days after its end."""
+        return await query.list_jobs(self._store, _to_collection(status), limit, cursor=cursor)
+
+    def watch_job(self, job_id: str) -> AsyncGenerator[JobView, None]:
+        """The job as it stands and after every batch, until it has ended. Raises NotFoundError."""
+        return query.watch_job(self._store, job_id)
+
+    def job_reports(self, job_id: str, outcome: str | Iterable[str] = "failed") -> AsyncIterator[ItemReport]:
+        """Why workflows were not changed: those that "failed", were "skipped", or both. Raises NotFoundError."""
+        return query.job_reports(self._store, job_id, [ItemOutcome(each) for each in _to_collection(outcome)])
+
+    async def pause_job(self, job_id: str, reason: str = "") -> OperationResult:
+        """Change no further workflow until it is resumed. Raises NotFoundError, InvalidStateError."""
+        return await control.pause_job(self._store, job_id, reason)
+
+    async def resume_job(self, job_id: str) -> OperationResult:
+        """Go on where it was. Raises NotFoundError, InvalidStateError."""
+        return await control.resume_job(self._store, job_id)
+
+    async def cancel_job(self, job_id: str, reason: str = "") -> OperationResult:
+        """End it; what it has changed stays changed. Raises NotFoundError, InvalidStateError."""
+        return await control.cancel_job(self._store, job_id, reason)
 
     async def signal(self, invocation_id: str, name: str, value: Any = None) -> OperationResult:
         """Send a signal. Raises NotFoundError, InvalidStateError, InvalidValueError."""

@@ -1,7 +1,7 @@
 """Changing workflows: starting, operating and answering them, and waiting for their outcome."""
 
 from durablectl.control.index_repair import RepairReport, repair
-from durablectl.control.jobs import can_run_jobs, cancel_job, pause_job, resume_job, start_job
+from durablectl.control.jobs import FASTEST_JOB, can_run_jobs, cancel_job, pause_job, resume_job, start_job
 from durablectl.control.lifecycle import cancel, delete, pause, resume, wait_until_cancelled
 from durablectl.control.messages import reject, resolve, signal
 from durablectl.control.operation_result import OperationResult
@@ -21,6 +21,7 @@ from durablectl.control.stream_repair import RepairedStreams, repair_streams
 from durablectl.control.wait import WorkflowOutcome, wait_for_outcome, wait_until_listed
 
 __all__ = [
+    "FASTEST_JOB",
     "OperationResult",
     "RepairReport",
     "RepairedStreams",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from durablectl.control import lifecycle
 from durablectl.control.operation_result import OperationResult, load_for_change
 from durablectl.control.start import StartRequest, start
-from durablectl.errors import NotFoundError, NotProvisionedError, PermissionDeniedError, UsageError
+from durablectl.errors import NotFoundError, NotProvisionedError, UsageError
 from durablectl.limits import checked_number
 from durablectl.model.jobs import JobOperation, JobSpec
 from durablectl.model.names import JOB_HANDLER, validate_name
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from durablectl.model.filters import Filters
     from durablectl.storage.connection.store import Store
 
-FASTEST = 1_000_000
+FASTEST_JOB = 1_000_000
 """The highest rate of a job."""
 
 
@@ -54,7 +54,7 @@ async def start_job(
         raise UsageError(f"There is no bulk operation {str(operation)!r}.", hint=f"They are {', '.join(JobOperation)}.")
     if not ids:
         raise UsageError("A job needs workflows, and none were given.")
-    checked_number(rate, "The rate of a job", 0, FASTEST)
+    checked_number(rate, "The rate of a job", 0, FASTEST_JOB)
     for each in ids:
         validate_name("invocation id", each)
     job_id = new_job_id()
@@ -80,12 +80,6 @@ async def _store_ids(store: Store, job_id: str, ids: Sequence[str], per_chunk: i
     except NotProvisionedError:
         await provision(store)
         await jobs.store_ids(store, job_id, ids, per_chunk)
-    except PermissionDeniedError as error:
-        raise PermissionDeniedError(
-            f"These credentials may not start a job: {error.message}",
-            hint=f"Start a processor of this version, which makes the stream {store.subjects.jobs_stream}, and allow "
-            "what docs/permissions.md lists for `client`; or use --foreground.",
-        ) from error
 
 
 async def can_run_jobs(store: Store) -> bool:

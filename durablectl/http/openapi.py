@@ -24,6 +24,7 @@ _HEADERS = {
     ("get_workflow", "304"): ("ETag", "The one that was known.", '"41-3"'),
     ("invoke", "202"): ("Location", "The path of the workflow.", "/api/workflows/order-17"),
     ("list_workflows", "200"): ("Link", "The next page, if there is one.", '</api/workflows?cursor=LTE>; rel="next"'),
+    ("start_job", "202"): ("Location", "The path of the job.", "/api/jobs/job-0a1b2c3d4e"),
     ("list_active", "200"): (
         "Link",
         "The next page, if there is one.",

@@ -66,6 +66,35 @@ def _failure(code: str, message: str, hint: str | None = None) -> dict[str, Any]
     return {"error": {"code": code, "message": message, "hint": hint}}
 
 
+_JOB: dict[str, Any] = {
+    "job_id": "job-0a1b2c3d4e",
+    "operation": "cancel",
+    "status": "running",
+    "filters": ["--handler", "checkout"],
+    "reason": "the shop is closed",
+    "now": False,
+    "from_step": None,
+    "actor": "ada@desk",
+    "total": 20000,
+    "done": 1204,
+    "changed": 1200,
+    "unchanged": 1,
+    "skipped": 2,
+    "failed": 1,
+    "left": 18796,
+    "reports_kept": 3,
+    "rate_limit": None,
+    "recent_rate": 412.5,
+    "eta_seconds": 45.6,
+    "waits_for_processor": False,
+    "owner": "worker-1-4711-a1b2c3",
+    "error": None,
+    "status_reason": None,
+    "created_at": "2026-11-22T09:00:00Z",
+    "started_at": "2026-11-22T09:00:00.050000Z",
+    "updated_at": "2026-11-22T09:00:03.150000Z",
+    "finished_at": None,
+}
 EXAMPLES: dict[str, dict[str, Any]] = {
     "get_workflow": {
         **_ROW,
@@ -104,6 +133,21 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         ]
     },
     "invoke": {"invocation_id": "order-17"},
+    "start_job": _JOB,
+    "get_job": _JOB,
+    "list_jobs": {"jobs": [_JOB], "total": 1, "next_cursor": None},
+    "job_reports": {
+        "job_id": "job-0a1b2c3d4e",
+        "reports": [
+            {
+                "invocation_id": "order-17",
+                "outcome": "failed",
+                "code": "invalid_state",
+                "message": "The workflow order-17 is completed and cannot be cancelled.",
+            }
+        ],
+        "next_offset": None,
+    },
     "operation_result": {
         "invocation_id": "abc-123-def-456",
         "status": "paused",

@@ -192,6 +192,55 @@ class Done(_Shape):
     restarted_from: str | None
 
 
+class Job(_Shape):
+    job_id: str = Field(examples=["job-0a1b2c3d4e"])
+    operation: str | None
+    status: str
+    filters: list[str] | None = Field(description="As words of a command line; null where ids were given.")
+    reason: str | None
+    now: bool
+    from_step: int | None
+    actor: str | None = Field(description="Who started it.")
+    total: int
+    done: int
+    changed: int
+    unchanged: int = Field(description="It was so already.")
+    skipped: int = Field(description="It no longer matched the filters when its turn came.")
+    failed: int
+    left: int
+    reports_kept: int
+    rate_limit: float | None
+    recent_rate: float | None
+    eta_seconds: float | None
+    waits_for_processor: bool
+    owner: str | None
+    error: str | None
+    status_reason: str | None
+    created_at: Moment
+    started_at: Moment
+    updated_at: Moment
+    finished_at: Moment
+
+
+class Jobs(_Shape):
+    jobs: list[Job]
+    total: int
+    next_cursor: str | None
+
+
+class JobReport(_Shape):
+    invocation_id: str
+    outcome: str = Field(examples=["failed"])
+    code: str = Field(examples=["invalid_state"])
+    message: str
+
+
+class JobReports(_Shape):
+    job_id: str
+    reports: list[JobReport]
+    next_offset: int | None
+
+
 class Health(_Shape):
     status: str = Field(examples=["healthy"])
     nats: str = Field(examples=["connected"])

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from durablectl.errors import UnreadableError
 from durablectl.model.clock import MICROSECONDS
 from durablectl.model.filters import FILTERS, Filters, to_flags
+from durablectl.model.status import ACTIVE, TERMINAL, Status
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,6 +27,17 @@ class JobOperation(StrEnum):
     RETRY = "retry"
     RESTART = "restart"
     DELETE = "delete"
+
+
+CHANGEABLE: Mapping[JobOperation, frozenset[Status]] = {
+    JobOperation.PAUSE: ACTIVE - {Status.PAUSED},
+    JobOperation.RESUME: frozenset({Status.PAUSED}),
+    JobOperation.CANCEL: ACTIVE,
+    JobOperation.RETRY: frozenset({Status.FAILED, Status.CANCELLED}),
+    JobOperation.RESTART: frozenset({Status.FAILED, Status.CANCELLED}),
+    JobOperation.DELETE: TERMINAL,
+}
+"""The statuses that filters without one stand for."""
 
 
 class ItemOutcome(StrEnum):

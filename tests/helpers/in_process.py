@@ -11,6 +11,7 @@ from durablectl.engine.worker.processor import Processor, ProcessorOptions
 from durablectl.engine.worker.service_host import hosted
 from durablectl.storage.connection.store import Store, open_store
 from durablectl.storage.streams.provision import provision
+from durablectl.system.bulk_jobs import system_workflows
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -62,13 +63,19 @@ class InProcessProcessor:
 
 
 @contextlib.asynccontextmanager
-async def running_processor(settings: Settings, *defined: Any, **options: Any) -> AsyncIterator[InProcessProcessor]:
-    """Run a processor for these workflows that takes commands; stop it gracefully at the end of the block."""
+async def running_processor(
+    settings: Settings, *defined: Any, runs_jobs: bool = False, **options: Any
+) -> AsyncIterator[InProcessProcessor]:
+    """Run a processor for these workflows that takes commands; stop it gracefully at the end of the block.
+
+    With ``runs_jobs`` it carries out bulk jobs, too, as every processor of the CLI does.
+    """
     app = App()
     app.add(defined)
     stop, ready = asyncio.Event(), asyncio.Event()
     async with open_store(settings) as store:
-        processor = Processor(store, app, ProcessorOptions(**{"grace": 2.0, "ack_wait": 30.0, **options}))
+        given = ProcessorOptions(**{"grace": 2.0, "ack_wait": 30.0, **options})
+        processor = Processor(store, app, given, system_workflows(store) if runs_jobs else None)
         task = asyncio.create_task(processor.run(stop, ready))
         waiter = asyncio.create_task(ready.wait())
         await asyncio.wait([task, waiter], return_when=asyncio.FIRST_COMPLETED)

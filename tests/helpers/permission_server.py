@@ -48,7 +48,7 @@ def configuration(namespace: str) -> str:
     """The document's, with its table of names applied for another namespace than the default one."""
     (text,) = re.findall(r"^```nats\n(.*?)^```$", DOCUMENT, re.DOTALL | re.MULTILINE)
     names = re.findall(r"^\| `([\w.]+)` \| `([\w.-]*shop[\w.-]*)` \|$", DOCUMENT, re.MULTILINE)
-    assert len(names) == 7
+    assert len(names) == 8
     for old, new in names if namespace else ():
         before = '"' if old.endswith(".") else ""
         text = text.replace(before + old, before + new.replace("shop", namespace))
@@ -116,7 +116,7 @@ async def prepare(site: Site) -> None:
     settings = site.settings("processor")
     async with (
         hosted_services(site.settings("service"), HelloService),
-        running_processor(settings, *ALL, travelling, retention=3600.0),
+        running_processor(settings, *ALL, travelling, retention=3600.0, runs_jobs=True),
         open_store(site.settings("client")) as store,
     ):
         await start_workflow(store, travelling, "Ada", id="travelled")
@@ -132,5 +132,6 @@ async def prepare(site: Site) -> None:
         assert waiting.waiting_for is not None
         site.awakeable = waiting.waiting_for.awaited_id
         assert (await wait_for_outcome(store, "travelled")).output().startswith("Hello, Ada!")
+        await wait_for_outcome(store, await control.start_job(store, "resume", ["done", "nowhere"]))
     result = await asyncio.to_thread(site.cli, "client", "schedule create yearly quick --every 365d")
     assert result.exit_code == 0, result.stderr

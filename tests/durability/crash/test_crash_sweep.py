@@ -41,6 +41,7 @@ ENGINE_FAILED = "only after the engine itself has failed five times, or a write 
 BY_FLUSH = "writes from a task of its own: the append is swept"
 BY_WATCHDOG = "over a connection without crash points, while the event loop is blocked; the lease is renewed by time"
 UPKEEP = "only after a stream or a message was lost; the next look finds what a death has left undone"
+BY_JOB = "only a bulk job does it; tests/durability/jobs goes through its writes"
 REFUSED = "only after an error of the server, which is the death of nobody; the command comes again in any case"
 NOT_SWEPT = {
     "engine.worker.failure_limit._pause>create": ENGINE_FAILED,
@@ -60,6 +61,10 @@ NOT_SWEPT = {
     "engine.recovery.upkeep.Upkeep._search>arm_again": UPKEEP,
     "engine.recovery.upkeep.Upkeep._search>call_for": UPKEEP,
     "engine.recovery.upkeep.Upkeep._search>notify_processor": UPKEEP,
+    "control.jobs._store_ids>provision": BY_TASK,
+    "control.jobs._store_ids>store_ids": BY_JOB,
+    "control.jobs.cancel_job>exchange": BY_JOB,
+    "control.retry._restart_for_job>replace": BY_JOB,
     "control.schedules.create_schedule>exchange": "takes back what the server has refused",
     "control.schedules.create_schedule>provision": BY_TASK,
     "control.start.start>provision": BY_TASK,

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from helpers.permission_server import Site
 
-STREAMS = ["COMMANDS", "EXECUTION_INDEX", "KV_DURABLE_PROCESSORS", "KV_EXECUTION_STATE"]
+STREAMS = ["COMMANDS", "DURABLE_JOBS", "EXECUTION_INDEX", "KV_DURABLE_PROCESSORS", "KV_EXECUTION_STATE"]
 DENIED = re.compile(
     r"Error: These credentials may not publish to \S+\.\n"
     r"Allow the NATS user to publish \"\S+\"; docs/permissions.md lists what each command needs\.\n"
@@ -52,6 +52,7 @@ READING = [
     "processors",
     "schedule list",
     "schedule get yearly",
+    "jobs list",
     "wf watch done",
 ]
 WATCHING = [
@@ -66,6 +67,7 @@ CHANGING = [
     "wf start quick --input 1 --id new --delay 1h",
     "wf start quick --input 1 --id new --wait",
     "wf pause waiting",
+    "wf pause waiting --background",
     "wf resume paused",
     "wf cancel waiting",
     "wf cancel waiting --now",
