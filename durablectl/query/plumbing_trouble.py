@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from durablectl.model.clock import MICROSECONDS
-from durablectl.query.trouble import Group, Remedy, Trouble, Urgency, counted, durablectl
+from durablectl.query.trouble import SHOWN, Group, Remedy, Trouble, Urgency, counted, durablectl
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
     from durablectl.model.schedules import Schedule
-    from durablectl.query.views import ProcessorView
+    from durablectl.query.views import LostProcessorView, ProcessorView
     from durablectl.storage.diagnosis.inspection import StreamCondition
 
 CLOCK_MICROSECONDS = 2 * MICROSECONDS
 """By so much may the clock of this machine differ from that of the server."""
+_FLAPPING = 3
+"""So many deaths of processors with the same handlers on one host, in an hour, are a pattern."""
 LATE_FIRE_MICROSECONDS = 60 * MICROSECONDS
 """A schedule that has not fired so long after it should have is late."""
 
@@ -30,6 +32,7 @@ class Plumbing:
     """
 
     processors: Sequence[ProcessorView] = ()
+    lost: Sequence[LostProcessorView] = ()
     streams: Sequence[StreamCondition] = ()
     schedules: Sequence[Schedule] = ()
     armed: Collection[str] = field(default_factory=frozenset)
@@ -42,9 +45,11 @@ def groups_of_plumbing(plumbing: Plumbing, now: int) -> list[Group]:
     return [
         *_streams(plumbing.streams),
         *_blocked(plumbing.processors),
+        *_lost(plumbing),
         *_versions(plumbing.processors),
         *_schedules(plumbing, now),
         *_clock(plumbing.clock_ahead),
+        *_clocks(plumbing.processors),
         *_set_aside(plumbing.set_aside),
     ]
 
@@ -94,6 +99,64 @@ def _blocked(processors: Sequence[ProcessorView]) -> Iterator[Group]:
                 examples=[each.processor_id],
                 remedies=[durablectl("processors", purpose="the live processors")],
                 details={"processor": each.processor_id, "busy": each.busy, "blocked_by": each.blocked_by},
+            )
+
+
+def _lost(plumbing: Plumbing) -> Iterator[Group]:
+    """Those that are gone, and those of one place that die, or fall silent, again and again."""
+    served = {handler for each in plumbing.processors for handler in each.handlers}
+    places: dict[tuple[str, tuple[str, ...]], list[LostProcessorView]] = defaultdict(list)
+    for each in plumbing.lost:
+        places[each.host, tuple(each.handlers)].append(each)
+    show = durablectl("processors", purpose="who died, when, and what it held")
+    for (host, handlers), those in places.items():
+        last = those[0]
+        names = [each.processor_id for each in those]
+        details = {
+            "host": host or None,
+            "handlers": list(handlers),
+            "held": sum(each.held for each in those),
+            "held_ids": list(last.held_ids),
+            "lost_at": last.lost_at,
+        }
+        restart = durablectl("run", "processor", "APP", purpose="start it again, once its log says why it died")
+        common: dict[str, Any] = {"count": len(those), "examples": names[:SHOWN], "details": details}
+        if len(those) >= _FLAPPING:
+            yield Group(
+                Trouble.PROCESSOR_FLAPPING,
+                Urgency.WARNING,
+                f"{len(those)} processors{f' of {host}' if host else ''} died or were silent within an hour, the last "
+                f"one {last.processor_id}",
+                since=min(each.lost_at for each in those),
+                remedies=[show],
+                **common,
+            )
+        elif gone := [each for each in those if not each.returned_at]:
+            is_replaced = served.issuperset(handlers)
+            ran = f", while it ran {counted(last.held, 'workflow')}" if len(gone) == 1 else ""
+            what = f"The processor {gone[0].processor_id}" if len(gone) == 1 else f"{len(gone)} processors of {host}"
+            yield Group(
+                Trouble.PROCESSOR_LOST,
+                Urgency.NOTICE if is_replaced else Urgency.WARNING,
+                f"{what} died or went silent{ran}",
+                since=min(each.lost_at for each in gone),
+                remedies=[show] if is_replaced else [restart, show],
+                **{**common, "count": len(gone)},
+            )
+
+
+def _clocks(processors: Sequence[ProcessorView]) -> Iterator[Group]:
+    for each in processors:
+        if each.has_wrong_clock:
+            ahead = each.clock_error
+            yield Group(
+                Trouble.CLOCK_OFF,
+                Urgency.WARNING,
+                f"The clock of {each.host or 'the machine'} of the processor {each.processor_id} is "
+                f"{abs(ahead) / MICROSECONDS:,.0f} s {'ahead of' if ahead > 0 else 'behind'} that of the NATS server",
+                examples=[each.processor_id],
+                remedies=[Remedy(("timedatectl", "set-ntp", "true"), "there, to set the clock by a time server")],
+                details={"processor": each.processor_id, "ahead_seconds": round(ahead / MICROSECONDS, 3)},
             )
 
 
@@ -179,7 +242,7 @@ def _clock(ahead: int) -> Iterator[Group]:
             Urgency.WARNING,
             f"The clock of this machine is {abs(ahead) / MICROSECONDS:,.0f} s {direction} that of the NATS server",
             remedies=[Remedy(("timedatectl", "set-ntp", "true"), "set this machine's clock by a time server")],
-            details={"ahead_seconds": round(ahead / MICROSECONDS, 3)},
+            details={"processor": None, "ahead_seconds": round(ahead / MICROSECONDS, 3)},
         )
 
 

@@ -18,7 +18,7 @@ from durablectl.model.status import ACTIVE, Status
 from durablectl.query.full_scan import find_matching_rows, has_unindexed_states
 from durablectl.query.index_rows import Plan, first_rows
 from durablectl.query.plumbing_trouble import Plumbing, groups_of_plumbing
-from durablectl.query.processors import live_processors, seen_with
+from durablectl.query.processors import live_processors, lost_processors, seen_with
 from durablectl.query.trouble import RECENT_MICROSECONDS, worst_first
 from durablectl.query.typical_steps import find_usual_durations
 from durablectl.query.view_builder import workflow_view
@@ -154,14 +154,16 @@ async def _plumbing(
     ahead: int,
 ) -> Plumbing:
     """Of a stream that is lost, or cannot be read, nothing but that."""
-    plumbing = Plumbing(processors, [*conditions.values()], clock_ahead=ahead)
+    plumbing = Plumbing(processors, streams=[*conditions.values()], clock_ahead=ahead)
     if not conditions[StreamKind.STATES].is_readable:
         return plumbing
-    known, set_aside = await asyncio.gather(schedules.load_all(store), count_quarantined(store))
+    known, set_aside, lost = await asyncio.gather(
+        schedules.load_all(store), count_quarantined(store), lost_processors(store)
+    )
     armed: set[str] = set()
     if known and conditions[StreamKind.COMMANDS].is_readable:
         armed = await _armed(store)
-    return replace(plumbing, schedules=known, armed=armed, set_aside=set_aside)
+    return replace(plumbing, lost=lost, schedules=known, armed=armed, set_aside=set_aside)
 
 
 async def watch_status(store: Store, *, hung_after: int = 0, every: float = 2.0) -> AsyncGenerator[StatusReport, None]:

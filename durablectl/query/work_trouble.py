@@ -226,7 +226,7 @@ def _paused_by_engine(members: _Members) -> Group:
         f"{_of(members, handler)} {_be(members)} paused by the engine: {why}",
         [
             members.why,
-            durablectl("wf", "resume", "--status", "paused", "--handler", handler, purpose=f"continue, {when}"),
+            durablectl("wf", "resume", "--handler", handler, "--reason", code, purpose=f"continue, {when}"),
         ],
         handler=handler,
         reason_code=code,
@@ -242,7 +242,11 @@ def _paused_by_operator(members: _Members) -> Group:
         Trouble.PAUSED_BY_OPERATOR,
         Urgency.NOTICE,
         f"{_of(members, handler)} {_be(members)} paused by a person{given}",
-        [durablectl("wf", "resume", "--status", "paused", "--handler", handler, purpose="continue")],
+        [
+            durablectl(
+                "wf", "resume", "--handler", handler, "--reason", ReasonCode.PAUSED_BY_OPERATOR, purpose="continue"
+            )
+        ],
         handler=handler,
         reason=reasons.most_common(1)[0][0] if reasons else None,
     )

@@ -13,6 +13,7 @@ from durablectl.model.schedules import Schedule
 from durablectl.query import LiveContext, Moving, ProcessorView, StatusReport, WaitingView
 from durablectl.query.plumbing_trouble import Plumbing, groups_of_plumbing
 from durablectl.query.trouble import worst_first
+from durablectl.query.views import LostProcessorView
 from durablectl.query.why import explain_view
 from durablectl.query.work_trouble import Backlog, Observed, Work, groups_of_work
 from durablectl.storage.diagnosis.inspection import StreamCondition
@@ -82,6 +83,7 @@ WORK = Work(OBSERVED, FAILED, {"report": Counter({"suspended": 20})}, {"checkout
 DAY_LIMIT = find_risks(StreamKind.COMMANDS, {}, {"max_age": 86_400 * NANOSECONDS})
 PLUMBING = Plumbing(
     LIVE,
+    [LostProcessorView("host-1-dead", ["report"], "1.4.0", "host", 1, NOW - 9000 * S, NOW - 63 * S, 4, ["left-1"])],
     [
         StreamCondition("KV_EXECUTION_STATE", StreamKind.STATES, exists=True),
         StreamCondition("COMMANDS", StreamKind.COMMANDS, exists=True, risks=DAY_LIMIT),

@@ -136,6 +136,8 @@ async def test_dead_processor_is_named_and_another_takes_over(broken):
     group = await broken.group("no_processor", count=1, handler="send", severity="error")
     assert group["details"]["by_status"] == {"running": 1}
     await broken.doctor_names("no_processor")
+    lost = await broken.group("processor_lost", severity="warning")
+    assert str(process.pid) in lost["summary"]
     assert (await broken.why("send-1"))["cause"] == "orphaned"
     assert group["commands"][0]["command"] == "durablectl run processor APP"
     broken.switch("shipped")
