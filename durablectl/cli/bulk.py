@@ -101,7 +101,7 @@ async def run_operation(settings: Settings, targets: Targets, output: Output, op
 
     async with open_store(settings) as store:
         if targets.background and operation.job is None:
-            raise UsageError(f"This cannot be done in the background: {operation.why_no_job}", hint="Add --foreground.")
+            raise UsageError(f"A job cannot do this: {operation.why_no_job}", hint="Leave out --background.")
         if targets.is_one and not targets.dry_run and not targets.background:
             print_result(await operation.act(store, targets.ids[0]), output)
             return 0

@@ -183,8 +183,9 @@ def backlog(waiting: Mapping[str, int]) -> Check:
 def workflows(found: Audit) -> Check:
     statuses = dict(found.statuses.most_common())
     told = ", ".join(f"{number:,} {status}" for status, number in statuses.items())
-    message = f"{_count(found.states, 'workflow')}{f': {told}' if told else ''}."
-    return Check("workflows", Severity.OK, message, count=found.states, details={"by_status": statuses})
+    total = found.statuses.total()
+    message = f"{_count(total, 'workflow')}{f': {told}' if told else ''}."
+    return Check("workflows", Severity.OK, message, count=total, details={"by_status": statuses})
 
 
 def work(groups: Sequence[Group]) -> Check:

@@ -118,7 +118,7 @@ class _AuditReader:
             found.unreadable.append(key)
             return
         execution = seen.execution
-        found.statuses[execution.status] += 1
+        found.statuses[execution.status] += not is_system_handler(execution.handler)
         if execution.status == Status.RUNNING and execution.owner:
             found.running.append(RunningWorkflow(key, execution.handler, execution.owner))
         if execution.status in {Status.PENDING, Status.SUSPENDED}:
