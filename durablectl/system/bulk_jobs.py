@@ -102,7 +102,8 @@ def system_workflows(store: Store) -> SystemWorkflows:
         async def clean_up() -> None:
             await _remove_ids(store, job_id)
 
-        ctx.defer(clean_up)
+        # One that failed keeps its list: `wf retry` goes on with it.
+        ctx.defer(clean_up, when="cancelled")
         while not await ctx.step(work, name="work", retry=_RETRY):
             pass
         return await ctx.step(finish, name="finish", retry=_RETRY)

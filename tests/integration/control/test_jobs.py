@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from durablectl import control, query, workflow
+from durablectl import TerminalError, control, query, workflow
 from durablectl.errors import NotFoundError, UsageError
 from durablectl.model.filters import Filters
 from durablectl.model.jobs import ItemOutcome
@@ -239,3 +239,35 @@ async def test_what_is_no_job_is_not_found_as_one(store):
         await control.start_job(store, "explode", [other])
     with pytest.raises(UsageError, match="none were given"):
         await control.start_job(store, "pause", [])
+
+
+async def test_old_jobs_and_lists_of_jobs_that_never_began_are_removed(settings, store, monkeypatch):
+    ids = await pending(store, 2)
+    await jobs.store_ids(store, "job-never", ids, 1000)
+    async with running_processor(settings, runs_jobs=True):
+        old = await control.start_job(store, "pause", [*ids, "nowhere"])
+        await ended(store, old)
+        assert await jobs.load_chunk(store, "job-never", 0) == ids
+        monkeypatch.setattr("durablectl.system.bulk_jobs._KEPT_SECONDS", 0)
+        monkeypatch.setattr("durablectl.system.bulk_jobs._UNSTARTED_SECONDS", 0)
+        new = await control.start_job(store, "resume", ids)
+        await ended(store, new)
+    assert [view.job_id for view in (await query.list_jobs(store)).jobs] == [new]
+    assert await jobs.load_chunk(store, "job-never", 0) is None
+    assert [each async for each in jobs.load_reports(store, old)] == []
+
+
+async def test_failed_job_goes_on_where_it_was_when_it_is_retried(settings, store, monkeypatch):
+    ids = await pending(store, 5)
+    real = jobs.replace_progress
+
+    async def refused(*_):
+        raise TerminalError("no")
+
+    async with running_processor(settings, runs_jobs=True):
+        monkeypatch.setattr(jobs, "replace_progress", refused)
+        job_id = await control.start_job(store, "pause", ids)
+        assert (await ended(store, job_id)).status == "failed"
+        monkeypatch.setattr(jobs, "replace_progress", real)
+        await control.retry(store, job_id)
+        assert counts(await ended(store, job_id)) == (5, 0, 0, 0)
