@@ -25,7 +25,7 @@ from durablectl.storage.index import index_entries
 from durablectl.storage.records import journal, states
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from durablectl.model.records import Execution, JournalEntry
     from durablectl.storage.connection.store import Store
@@ -81,7 +81,8 @@ async def retry(
         await index_entries.update_entry(store, execution, [wake_request(store, execution)])
         recorded = {entry.step_number for entry in kept if entry.finished_at or entry.kind not in WAITS}
         first = next(number for number in itertools.count() if number not in recorded)
-        return OperationResult(invocation_id, Status.PENDING, changed=True, message=f"Retrying from step {first}.")
+        message = f"Retrying from step {first}.{_what_stays_undone(entries, recorded)}"
+        return OperationResult(invocation_id, Status.PENDING, changed=True, message=message)
 
 
 def split(
@@ -108,6 +109,15 @@ def split(
         first_failed = failed.step_number if failed is not None else len(entries)
         anew.update(e.step_number for e in entries if e.error and e.step_number >= first_failed)
     return [e for e in entries if e.step_number not in anew], [e for e in entries if e.step_number in anew]
+
+
+def _what_stays_undone(entries: Sequence[JournalEntry], kept: Collection[int]) -> str:
+    """Say that results are kept although compensations have run: which steps these undid is known to the app only."""
+    undone = [entry for entry in entries if entry.kind == StepKind.COMPENSATION and entry.finished_at]
+    if not undone or not kept:
+        return ""
+    ran = "1 compensation has run" if len(undone) == 1 else f"{len(undone)} compensations have run"
+    return f" {ran}, and the steps before it are not run again: retry with --from-step 0 to run all of them."
 
 
 def _already_dropped(execution: Execution) -> set[int]:

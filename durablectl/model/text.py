@@ -39,7 +39,7 @@ def message_of(error: BaseException, limit: int = LONGEST_ERROR) -> str:
         return storable(f"{len(said)} errors: {'; '.join(said[:_SHOWN_LEAVES])}{more}", limit)
     try:
         text = str(leaves[0])
-    except Exception:  # noqa: BLE001 - an exception's own code may fail as well
+    except BaseException:  # noqa: BLE001 - an exception's own code may fail as well
         text = ""
     return storable(text, limit) or type(leaves[0]).__name__
 

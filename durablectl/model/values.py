@@ -49,7 +49,7 @@ def encode_details(error: BaseException, limit: int = LONGEST_DETAILS) -> bytes:
     try:
         data = _dumps(leaf.details).encode()  # type: ignore[attr-defined]
         json.loads(data)
-    except Exception:  # noqa: BLE001 - an exception's own code may fail as well
+    except BaseException:  # noqa: BLE001 - an exception's own code may fail as well
         return b""
     return data if data != b"null" and len(data) <= min(limit, LONGEST_DETAILS) else b""
 

@@ -116,7 +116,7 @@ async def retry(
     """Go on with failed or cancelled workflows.
 
     They go on from their first unfinished step, with the journal kept. `durablectl wf get ID --history` shows what
-    --from-step has dropped.
+    --from-step has dropped. After compensations, the answer says that --from-step 0 runs what they have undone again.
 
     Example: durablectl wf list --status failed -o name | durablectl wf retry -
     """

@@ -198,7 +198,7 @@ def _remedies(explanation: StatusExplanation) -> list[tuple[str, str]]:
     view = explanation.view
     get, resume = _line("wf", "get", view.invocation_id), _line("wf", "resume", view.invocation_id)
     if is_terminal(view.status):
-        return _of_ended(explanation, get)
+        return [*_after_compensations(view), *_of_ended(explanation, get)]
     if view.status == Status.PAUSED:
         return _of_paused(explanation, get, resume)
     if explanation.cause is StatusCause.OTHER:
@@ -219,6 +219,14 @@ def _of_paused(explanation: StatusExplanation, get: str, resume: str) -> list[tu
             return [(get, what), (resume, f"continue, {when}")]
         case _:
             return [(resume, "go on")]
+
+
+def _after_compensations(view: WorkflowView) -> list[tuple[str, str]]:
+    """A plain retry keeps results although what they stand for is undone."""
+    if not any(each.kind == StepKind.COMPENSATION for each in view.journal or ()):
+        return []
+    again = _line("wf", "retry", view.invocation_id, "--from-step", "0")
+    return [(again, "run all steps again: compensations have undone some")]
 
 
 def _of_ended(explanation: StatusExplanation, get: str) -> list[tuple[str, str]]:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from durablectl.model.text import message_of
+
 if TYPE_CHECKING:
     from durablectl.errors import DurableError, UnreadableError
     from durablectl.model.records import Execution, PendingWait, StepMismatch
@@ -80,7 +82,7 @@ class EngineFailed(RunExit):
     """The engine itself raised ``error``, which is a bug in it."""
 
     def __init__(self, error: BaseException) -> None:
-        super().__init__(f"{type(error).__name__}: {error}")
+        super().__init__(f"{type(error).__name__}: {message_of(error)}")
         self.error = error
 
 

@@ -219,9 +219,9 @@ class HandlerRunner:
     def begin(self, operation: Operation) -> asyncio.Future[Any]:
         """Give an operation its number, and begin it; the future of its end, of the handler's loop."""
         state = self._state
+        self.check_inside(operation.step_type)
         if state.exit_reason is not None or self.loop.is_abandoned:
             return self.loop.create_future()  # The frame stays where it is: nothing is thrown into it.
-        self.check_inside(operation.step_type)
         if self._cancel_unrecorded:
             self._cancel_unrecorded = False
             self._engine.record_cancellation(state.step_count)
@@ -293,7 +293,7 @@ class HandlerRunner:
         is_idle = False
         try:
             is_idle = self._drive_and_deliver(self._main)
-        except Exception as error:  # noqa: BLE001 - nothing above this callback would end the run
+        except BaseException as error:  # noqa: BLE001 - nothing above this callback would end the run
             self._state.exit_reason = self._state.exit_reason or EngineFailed(error)
             self._finish()
         finally:

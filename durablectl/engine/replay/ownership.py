@@ -7,6 +7,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from durablectl.engine.replay.control_flow import FencedOut, StateChanged
+from durablectl.errors import NotProvisionedError, PermissionDeniedError
 from durablectl.model.status import Status
 from durablectl.storage.connection.crash_points import crash_at_caller
 from durablectl.storage.connection.rejections import StorageFullError
@@ -17,6 +18,7 @@ from durablectl.storage.records.states import UNREACHABLE
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from durablectl.errors import DurableError
     from durablectl.model.records import Execution, JournalEntry
     from durablectl.storage.connection.store import Store
     from durablectl.storage.records.states import StoredState
@@ -69,8 +71,8 @@ class Ownership:
                     continue
                 except StorageFullError as error:
                     await self._wait_for_room(error)
-                except UNREACHABLE:
-                    await asyncio.sleep(_RETRY_SECONDS)
+                except UNREACHABLE as error:
+                    await self._wait_for_server(error)
 
     async def write(self, change: Callable[[Execution], None], inline_entries: Sequence[bytes] = ()) -> Execution:
         """Apply ``change`` to the state by compare-and-set, again on whatever state stands if that is still ours.
@@ -92,8 +94,16 @@ class Ownership:
                     continue
                 except StorageFullError as error:
                     await self._wait_for_room(error)
-                except UNREACHABLE:
-                    await asyncio.sleep(_RETRY_SECONDS)
+                except UNREACHABLE as error:
+                    await self._wait_for_server(error)
+
+    async def _wait_for_server(self, error: DurableError) -> None:
+        """Wait, and say so where the connection is not what is missing: that is in the log already."""
+        if not isinstance(error, (PermissionDeniedError, NotProvisionedError)):
+            await asyncio.sleep(_RETRY_SECONDS)
+            return
+        _log.warning("Waiting to store what %s has done: %s", self.execution.invocation_id, error)
+        await asyncio.sleep(_FULL_SECONDS)
 
     async def _wait_for_room(self, error: StorageFullError) -> None:
         _log.warning("Waiting for room to store what %s has done: %s", self.execution.invocation_id, error)

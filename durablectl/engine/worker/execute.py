@@ -30,7 +30,6 @@ from durablectl.engine.worker.crash_loop_guard import MAX_CRASHES
 from durablectl.engine.worker.schedule_firing import fire
 from durablectl.errors import (
     AppError,
-    InvalidValueError,
     NonDeterminismError,
     PayloadTooLargeError,
     StepError,
@@ -42,6 +41,7 @@ from durablectl.model.kinds import CommandKind
 from durablectl.model.reason_codes import ReasonCode
 from durablectl.model.records import NO_PAYLOAD
 from durablectl.model.status import Status
+from durablectl.model.text import message_of
 from durablectl.model.values import decode_value, encode_value, is_message, parse_message
 from durablectl.storage.records import journal
 
@@ -265,7 +265,7 @@ class _HandlerError(Exception):
 
 def _explained(error: BaseException) -> BaseException:
     """What asyncio says of a future of the processor's loop names the cause, and not the way out."""
-    if not (isinstance(error, RuntimeError) and "attached to a different loop" in str(error)):
+    if not (isinstance(error, RuntimeError) and "attached to a different loop" in message_of(error)):
         return error
     explained = UsageError(
         "The handler awaited a future of another event loop, which a replay does not have.",
@@ -288,7 +288,7 @@ async def _output_of_handler(run: Run, workflow: Workflow) -> Payload:
         if is_message(output):
             run.journal_writer.note_type(type(output))
         return encode_value(output, f"the result of workflow {workflow.name!r}")
-    except InvalidValueError as error:
+    except BaseException as error:
         raise _HandlerError(error) from error
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from durablectl.engine.replay.control_flow import EngineFailed, StorageFailed
 from durablectl.engine.worker.quarantine import quarantine_command
-from durablectl.errors import PayloadTooLargeError, UnreadableError
+from durablectl.errors import PayloadTooLargeError, PermissionDeniedError, UnreadableError
 from durablectl.model.kinds import CommandKind
 from durablectl.model.reason_codes import ReasonCode
 from durablectl.model.status import Status, is_terminal
@@ -29,6 +29,11 @@ _log = logging.getLogger(__name__)
 MAX_FAILURES = 5
 """Failures in a row, without a step recorded in between, after which the workflow is paused."""
 
+MAX_DELIVERIES = 10
+"""Deliveries of one command, to whichever processors, after which two such failures on one processor are enough."""
+
+_LONGEST_PAUSE_SECONDS = 60.0
+
 _REMEMBERED = 10_000
 _SHOWN = 1000
 
@@ -36,7 +41,17 @@ _SHOWN = 1000
 def is_passing(error: BaseException) -> bool:
     """Whether the store may do later what it did not do now: then the command is delivered again without a limit."""
     error = cause_of(error)
-    return isinstance(error, (StorageFullError, *states.UNREACHABLE))
+    return isinstance(error, (StorageFullError, *states.UNREACHABLE)) and not isinstance(error, PermissionDeniedError)
+
+
+def is_too_often(failures: int, deliveries: int) -> bool:
+    """Whether another delivery is pointless. ``failures`` are those of this processor, ``deliveries`` those of all."""
+    return failures >= MAX_FAILURES or (failures > 1 and deliveries >= MAX_DELIVERIES)
+
+
+def pause_seconds(failures: int, seconds: float) -> float:
+    """How long to wait before the next delivery: ``seconds``, and twice as long for each failure beyond the limit."""
+    return float(min(_LONGEST_PAUSE_SECONDS, seconds * 2 ** min(max(0, failures - MAX_FAILURES), 30)))
 
 
 def cause_of(error: BaseException) -> BaseException:
@@ -65,15 +80,23 @@ class FailureLimit:
 
 
 async def give_up(
-    resources: Resources, command: Command, delivery: Delivery, error: BaseException, compensations: int
+    resources: Resources,
+    command: Command,
+    delivery: Delivery,
+    error: BaseException,
+    *,
+    failures: int,
+    compensations: int,
 ) -> None:
     """Pause the invocation with the reason and the traceback; set the command aside where that is impossible.
 
-    Raises DurableError when the store is out of reach. ``compensations`` is how many were registered.
+    Raises DurableError when the store is out of reach. ``failures`` counts those of this processor, ``compensations``
+    what was registered.
     """
     cause = cause_of(error)
     said = f"{type(cause).__name__}: {message_of(cause, _SHOWN)}"
-    reason = f"durablectl failed on it {MAX_FAILURES} times: {said}"
+    of_all = f", in {delivery.attempt} deliveries to it and others" if failures < MAX_FAILURES else ""
+    reason = f"durablectl failed on it {min(failures, MAX_FAILURES)} times{of_all}: {said}"
     if command.kind == CommandKind.FIRE:
         await quarantine_command(resources.store, delivery, reason)
         return

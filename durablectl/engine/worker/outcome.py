@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeGuard
 
 from durablectl.engine.operations.operation_registry import WAIT_OPERATIONS
 from durablectl.engine.replay.control_flow import Paused, StateChanged
@@ -84,12 +84,12 @@ def reason_of(error: BaseException) -> tuple[ReasonCode, FailedStep | None]:
         return ReasonCode.TIMED_OUT, None
     if any(isinstance(leaf, PayloadTooLargeError) for leaf in leaves):
         return ReasonCode.TOO_LARGE, None
-    if len(leaves) == 1 and isinstance(leaf := leaves[0], StepError) and leaf.step_number >= 0:
+    if len(leaves) == 1 and _is_of_step(leaf := leaves[0]):
         at = len(leaf.message) - len(leaf.error)
         return ReasonCode.STEP_FAILED, FailedStep(leaf.step_number, leaf.step_type, at)
     seen: set[int] = set()
     while leaves:
-        failed = [leaf for leaf in leaves if isinstance(leaf, StepError) and leaf.step_number >= 0]
+        failed = [leaf for leaf in leaves if _is_of_step(leaf)]
         if failed:
             first = min(failed, key=lambda leaf: leaf.step_number)
             return ReasonCode.STEP_FAILED, FailedStep(first.step_number, first.step_type)
@@ -97,6 +97,11 @@ def reason_of(error: BaseException) -> tuple[ReasonCode, FailedStep | None]:
         causes = [cause for leaf in leaves if (cause := _cause(leaf)) is not None]
         leaves = [leaf for cause in causes for leaf in leaves_of(cause) if id(leaf) not in seen]
     return ReasonCode.CODE_FAILED, None
+
+
+def _is_of_step(error: BaseException) -> TypeGuard[StepError]:
+    """Whether the engine made it of a step's entry: a class of the app may derive from StepError, too."""
+    return isinstance(error, StepError) and getattr(error, "step_number", -1) >= 0
 
 
 def _cause(error: BaseException) -> BaseException | None:

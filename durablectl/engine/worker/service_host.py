@@ -65,7 +65,7 @@ def _endpoint(service: Service, instance: Any, method: Method) -> Endpoint:
         try:
             return _encode(await function(request), incoming.content_type, subject)
         except TerminalError as error:
-            return Outgoing(error=error.message, error_code=_TERMINAL)
+            return Outgoing(error=message_of(error), error_code=_TERMINAL)
         except InvalidValueError as error:
             return Outgoing(error=error.message, error_code=_INTERNAL)
         except BaseException as error:

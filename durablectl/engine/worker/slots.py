@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING
 from durablectl.engine.replay.control_flow import FencedOut, RunExit, StateChanged
 from durablectl.engine.replay.current_step import VISIBLE_AFTER_SECONDS
 from durablectl.engine.worker.execute import process_command
-from durablectl.engine.worker.failure_limit import MAX_FAILURES, FailureLimit, cause_of, give_up, is_passing
+from durablectl.engine.worker.failure_limit import (
+    FailureLimit,
+    cause_of,
+    give_up,
+    is_passing,
+    is_too_often,
+    pause_seconds,
+)
 from durablectl.engine.worker.quarantine import quarantine_command
 from durablectl.errors import DurableError, PayloadTooLargeError, UnreadableError
 from durablectl.model.kinds import CommandKind
@@ -209,7 +216,7 @@ class ActiveRuns:
                 return
             await slot.delivery.nak()
             raise
-        except (Exception, RunExit) as error:  # noqa: BLE001 - one workflow must not take the others down
+        except BaseException as error:  # noqa: BLE001 - one workflow must not take the others down
             if isinstance(cause_of(error), StorageFullError):
                 # Keeping the slot: else all that waits would be tried again and again, as fast as that goes.
                 _throttled.write("full", "Not done, will be delivered again: %s", error, extra=about)
@@ -233,10 +240,17 @@ class ActiveRuns:
             await slot.delivery.nak(_RETRY_SECONDS)
             return
         recorded = -1 if run is None else len(run.state.entries)
-        if self._failure_limit.count(command.invocation_id, recorded) >= MAX_FAILURES:
+        failures = self._failure_limit.count(command.invocation_id, recorded)
+        if is_too_often(failures, slot.delivery.attempt):
             try:
-                compensations = 0 if run is None else len(run.compensations)
-                await give_up(self._resources, command, slot.delivery, error, compensations)
+                await give_up(
+                    self._resources,
+                    command,
+                    slot.delivery,
+                    error,
+                    failures=failures,
+                    compensations=0 if run is None else len(run.compensations),
+                )
             except DurableError as unpaused:
                 _log.warning("Not paused, will be delivered again: %s", unpaused, extra=about)
             else:
@@ -247,7 +261,7 @@ class ActiveRuns:
         else:
             trace = cause_of(error)
             _log.error("A bug in durablectl; the command will be delivered again.", exc_info=trace, extra=about)
-        await slot.delivery.nak(_RETRY_SECONDS)
+        await slot.delivery.nak(pause_seconds(failures, _RETRY_SECONDS))
 
     async def write_current_steps(self) -> None:
         """Have every run write its current step, once that has lasted for a while."""

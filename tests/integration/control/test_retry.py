@@ -9,6 +9,7 @@ from importlib import import_module
 import pytest
 
 from durablectl import TerminalError, control, query, workflow
+from durablectl.cli.render.why_evidence import remedies
 from durablectl.errors import InvalidStateError, NotFoundError, UsageError
 from helpers.in_process import running_processor
 from helpers.index_listing import index_groups
@@ -132,7 +133,11 @@ async def test_retry_after_cancel_drops_interrupted_and_compensated_steps(settin
         assert kinds["gate"] == ("step", "Cancelled")
         assert kinds["undo"] == ("compensation", "")
         gate.set()
-        await control.retry(store, invocation_id)
+        result = await control.retry(store, invocation_id)
+        assert result.message == (
+            "Retrying from step 1. 1 compensation has run, and the steps before it are not run again: "
+            "retry with --from-step 0 to run all of them."
+        )
         assert await wait_for_output(store, invocation_id) == ["first 1", True, "beside 1", "last 1"]
         view = await query.get_workflow(store, invocation_id)
     assert ran[invocation_id] == {"first": 1, "beside": 1, "undo": 1, "last": 1}
@@ -281,3 +286,25 @@ class Died(BaseException):
 
 def die(*_: object) -> None:
     raise Died
+
+
+async def test_retry_from_step_0_runs_what_compensations_undid(settings, store):
+    @workflow
+    async def books(ctx):
+        me = ctx.invocation_id
+        booking = await ctx.step(step, me, "book", name="book")
+        ctx.defer(step, me, "undo", name="undo")
+        if ran[me]["undo"] == 0:
+            raise ValueError("no room")
+        return booking
+
+    async with running_processor(settings, books):
+        invocation_id = await start_workflow(store, books)
+        await wait_for_status(store, invocation_id, "failed")
+        found = await query.explain_workflow(store, invocation_id)
+        first = remedies(found)[0]
+        assert first.command == f"durablectl wf retry {invocation_id} --from-step 0"
+        result = await control.retry(store, invocation_id, from_step=0)
+        assert result.message == "Retrying from step 0."
+        assert await wait_for_output(store, invocation_id) == "book 2"
+    assert ran[invocation_id] == {"book": 2, "undo": 1}

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 
 import pytest
 
 from durablectl import control, query, workflow
 from durablectl.engine.replay.ownership import Ownership
-from durablectl.errors import StorageError
+from durablectl.engine.worker.failure_limit import pause_seconds
+from durablectl.errors import PermissionDeniedError, StorageError
 from helpers.in_process import running_processor
 from helpers.stored_commands import no_commands_left
 from helpers.waiting import wait_until
@@ -114,3 +116,76 @@ async def test_schedule_whose_fire_cannot_be_carried_out_is_set_aside(settings, 
         await wait_until(lambda: "Set aside the command" in caplog.text)
         await control.delete_schedule(store, "often")
         await wait_until(lambda: no_commands_left(store))
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["durablectl.engine.worker.execute._read_journal", "durablectl.engine.replay.run.Run.idle"],
+    ids=["before the run", "in the run"],
+)
+async def test_many_processors_do_not_multiply_the_deliveries(settings, store, monkeypatch, target):
+    failures = []
+
+    def fail(*_, **__):
+        failures.append(1)
+        raise RuntimeError("a bug")
+
+    async with contextlib.AsyncExitStack() as stack:
+        for _ in range(8):
+            await stack.enter_async_context(running_processor(settings, handler, max_concurrent=1))
+        with monkeypatch.context() as patched:
+            patched.setattr(target, fail)
+            invocation_id = await start_workflow(store, handler)
+            view = await wait_for_status(store, invocation_id, "paused")
+            await wait_until(lambda: no_commands_left(store))
+        # One that takes it from another one counts that as a crash of the other.
+        assert view.reason_code in {"engine_failed", "crashed_processor"}
+        assert view.reason
+        # Ten, and another one of each processor until one of them has failed twice.
+        assert 5 <= len(failures) <= 10 + 8
+
+
+async def test_missing_permission_pauses_after_five_deliveries(settings, store, monkeypatch):
+    async def deny(*_):
+        raise PermissionDeniedError("The server allows no publish to durable.x.")
+
+    async with running_processor(settings, handler):
+        with monkeypatch.context() as patched:
+            patched.setattr("durablectl.engine.worker.execute._read_journal", deny)
+            invocation_id = await start_workflow(store, handler)
+            view = await wait_for_status(store, invocation_id, "paused")
+    assert view.reason == (
+        "durablectl failed on it 5 times: PermissionDeniedError: The server allows no publish to durable.x."
+    )
+
+
+async def test_result_waits_for_a_permission_and_the_log_names_it(settings, store, monkeypatch, caplog):
+    """The step has run: its result is kept until it may be stored."""
+    began = []
+
+    async def count():
+        began.append(1)
+        return "kept"
+
+    @workflow
+    async def keeps(ctx):
+        kept = await ctx.step(count)
+        await ctx.step(asyncio.sleep, 0)
+        return kept
+
+    async def deny(*_):
+        raise PermissionDeniedError("The server allows no publish to durable.x.")
+
+    monkeypatch.setattr("durablectl.engine.replay.ownership._FULL_SECONDS", 0.05)
+    async with running_processor(settings, keeps):
+        with monkeypatch.context() as patched:
+            patched.setattr("durablectl.engine.replay.ownership.journal.append", deny)
+            invocation_id = await start_workflow(store, keeps)
+            waiting = f"Waiting to store what {invocation_id} has done: The server allows no publish to durable.x."
+            await wait_until(lambda: waiting in caplog.text)
+        assert await wait_for_output(store, invocation_id) == "kept"
+    assert began == [1]
+
+
+def test_delivery_of_what_cannot_be_paused_slows_down():
+    assert [pause_seconds(failures, 0.5) for failures in (1, 5, 6, 7, 8, 12, 10**9)] == [0.5, 0.5, 1, 2, 4, 60, 60]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from durablectl import Retry, StepError, TerminalError, control, workflow
+from durablectl import Retry, StepError, TerminalError, UsageError, control, workflow
 from durablectl.errors import InvalidStateError
 from helpers.in_process import running_processor
 from helpers.workflow_runs import (
@@ -206,3 +206,83 @@ async def test_request_over_the_maximum_payload_fails_at_the_first_attempt(setti
         for how in ("invoke", "send"):
             output = await run_workflow(store, handler, how)
             assert output == ["durablectl.errors.PayloadTooLargeError", True]
+
+
+class StopNowError(BaseException):
+    """No Exception: what catches those lets it pass."""
+
+
+class UnprintableError(BaseException):
+    """Its own code fails wherever the engine looks at it."""
+
+    def __str__(self):
+        raise StopNowError
+
+    @property
+    def details(self):
+        raise StopNowError
+
+
+class EmptyStepError(StepError):
+    def __init__(self):
+        pass
+
+
+class Stubborn(dict):
+    def items(self):
+        raise StopNowError
+
+
+async def unprintable():
+    raise UnprintableError
+
+
+@pytest.mark.parametrize("where", ["step", "handler", "compensation", "output", "group", "empty step error"])
+async def test_exception_whose_own_code_fails_ends_the_workflow(settings, store, caplog, where):
+    @workflow
+    async def fails(ctx):
+        match where:
+            case "step":
+                await ctx.step(unprintable, retry=ONCE)
+            case "handler":
+                await unprintable()
+            case "group":
+                raise BaseExceptionGroup("", [UnprintableError(), UnprintableError()])
+            case "empty step error":
+                raise EmptyStepError
+            case "output":
+                return Stubborn(a=1)
+        ctx.defer(unprintable)
+        raise ValueError("no")
+
+    async with running_processor(settings, fails):
+        view = await run_to_end(store, fails)
+    expected = {
+        "step": "Step 0 'unprintable' failed at its first attempt: UnprintableError",
+        "handler": "UnprintableError",
+        "compensation": "no",
+        "output": "StopNowError",
+        "group": "2 errors: UnprintableError: UnprintableError; UnprintableError: UnprintableError",
+        "empty step error": "EmptyStepError",
+    }
+    assert (view.status, view.error, view.attempt) == ("failed", expected[where], 1)
+    assert "A bug in durablectl" not in caplog.text
+
+
+async def test_context_of_another_workflow_is_refused(settings, store):
+    kept = []
+
+    @workflow
+    async def gives(ctx):
+        kept.append(ctx)
+
+    @workflow
+    async def takes(_ctx):
+        await kept[0].step(pay, "tuple")
+
+    async with running_processor(settings, gives, takes):
+        await run_to_end(store, gives)
+        view = await run_to_end(store, takes)
+    assert "'pay' was asked of the context outside of its handler" in view.error
+    with pytest.raises(UsageError, match="outside of its handler"):
+        await kept[0].step(pay, "tuple")
