@@ -220,6 +220,19 @@ class Client:
             return await control.restart(self._store, invocation_id)
         return await control.retry(self._store, invocation_id, from_step=from_step)
 
+    async def retry_now(self, invocation_id: str) -> OperationResult:
+        """Begin the next attempt of what backs off. Raises NotFoundError, InvalidStateError."""
+        return await control.retry_now(self._store, invocation_id)
+
+    async def restart_step(self, invocation_id: str, step: int | None = None) -> OperationResult:
+        """Interrupt the attempt that is under way and begin the next one; ``step`` is its number (default: as shown).
+
+        Raises NotFoundError, InvalidStateError where no step is in flight.
+        """
+        if step is not None:
+            checked_count(step, "The step of client.restart_step", 0, 2**31 - 2)
+        return await control.restart_step(self._store, invocation_id, step)
+
     async def delete(self, invocation_id: str) -> OperationResult:
         """Remove a workflow that has ended. Raises NotFoundError, InvalidStateError."""
         return await control.delete(self._store, invocation_id)

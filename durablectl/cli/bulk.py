@@ -64,7 +64,7 @@ class JobRequest(NamedTuple):
 
 
 class BulkOperation(NamedTuple):
-    """``verb`` is what the question asks; ``statuses`` are those that filters without --status choose.
+    """``verb`` is what the question asks; ``statuses`` and ``waiting_for`` complete filters that name none.
 
     Without ``job`` it cannot be done in the background; ``why_no_job`` says why.
     """
@@ -74,6 +74,7 @@ class BulkOperation(NamedTuple):
     act: Callable[[Store, str], Awaitable[OperationResult]]
     job: JobRequest | None
     why_no_job: str = ""
+    waiting_for: frozenset[str] = frozenset()
 
 
 @dataclass
@@ -138,7 +139,7 @@ async def _start_job(
     from durablectl.cli.actor import local_actor
     from durablectl.cli.render.formatting import count
 
-    filters = None if targets.filters is None else _with_statuses(targets.filters, operation)
+    filters = None if targets.filters is None else _with_defaults(targets.filters, operation)
     job_id = await control.start_job(
         store, job.operation, ids, filters=filters, rate=targets.rate, actor=local_actor(), **job.parameters
     )
@@ -151,8 +152,12 @@ async def _start_job(
         note(NO_JOB_PROCESSOR)
 
 
-def _with_statuses(filters: Filters, operation: BulkOperation) -> Filters:
-    return replace(filters, statuses=filters.statuses or frozenset(operation.statuses))
+def _with_defaults(filters: Filters, operation: BulkOperation) -> Filters:
+    return replace(
+        filters,
+        statuses=filters.statuses or frozenset(operation.statuses),
+        waiting_for=filters.waiting_for or operation.waiting_for,
+    )
 
 
 def print_result(result: OperationResult, output: Output) -> None:
@@ -167,7 +172,7 @@ async def _selected(store: Store, targets: Targets, operation: BulkOperation) ->
     from durablectl import query
 
     if targets.filters is not None:
-        filters = _with_statuses(targets.filters, operation)
+        filters = _with_defaults(targets.filters, operation)
         with ReadProgress() as reading:
             return await query.select_workflows(store, filters, progress=reading.show)
     return await query.select_ids(store, targets.ids) if targets.dry_run else []

@@ -63,6 +63,8 @@ class _Workflows(LazyGroup):
         "resume": LazyTarget("lifecycle:resume", _STEER),
         "cancel": LazyTarget("lifecycle:cancel", _STEER),
         "retry": LazyTarget("lifecycle:retry", _STEER),
+        "retry-now": LazyTarget("lifecycle:retry_now", _STEER),
+        "restart-step": LazyTarget("lifecycle:restart_step", _STEER),
         "delete": LazyTarget("lifecycle:delete", _STEER),
         "signal": LazyTarget("messages:signal", _ANSWER),
         "resolve": LazyTarget("messages:resolve", _ANSWER),

@@ -1,5 +1,6 @@
 """Changing workflows: starting, operating and answering them, and waiting for their outcome."""
 
+from durablectl.control.attempts import restart_step, retry_now
 from durablectl.control.index_repair import RepairReport, repair
 from durablectl.control.jobs import FASTEST_JOB, can_run_jobs, cancel_job, pause_job, resume_job, start_job
 from durablectl.control.lifecycle import cancel, delete, pause, resume, wait_until_cancelled
@@ -44,10 +45,12 @@ __all__ = [
     "repair_streams",
     "resolve",
     "restart",
+    "restart_step",
     "resume",
     "resume_job",
     "resume_schedule",
     "retry",
+    "retry_now",
     "signal",
     "start",
     "start_job",

@@ -124,6 +124,9 @@ _PLAIN_EXECUTION = _Plain(
     "indexed_as",
     "reason_code",
     "cancel_reason",
+    "retry_now_at",
+    "step_to_restart",
+    "restart_asked_at",
 )
 _PLAIN_FAILED_STEP = _Plain(*FailedStep._fields)
 _PLAIN_MISMATCH = _Plain(*StepMismatch._fields)

@@ -25,6 +25,7 @@ class JobOperation(StrEnum):
     RESUME = "resume"
     CANCEL = "cancel"
     RETRY = "retry"
+    RETRY_NOW = "retry-now"
     RESTART = "restart"
     DELETE = "delete"
 

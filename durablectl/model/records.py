@@ -249,6 +249,9 @@ class Execution:
     cancel_reason: str = ""
     failed_step: FailedStep | None = None
     mismatch: StepMismatch | None = None
+    retry_now_at: int = 0
+    step_to_restart: int = 0
+    restart_asked_at: int = 0
     changed_by_jobs: list[str] = field(default_factory=list)
 
     def copy(self) -> Execution:

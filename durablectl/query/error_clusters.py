@@ -11,8 +11,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from durablectl.model.clock import to_rfc3339
 from durablectl.model.filters import Filters
+from durablectl.model.kinds import WaitingFor
+from durablectl.model.message_types import Schemas
 from durablectl.model.status import Status
 from durablectl.query.selection import list_pages
+from durablectl.query.view_builder import workflow_view
+from durablectl.storage.records import states
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -23,6 +27,8 @@ if TYPE_CHECKING:
 SAMPLES = 3
 LONGEST_LITERAL = 160
 _LONGEST_MESSAGE = 1000
+_DEEPEST = 20
+"""Children of children that are followed to what made the innermost one fail."""
 
 _KEPT = re.compile(r"<(?:\*|str|path|time)>")
 _MONTH = "(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)"
@@ -126,6 +132,9 @@ class ErrorCluster:
     found in all of them, up to LONGEST_LITERAL characters on one line; empty where there is none. ``samples`` are ids,
     the last failure first; ``steps`` the most frequent first, none for what failed between steps. Times are those of
     the first and last failure, in microseconds.
+
+    What failed because a child failed is in the cluster of that child: ``handler`` is that of the innermost one, and
+    ``outermost`` are the handlers of those that no other failure in the cluster contains.
     """
 
     handler: str
@@ -138,10 +147,12 @@ class ErrorCluster:
     steps: Sequence[FailedStepCount]
     literal: str
     example: str
+    outermost: Sequence[str] = ()
 
     def to_json(self) -> dict[str, Any]:
         return {
             "handler": self.handler,
+            "outermost_handlers": [*self.outermost],
             "error_type": self.error_type or None,
             "message": self.message,
             "count": self.count,
@@ -171,6 +182,8 @@ class ParsedError(NamedTuple):
 
     @classmethod
     def from_view(cls, view: WorkflowView) -> ParsedError:
+        if view.retrying is not None:
+            return cls(view.retrying.error, view.retrying.name, view.retrying.step_number)
         failed = view.failed_step
         if failed is not None and failed.message_at:
             return cls(view.error[failed.message_at :], failed.step_type, failed.step_number)
@@ -178,20 +191,33 @@ class ParsedError(NamedTuple):
 
 
 async def get_errors(
-    store: Store, filters: Filters | None = None, limit: int = 20, *, progress: Callable[[int], None] | None = None
+    store: Store,
+    filters: Filters | None = None,
+    limit: int = 20,
+    *,
+    active: bool = False,
+    progress: Callable[[int], None] | None = None,
 ) -> ErrorsView:
     """What the failed workflows among those that match have failed with, in at most ``limit`` clusters.
 
-    Reads all that have failed; ``progress`` is told how many. Raises what list_workflows raises.
+    With ``active``, what makes steps back off instead. Reads all that have failed, or back off; ``progress`` is told
+    how many. Raises what list_workflows raises.
     """
-    filters = replace(filters or Filters(), statuses=frozenset({Status.FAILED}))
+    filters = filters or Filters()
+    if active:
+        statuses = frozenset({Status.RUNNING, Status.SUSPENDED})
+        filters = replace(filters, statuses=statuses, waiting_for=frozenset({WaitingFor.RETRY}))
+    else:
+        filters = replace(filters, statuses=frozenset({Status.FAILED}))
     clusters: dict[tuple[str, str, str], _ClusterBuilder] = {}
     read = 0
     async for page in list_pages(store, filters, progress=progress):
+        causes = await _innermost(store, page.workflows)
         for view in page.workflows:
-            failure = ParsedError.from_view(view)
+            cause = causes.get(view.invocation_id, view)
+            failure = ParsedError.from_view(cause)
             failure = failure._replace(message=failure.message[:_LONGEST_MESSAGE])
-            key = (view.handler, view.error_type, _pattern(view, failure.message))
+            key = (cause.handler, cause.error_type, _pattern(cause, failure.message))
             clusters.setdefault(key, _ClusterBuilder(_literals(key[-1]))).add(view, failure)
         read += len(page.workflows)
         if progress is not None and page.next_cursor:
@@ -199,6 +225,28 @@ async def get_errors(
     views = [cluster.build(*key) for key, cluster in clusters.items()]
     views.sort(key=lambda view: (-view.count, -view.last_at, view.handler, view.message))
     return ErrorsView(views[:limit], len(views), read)
+
+
+async def _innermost(store: Store, views: Sequence[WorkflowView]) -> dict[str, WorkflowView]:
+    """By id, the failed child, or child of a child, that each of these failed with; those without one are left out."""
+    found: dict[str, WorkflowView] = {}
+    wanted = {view.invocation_id: view.failed_child for view in views if view.failed_child}
+    for _ in range(_DEEPEST):
+        if not wanted:
+            break
+        stored = await states.load_many(store, sorted({*wanted.values()}))
+        inner = {
+            child: workflow_view(each.execution, each.revision, Schemas())
+            for child, each in stored.items()
+            if each.execution.status == Status.FAILED
+        }
+        found |= {outer: inner[child] for outer, child in wanted.items() if child in inner}
+        wanted = {
+            outer: inner[child].failed_child
+            for outer, child in wanted.items()
+            if child in inner and inner[child].failed_child
+        }
+    return found
 
 
 def _pattern(view: WorkflowView, message: str) -> str:
@@ -209,7 +257,10 @@ def _pattern(view: WorkflowView, message: str) -> str:
 
 @dataclass
 class _ClusterBuilder:
-    """``pieces`` are literals of the pattern that have been in every message so far, ``common`` is another one."""
+    """``pieces`` are literals of the pattern that have been in every message so far, ``common`` is another one.
+
+    ``handlers`` are those of the workflows by id, ``contained`` the ids of children that others failed with.
+    """
 
     pieces: Sequence[str]
     count: int = 0
@@ -218,12 +269,16 @@ class _ClusterBuilder:
     example: str = ""
     common: str = ""
     samples: list[tuple[int, str]] = field(default_factory=list)
+    handlers: dict[str, str] = field(default_factory=dict)
+    contained: set[str] = field(default_factory=set)
     steps: Counter[str] = field(default_factory=Counter)
     numbers: dict[str, int | None] = field(default_factory=dict)
 
     def add(self, view: WorkflowView, failure: ParsedError) -> None:
         timestamp_us = view.updated_at
         message = failure.message
+        self.handlers[view.invocation_id] = view.handler
+        self.contained.add(view.failed_child)
         if not self.count:
             self.common, self.first_at = message, timestamp_us
         elif self.common not in message:
@@ -232,7 +287,7 @@ class _ClusterBuilder:
         self.count += 1
         self.first_at = min(self.first_at, timestamp_us)
         if timestamp_us >= self.last_at:
-            self.last_at, self.example = timestamp_us, view.error
+            self.last_at, self.example = timestamp_us, view.error or message
         self.samples = sorted([*self.samples, (-timestamp_us, view.invocation_id)])[:SAMPLES]
         if failure.step_type:
             self.steps[failure.step_type] += 1
@@ -251,6 +306,7 @@ class _ClusterBuilder:
             steps=[FailedStepCount(name, self.numbers[name], count) for name, count in self.steps.most_common()],
             literal=_literal([self.common, *self.pieces]),
             example=self.example,
+            outermost=sorted({name for each, name in self.handlers.items() if each not in self.contained}),
         )
 
 

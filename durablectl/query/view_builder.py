@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from durablectl.model.kinds import StepKind, WaitingFor, WaitKind
 from durablectl.model.message_types import Schemas
-from durablectl.model.status import is_terminal
+from durablectl.model.status import Status, is_terminal
 from durablectl.model.termination import started_children
 from durablectl.query.views import DroppedView, StepView, WaitingView, WorkflowView
 from durablectl.storage.records.message_types import load_schemas
@@ -100,8 +101,33 @@ def workflow_view(
         journal_length=part.length if part is not None else 0,
         waiting_kinds=execution.waiting_kinds,
         step_names=execution.step_names,
+        retrying=_retrying(execution),
+        failed_child=_failed_child(execution),
         due_at=execution.due_at,
         history=None if entries is None else [_dropped_view(dropped, schemas) for dropped in execution.history],
+    )
+
+
+def _retrying(execution: Execution) -> WaitingView | None:
+    """The first of the steps that back off."""
+    if WaitingFor.RETRY not in execution.waiting_kinds:
+        return None
+    waits = [execution.waiting_for, *execution.waits]
+    return next((_waiting_view(each) for each in waits if each is not None and each.kind == WaitKind.RETRY), None)
+
+
+def _failed_child(execution: Execution) -> str:
+    """The id of the child that a workflow failed with, where the record holds its journal."""
+    failed = execution.failed_step
+    if failed is None or execution.status != Status.FAILED:
+        return ""
+    return next(
+        (
+            entry.awaited_id
+            for entry in execution.journal
+            if entry.step_number == failed.step_number and entry.kind == StepKind.CHILD
+        ),
+        "",
     )
 
 

@@ -114,7 +114,8 @@ class WorkflowView:
     ``journal`` may be a part: ``journal_length`` entries there are, and ``journal_start`` of them come before it.
     ``input``, ``output`` and ``workflow_state`` are JSON data. ``reason_code`` (ReasonCode) says why it is paused or
     cancelled, or failed; ``failed_step`` and ``mismatch`` belong to it. ``waiting_kinds``, ``step_names`` and
-    ``due_at`` are those of the record, for filters.
+    ``due_at`` are those of the record, for filters; ``retrying`` is the step that backs off, ``failed_child`` the child
+    that it failed with.
     """
 
     invocation_id: str
@@ -154,6 +155,8 @@ class WorkflowView:
     history: Sequence[DroppedView] | None = None
     waiting_kinds: Collection[str] = ()
     step_names: Collection[str] = ()
+    retrying: WaitingView | None = None
+    failed_child: str = ""
     due_at: int = 0
 
     def to_json(self) -> dict[str, Any]:

@@ -79,6 +79,7 @@ _ACTS: Mapping[JobOperation, Callable[[Store, str, JobSpec, Origin], Awaitable[O
     JobOperation.RETRY: lambda store, each, spec, origin: control.retry(
         store, each, from_step=spec.from_step, origin=origin
     ),
+    JobOperation.RETRY_NOW: lambda store, each, _, origin: control.retry_now(store, each, origin=origin),
     JobOperation.RESTART: lambda store, each, _, origin: control.restart(store, each, origin=origin),
     JobOperation.DELETE: lambda store, each, _, origin: control.delete(store, each, origin=origin),
 }

@@ -10,7 +10,7 @@ from typing import Any
 
 from google.protobuf.wrappers_pb2 import StringValue
 
-from durablectl import Context, TerminalError, workflow
+from durablectl import Context, Retry, TerminalError, workflow
 from durablectl.engine.sdk.registry import Workflow
 
 HUGE = 100_000
@@ -44,6 +44,13 @@ def broken(invocation_id: str, name: str) -> None:
     leave(invocation_id, name)
     if not Path(os.environ["EFFECTS"] + ".mended").exists():
         raise TerminalError("broken")
+
+
+def refused(invocation_id: str, name: str) -> None:
+    """Fails until what it calls is repaired."""
+    leave(invocation_id, name)
+    if not Path(os.environ["EFFECTS"] + ".mended").exists():
+        raise ConnectionError("refused")
 
 
 def do(ctx: Context, name: Any, seconds: float = 0.0) -> Any:
@@ -81,6 +88,12 @@ async def fails(ctx: Context) -> Any:
     await ctx.step(broken, ctx.invocation_id, "broken", name="broken")
     await do(ctx, "after")
     return "mended"
+
+
+@workflow
+async def backs_off(ctx: Context) -> Any:
+    await ctx.step(refused, ctx.invocation_id, "refused", name="refused", retry=Retry(initial=3600, cap=3600))
+    return "accepted"
 
 
 @workflow

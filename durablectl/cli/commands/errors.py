@@ -20,6 +20,7 @@ from durablectl.cli.options.output import with_output
 from durablectl.cli.options.signatures import extend
 from durablectl.cli.terminal.output import Output, OutputFormat, note, show, stdout_console
 from durablectl.cli.terminal.progress import ReadProgress
+from durablectl.errors import UsageError
 from durablectl.model.clock import SYSTEM_CLOCK, to_rfc3339
 from durablectl.model.filters import parse_filters, to_flags
 from durablectl.model.status import Status
@@ -38,7 +39,7 @@ def _with_failed_filters(function: Callable[..., R]) -> Callable[..., R]:
     added: list[inspect.Parameter] = [each for each in filter_options("Filters") if each.name != "status"]
 
     def provide(values: dict[str, Any]) -> dict[str, Any]:
-        return {"filters": parse_filters({**values, "status": [Status.FAILED]})}
+        return {"filters": parse_filters({**values, "status": None})}
 
     return extend(function, "filters", added, provide)
 
@@ -50,6 +51,7 @@ def _with_failed_filters(function: Callable[..., R]) -> Callable[..., R]:
 async def errors(
     context: typer.Context,
     limit: Annotated[int, typer.Option(metavar="N", min=1, help="At most so many different errors.")] = _LIMIT,
+    active: Annotated[bool, typer.Option("--active", help="What is retried now, instead of what has failed.")] = False,
     *,
     filters: Filters,
     settings: Settings,
@@ -62,17 +64,25 @@ async def errors(
     each error: ids of the last ones, and the command that retries them all. It asks before it does; another error that
     holds the same text is retried along.
 
+    What failed because its child failed is counted with that child. With --active: the errors of steps that back off,
+    and the command that tries them now.
+
     Example: durablectl wf errors --since 1h
     """
+    if active and (filters.error or filters.waiting_for):
+        raise UsageError(
+            "--active is about steps that back off, but --error or --waiting-for was given too.",
+            hint="Leave them out; choose with --handler or --step.",
+        )
     from durablectl import query
     from durablectl.storage.connection.store import open_store
 
     async with open_store(settings) as store:
         with ReadProgress() as reading:
-            found = await query.get_errors(store, filters, limit, progress=reading.show)
+            found = await query.get_errors(store, filters, limit, active=active, progress=reading.show)
         if not found.errors:
             await note_unknown_handlers(store, filters.handlers)
-    commands = [_command(cluster, filters, context) for cluster in found.errors]
+    commands = [_command(cluster, filters, context, active=active) for cluster in found.errors]
     if output.is_json:
         objects = [
             {**cluster.to_json(), "command": command} for cluster, command in zip(found.errors, commands, strict=True)
@@ -84,7 +94,7 @@ async def errors(
                 output.print_json(each)
         return
     if not found.errors:
-        note(_nothing(filters))
+        note("No step backs off." if active else _nothing(filters))
         return
     from durablectl.cli.render.error_clusters import errors_lines, errors_table, rest_note
 
@@ -102,11 +112,16 @@ def _nothing(filters: Filters) -> str:
     return f"No failures since {since}." if since else "No failures."
 
 
-def _command(cluster: ErrorCluster, filters: Filters, context: typer.Context) -> str:
+def _command(cluster: ErrorCluster, filters: Filters, context: typer.Context, *, active: bool) -> str:
     """What retries these failures: with the connection and the other filters of this command."""
+    if active:
+        step = cluster.steps[0].step_type if len(cluster.steps) == 1 else filters.step
+        waiting = replace(filters, handlers=frozenset({cluster.handler}), step=step)
+        return shlex.join([PROGRAM, "wf", "retry-now", *given_connection_flags(context), *to_flags(waiting)])
     failures = replace(
         filters,
-        handlers=frozenset({cluster.handler}),
+        statuses=frozenset({Status.FAILED}),
+        handlers=frozenset(cluster.outermost or {cluster.handler}),
         error=cluster.literal or filters.error,
         since=cluster.first_at or filters.since,
     )

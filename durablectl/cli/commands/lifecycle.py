@@ -1,4 +1,4 @@
-"""`durablectl wf pause`, `resume`, `cancel`, `retry` and `delete`, each of one workflow or of many."""
+"""`durablectl wf pause`, `resume`, `cancel`, `retry`, `retry-now`, `delete` of one workflow or many; `restart-step`."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from durablectl.cli.boundary import asynchronous
-from durablectl.cli.bulk import BulkOperation, JobRequest, run_operation
+from durablectl.cli.bulk import BulkOperation, JobRequest, print_result, run_operation
+from durablectl.cli.completion.completers import complete_id
 from durablectl.cli.options.connection import with_connection
 from durablectl.cli.options.output import with_output
 from durablectl.cli.options.targets import Targets, with_targets
 from durablectl.cli.terminal.output import Output, OutputFormat
 from durablectl.errors import UsageError
 from durablectl.model.jobs import JobOperation
+from durablectl.model.kinds import WaitingFor
 from durablectl.model.status import ACTIVE, TERMINAL, Status
 from durablectl.model.user_input import parse_duration
 from durablectl.settings import Settings
@@ -129,6 +131,52 @@ async def retry(
     verb = JobOperation.RESTART if restart else JobOperation.RETRY
     job = JobRequest(verb, from_step=from_step)
     return await run_operation(settings, targets, output, BulkOperation(verb, _RETRIABLE, again, job))
+
+
+@asynchronous
+@with_connection
+@with_output(formats=_FORMATS)
+@with_targets
+async def retry_now(*, targets: Targets, settings: Settings, output: Output) -> int:
+    """Try now what waits for another attempt.
+
+    The attempt counts; after it, the back-off is the next longer one.
+
+    Example: durablectl wf retry-now --handler checkout --step charge --yes
+    """
+    from durablectl import control
+
+    statuses = (Status.RUNNING, Status.SUSPENDED)
+    job = JobRequest(JobOperation.RETRY_NOW)
+    kinds: frozenset[str] = frozenset({WaitingFor.RETRY})
+    operation = BulkOperation("retry now", statuses, control.retry_now, job, waiting_for=kinds)
+    return await run_operation(settings, targets, output, operation)
+
+
+@asynchronous
+@with_connection
+@with_output(formats=_FORMATS)
+async def restart_step(
+    invocation_id: Annotated[str, typer.Argument(metavar="ID", autocompletion=complete_id)],
+    step: Annotated[
+        int | None,
+        typer.Option("--step", metavar="N", min=0, help="The number of the step (default: the one that it shows)."),
+    ] = None,
+    *,
+    settings: Settings,
+    output: Output,
+) -> None:
+    """Interrupt a step that hangs, and run it again.
+
+    The interrupted attempt counts. Code in a thread cannot be interrupted: it goes on beside the next attempt.
+
+    Example: durablectl wf restart-step order-17
+    """
+    from durablectl import control
+    from durablectl.storage.connection.store import open_store
+
+    async with open_store(settings) as store:
+        print_result(await control.restart_step(store, invocation_id, step), output)
 
 
 @asynchronous

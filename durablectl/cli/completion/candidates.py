@@ -32,6 +32,8 @@ _CHANGEABLE: Mapping[str, frozenset[Status]] = {
     "resume": frozenset({Status.PAUSED}),
     "cancel": ACTIVE,
     "retry": frozenset({Status.FAILED, Status.CANCELLED}),
+    "retry-now": frozenset({Status.RUNNING, Status.SUSPENDED}),
+    "restart-step": frozenset({Status.RUNNING}),
     "delete": TERMINAL,
     "signal": ACTIVE,
 }

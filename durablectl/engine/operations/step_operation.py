@@ -86,10 +86,7 @@ class StepOperation(NumberedOperation[_T]):
     async def _attempts(self, entry: JournalEntry) -> Any:
         """Try until there is a result or no try left; the value."""
         run = self._run
-        earlier = run.back_offs.pop(entry.step_number, None)
-        if earlier is not None:
-            entry.attempts = earlier.attempt
-            await run.waits.back_off(earlier)
+        await self._end_earlier_back_off(entry)
         if self._request_error is not None:
             entry.attempts += 1
             describe_failure(self._request_error, STEP_RETRY).write_to(entry)
@@ -103,6 +100,9 @@ class StepOperation(NumberedOperation[_T]):
                 value = await self.attempt()
                 entry.response = encode_value(value, f"the result of step {entry.step_number} {entry.step_type!r}")
             except BaseException as error:
+                if self._is_restarted(entry.step_number):
+                    run.metrics.retries += 1
+                    continue
                 if isinstance(error, asyncio.CancelledError) and _is_interrupted():
                     raise
                 failure = self.failure(error)
@@ -113,6 +113,7 @@ class StepOperation(NumberedOperation[_T]):
                 until = run.state.clock.now() + int(delay * MICROSECONDS)
                 run.metrics.retries += 1
             else:
+                self._is_restarted(entry.step_number)  # It has ended first, and what it gave counts.
                 if entry.response.type_name:
                     run.journal_writer.note_type(type(value))
                 return value
@@ -127,6 +128,21 @@ class StepOperation(NumberedOperation[_T]):
                     reason_code=failure.reason_code,
                 )
             )
+
+    async def _end_earlier_back_off(self, entry: JournalEntry) -> None:
+        """Wait out the back-off in which an earlier run was suspended."""
+        earlier = self._run.back_offs.pop(entry.step_number, None)
+        if earlier is not None:
+            entry.attempts = earlier.attempt
+            await self._run.waits.back_off(earlier)
+
+    def _is_restarted(self, number: int) -> bool:
+        """Whether an operator, and nothing else, has had this attempt interrupted: then the task goes on."""
+        if number not in self._run.restarting:
+            return False
+        self._run.restarting.discard(number)
+        task = asyncio.current_task()
+        return task is not None and not task.uncancel()
 
 
 def describe_failure(error: BaseException, retry: Retry, *, is_final: bool = False) -> Failure:

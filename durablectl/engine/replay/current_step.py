@@ -81,6 +81,10 @@ class CurrentStepTracker:
         else:
             self._waiting[number] = wait
 
+    def is_executing(self, number: int) -> bool:
+        """Whether an attempt of the step is under way."""
+        return number in self._running and number not in self._waiting
+
     async def close(self) -> None:
         """Write nothing more."""
         self._is_closed = True

@@ -96,6 +96,9 @@ class Run:
         """What was deferred, in the order in which it was registered."""
         self.back_offs: dict[int, PendingWait] = {w.step_number: w for w in execution.waits if w.kind == WaitKind.RETRY}
         """By step number, the back-offs in which an earlier run was suspended."""
+        self.restarting: set[int] = set()
+        """The steps whose attempt an operator has had interrupted, until their next attempt."""
+        self._retry_seen, self._restart_seen = execution.retry_now_at, execution.restart_asked_at
         self.deadline_us = 0
         self._deadline_timer: asyncio.TimerHandle | None = None
         self._make_timer = make_timer
@@ -229,8 +232,29 @@ class Run:
                 self.runner.cancel()
         if not self._must_hold_back():
             self._begin_held_back()
+        self._follow_requests(execution)
         self.waits.poll()
         self._exit_at_rest()
+
+    def _follow_requests(self, execution: Execution) -> None:
+        """Begin the attempts that an operator has asked for since this run looked last."""
+        if execution.retry_now_at > self._retry_seen:
+            self._retry_seen = execution.retry_now_at
+            self.waits.end_back_offs()
+        if execution.restart_asked_at > self._restart_seen:
+            self._restart_seen = execution.restart_asked_at
+            self._restart_step(execution.step_to_restart - 1)
+
+    def _restart_step(self, number: int) -> None:
+        """Interrupt the attempt of a step. What it is cancelled by, or what waits already, is left alone."""
+        task = self._tasks.get(number)
+        is_executing = self.tracker.is_executing(number) and not self.waits.is_open(number)
+        if task is None or task.cancelling() or not is_executing:
+            _log.warning("Step %d of %s is not in flight: it is not run again.", number, self.state.invocation_id)
+            return
+        _log.warning("Step %d of %s is interrupted and run again: an operator asked.", number, self.state.invocation_id)
+        self.restarting.add(number)
+        task.cancel()
 
     # What its handler's runner asks of it.
 

@@ -125,6 +125,17 @@ class WaitRegistry:
         await self._until_ended(_OpenWait(pending, None, None, self._state.loop.create_future()))
         self._tracker.step_backs_off(pending.step_number, None)
 
+    def is_open(self, number: int) -> bool:
+        """Whether the operation is a wait, or a step that backs off."""
+        return number in self._open
+
+    def end_back_offs(self) -> None:
+        """End every back-off now, in time for the next poll."""
+        now = self._state.clock.now()
+        for opened in self._open.values():
+            if opened.awaited is None:
+                opened.pending.until = min(opened.pending.until, now)
+
     async def wait(self, number: int, awaited: AwaitedOperation, entry: JournalEntry | None) -> JournalEntry:
         """Wait to the end and journal it. A wait that may outlive this run is journaled when it begins, too."""
         state, journal_writer = self._state, self._journal_writer

@@ -80,6 +80,27 @@ def router(backend: Backend) -> APIRouter:
             await control.retry(backend.store, invocation_id, from_step=from_step, if_revision=revision)
         )
 
+    @routes.post("/workflows/{invocation_id}/retry-now", summary="Retry now", responses=documented(Done, *CHANGED))
+    async def retry_now(invocation_id: p.InvocationId, if_match: IfMatch = None) -> Response:
+        """The next attempt of what backs off begins at once."""
+        return result_response(await control.retry_now(backend.store, invocation_id, if_revision=_revision(if_match)))
+
+    @routes.post(
+        "/workflows/{invocation_id}/restart-step", summary="Restart a step", responses=documented(Done, *CHANGED)
+    )
+    async def restart_step(
+        invocation_id: p.InvocationId,
+        *,
+        step: Annotated[
+            int | None, Query(ge=0, le=2**31 - 2, description="By default the one that it shows.", examples=[2])
+        ] = None,
+        if_match: IfMatch = None,
+    ) -> Response:
+        """The attempt that is under way is interrupted, and the next one begins at once."""
+        return result_response(
+            await control.restart_step(backend.store, invocation_id, step, if_revision=_revision(if_match))
+        )
+
     @routes.delete("/workflows/{invocation_id}", summary="Delete", responses=documented(Done, *CHANGED))
     async def delete(invocation_id: p.InvocationId, if_match: IfMatch = None) -> Response:
         """Only what has ended."""

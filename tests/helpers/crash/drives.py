@@ -195,6 +195,25 @@ async def a_failure(case: Case) -> None:
     case.repair()
 
 
+async def a_back_off(case: Case) -> None:
+    await case.start("backs_off")
+    await case.reaches("suspended", waits_for="retry")
+    case.repair()
+
+
+async def tried(case: Case) -> None:
+    """Until it has completed, however often that takes."""
+
+    async def over() -> bool:
+        found = await case.execution()
+        assert found is not None
+        if found.status == "suspended":
+            await case.do("retry_now", W)
+        return found.status == "completed"
+
+    await wait_until(over, every=0.05)
+
+
 async def a_big_failure(case: Case) -> None:
     await case.start("big")
     await case.reaches("failed")

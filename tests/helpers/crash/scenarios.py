@@ -62,6 +62,8 @@ CLIENTS = [
     Scenario(
         "retry all", nothing, {W: "completed"}, drives.a_failure, operate("retry", W, from_step=0), keeps_steps=False
     ),
+    Scenario("retry now", drives.tried, {W: "completed"}, drives.a_back_off, operate("retry_now", W)),
+    Scenario("restart step", drives.let_go, {W: "completed"}, drives.in_a_step, operate("restart_step", W)),
     Scenario("restart", nothing, {W: "completed"}, drives.a_completion, operate("restart", W)),
     Scenario("restart as of", nothing, {W: "completed"}, drives.a_completion, drives.restart_as_of),
     Scenario("delete", nothing, {W: "deleted"}, drives.a_completion, operate("delete", W)),

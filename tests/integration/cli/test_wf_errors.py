@@ -15,7 +15,7 @@ import pexpect
 import pytest
 import pytest_asyncio
 
-from durablectl import Retry, TerminalError, control, query, workflow
+from durablectl import Context, Retry, TerminalError, control, query, workflow
 from durablectl.cli.render.error_clusters import errors_table, rest_note
 from durablectl.query import ErrorCluster, ErrorsView, FailedStepCount
 from durablectl.query.error_clusters import LONGEST_LITERAL
@@ -227,6 +227,47 @@ async def test_wf_errors_on_empty_server_prints_one_sentence(runner):
     result = await asyncio.to_thread(runner.invoke, app, ["wf", "errors"])
     assert result.exit_code == 3
     assert "This NATS server holds no workflows yet" in result.stderr
+
+
+@workflow
+async def charging(ctx: Context, card: str) -> None:
+    def charge(number: str) -> None:
+        raise ConnectionError(f"bank refused card {number}")
+
+    await ctx.step(charge, card, retry=Retry(initial=3600, cap=3600, max_attempts=9))
+
+
+@workflow
+async def ordering(ctx: Context, message: str) -> None:
+    await ctx.invoke(refusing, message)
+
+
+async def test_active_errors_are_those_of_steps_that_back_off(settings):
+    async with running_processor(settings, charging), open_store(settings) as store:
+        desk = OperatorCli(store, settings)
+        ids = [await start_workflow(store, charging, f"{n}{n}") for n in range(3)]
+        for each in ids:
+            await wait_for_status(store, each, "suspended")
+        assert await errors(desk) == []
+        (found,) = await errors(desk, "--active")
+        assert (found["count"], found["handler"], found["message"]) == (3, "charging", "bank refused card <*>")
+        assert [step["step_type"] for step in found["steps"]] == ["charge"]
+        assert "wf retry-now" in found["command"]
+        assert "--step charge" in found["command"]
+        assert await chosen(desk, found["command"]) == {*ids}
+        told = await desk.ok("wf", "errors", "--active")
+        assert "bank refused card <*>" in told
+
+
+async def test_a_failure_of_a_child_is_counted_with_the_child(settings):
+    async with running_processor(settings, refusing, ordering), open_store(settings) as store:
+        desk = OperatorCli(store, settings)
+        ids = [await start_workflow(store, ordering, f"no stock of item {n}{n}") for n in range(2)]
+        for each in ids:
+            await wait_for_status(store, each, "failed")
+        (found,) = await errors(desk)
+        assert (found["count"], found["handler"], found["outermost_handlers"]) == (4, "refusing", ["ordering"])
+        assert await chosen(desk, found["command"]) == {*ids}
 
 
 CLUSTER = ErrorCluster(

@@ -42,8 +42,14 @@ QUERIES = [
     ("schedule-list", "schedule", "list"),
     ("jobs-list", "jobs", "list"),
     ("jobs-list", "jobs", "list", "--status", "paused"),
-    *((f"wf-{verb}", "wf", verb, "--dry-run", *STATES) for verb in ("pause", "resume", "cancel", "retry", "delete")),
-    *((f"wf-{verb}", "wf", verb, "none", "neither") for verb in ("pause", "resume", "cancel", "retry", "delete")),
+    *(
+        (f"wf-{verb}", "wf", verb, "--dry-run", *STATES)
+        for verb in ("pause", "resume", "cancel", "retry", "retry-now", "delete")
+    ),
+    *(
+        (f"wf-{verb}", "wf", verb, "none", "neither")
+        for verb in ("pause", "resume", "cancel", "retry", "retry-now", "delete")
+    ),
     ("wf-pause", "wf", "pause", "--dry-run", "--handler", "nothing"),
 ]
 
