@@ -11,6 +11,9 @@ from typing import Any, ClassVar, NamedTuple
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+_PARSING: type[BaseException] = typer.BadParameter.__mro__[1]
+"""The usage error of what Typer is built on."""
+
 _WHOLE_NUMBER = re.compile(r"-?\d{1,15}", re.ASCII)
 
 
@@ -49,6 +52,33 @@ class LazyGroup(TyperGroup):
     def get_params(self, ctx: Any) -> list[Any]:
         return [_plain(parameter) for parameter in super().get_params(ctx)]
 
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Look a command up; an unknown one is answered with where it is, if another group has it."""
+        try:
+            return super().resolve_command(ctx, args)
+        except _PARSING as error:
+            root = ctx.find_root()
+            elsewhere = _paths_of(root.command, root.command_path, args[0], but=ctx.command_path)
+            is_alike_here = "Did you mean" in str(getattr(error, "message", "")) and args[0] not in {
+                path.rpartition(" ")[2] for path in elsewhere
+            }
+            if elsewhere and not is_alike_here and isinstance(message := getattr(error, "message", None), str):
+                asked = message.partition(" Did you mean")[0]
+                error.message = f"{asked} Did you mean {', '.join(f'`{path}`' for path in elsewhere)}?"  # type: ignore[attr-defined]
+            raise
+
+
+def _paths_of(root: Any, path: str, name: str, *, but: str) -> list[str]:
+    """The command lines of this name in other groups, or of one spelt alike; no command is made for that."""
+    groups = {path: root} | {f"{path} {key}": root.commands.made(key) for key in root.commands}
+    known = {of: [*getattr(group, "commands", {})] for of, group in groups.items() if of != but}
+    found = [f"{of} {name}" for of, names in known.items() if name in names]
+    if found:
+        return found
+    import difflib  # only a mistake needs it
+
+    return [f"{of} {close}" for of, names in known.items() for close in difflib.get_close_matches(name, names, 1, 0.8)]
+
 
 def _draw_as(command: Any, mode: Any) -> None:
     command.rich_markup_mode = mode
@@ -68,6 +98,10 @@ class _Commands(Mapping[str, Any]):
         if name not in self._made:
             self._made[name] = _make(name, self._lazy[name])
         return self._made[name]
+
+    def made(self, name: str) -> Any:
+        """The command if it is there already, else None."""
+        return self._made.get(name)
 
     def __iter__(self) -> Iterator[str]:
         yield from dict.fromkeys([*self._lazy, *self._made])

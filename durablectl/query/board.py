@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from durablectl.model.filters import Filters
+from durablectl.model.status import Status
 from durablectl.query.list import list_workflows
 from durablectl.query.state_changes import DELETED, StateChange, TailFilters, tail
 from durablectl.query.stats import count_by_status
@@ -24,6 +25,8 @@ _PAUSE_SECONDS = 1.0
 _INDEX_LAG_SECONDS = 1.0
 _PAUSE_FACTOR = 10
 """Counting takes at most one part in so many of the time, where filters make it slow."""
+
+_GOING_ON = frozenset({Status.PENDING, Status.RUNNING, Status.SUSPENDED})
 
 
 class Board(NamedTuple):
@@ -89,6 +92,11 @@ def _matches(filters: Filters, change: StateChange) -> bool:
     return filters.match(change.view, change.timestamp_us)
 
 
+def _keeps_place(before: WorkflowView, view: WorkflowView) -> bool:
+    """Whether a workflow stays where it is shown: as it was, or between the statuses of what goes on by itself."""
+    return before.status == view.status or {before.status, view.status} <= _GOING_ON
+
+
 class _BoardUpdater:
     """The board after the changes so far; ``changed`` is set whenever it shows something else."""
 
@@ -133,13 +141,24 @@ class _BoardUpdater:
         except UNREACHABLE:
             self._is_stale.set()
             raise
-        self.workflows = list(page.workflows)
+        self.workflows = self._in_place(page.workflows)
         settled = began - _INDEX_LAG_SECONDS
         self._recent = {key: recent for key, recent in self._recent.items() if recent[0] > settled}
         for _, change in self._recent.values():
             self._apply(change)
         if self._recent:
             self._is_stale.set()
+
+    def _in_place(self, found: Sequence[WorkflowView]) -> list[WorkflowView]:
+        """The same, where what was shown and has not ended since keeps its order: a retry moves nothing."""
+        shown = {view.invocation_id: (place, view) for place, view in enumerate(self.workflows)}
+        steady = {
+            view.invocation_id
+            for view in found
+            if view.invocation_id in shown and _keeps_place(shown[view.invocation_id][1], view)
+        }
+        ordered = iter(sorted((v for v in found if v.invocation_id in steady), key=lambda v: shown[v.invocation_id][0]))
+        return [next(ordered) if view.invocation_id in steady else view for view in found]
 
     def _apply(self, change: StateChange) -> None:
         view = change.view
@@ -149,7 +168,7 @@ class _BoardUpdater:
         if before is not None and before.revision >= view.revision:
             return
         if view.status != DELETED and self._filters.match(view, change.timestamp_us):
-            if before is not None and before.status == view.status:
+            if before is not None and _keeps_place(before, view):
                 self.workflows[index] = view
                 return
             self.workflows.insert(0, view)

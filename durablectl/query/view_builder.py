@@ -94,6 +94,7 @@ def workflow_view(
         expires_at=execution.expires_at if is_terminal(execution.status) else 0,
         reason_code=execution.reason_code,
         failed_step=execution.failed_step,
+        failed_attempts=_failed_attempts(execution, entries),
         mismatch=execution.mismatch,
         children=started_children(entries or ()),
         journal=journal,
@@ -129,6 +130,14 @@ def _failed_child(execution: Execution) -> str:
         ),
         "",
     )
+
+
+def _failed_attempts(execution: Execution, entries: Sequence[JournalEntry] | None) -> int:
+    if execution.failed_step is None:
+        return 0
+    number = execution.failed_step.step_number
+    known = (each.attempts for each in entries or execution.journal if each.step_number == number)
+    return next(known, 0)
 
 
 def _waiting_view(waiting: PendingWait | None) -> WaitingView | None:

@@ -147,6 +147,8 @@ class WorkflowView:
     expires_at: int = 0
     reason_code: str = ""
     failed_step: FailedStep | None = None
+    failed_attempts: int = 0
+    """Of the failed step; 0 where the record does not have it."""
     mismatch: StepMismatch | None = None
     children: Sequence[str] = ()
     journal: Sequence[StepView] | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from durablectl.cli.render.formatting import count, countdown, duration, elapsed, one_line
@@ -15,8 +16,14 @@ if TYPE_CHECKING:
     from durablectl.query import StepView, WaitingView, WorkflowView
 
 
+_STEP_PREFIXES = re.compile(
+    r"(?:Step \d+ (?:'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\") failed(?: at its first attempt| after \d+ attempts)?: )*"
+)
+"""What the error of a child begins with where a step of the child failed: cut off for display only."""
+
+
 def status_sentence(view: WorkflowView, now: int) -> str:
-    """For example ``retrying HelloService.SayHello, attempt 7, next in 12 s: no service answers``."""
+    """For example ``retrying: no service answers (HelloService.SayHello, attempt 7 failed, next in 12 s)``."""
     if view.status in _ENDED:
         told = error_text(view) or one_line(view.reason)
         return f"{end_sentence(view)}: {told}" if told else end_sentence(view)
@@ -33,7 +40,7 @@ def wait_sentence(reason: WaitingView, now: int) -> str:
     name = one_line(reason.name)
     match reason.kind:
         case WaitKind.RETRY:
-            return f"retrying {name}, {next_attempt(reason, now)}: {one_line(reason.error)}"
+            return f"retrying: {retry_cause(reason, now)}"
         case WaitKind.PROCESSOR:
             return f"waiting: no live processor has registered handler {name}"
         case WaitKind.TAKEOVER:
@@ -73,7 +80,12 @@ def is_cancelling(view: WorkflowView) -> bool:
 
 def next_attempt(reason: WaitingView, now: int) -> str:
     left = reason.until - now
-    return f"attempt {reason.attempt}, next {f'in {countdown(left)}' if left > 0 else 'now'}"
+    return f"attempt {reason.attempt} failed, next {f'in {countdown(left)}' if left > 0 else 'now'}"
+
+
+def retry_cause(reason: WaitingView, now: int) -> str:
+    """Why an attempt failed, then of what, and when the next one is: what is cut off at the end matters least."""
+    return f"{one_line(reason.error)} ({one_line(reason.name)}, {next_attempt(reason, now)})"
 
 
 def is_retrying(view: WorkflowView) -> bool:
@@ -96,7 +108,16 @@ def workflow_symbol(view: WorkflowView, now: int | None = None) -> Symbol:
 
 
 def error_text(of: WorkflowView | StepView) -> str:
-    """The error with its type, on one line; a StepError says by itself what it is."""
+    """The error with its type, on one line; of a failed step the cause first: ``card declined (step 0, 1 try)``."""
+    failed = getattr(of, "failed_step", None)
+    if failed is not None and 0 < failed.message_at <= len(of.error):
+        cause = of.error[failed.message_at :]
+        inner = _STEP_PREFIXES.match(cause)
+        attempts = getattr(of, "failed_attempts", 0)
+        tries = f", {attempts:,} {'try' if attempts == 1 else 'tries'}" if attempts else ""
+        below = ", in a child" if inner is not None and inner.end() else ""
+        cause = cause[inner.end() :] if inner is not None else cause
+        return one_line(f"{cause or failed.step_type} (step {failed.step_number}{tries}{below})")
     typed = of.error and of.error_type and of.error_type != "StepError"
     return one_line(f"{of.error_type}: {of.error}" if typed else of.error)
 

@@ -91,7 +91,7 @@ def _detail(view: WorkflowView) -> Text:
     """The current step as ``2 HelloService.SayHello``, or that in which it failed, and what went wrong."""
     error_text = ParsedError.from_view(view)
     step = f"{error_text.step_number} {one_line(error_text.step_type)}" if error_text.step_number >= 0 else ""
-    trouble = one_line(_trouble(replace(view, error=error_text.message)))
+    trouble = one_line(_trouble(replace(view, error=error_text.message, failed_step=None)))
     style = RETRYING.style if is_retrying(view) else status_symbol(view.status).style
     return Text.assemble(step, "  " if step and trouble else "", (trouble, style))
 
@@ -99,5 +99,5 @@ def _detail(view: WorkflowView) -> Text:
 def _trouble(view: WorkflowView) -> str:
     reason = view.waiting_for
     if reason is not None and reason.kind == WaitKind.RETRY:
-        return f"attempt {reason.attempt}: {reason.error}"
+        return f"attempt {reason.attempt} failed: {reason.error}"
     return error_text(view) or view.reason

@@ -12,7 +12,7 @@ from durablectl.cli.render.status_sentence import (
     has_current,
     is_open,
     is_retrying,
-    next_attempt,
+    retry_cause,
     status_sentence,
     steps_done,
     wait_sentence,
@@ -53,8 +53,7 @@ def activity(view: WorkflowView, now: int) -> Text:
     if view.error or view.reason:
         return Text(error_text(view) or one_line(view.reason), style=status_symbol(view.status).style)
     if reason is not None and reason.kind == WaitKind.RETRY:
-        told = f"{one_line(reason.name)}  {next_attempt(reason, now)}: {one_line(reason.error)}"
-        return Text(told, style=RETRYING.style)
+        return Text(retry_cause(reason, now), style=RETRYING.style)
     if reason is not None and view.status != Status.PAUSED:
         return Text(wait_sentence(reason, now), style="yellow")
     if has_current(view) and (view.status != Status.PAUSED or view.owner):
@@ -78,8 +77,7 @@ def detail(view: WorkflowView, now: int) -> Text:
     told = activity(view, now)
     if view.status == Status.PENDING and not told.plain:
         return Text(status_sentence(view, now), style="dim")
-    waits = view.waiting_for is not None and not is_retrying(view)
-    if not has_current(view) or not told.plain or view.reason or waits:
+    if not has_current(view) or not told.plain or view.reason or view.waiting_for is not None:
         return told
     return Text.assemble(f"{view.current_step} ", told)
 

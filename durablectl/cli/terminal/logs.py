@@ -81,7 +81,7 @@ class JsonFormatter(logging.Formatter):
             **_fields(record),
         }
         if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
+            line["exception"] = _traceback(record.exc_info)
         return json.dumps(line, ensure_ascii=False, default=repr)
 
 
@@ -108,11 +108,18 @@ class TextFormatter(logging.Formatter):
         ]
         line = "  ".join(part for part in parts if part)
         if record.exc_info:
-            line += "\n" + printable(self.formatException(record.exc_info))
+            line += "\n" + printable(_traceback(record.exc_info))
         return line
 
     def _paint(self, text: str, colour: str) -> str:
         return f"\x1b[{colour}m{text}\x1b[0m" if self._coloured and text else text
+
+
+def _traceback(exc_info: Any) -> str:
+    from durablectl.model.tracebacks import author_traceback
+
+    error = exc_info[1]
+    return "" if error is None else author_traceback(error).rstrip("\n")
 
 
 def _time(record: logging.LogRecord) -> str:

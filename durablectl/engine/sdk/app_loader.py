@@ -156,7 +156,7 @@ def _import_failed(name: str, error: BaseException) -> AppError:
     """The error with the frames that belong to the app, not to Python's import machinery or to us."""
     ours = str(Path(__file__).parents[1])
     frames = [
-        frame
+        traceback.FrameSummary(frame.filename, frame.lineno, frame.name, lookup_line=False, line=frame.line)
         for frame in traceback.extract_tb(error.__traceback__)
         if not frame.filename.startswith(("<frozen", ours)) and "importlib" not in frame.filename
     ]

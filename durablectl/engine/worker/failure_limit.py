@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import traceback
 from typing import TYPE_CHECKING
 
 from durablectl.engine.replay.control_flow import EngineFailed, StorageFailed
@@ -13,6 +12,7 @@ from durablectl.model.kinds import CommandKind
 from durablectl.model.reason_codes import ReasonCode
 from durablectl.model.status import Status, is_terminal
 from durablectl.model.text import message_of, storable
+from durablectl.model.tracebacks import author_traceback
 from durablectl.storage.connection.rejections import StorageFullError
 from durablectl.storage.index import index_entries
 from durablectl.storage.records import states
@@ -130,7 +130,7 @@ async def _pause(resources: Resources, command: Command, reason: str, error: Bas
         execution.compensations = max(execution.compensations, compensations)
         code = ReasonCode.TOO_LARGE if isinstance(error, PayloadTooLargeError) else ReasonCode.ENGINE_FAILED
         execution.set_reason(code, reason)
-        execution.traceback = storable("".join(traceback.format_exception(error)), None)[-limit:]
+        execution.traceback = storable(author_traceback(error), None)[-limit:]
         if revision == 0:
             is_written = await states.create(store, execution) is not None
         else:

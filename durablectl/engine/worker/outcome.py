@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import traceback
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeGuard
 
 from durablectl.engine.operations.operation_registry import WAIT_OPERATIONS
@@ -16,6 +14,7 @@ from durablectl.model.records import NO_PAYLOAD, FailedStep, named_waits
 from durablectl.model.status import Status
 from durablectl.model.termination import INLINE_LIMIT_BYTES, end_execution, interrupted_children
 from durablectl.model.text import class_of, leaves_of, message_of, storable, type_of
+from durablectl.model.tracebacks import author_traceback
 from durablectl.model.values import encode_details
 from durablectl.storage.commands.wake import timer_removal_request, wake_request, wake_timer_name, wake_timer_request
 from durablectl.storage.connection.crash_points import crash_at_caller
@@ -63,7 +62,7 @@ async def complete(run: Run, output: Payload) -> Execution:
 async def fail(run: Run, error: BaseException) -> Execution:
     """End as failed, with the message and the traceback of what the handler raised."""
     limit = run.state.store.record_headroom // 8
-    trace = storable("".join(_without_engine_frames(traceback.TracebackException.from_exception(error)).format()), None)
+    trace = storable(author_traceback(error, only_app=True), None)
     code, step = reason_of(error)
     failure = _Failure(
         message_of(error, limit),
@@ -276,13 +275,3 @@ async def settle(run: Run) -> None:
     run.waits.close()
     await run.journal_writer.flush()
     await run.tracker.close()
-
-
-def _without_engine_frames(error: traceback.TracebackException) -> traceback.TracebackException:
-    """Show the app's own code only, in the error and in those that caused it."""
-    ours = str(Path(__file__).parents[1])
-    error.stack = traceback.StackSummary.from_list([f for f in error.stack if not f.filename.startswith(ours)])
-    for other in (error.__cause__, error.__context__, *(error.exceptions or ())):
-        if other is not None:
-            _without_engine_frames(other)
-    return error

@@ -51,7 +51,7 @@ const WAITS = { awakeable: "the awakeable", signal: "the signal", child: "the ch
 
 function waiting({ kind, name, until, attempt, error }) {
   switch (kind) {
-    case "retry": return [`retrying ${name}, attempt ${attempt}, next in `, countdown(until), `: ${error}`];
+    case "retry": return [`retrying: ${error} (${name}, attempt ${attempt} failed, next in `, countdown(until), ")"];
     case "processor": return [`waiting: no live processor has registered handler ${name}`];
     case "takeover": return [`waiting: its processor ${name} is gone, and no other has taken it over yet`];
     case "sleep": return ["sleeping, wakes in ", countdown(until)];

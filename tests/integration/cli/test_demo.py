@@ -224,7 +224,7 @@ def test_the_screen():
     [
         (COMPLETED, 'hello\thello_workflow\tcompleted\t→ "Hello, Ada!"'),
         (RUNNING, "report\tslow_workflow\trunning\tprocess"),
-        (RETRYING, "order\tflaky_workflow\trunning\tattempt  attempt 2, next in 1 s: it was\\ndropped"),
+        (RETRYING, "order\tflaky_workflow\trunning\tit was\\ndropped (attempt, attempt 2 failed, next in 1 s)"),
         (view("x", "hello_workflow", Status.PENDING), "x\thello_workflow\tpending\t"),
     ],
 )

@@ -29,7 +29,7 @@ async def test_page_shows_and_updates_steps_retries_and_waits(settings, store, t
     async with running_processor(settings, *HANDLERS), dashboard(settings, tmp_path) as page:
         await start_workflow(store, delivery, "Ada", id="parcel")
         await page.go("/#/workflow/parcel")
-        await page.shows("retrying notify, attempt 1, next in ", ".situation")
+        await page.shows("(notify, attempt 1 failed, next in ", ".situation")
         assert "retrying" in await page.text(".head .status")
         assert "no service answers" in await page.text(".steps .error")
         phases = "[...document.querySelectorAll('.track .bar')].map((bar) => bar.dataset.phase)"
@@ -38,7 +38,7 @@ async def test_page_shows_and_updates_steps_retries_and_waits(settings, store, t
         await page.shows("lost", ".situation")
         await page.press(".buttons button")
         await page.press("dialog .main")
-        await page.shows("retrying notify", ".situation")
+        await page.shows("(notify, attempt ", ".situation")
         await control.pause(store, "parcel", "and followed again")
         await page.shows("paused: and followed again", ".situation")
 

@@ -95,7 +95,7 @@ def test_the_spinner_turns():
 @pytest.mark.parametrize(
     ("view", "sentence"),
     [
-        (views.RETRYING, "retrying HelloService.SayHello, attempt 7, next in 12 s: no service answers"),
+        (views.RETRYING, "retrying: no service answers (HelloService.SayHello, attempt 7 failed, next in 12 s)"),
         (views.UNHEARD, "waiting: no live processor has registered handler async_workflow"),
         (views.RUNNING, "running step 2 HelloService.SayHello for 2.0 s"),
         (replace(views.RUNNING, current_step=1), "running, 2 steps done"),

@@ -22,7 +22,7 @@ def test_line_shows_status_step_and_error():
     assert shown(views.RUNNING) == (
         "21:59:58.000  ▶ running    running-0001             async_workflow  2 HelloService.SayHello"
     )
-    assert shown(views.RETRYING, 140).endswith("  2 HelloService.SayHello  attempt 7: no service answers")
+    assert shown(views.RETRYING, 140).endswith("  2 HelloService.SayHello  attempt 7 failed: no service answers")
     assert (
         shown(views.FAILED) == "21:59:58.000  ✗ failed     failed-0001              checkout  ValueError: no money\\x07"
     )

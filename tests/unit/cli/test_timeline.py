@@ -83,7 +83,7 @@ def test_a_retried_step_shows_its_pause_apart():
     page = timeline_page(view, NOW, 80).plain
     assert "▓▓▓▓▓▒▒▒▒▒" in page
     assert "▒ pause before the next" in page
-    assert page.endswith("retrying charge, attempt 3, next in 10 s: no money")
+    assert page.endswith("retrying: no money (charge, attempt 3 failed, next in 10 s)")
 
 
 def test_an_open_wait_grows_until_its_workflow_has_ended():
