@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from nats.aio.client import Client as NatsClient
+from nats.aio.client import Client as NatsClient
 
 _INTERNALS = ("_pending", "_pending_data_size", "_max_pending_size", "_flush_queue", "_flush_pending", "stats")
 _UNUSUAL = re.compile(r"\s")
@@ -16,17 +14,19 @@ class FastPublish:
     """Publishes over a connection of nats-py.
 
     What is not the usual case goes through ``client.publish``: a connection that is not open, a client whose
-    ``publish`` was replaced, a subject or header that nats-py would refuse or change, a nats-py with other internals.
+    ``publish`` was replaced or overridden, a subject or header that nats-py would refuse or change, a nats-py
+    with other internals.
     """
 
     def __init__(self, client: NatsClient) -> None:
         self._client = client
-        self._has_internals = all(hasattr(client, name) for name in _INTERNALS)
+        is_overridden = type(client).publish is not NatsClient.publish
+        self._is_applicable = not is_overridden and all(hasattr(client, name) for name in _INTERNALS)
 
     async def publish(self, subject: str, payload: bytes, reply: str, headers: dict[str, str] | None) -> None:
         """Buffer one message, which must not exceed the server's maximum payload. Raises what nats-py does."""
         client: NatsClient = self._client
-        is_usual = self._has_internals and client.is_connected and "publish" not in vars(client)
+        is_usual = self._is_applicable and client.is_connected and "publish" not in vars(client)
         if headers is None:
             lines, start = "", f"PUB {subject} {reply} {len(payload)}\r\n"
         else:
