@@ -404,6 +404,7 @@ class HandlerRunner:
             state.exit_reason = JournalMismatch(
                 StepMismatch(*recorded, ended_after=state.step_count, error=_error_of(self.main_task))
             )
+        state.has_ended = state.exit_reason is None
         self.finished.set_result(None)
 
     def operation_cancelled(self, pending: PendingOperation) -> None:

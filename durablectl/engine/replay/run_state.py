@@ -33,6 +33,8 @@ class HandlerState:
         """How many recorded ends have not been delivered."""
         self.is_live = False
         """Whether every recorded end has been delivered, and what follows is executed."""
+        self.has_ended = False
+        """Whether the handler has ended by itself. It may have done so in a replay, where every end was recorded."""
         self.exit_reason: RunExit | None = None
         self.last_recorded = max(self.entries, default=-1)
         self._last_order = max((entry.order for entry in self.entries.values()), default=0)
@@ -80,7 +82,7 @@ class RunState(HandlerState):
     @property
     def latest_workflow_state(self) -> dict[str, Payload]:
         """What the handler keeps; what the record has, where the handler has not caught up with its journal."""
-        is_current = self.is_live or self.is_compensating
+        is_current = self.is_live or self.has_ended or self.is_compensating
         return dict(self.workflow_state if is_current else self.stored_workflow_state)
 
     def raise_if_exiting(self) -> None:

@@ -9,12 +9,13 @@ import pytest
 
 from durablectl import Retry, StepError, query, workflow
 from durablectl.demo._proto.hello_pb2 import HelloResponse
+from durablectl.engine.worker import outcome
 from helpers.in_process import running_processor
 from helpers.index_listing import index_groups, wait_for_index_group
 from helpers.stored_commands import no_commands_left
 from helpers.stored_records import list_journal_subjects
 from helpers.waiting import wait_until
-from helpers.workflow_runs import start_workflow, wait_for_output, wait_for_status
+from helpers.workflow_runs import run_to_end, start_workflow, wait_for_output, wait_for_status
 
 ONCE = Retry(max_attempts=1)
 
@@ -140,6 +141,36 @@ async def test_state_is_rebuilt(settings, store):
         assert await wait_for_output(store, invocation_id) == [["before", "after"], "hi", None, 0]
     view = await query.get_workflow(store, invocation_id)
     assert view.workflow_state == {"cart": ["before", "after"], "greeting": {"message": "hi"}}
+
+
+@pytest.mark.parametrize("end", ["complete", "fail"])
+async def test_state_is_kept_where_everything_was_recorded_before_the_end(settings, store, monkeypatch, end):
+    """The last result is recorded by itself, and the processor dies before it writes the end."""
+    monkeypatch.setattr("durablectl.engine.worker.slots._RETRY_SECONDS", 0.05)
+    write_end, tries = getattr(outcome, end), []
+
+    async def dies_once(*args):
+        tries.append(args)
+        if len(tries) == 1:
+            raise RuntimeError("as if it had died")
+        return await write_end(*args)
+
+    monkeypatch.setattr(outcome, end, dies_once)
+
+    async def large():
+        return "x" * 10_000
+
+    @workflow
+    async def handler(ctx):
+        ctx.set("early", 1)
+        await ctx.step(large)
+        ctx.set("late", 2)
+        if end == "fail":
+            raise ValueError("no")
+
+    async with running_processor(settings, handler):
+        view = await run_to_end(store, handler)
+    assert (view.workflow_state, view.attempt, len(tries)) == ({"early": 1, "late": 2}, 2, 2)
 
 
 async def test_logger_repeats_nothing_on_replay(settings, store, caplog):
