@@ -9,6 +9,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 from typer.testing import CliRunner
 
@@ -30,6 +31,11 @@ FOREIGN = ("NATS_", "DURABLECTL_", "NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", 
 NATS_TIMEOUT = "NATS_TIMEOUT"
 SECONDS = 30
 """Within which the server answers, on a busy machine too."""
+
+hypothesis.settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("any machine")
 
 # For fixtures that come before a test: no processor is to start a second process for the API.
 os.environ |= {HTTP_PORT: "0", NATS_TIMEOUT: f"{SECONDS}s"}

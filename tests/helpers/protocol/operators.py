@@ -48,7 +48,8 @@ class Protocol(Programs):
         state = yield ("load",)
         if state is None or state.status in TERMINAL or state.cancel or state.status == "paused":
             return then
-        owner = state.owner if state.status == "running" else ""
+        is_running = state.status == "running" and bool(state.owner)
+        owner = state.owner if is_running and (yield ("alive", state.owner)) else ""
         paused = state.enter("paused")._replace(owner=owner)
         yield from self.fallback_timer(paused)
         revision = yield ("write", paused, state.revision)
