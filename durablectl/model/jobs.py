@@ -37,6 +37,7 @@ CHANGEABLE: Mapping[JobOperation, frozenset[Status]] = {
     JobOperation.RETRY: frozenset({Status.FAILED, Status.CANCELLED}),
     JobOperation.RESTART: frozenset({Status.FAILED, Status.CANCELLED}),
     JobOperation.DELETE: TERMINAL,
+    JobOperation.RETRY_NOW: frozenset({Status.RUNNING, Status.SUSPENDED}),
 }
 """The statuses that filters without one stand for."""
 

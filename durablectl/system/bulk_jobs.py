@@ -19,12 +19,14 @@ from durablectl.control.operation_result import ChangedByJobError, NoLongerMatch
 from durablectl.engine.sdk.registry import Workflow
 from durablectl.engine.worker.processor import SystemWorkflows
 from durablectl.errors import (
+    ConfigurationError,
     ConflictError,
     ConnectionFailedError,
     DurableError,
     NotFoundError,
     NotProvisionedError,
     PermissionDeniedError,
+    StorageError,
     TerminalError,
 )
 from durablectl.model.clock import MICROSECONDS
@@ -112,7 +114,7 @@ def system_workflows(store: Store) -> SystemWorkflows:
     async def prepare(replicas: int | None) -> None:
         try:
             await provision_jobs(store, replicas=replicas)
-        except PermissionDeniedError as error:
+        except (PermissionDeniedError, ConfigurationError, StorageError) as error:
             _log.warning("Bulk jobs cannot be started until their stream is made: %s", error)
 
     workflow = Workflow(JOB_HANDLER, bulk_job, takes_input=True, needs_input=True, input_type=None)

@@ -9,6 +9,7 @@ from durablectl import control, query
 from durablectl.errors import NotFoundError, UsageError
 from durablectl.model.filters import Filters
 from durablectl.model.jobs import CHANGEABLE, JobOperation
+from durablectl.model.kinds import WaitingFor
 
 if TYPE_CHECKING:
     from durablectl.storage.connection.store import Store
@@ -25,6 +26,8 @@ async def start_job_matching(store: Store, operation: str, filters: Filters, **p
     if filters == Filters():
         raise UsageError("Nothing says which workflows.", hint="Give a filter such as status or handler.")
     chosen = replace(filters, statuses=filters.statuses or CHANGEABLE[JobOperation(operation)])
+    if operation == JobOperation.RETRY_NOW and not chosen.waiting_for:
+        chosen = replace(chosen, waiting_for=frozenset({WaitingFor.RETRY}))
     ids = [each.invocation_id for each in await query.select_workflows(store, chosen)]
     if not ids:
         raise NotFoundError("No workflow matches; no job was started.", hint="Check the filters.")

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from durablectl import TerminalError, control, query, workflow
-from durablectl.errors import NotFoundError, UsageError
+from durablectl import Retry, TerminalError, control, query, workflow
+from durablectl.errors import NotFoundError, PermissionDeniedError, UsageError
 from durablectl.model.filters import Filters
 from durablectl.model.jobs import ItemOutcome
 from durablectl.model.names import JOB_HANDLER
 from durablectl.storage.records import jobs, states
+from durablectl.system.job_selection import start_job_matching
 from helpers.in_process import running_processor
 from helpers.operations import UNSERVED_HANDLER, busy, release
 from helpers.waiting import wait_until
@@ -271,3 +272,39 @@ async def test_failed_job_goes_on_where_it_was_when_it_is_retried(settings, stor
         monkeypatch.setattr(jobs, "replace_progress", real)
         await control.retry(store, job_id)
         assert counts(await ended(store, job_id)) == (5, 0, 0, 0)
+
+
+async def test_processor_that_may_not_make_the_stream_of_jobs_runs_the_rest(settings, store, monkeypatch, caplog):
+    async def refused(*_, **__):
+        raise PermissionDeniedError("These credentials may not publish.")
+
+    monkeypatch.setattr("durablectl.system.bulk_jobs.provision_jobs", refused)
+    async with running_processor(settings, refusing, runs_jobs=True):
+        await wait_for_status(store, await start_workflow(store, refusing), "failed")
+    assert "Bulk jobs cannot be started until their stream is made" in caplog.text
+
+
+@workflow
+async def backing_off(ctx):
+    return await ctx.step(refuse_once, ctx.invocation_id, retry=Retry(initial=3600, jitter=0))
+
+
+refused_once: set[str] = set()
+
+
+async def refuse_once(key: str) -> str:
+    if key not in refused_once:
+        refused_once.add(key)
+        raise ConnectionError("not yet")
+    return key
+
+
+async def test_job_tries_now_what_waits_in_a_back_off(settings, store):
+    async with running_processor(settings, backing_off, runs_jobs=True):
+        ids = [await start_workflow(store, backing_off) for _ in range(5)]
+        for each in ids:
+            await wait_for_status(store, each, "suspended")
+        job_id = await start_job_matching(store, "retry-now", Filters(handlers=frozenset({"backing_off"})))
+        assert counts(await ended(store, job_id)) == (5, 0, 0, 0)
+        for each in ids:
+            await wait_for_status(store, each, "completed")
