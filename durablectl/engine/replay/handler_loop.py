@@ -7,6 +7,7 @@ engine, which makes it durable. Everything that touches the outside world is ref
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import sys
 from asyncio import events
@@ -35,6 +36,7 @@ MAX_IDLE_HANDLES = 1_000_000
 
 _FORGOTTEN_AT = 64
 _TIMER = "The time of an asyncio timer in a handler"
+_CLOSES = 100
 _IGNORED_EXIT = "coroutine ignored GeneratorExit"
 
 
@@ -322,14 +324,20 @@ def _close(coroutine: Coroutine[Any, Any, Any] | Any) -> None:
     while isinstance(inner, CoroutineType):
         chain.append(inner)
         inner = inner.cr_await
-    try:
-        coroutine.close()
-    except BaseException:  # noqa: BLE001 - what discarded code raises concerns no one
-        # What catches everything is not closed. The garbage collector will try again, and report that.
-        _unclosable.update(each.cr_code for each in chain if getcoroutinestate(each) == CORO_SUSPENDED)
-        if _unclosable and sys.unraisablehook is not _report:
-            _hooks[:] = [sys.unraisablehook]
-            sys.unraisablehook = _report
+    left: list[Any] = [coroutine]
+    for _ in range(_CLOSES):
+        # Code that awaits on its way out is not closed at once, and those that await it end without it. Left to the
+        # garbage collector, it would run on in the processor's own event loop.
+        with contextlib.suppress(BaseException):
+            left[0].close()
+        left = [each for each in chain if getcoroutinestate(each) == CORO_SUSPENDED]
+        if not left:
+            return
+    # What catches everything is not closed. The garbage collector will try again, and report that.
+    _unclosable.update(each.cr_code for each in left)
+    if _unclosable and sys.unraisablehook is not _report:
+        _hooks[:] = [sys.unraisablehook]
+        sys.unraisablehook = _report
 
 
 _unclosable: set[CodeType] = set()

@@ -528,3 +528,26 @@ async def test_workflow_ends_while_a_background_task_waits(settings, store):
     async with running_processor(settings, leaves):
         view = await run_to_end(store, leaves)
     assert (view.output, view.attempt) == (False, 1)
+
+
+async def test_discarded_handler_reaches_no_other_event_loop(settings, store):
+    """It awaits on its way out: what it does after that runs on its own loop, too."""
+    loops = []
+
+    @workflow
+    async def leaves_slowly(ctx):
+        try:
+            await ctx.signal("go")
+        finally:
+            try:
+                await asyncio.sleep(0)
+            finally:
+                loops.append(type(asyncio.get_running_loop()).__name__)
+
+    async with running_processor(settings, leaves_slowly):
+        invocation_id = await start_workflow(store, leaves_slowly)
+        await wait_for_status(store, invocation_id, "suspended")
+        await wait_until(lambda: loops)
+        await control.signal(store, invocation_id, "go")
+        assert await wait_for_output(store, invocation_id) is None
+    assert set(loops) == {"HandlerLoop"}
