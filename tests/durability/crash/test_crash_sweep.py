@@ -52,6 +52,7 @@ NOT_SWEPT = {
     "engine.replay.run.Run.idle>start_flush": BY_FLUSH,
     "engine.replay.run.Run._exit_at_rest>start_flush": BY_FLUSH,
     "control.index_repair._Repairs._repair>enter": "the second only where a processor moves what is being entered",
+    "control.attempts.retry_now>notify_processor": "only for a back-off in memory; may be lost",
     "control.index_repair.repair>arm_again": UPKEEP,
     "control.stream_repair._change>call": UPKEEP,
     "control.stream_repair.repair_streams>create_stream": UPKEEP,
