@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from durablectl.query.jobs import JobPage, JobView, get_job, job_reports, list_jobs, watch_job
     from durablectl.query.list import count_workflows, list_workflows
     from durablectl.query.processors import live_processors, lost_processors
+    from durablectl.query.room import get_full_store
     from durablectl.query.selection import SelectedWorkflow, list_pages, select_ids, select_workflows
     from durablectl.query.state_changes import DELETED, ChangeReader, StateChange, TailFilters, tail
     from durablectl.query.stats import get_stats
@@ -53,6 +54,7 @@ _HOME = {
         "list": ("count_workflows", "list_workflows"),
         "processors": ("live_processors", "lost_processors"),
         "why": ("LiveContext", "StatusCause", "StatusExplanation", "explain_workflow"),
+        "room": ("get_full_store",),
         "selection": ("SelectedWorkflow", "list_pages", "select_ids", "select_workflows"),
         "get": ("get_children", "get_workflow"),
         "stats": ("get_stats",),
@@ -123,6 +125,7 @@ __all__ = [
     "find_typical_steps",
     "get_children",
     "get_errors",
+    "get_full_store",
     "get_job",
     "get_stats",
     "get_status",

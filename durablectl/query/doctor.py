@@ -15,6 +15,7 @@ from durablectl.storage.commands.command_queue import count_quarantined
 from durablectl.storage.diagnosis import inspection
 from durablectl.storage.diagnosis.index_audit import audit, confirm
 from durablectl.storage.diagnosis.missing_wakeups import find_missing_wakeups
+from durablectl.storage.diagnosis.room import find_full_store
 from durablectl.storage.index import index_entries
 from durablectl.storage.index.comparison import batches, read_states
 from durablectl.storage.records import leases
@@ -57,13 +58,23 @@ async def diagnose(store: Store, progress: Progress | None = None) -> Diagnosis:
     if not any(condition.exists for condition in conditions):
         await require_provisioned(store)
     streams = {condition.kind: condition for condition in conditions}
-    plumbing = [doctor_checks.connection(server), doctor_checks.streams(conditions), doctor_checks.replicas(conditions)]
     live = await leases.live_processors(store) if streams[StreamKind.PROCESSORS].is_readable else []
+    full = await find_full_store(store, conditions, has_live_processors=bool(live))
+    plumbing = [
+        doctor_checks.connection(server),
+        doctor_checks.streams(conditions),
+        doctor_checks.replicas(conditions),
+        doctor_checks.room(full),
+    ]
     states = streams[StreamKind.STATES]
     if not states.is_readable:
         entries = streams[StreamKind.INDEX].messages
         return Diagnosis([*plumbing, doctor_checks.unreadable_workflows(states, entries, store.subjects)])
-    return Diagnosis([*plumbing, *await _of_workflows(store, streams, live, progress)])
+    checks = [*plumbing, *await _of_workflows(store, streams, live, progress)]
+    if full is not None and full.silent:
+        # Processors that cannot store their leases are silent, not gone.
+        checks = [check for check in checks if check.name not in {"processors", "handlers", "takeover"}]
+    return Diagnosis(checks)
 
 
 async def _of_workflows(

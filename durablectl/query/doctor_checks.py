@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from durablectl.query.trouble import Group
     from durablectl.storage.diagnosis.index_audit import Audit, RunningWorkflow
     from durablectl.storage.diagnosis.inspection import QuarantinedCommand, ServerInfo, StreamCondition
+    from durablectl.storage.diagnosis.room import FullStore
     from durablectl.storage.index.comparison import Disagreement
     from durablectl.storage.records.leases import Lease
     from durablectl.storage.subjects import Subjects
@@ -106,6 +107,25 @@ def _stream_hint(conditions: Sequence[StreamCondition]) -> str:
             "`nats stream backup`, delete the stream, start a processor, and run `durablectl doctor --repair`."
         )
     return " ".join(hints)
+
+
+def room(full: FullStore | None) -> Check:
+    """Whether the server stores what is written."""
+    details = {"silent_processors": 0 if full is None else full.silent}
+    if full is None:
+        return Check("room", Severity.OK, "Nothing says that the server has no room.", details=details)
+    silent = ""
+    if full.silent:
+        one = full.silent == 1
+        silent = f" {_count(full.silent, 'processor')} cannot store {'its lease' if one else 'their leases'}, and"
+        silent += f" {'looks dead though it lives' if one else 'look dead though they live'}."
+    return Check("room", Severity.ERROR, f"The file store is full: {full.what}.{silent}", ROOM_HINT, 1, details)
+
+
+ROOM_HINT = (
+    "Delete what has ended (durablectl wf delete needs no room), free the disk, or raise max_file_store of the server, "
+    "the account's limit, or max_bytes of the stream. Processors then go on by themselves."
+)
 
 
 def replicas(conditions: Sequence[StreamCondition]) -> Check:

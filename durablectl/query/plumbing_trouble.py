@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from durablectl.model.schedules import Schedule
     from durablectl.query.views import LostProcessorView, ProcessorView
     from durablectl.storage.diagnosis.inspection import StreamCondition
+    from durablectl.storage.diagnosis.room import FullStore
 
 CLOCK_MICROSECONDS = 2 * MICROSECONDS
 """By so much may the clock of this machine differ from that of the server."""
@@ -38,11 +39,13 @@ class Plumbing:
     armed: Collection[str] = field(default_factory=frozenset)
     clock_ahead: int = 0
     set_aside: int = 0
+    full: FullStore | None = None
 
 
 def groups_of_plumbing(plumbing: Plumbing, now: int) -> list[Group]:
     """Every group; ``now`` in microseconds, by the server's clock."""
     return [
+        *_full_store(plumbing.full),
         *_streams(plumbing.streams),
         *_blocked(plumbing.processors),
         *_lost(plumbing),
@@ -52,6 +55,22 @@ def groups_of_plumbing(plumbing: Plumbing, now: int) -> list[Group]:
         *_clocks(plumbing.processors),
         *_set_aside(plumbing.set_aside),
     ]
+
+
+def _full_store(full: FullStore | None) -> Iterator[Group]:
+    if full is not None:
+        yield Group(
+            Trouble.STORE_FULL,
+            Urgency.ERROR,
+            f"The file store is full: {full.what}",
+            count=full.silent,
+            since=full.since,
+            remedies=[
+                durablectl("wf", "delete", "--status", "completed", purpose="make room: deleting needs none"),
+                durablectl("doctor", purpose="what is full, and which limit to raise"),
+            ],
+            details={"silent_processors": full.silent},
+        )
 
 
 def _streams(conditions: Sequence[StreamCondition]) -> Iterator[Group]:

@@ -19,13 +19,14 @@ from durablectl.query.full_scan import find_matching_rows, has_unindexed_states
 from durablectl.query.index_rows import Plan, first_rows
 from durablectl.query.plumbing_trouble import Plumbing, groups_of_plumbing
 from durablectl.query.processors import live_processors, lost_processors, seen_with
-from durablectl.query.trouble import RECENT_MICROSECONDS, worst_first
+from durablectl.query.trouble import RECENT_MICROSECONDS, Trouble, worst_first
 from durablectl.query.typical_steps import find_usual_durations
 from durablectl.query.view_builder import workflow_view
 from durablectl.query.why import HUNG_LEAST_MICROSECONDS, LiveContext, StatusCause, explain_view
 from durablectl.query.work_trouble import Backlog, Observed, Work, groups_of_work
 from durablectl.storage.commands.command_queue import count_quarantined
 from durablectl.storage.diagnosis import inspection
+from durablectl.storage.diagnosis.room import find_full_store
 from durablectl.storage.index import index_entries, time_buckets
 from durablectl.storage.index.time_buckets import GROUPS, Scope
 from durablectl.storage.records import schedules
@@ -126,6 +127,9 @@ class StatusReport:
         }
 
 
+_OF_SILENT_PROCESSORS = frozenset({Trouble.NO_PROCESSOR, Trouble.PROCESSOR_LOST})
+
+
 async def get_status(store: Store, *, hung_after: int = 0) -> StatusReport:
     """What is in trouble, and what moves.
 
@@ -144,6 +148,9 @@ async def get_status(store: Store, *, hung_after: int = 0) -> StatusReport:
     if conditions[StreamKind.STATES].is_readable:
         work, moving = await _Reading(store, conditions, processors, now, hung_after).read()
     groups = worst_first([*groups_of_plumbing(plumbing, now), *groups_of_work(work, now)])
+    if plumbing.full is not None and plumbing.full.silent:
+        # They are silent, not gone: nothing is to be started for what they run.
+        groups = [each for each in groups if each.trouble not in _OF_SILENT_PROCESSORS]
     return StatusReport(now, groups, moving, processors, len(plumbing.schedules))
 
 
@@ -154,7 +161,9 @@ async def _plumbing(
     ahead: int,
 ) -> Plumbing:
     """Of a stream that is lost, or cannot be read, nothing but that."""
-    plumbing = Plumbing(processors, streams=[*conditions.values()], clock_ahead=ahead)
+    streams = [*conditions.values()]
+    full = await find_full_store(store, streams, has_live_processors=bool(processors))
+    plumbing = Plumbing(processors, streams=streams, clock_ahead=ahead, full=full)
     if not conditions[StreamKind.STATES].is_readable:
         return plumbing
     known, set_aside, lost = await asyncio.gather(

@@ -59,6 +59,7 @@ class Trouble(StrEnum):
     CLOCK_OFF = "clock_off"
 
     # Of streams, schedules and commands.
+    STORE_FULL = "store_full"
     STREAM_LOST = "stream_lost"
     STREAM_WRONG = "stream_wrong"
     REPLICA_LATE = "replica_late"

@@ -13,10 +13,11 @@ from durablectl.model.filters import Filters
 from durablectl.model.kinds import StepKind, WaitKind
 from durablectl.model.operation_kinds import WAITS
 from durablectl.model.reason_codes import CANCELLATIONS, NEVER_RETRIED, ReasonCode
-from durablectl.model.status import Status
+from durablectl.model.status import Status, is_terminal
 from durablectl.query.get import get_workflow
 from durablectl.query.list import count_workflows
 from durablectl.query.processors import live_processors
+from durablectl.query.room import get_full_store
 from durablectl.query.typical_steps import find_usual_durations
 from durablectl.storage.diagnosis.inspection import waiting_commands
 
@@ -84,6 +85,7 @@ class LiveContext:
     child: StatusExplanation | None = None
     usual: Mapping[str, int] = field(default_factory=dict)
     hung_after: int = 0
+    full_store: str = ""
 
 
 @dataclass(frozen=True)
@@ -292,7 +294,9 @@ async def _explain_to_depth(store: Store, invocation_id: str, depth: int) -> Sta
         live_processors(store), _count_pending_before(store, view), _explain_awaited_child(store, view, depth)
     )
     usual = await _usual_durations(store, view)
-    return explain_view(view, LiveContext(processors, pending_before, child, usual=usual), SYSTEM_CLOCK.now())
+    full = None if processors or is_terminal(view.status) or depth else await get_full_store(store)
+    live = LiveContext(processors, pending_before, child, usual=usual, full_store="" if full is None else full.what)
+    return explain_view(view, live, SYSTEM_CLOCK.now())
 
 
 async def _usual_durations(store: Store, view: WorkflowView) -> Mapping[str, int]:

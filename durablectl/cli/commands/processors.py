@@ -37,6 +37,7 @@ async def processors(*, times: TimeFormat, settings: Settings, output: Output) -
         views = await query.live_processors(store)
         is_of_live = output.format in (OutputFormat.JSONL, OutputFormat.NAME)
         lost = [] if is_of_live else await query.lost_processors(store)
+        full = None if views else await query.get_full_store(store)
     if output.format is OutputFormat.JSON:
         output.print_json({"processors": [view.to_json() for view in views], "lost": [view.to_json() for view in lost]})
         return
@@ -49,7 +50,12 @@ async def processors(*, times: TimeFormat, settings: Settings, output: Output) -
             typer.echo(view.processor_id)
     elif views or lost:
         _show(views, lost, times, output)
-    if not views:
+    if full is not None:
+        note(
+            f"The file store is full: {full.what}. No lease can be stored, so that live processors look dead. "
+            "Make room: `durablectl wf delete` needs none."
+        )
+    elif not views:
         note("No live processor. Start one with `durablectl run processor`.")
 
 

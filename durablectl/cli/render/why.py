@@ -124,6 +124,9 @@ def verdict(explanation: StatusExplanation, now: int) -> str:
     """A sentence; of a wait for a child, another one about that."""
     sentence = _verdict(explanation, now)
     sentence = f"{sentence[:1].upper()}{sentence[1:]}{'' if sentence.endswith(('.', '!', '?')) else '.'}"
+    if explanation.live.full_store:
+        # Processors that cannot store their leases look dead.
+        sentence = f"The file store is full, so that no processor can go on: {one_line(explanation.live.full_store)}."
     child = explanation.live.child
     return sentence if child is None else f"{sentence} Of that child: {verdict(child, now)}"
 

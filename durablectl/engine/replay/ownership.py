@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from durablectl.engine.replay.control_flow import FencedOut, StateChanged
 from durablectl.errors import NotProvisionedError, PermissionDeniedError
 from durablectl.model.status import Status
+from durablectl.model.throttled_log import ThrottledLog
 from durablectl.storage.connection.crash_points import crash_at_caller
 from durablectl.storage.connection.rejections import StorageFullError
 from durablectl.storage.records import journal, states
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from durablectl.storage.records.states import StoredState
 
 _log = logging.getLogger(__name__)
+_throttled = ThrottledLog(_log)
 
 _RETRY_SECONDS = 0.2
 _FULL_SECONDS = 2.0
@@ -106,7 +108,8 @@ class Ownership:
         await asyncio.sleep(_FULL_SECONDS)
 
     async def _wait_for_room(self, error: StorageFullError) -> None:
-        _log.warning("Waiting for room to store what %s has done: %s", self.execution.invocation_id, error)
+        message = "Waiting for room to store what %s has done: %s"
+        _throttled.write("full", message, self.execution.invocation_id, error)
         await asyncio.sleep(_FULL_SECONDS)
 
     def require_confirmation(self) -> None:

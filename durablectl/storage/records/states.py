@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
@@ -12,7 +13,12 @@ from durablectl.model.clock import MICROSECONDS
 from durablectl.model.codec import decode_execution, encode_entry, encode_execution
 from durablectl.model.names import is_name
 from durablectl.model.status import is_terminal
-from durablectl.storage.connection.rejections import NoAnswerError, NoDirectAccessError, WrongSequenceError
+from durablectl.storage.connection.rejections import (
+    NoAnswerError,
+    NoDirectAccessError,
+    StorageFullError,
+    WrongSequenceError,
+)
 from durablectl.storage.connection.requests import EXPECTED, TTL
 from durablectl.storage.connection.store import purge_request
 from durablectl.storage.streams.direct_get import LastMessages, get_last, get_last_or_deletion, get_many_last
@@ -117,6 +123,25 @@ async def delete(store: Store, execution: Execution, revision: int) -> bool:
         await store.requests.publish(store.subjects.state(execution.invocation_id), b"", headers)
     except WrongSequenceError:
         return False
+    except StorageFullError:
+        return await _purge(store, execution.invocation_id, revision, headers)
+    return True
+
+
+async def _purge(store: Store, invocation_id: str, revision: int, headers: dict[str, str]) -> bool:
+    """Delete the state without a marker, for which there is no room; False when another writer was first.
+
+    A purge removes nothing that was written after ``revision``. The marker is stored after it if it fits then: without
+    it, a start command that no processor has taken could start the workflow again.
+    """
+    subject = store.subjects.state(invocation_id)
+    (answer,) = await store.requests.exchange(
+        [purge_request(store, store.subjects.state_stream, subject, revision + 1)]
+    )
+    if not answer.get("purged"):
+        return False
+    with contextlib.suppress(StorageFullError, WrongSequenceError):
+        await store.requests.publish(subject, b"", {**headers, EXPECTED: "0"})
     return True
 
 

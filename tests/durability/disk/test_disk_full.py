@@ -181,3 +181,51 @@ async def test_processor_waiting_for_room_stops_on_request(limited):
         async with running_processor(limited.settings, work):
             for each in started:
                 assert (await wait_for_outcome(store, each)).output() == "done"
+
+
+async def test_full_store_is_told_from_dead_processors_and_deletion_needs_no_room(limited):
+    effects, gate = Counter(), asyncio.Event()
+    gate.set()
+    work = working(effects, gate)
+    runner = CliRunner(env={"NATS_URL": limited.settings.url})
+    async with provisioned_store(limited.settings) as store, running_processor(limited.settings, work) as processor:
+        for number in range(20):
+            await control.start(store, control.StartRequest("work", PAD, f"first-{number}"))
+        await wait_until(lambda: is_all_completed(store))
+        gate.clear()
+        await limited.restart(", max_file_store: 900KB")
+        await wait_until(lambda: store.is_connected and processor.store.is_connected)
+        await start_until_full(store)
+        await wait_until(lambda: no_processors(store))
+
+        async def told(*command: str) -> str:
+            result = await asyncio.to_thread(runner.invoke, app, command)
+            assert "Traceback" not in result.output
+            return " ".join(result.output.split())
+
+        assert "The file store is full: insufficient resources" in await told("processors")
+        doctor = await told("doctor")
+        assert "1 processor cannot store its lease, and looks dead though it lives." in doctor
+        assert "No live processor" not in doctor
+        status = await told("status")
+        assert "The file store is full" in status
+        assert "no live processor" not in status
+        active = await query.list_workflows(store, query.Filters.parse(["active"]), 1)
+        assert "The file store is full" in await told("wf", "why", active.workflows[0].invocation_id)
+        deleted = await told("wf", "delete", "--status", "completed", "--yes")
+        assert "20 workflows: 20 changed." in deleted, deleted
+        await wait_until(lambda: query.live_processors(store))
+        await limited.restart()
+        gate.set()
+        await wait_until(lambda: is_all_completed(store))
+
+
+async def no_processors(store):
+    return not await query.live_processors(store)
+
+
+async def is_all_completed(store):
+    try:
+        return set((await query.get_stats(store)).by_status) <= {"completed"}
+    except DurableError:
+        return False

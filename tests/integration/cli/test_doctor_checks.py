@@ -43,6 +43,7 @@ async def test_all_is_well_with_a_namespace_that_works(store, settings):
         "connection",
         "streams",
         "replicas",
+        "room",
         "processors",
         "handlers",
         "commands",

@@ -1,0 +1,19 @@
+"""Whether the server has room for what is written."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from durablectl.storage.diagnosis.inspection import read_stream_conditions
+from durablectl.storage.diagnosis.room import find_full_store
+from durablectl.storage.records import leases
+
+if TYPE_CHECKING:
+    from durablectl.storage.connection.store import Store
+    from durablectl.storage.diagnosis.room import FullStore
+
+
+async def get_full_store(store: Store) -> FullStore | None:
+    """What is full; None where nothing says so. Meant for when no processor seems to live."""
+    live = await leases.live_processors(store)
+    return await find_full_store(store, await read_stream_conditions(store), has_live_processors=bool(live))
