@@ -14,6 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from durablectl.embedded import EmbeddedServer
+from durablectl.model.clock import SYSTEM_CLOCK
 from durablectl.settings import Settings
 from helpers.in_process import provisioned_store
 from helpers.ports import reserved_ports
@@ -62,6 +63,14 @@ def own_logging() -> Iterator[None]:
     for logger, (level, propagate) in zip(loggers, before, strict=True):
         logger.setLevel(level)
         logger.propagate = propagate
+
+
+@pytest.fixture(autouse=True)
+def own_clock() -> Iterator[None]:
+    """What a test with a wrong clock has shown is no news of the next one."""
+    SYSTEM_CLOCK.forget()
+    yield
+    SYSTEM_CLOCK.forget()
 
 
 @pytest.fixture(scope="session")

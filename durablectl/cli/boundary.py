@@ -18,6 +18,7 @@ from typing import IO, Any, NoReturn, ParamSpec, TypeVar, overload
 import typer
 
 from durablectl.cli.lazy import LazyGroup
+from durablectl.cli.render.formatting import duration
 from durablectl.cli.render.symbols import ERROR_HANDLER
 from durablectl.cli.terminal.output import (
     Verbosity,
@@ -27,8 +28,10 @@ from durablectl.cli.terminal.output import (
     stderr_is_json,
     verbosity,
     wants_json,
+    warn,
 )
 from durablectl.errors import DurableError, UsageError
+from durablectl.model.clock import SYSTEM_CLOCK
 
 _STUCK_SECONDS = 1.0
 """How long a cancelled task, or a thread of the app, may keep the process from ending."""
@@ -230,9 +233,24 @@ def asynchronous(function: Callable[P, Coroutine[Any, Any, T]] | None = None, *,
 
     @functools.wraps(function)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
-        return run_async(function(*args, **kwargs), fast=fast)
+        try:
+            return run_async(function(*args, **kwargs), fast=fast)
+        finally:
+            if not fast:  # what runs for long logs it
+                _warn_of_clock()
 
     return wrapper
+
+
+def _warn_of_clock() -> None:
+    """Say that this machine's clock is wrong, once the command is done: what it has shown goes by the server's."""
+    if SYSTEM_CLOCK.is_wrong:
+        error = SYSTEM_CLOCK.error
+        compared = "ahead of" if error > 0 else "behind"
+        warn(
+            f"The clock of this machine is {duration(abs(error))} {compared} that of the NATS server. Ages are by the "
+            "server's; set the clock before you use --since, --until, --delay or --at."
+        )
 
 
 def run_async(coroutine: Coroutine[Any, Any, T], *, fast: bool = False) -> T:

@@ -19,7 +19,42 @@ class Clock:
         return time.time_ns() // 1000
 
 
-SYSTEM_CLOCK = Clock()
+class SystemClock(Clock):
+    """The clock of this machine, or that of the server once an answer has shown that the machine is wrong."""
+
+    _offset: int | None = None
+    """Nanoseconds that the server's time is beyond the monotonic clock of this machine."""
+
+    def now(self) -> int:
+        return self.machine_now() - (self.error if self.is_wrong else 0)
+
+    @property
+    def error(self) -> int:
+        """By how many microseconds the machine is ahead of the server; negative where it is behind, 0 if unknown."""
+        if self._offset is None:
+            return 0
+        return self.machine_now() - (time.monotonic_ns() + self._offset) // 1000
+
+    @property
+    def is_wrong(self) -> bool:
+        return abs(self.error) > CLOCK_TOLERANCE
+
+    def machine_now(self) -> int:
+        """Without the correction."""
+        return super().now()
+
+    def compare(self, timestamp: str, asked_ns: int) -> None:
+        """Hear the server's time in an answer (RFC 3339) to what was asked at ``asked_ns`` of the monotonic clock."""
+        whole, _, decimals = timestamp.rstrip("Z").partition(".")
+        seconds = int(datetime.fromisoformat(whole + "+00:00").timestamp())
+        self._offset = seconds * NANOSECONDS + int(decimals[:9].ljust(9, "0")) - (asked_ns + time.monotonic_ns()) // 2
+
+    def forget(self) -> None:
+        """Trust the machine again."""
+        self._offset = None
+
+
+SYSTEM_CLOCK = SystemClock()
 
 
 class SteadyClock(Clock):

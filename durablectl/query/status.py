@@ -32,8 +32,7 @@ from durablectl.storage.index.time_buckets import GROUPS, Scope
 from durablectl.storage.records import schedules
 from durablectl.storage.records.armed_schedules import armed_names
 from durablectl.storage.records.states import UNREACHABLE
-from durablectl.storage.streams.provision import require_provisioned, stream_info
-from durablectl.storage.streams.stored_messages import parse_timestamp_us
+from durablectl.storage.streams.provision import require_provisioned
 from durablectl.storage.streams.stream_risks import StreamKind
 
 if TYPE_CHECKING:
@@ -140,8 +139,7 @@ async def get_status(store: Store, *, hung_after: int = 0) -> StatusReport:
     there = [condition.name for condition in conditions.values() if condition.exists]
     if not there:
         await require_provisioned(store)
-    ahead = await _clock_ahead(store, there[0])
-    now = SYSTEM_CLOCK.now() - ahead
+    ahead, now = SYSTEM_CLOCK.error, SYSTEM_CLOCK.now()  # each stream's information has told the server's time
     processors = await live_processors(store) if conditions[StreamKind.PROCESSORS].is_readable else []
     plumbing = await _plumbing(store, conditions, processors, ahead)
     work, moving = Work(), Moving()
@@ -185,15 +183,6 @@ async def watch_status(store: Store, *, hung_after: int = 0, every: float = 2.0)
                 raise
             _log.warning("No answer, will ask again: %s", error)
         await asyncio.sleep(every)
-
-
-async def _clock_ahead(store: Store, stream: str) -> int:
-    """By how many microseconds this machine's clock is ahead of the server's; 0 for what the way there explains."""
-    asked = SYSTEM_CLOCK.now()
-    info = await stream_info(store, stream)
-    answered = SYSTEM_CLOCK.now()
-    at = parse_timestamp_us(info["ts"]) if info is not None else asked
-    return max(asked - at, 0) or min(answered - at, 0)
 
 
 async def _armed(store: Store) -> set[str]:

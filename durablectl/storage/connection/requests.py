@@ -10,6 +10,7 @@ import contextlib
 import itertools
 import json
 import logging
+import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import nats.errors
@@ -21,6 +22,7 @@ from durablectl.errors import (
     PermissionDeniedError,
     StorageError,
 )
+from durablectl.model.clock import SYSTEM_CLOCK
 from durablectl.storage.connection.fast_publish import FastPublish
 from durablectl.storage.connection.inline_dispatch import InlineDispatch
 from durablectl.storage.connection.permissions import Violation, permission_denied, violation_in
@@ -162,8 +164,12 @@ class Requests:
 
     async def call(self, subject: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         """A JetStream API request; StorageError carries the server's words."""
+        asked_ns = time.monotonic_ns()
         reply = await self.send(subject, b"" if body is None else json.dumps(body).encode())
-        return answer_of(reply, subject)
+        answer = answer_of(reply, subject)
+        if isinstance(timestamp := answer.get("ts"), str):
+            SYSTEM_CLOCK.compare(timestamp, asked_ns)
+        return answer
 
     async def exchange(self, requests: Iterable[Request]) -> list[dict[str, Any]]:
         """Several unconditional publishes or API requests, sent in this order and awaited together; their answers.

@@ -1,0 +1,80 @@
+"""A command on a machine whose clock is wrong: it says so, and shows ages by the clock of the server."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from durablectl import query
+from durablectl.cli.main import app  # noqa: F401 - imported before the clock is shifted
+from helpers.paths import APPS
+from helpers.processor_processes import alive
+from helpers.waiting import wait_until
+from helpers.workflow_runs import start_workflow, wait_for_status
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SHIFTED = str(APPS / "shifted_clock.py")
+APP = """
+from durablectl import workflow
+
+@workflow
+async def asks(ctx):
+    return await ctx.awakeable("approval")
+"""
+
+
+@pytest.fixture
+def defined(tmp_path: Path) -> str:
+    path = tmp_path / "app.py"
+    path.write_text(APP, encoding="utf-8")
+    return str(path)
+
+
+@pytest.mark.parametrize(("shift", "told"), [(605, "ahead of"), (-605, "behind")])
+async def test_reader_with_a_wrong_clock_says_so_and_shows_true_ages(
+    store, spawn, environment, defined, tmp_path, shift, told
+):
+    await alive(store, spawn("run", "processor", defined))
+    await start_workflow(store, "asks", id="a1")
+    await wait_for_status(store, "a1", "suspended")
+    file = tmp_path / "shift"
+    file.write_text(str(shift), encoding="utf-8")
+
+    def shifted(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, SHIFTED, str(file), *arguments]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+
+    done = shifted("processors", "--time", "relative")
+    assert done.returncode == 0, done.stderr
+    assert re.match(
+        rf"Warning: The clock of this machine is 10 min 0\d s {told} that of the NATS server\.", done.stderr
+    )
+    started = done.stdout.splitlines()[1].split("\t")[5]
+    assert started.endswith(" s ago") or started in {"1 min ago", "2 min ago"}, started
+    listed = shifted("processors", "--json")
+    assert listed.returncode == 0
+    assert json.loads(listed.stdout)["processors"]
+    assert all(json.loads(line)["warning"] for line in listed.stderr.splitlines())
+
+
+async def test_processor_with_a_wrong_clock_is_named(store, spawn, cli, defined, tmp_path):
+    file = tmp_path / "shift"
+    file.write_text("-600", encoding="utf-8")
+    process = spawn(str(file), "run", "processor", defined, command=[sys.executable, SHIFTED])
+    name = await alive(store, process)
+
+    async def is_named() -> bool:
+        return [each.processor_id for each in await query.live_processors(store) if each.has_wrong_clock] == [name]
+
+    await wait_until(is_named)
+    rows = [line.split("\t") for line in cli("processors").stdout.splitlines()]
+    state = rows[1][rows[0].index("STATE")]
+    assert "clock" in state
+    assert state.endswith("behind the server's")
