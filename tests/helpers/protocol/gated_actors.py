@@ -202,6 +202,10 @@ class GatedRequests:
     async def exchange(self, requests: Iterable[Request]) -> list[dict[str, Any]]:
         answers: list[dict[str, Any]] = []
         for request in requests:
+            if request.subject.startswith(self._subjects.handler("")):
+                # A name for queries, the same whoever writes it: the model leaves it out.
+                answers += await self.ungated.exchange([request])
+                continue
             label = self._label(request.subject, request.payload)
             await self._gate(label)
             if label[0] == "timer":
