@@ -129,7 +129,7 @@ class DroppedSteps(_message.Message):
     def __init__(self, dropped_at: _Optional[int] = ..., reason: _Optional[str] = ..., entries: _Optional[_Iterable[_Union[JournalEntry, _Mapping]]] = ...) -> None: ...
 
 class Waiting(_message.Message):
-    __slots__ = ("kind", "name", "step_number", "until", "attempt", "error", "awaited_id", "reason_code")
+    __slots__ = ("kind", "name", "step_number", "until", "attempt", "error", "awaited_id", "reason_code", "since")
     KIND_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     STEP_NUMBER_FIELD_NUMBER: _ClassVar[int]
@@ -138,6 +138,7 @@ class Waiting(_message.Message):
     ERROR_FIELD_NUMBER: _ClassVar[int]
     AWAITED_ID_FIELD_NUMBER: _ClassVar[int]
     REASON_CODE_FIELD_NUMBER: _ClassVar[int]
+    SINCE_FIELD_NUMBER: _ClassVar[int]
     kind: str
     name: str
     step_number: int
@@ -146,7 +147,8 @@ class Waiting(_message.Message):
     error: str
     awaited_id: str
     reason_code: str
-    def __init__(self, kind: _Optional[str] = ..., name: _Optional[str] = ..., step_number: _Optional[int] = ..., until: _Optional[int] = ..., attempt: _Optional[int] = ..., error: _Optional[str] = ..., awaited_id: _Optional[str] = ..., reason_code: _Optional[str] = ...) -> None: ...
+    since: int
+    def __init__(self, kind: _Optional[str] = ..., name: _Optional[str] = ..., step_number: _Optional[int] = ..., until: _Optional[int] = ..., attempt: _Optional[int] = ..., error: _Optional[str] = ..., awaited_id: _Optional[str] = ..., reason_code: _Optional[str] = ..., since: _Optional[int] = ...) -> None: ...
 
 class FailedStep(_message.Message):
     __slots__ = ("step_number", "step_type", "message_at")

@@ -116,6 +116,39 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "completed_per_minute_last_hour": 1.75,
         "set_aside": 0,
     },
+    "status": {
+        "needs_person": True,
+        "checked_at": "2026-11-22T09:00:00Z",
+        "groups": [
+            {
+                "code": "retrying",
+                "severity": "warning",
+                "summary": "60 workflows of checkout retry step charge: the bank is away",
+                "count": 60,
+                "is_estimate": False,
+                "since": "2026-11-22T08:48:00Z",
+                "recent": 12,
+                "is_growing": True,
+                "examples": ["order-17", "order-18", "order-19"],
+                "commands": [{"command": "durablectl wf why order-17", "purpose": "look at one of them"}],
+                "details": {"handler": "checkout", "step": "charge", "attempts": 7},
+            }
+        ],
+        "moving": {
+            "by_status": {"completed": 140, "running": 60},
+            "completed_per_minute": {"last_5_minutes": 2.5, "last_hour": 1.75},
+            "backlog": 0,
+            "backlog_eta_seconds": None,
+            "oldest_active": {
+                "invocation_id": "order-17",
+                "handler": "checkout",
+                "status": "running",
+                "created_at": "2026-11-22T08:48:00Z",
+            },
+        },
+        "processors": {"live": 1, "slots": 100, "busy": 60},
+        "schedules": 0,
+    },
     "processors": {
         "processors": [
             {
@@ -129,8 +162,11 @@ EXAMPLES: dict[str, dict[str, Any]] = {
                 "started_at": "2026-11-22T08:00:00Z",
                 "blocked_since": None,
                 "blocked_by": None,
+                "full": False,
+                "clock_error_seconds": 0.0,
             }
-        ]
+        ],
+        "lost": [],
     },
     "invoke": {"invocation_id": "order-17"},
     "start_job": _JOB,

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from durablectl.model.reason_codes import ReasonCode
+from durablectl.query.trouble import Trouble, Urgency
 
 Moment = AwareDatetime | None
 Json = Any
@@ -178,6 +179,60 @@ class LostProcessor(_Shape):
 class Processors(_Shape):
     processors: list[Processor]
     lost: list[LostProcessor] = Field(description="Those that died or were silent in the last hour.")
+
+
+class StatusCommand(_Shape):
+    command: str = Field(examples=["durablectl wf why order-17"])
+    purpose: str
+
+
+class StatusGroup(_Shape):
+    code: str = Field(description="Why; a later version may have others.", examples=list(Trouble))
+    severity: str = Field(description="All but `notice` needs a person.", examples=list(Urgency))
+    summary: str
+    count: int
+    is_estimate: bool = Field(description="Whether the count is extrapolated from a sample.")
+    since: Moment
+    recent: int = Field(description="How many got into it in the last 5 minutes.")
+    is_growing: bool
+    examples: list[str]
+    commands: list[StatusCommand]
+    details: dict[str, Json] = Field(description="More about it; the keys depend on the code.")
+
+
+class CompletedPerMinute(_Shape):
+    last_5_minutes: float
+    last_hour: float
+
+
+class OldestActive(_Shape):
+    invocation_id: str
+    handler: str
+    status: str
+    created_at: Moment
+
+
+class StatusMoving(_Shape):
+    by_status: dict[str, int]
+    completed_per_minute: CompletedPerMinute
+    backlog: int = Field(description="Workflows that wait for a slot.")
+    backlog_eta_seconds: int | None
+    oldest_active: OldestActive | None
+
+
+class StatusProcessors(_Shape):
+    live: int
+    slots: int
+    busy: int
+
+
+class StatusReport(_Shape):
+    needs_person: bool = Field(description="Whether a group is an error or a warning.")
+    checked_at: Moment
+    groups: list[StatusGroup] = Field(description="What is in trouble, the worst first.")
+    moving: StatusMoving
+    processors: StatusProcessors
+    schedules: int
 
 
 class Started(_Shape):

@@ -81,7 +81,9 @@ _PLAIN_ENTRY = _Plain(
     "error_class",
     "error_details",
 )
-_PLAIN_WAITING = _Plain("kind", "name", "step_number", "until", "attempt", "error", "awaited_id", "reason_code")
+_PLAIN_WAITING = _Plain(
+    "kind", "name", "step_number", "until", "attempt", "error", "awaited_id", "reason_code", "since"
+)
 _PLAIN_AWAKEABLE = _Plain("awakeable_id", "invocation_id", "resolved", "error", "created_at", "name")
 _PLAIN_EXECUTION = _Plain(
     "handler",

@@ -99,6 +99,8 @@ class PendingWait:
     awaited_id: str = ""
     reason_code: str = ""
     """Of ``error``."""
+    since: int = 0
+    """Of a retry: when the first attempt failed."""
 
 
 def named_waits(handler: str, waits: Iterable[PendingWait]) -> str:

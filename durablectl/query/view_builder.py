@@ -152,6 +152,7 @@ def _waiting_view(waiting: PendingWait | None) -> WaitingView | None:
         waiting.error,
         waiting.awaited_id,
         waiting.reason_code,
+        waiting.since,
     )
 
 

@@ -77,6 +77,8 @@ class WaitingView:
     error: str = ""
     awaited_id: str = ""
     reason_code: str = ""
+    since: int = 0
+    """Of a retry: when the first attempt failed; 0 in records of earlier versions."""
 
     def to_json(self) -> dict[str, Any]:
         return {

@@ -160,7 +160,8 @@ def _since(why: StatusExplanation) -> int:
         and why.due_since
     ):
         return why.due_since
-    return view.finished_at or view.updated_at or view.created_at
+    retried_since = view.waiting_for.since if view.waiting_for is not None else 0
+    return view.finished_at or retried_since or view.updated_at or view.created_at
 
 
 def _handler(why: StatusExplanation) -> tuple[str, ...]:
@@ -185,7 +186,11 @@ def _retrying(members: _Members) -> Group:
     attempts = max(wait.attempt for wait in waits)
     lasts = attempts > _PASSING_ATTEMPTS or members.age > PASSING_MICROSECONDS
     last = waits[0].error if len({wait.error for wait in waits}) == 1 else error
-    remedies = [members.why]
+    again = "try now, once the cause is corrected"
+    remedies = [
+        members.why,
+        durablectl("wf", "retry-now", "--handler", handler, "--step", step, purpose=again),
+    ]
     if any(wait.reason_code == ReasonCode.NO_SERVICE for wait in waits):
         remedies.insert(0, durablectl("run", "service", "APP", purpose=f"a service that answers {step}"))
     return members.group(
@@ -371,7 +376,7 @@ def _hung(members: _Members) -> Group:
         f"{_of(members, handler)} {_verb(members, 'hang', 'hangs')} in {what}"
         if step
         else f"{_of(members, handler)} {_verb(members, 'hang', 'hangs')} between steps",
-        [members.why, durablectl("wf", "cancel", members.example, purpose="interrupt it")],
+        [members.why, durablectl("wf", "restart-step", members.example, purpose="interrupt the step, and run it again")],
         handler=handler,
         step=step or None,
         usual_seconds=round(usual / MICROSECONDS, 3) if usual else None,

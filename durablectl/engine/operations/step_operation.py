@@ -86,7 +86,7 @@ class StepOperation(NumberedOperation[_T]):
     async def _attempts(self, entry: JournalEntry) -> Any:
         """Try until there is a result or no try left; the value."""
         run = self._run
-        await self._end_earlier_back_off(entry)
+        failing_since = await self._end_earlier_back_off(entry)
         if self._request_error is not None:
             entry.attempts += 1
             describe_failure(self._request_error, STEP_RETRY).write_to(entry)
@@ -110,7 +110,8 @@ class StepOperation(NumberedOperation[_T]):
                 if delay is None:
                     failure.write_to(entry)
                     return None
-                until = run.state.clock.now() + int(delay * MICROSECONDS)
+                now = run.state.clock.now()
+                until, failing_since = now + int(delay * MICROSECONDS), failing_since or now
                 run.metrics.retries += 1
             else:
                 self._is_restarted(entry.step_number)  # It has ended first, and what it gave counts.
@@ -126,15 +127,18 @@ class StepOperation(NumberedOperation[_T]):
                     entry.attempts,
                     failure.message,
                     reason_code=failure.reason_code,
+                    since=failing_since,
                 )
             )
 
-    async def _end_earlier_back_off(self, entry: JournalEntry) -> None:
-        """Wait out the back-off in which an earlier run was suspended."""
+    async def _end_earlier_back_off(self, entry: JournalEntry) -> int:
+        """Wait out the back-off in which an earlier run was suspended; since when attempts fail, 0 without one."""
         earlier = self._run.back_offs.pop(entry.step_number, None)
-        if earlier is not None:
-            entry.attempts = earlier.attempt
-            await self._run.waits.back_off(earlier)
+        if earlier is None:
+            return 0
+        entry.attempts = earlier.attempt
+        await self._run.waits.back_off(earlier)
+        return earlier.since
 
     def _is_restarted(self, number: int) -> bool:
         """Whether an operator, and nothing else, has had this attempt interrupted: then the task goes on."""

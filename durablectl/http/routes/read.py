@@ -14,7 +14,7 @@ from durablectl.errors import UsageError
 from durablectl.http import query_parameters as p
 from durablectl.http.filter_parameters import INDEXED, with_filters
 from durablectl.http.responses import json_response
-from durablectl.http.schemas import Page, PartOfWorkflow, Processors, Row, Stats, Workflow, documented
+from durablectl.http.schemas import Page, PartOfWorkflow, Processors, Row, Stats, StatusReport, Workflow, documented
 from durablectl.model.filters import Filters
 from durablectl.model.status import ACTIVE
 from durablectl.model.user_input import parse_step_range
@@ -124,6 +124,14 @@ def router(backend: Backend) -> APIRouter:
         if _matches_tag(if_none_match, tag):
             return Response(status_code=304, headers=headers)
         return json_response(_pick_fields(view.to_json(), shown), headers=headers)
+
+    @routes.get(
+        "/status", summary="What is in trouble, and what moves", responses=documented(StatusReport, 400, 404, 503)
+    )
+    async def status() -> Response:
+        """What `durablectl status --json` prints."""
+        report = await backend.queries.ask(("status",), lambda: query.get_status(backend.store))
+        return json_response(report.to_json())
 
     @routes.get("/processors", summary="List the live processors", responses=documented(Processors, 400, 404, 503))
     async def processors() -> Response:

@@ -29,6 +29,8 @@ async def test_dead_service_is_named_and_its_return_ends_the_retries(broken):
     group = await broken.group("retrying", count=3, handler="pay", step="charge", severity="warning")
     assert "the payment service refused the connection" in group["summary"]
     assert group["details"]["attempts"] > 2
+    later = await broken.group("retrying", count=3)
+    assert (later["since"], later["recent"]) == (group["since"], 3)
     await broken.doctor_names("retrying")
     assert (await broken.why("pay-0"))["cause"] == "retrying"
     assert "pay-" in await broken.follow(group)  # wf why

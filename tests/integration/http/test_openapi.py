@@ -98,6 +98,7 @@ async def test_every_answer_in_every_state_fits_its_schema(settings):
             await wait_for_status(store, child, "suspended")
             await wait_for_status(store, "asking", "suspended")
             await ask("GET", "/api/processors")
+            await ask("GET", "/api/status")
             for verb in ("pause", "pause", "resume", "resume"):
                 await ask("POST", f"/api/workflows/{child}/{verb}")
             await wait_for_status(store, child, "suspended")

@@ -23,6 +23,7 @@ REQUESTS = [
     ("GET", "/api/workflows?error=x"),
     ("GET", "/api/workflows/one"),
     ("GET", "/api/processors"),
+    ("GET", "/api/status"),
     ("GET", "/api/workflows/one/events"),
     ("GET", "/api/events"),
     *(("POST", f"/api/workflows/one/{verb}") for verb in ("pause", "resume", "cancel", "retry", "signals/a")),
