@@ -376,7 +376,10 @@ def _hung(members: _Members) -> Group:
         f"{_of(members, handler)} {_verb(members, 'hang', 'hangs')} in {what}"
         if step
         else f"{_of(members, handler)} {_verb(members, 'hang', 'hangs')} between steps",
-        [members.why, durablectl("wf", "restart-step", members.example, purpose="interrupt the step, and run it again")],
+        [
+            members.why,
+            durablectl("wf", "restart-step", members.example, purpose="interrupt the step, and run it again"),
+        ],
         handler=handler,
         step=step or None,
         usual_seconds=round(usual / MICROSECONDS, 3) if usual else None,

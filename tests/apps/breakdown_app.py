@@ -54,7 +54,9 @@ async def remind(ctx: Context, seconds: float) -> Any:
 
 
 async def ship() -> str:
-    """Hang until the file ``shipped`` exists."""
+    """Hang until the file ``shipped`` exists, unless ``unstuck`` does when it begins."""
+    if _exists("unstuck"):
+        return "shipped"
     while not _exists("shipped"):
         await asyncio.sleep(0.02)
     return "shipped"

@@ -111,7 +111,9 @@ class Breakdown:
         program, *args = shlex.split(group["commands"][number]["command"])
         assert program == "durablectl"
         args = [words.get(word, word) for word in args]
-        is_bulk = args[0] == "wf" and any(word.startswith("--") and word != "--data" for word in args)
+        is_bulk = (
+            args[0] == "wf" and args[1] != "why" and any(word.startswith("--") and word != "--data" for word in args)
+        )
         return await self.run(*args, *(["--yes"] if is_bulk else []), codes=(0, 1))
 
     async def ended(self, *ids: str, status: str = "completed") -> None:

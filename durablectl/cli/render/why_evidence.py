@@ -304,8 +304,8 @@ def _of_held_up(explanation: StatusExplanation, get: str) -> list[tuple[str, str
         return look if explanation.view.status == Status.RUNNING else another + look
     if explanation.cause is StatusCause.UNATTENDED:
         return [(_line("doctor", "--repair"), "have it taken over"), (get, "step by step")]
-    cancel = _line("wf", "cancel", explanation.view.invocation_id)
-    return [(get, "step by step"), (cancel, "interrupt it, and run the compensations")]
+    restart = _line("wf", "restart-step", explanation.view.invocation_id)
+    return [(restart, "interrupt the step, and run it again"), (get, "step by step")]
 
 
 def _line(*words: str) -> str:

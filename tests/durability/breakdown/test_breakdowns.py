@@ -35,6 +35,7 @@ async def test_dead_service_is_named_and_its_return_ends_the_retries(broken):
     assert (await broken.why("pay-0"))["cause"] == "retrying"
     assert "pay-" in await broken.follow(group)  # wf why
     broken.switch("repaired")
+    await broken.follow(group, 1)
     await broken.ended("pay-0", "pay-1", "pay-2")
     await broken.until_gone("retrying")
 
@@ -126,8 +127,9 @@ async def test_hung_step_is_named_and_interrupted_by_the_command(broken):
     assert group["examples"] == ["send-1"]
     assert group["details"]["limit_seconds"] == 1
     assert "hung" not in await broken.codes()
+    broken.switch("unstuck")
     await broken.follow(group, 1)
-    await broken.ended("send-1", status="cancelled")
+    await broken.ended("send-1")
 
 
 async def test_dead_processor_is_named_and_another_takes_over(broken):
