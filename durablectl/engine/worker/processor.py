@@ -29,6 +29,7 @@ from durablectl.model.clock import MICROSECONDS
 from durablectl.model.held_workflows import digest_ids
 from durablectl.model.throttled_log import ThrottledLog
 from durablectl.storage.commands.notifications import subscribe_notifications
+from durablectl.storage.connection.rejections import NoAnswerError
 from durablectl.storage.index import index_entries
 from durablectl.storage.records import leases, presence
 from durablectl.storage.records.consistent_reads import sync_clock
@@ -46,6 +47,9 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _throttled = ThrottledLog(_log)
+
+_MOST_LOST_ANSWERS = 3
+"""How often a start goes on after a cluster left a request without an answer."""
 
 _NOTICED_SECONDS = 5.0
 """By then those that saw this processor silent have recorded it."""
@@ -142,28 +146,13 @@ class Processor:
         Raises ConfigurationError, UnsupportedServerError and other DurableErrors when it cannot start; a lost
         connection later is waited for.
         """
-        await provision(self._store, replicas=self._options.replicas)
-        await require_permissions(
-            self._store, processor_probes(self._store), [self._store.subjects.notifications(self.id)]
-        )
-        await self._system.prepare(self._options.replicas)
-        await sync_clock(self._store)
-        self._started_at = self._store.clock.now()
-        await self._renew()
-        await self._note_presence()
-        await index_entries.add_handlers(self._store, self._app.workflows)
-        active_runs = self._active_runs
-        scanner = UndeliveredScanner(self._store, active_runs.adopt_command, active_runs.is_dropped)
-        failover = Failover(
-            self._store, self.id, active_runs.adopt, lambda stored: complete_writes(self._resources, stored), scanner
-        )
-        await failover.prepare(self._workflows)
+        failover = await self._prepare_until_answered()
         helpers = [
             self._helper(self._renew_lease(failover)),
             self._helper(self._active_runs.keep_alive()),
             self._helper(self._active_runs.write_current_steps()),
             self._helper(failover.run()),
-            self._helper(Upkeep(self._store, self.id, active_runs.adopt, self._options.replicas).run()),
+            self._helper(Upkeep(self._store, self.id, self._active_runs.adopt, self._options.replicas).run()),
         ]
         try:
             async with subscribe_notifications(self._store, self.id, self._active_runs.notify):
@@ -180,6 +169,37 @@ class Processor:
                 helper.cancel()
             await asyncio.gather(*helpers, return_exceptions=True)
             await self._watchdog.stop()
+
+    async def _prepare_until_answered(self) -> Failover:
+        """Prepare to take commands, again where a cluster leaves a request unanswered, as it may in an election."""
+        for _ in range(_MOST_LOST_ANSWERS):
+            try:
+                return await self._prepare()
+            except NoAnswerError as error:
+                if not self._store.requests.is_cluster:
+                    raise
+                _log.warning("The NATS cluster left a request without an answer; preparing again: %s", error)
+        return await self._prepare()
+
+    async def _prepare(self) -> Failover:
+        """Have the streams and the lease of this processor; what finds the workflows of others that died."""
+        await provision(self._store, replicas=self._options.replicas)
+        await require_permissions(
+            self._store, processor_probes(self._store), [self._store.subjects.notifications(self.id)]
+        )
+        await self._system.prepare(self._options.replicas)
+        await sync_clock(self._store)
+        self._started_at = self._store.clock.now()
+        await self._renew()
+        await self._note_presence()
+        await index_entries.add_handlers(self._store, self._app.workflows)
+        active_runs = self._active_runs
+        scanner = UndeliveredScanner(self._store, active_runs.adopt_command, active_runs.is_dropped)
+        failover = Failover(
+            self._store, self.id, active_runs.adopt, lambda stored: complete_writes(self._resources, stored), scanner
+        )
+        await failover.prepare(self._workflows)
+        return failover
 
     def _helper(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         def ended(task: asyncio.Task[None]) -> None:

@@ -17,7 +17,7 @@ from durablectl.storage.connection import requests
 from durablectl.storage.connection.rejections import BusyError, NoAnswerError, WrongSequenceError
 from durablectl.storage.connection.requests import EXPECTED
 from durablectl.storage.connection.store import open_store
-from durablectl.storage.records import consistent_reads, journal, states
+from durablectl.storage.records import consistent_reads, journal, leases, states
 from durablectl.storage.streams import direct_get
 from durablectl.storage.streams.provision import provision
 from helpers.cluster import cluster
@@ -231,6 +231,33 @@ async def test_command_is_nacked_until_the_cluster_receives_the_nack(settings, s
         invocation_id = await start_workflow(store, plain)
         assert await wait_for_output(store, invocation_id) == invocation_id
         assert (len(lost), failures) == (1, [])
+
+
+@pytest.mark.parametrize("number", [1, 4])
+async def test_processor_starts_though_answers_of_the_cluster_are_lost(settings, store, monkeypatch, number):
+    """One after the other; too many are reported."""
+    lost = [NoAnswerError("no")] * number
+    renew = leases.renew
+
+    @workflow
+    async def plain(ctx):
+        return ctx.invocation_id
+
+    async def losing(*args):
+        if lost:
+            raise lost.pop()
+        await renew(*args)
+
+    monkeypatch.setattr(leases, "renew", losing)
+    if number > 3:
+        with pytest.raises(NoAnswerError):
+            async with running_processor(settings, plain):
+                pass
+        return
+    async with running_processor(settings, plain):
+        invocation_id = await start_workflow(store, plain)
+        assert await wait_for_output(store, invocation_id) == invocation_id
+    assert not lost
 
 
 async def test_a_long_journal_goes_away_with_its_workflow(settings, store, conflicts):
