@@ -30,6 +30,8 @@ _log = logging.getLogger(__name__)
 _STREAMS_SECONDS = 3.0
 _ROUNDS_PER_SEARCH = 10
 """One in so many looks at the streams also searches the records, on one processor of all."""
+_MOST_SEARCHED = 2000
+"""Of pending workflows only the oldest are looked at, so that a backlog costs little."""
 
 
 class Upkeep:
@@ -126,6 +128,11 @@ class Upkeep:
     async def _search(self) -> None:
         """Find what no processor works on, and schedules that never fire."""
         running = [each async for each in index_entries.list_indexed_ids(self._store, [Status.RUNNING])]
+        # Of what was claimed a moment before its run was lost, the index still says that it is pending.
+        async for each in index_entries.list_indexed_ids(self._store, [Status.PENDING]):
+            running.append(each)
+            if len(running) >= _MOST_SEARCHED:
+                break
         abandoned = await find_abandoned(self._store, running)
         if abandoned:
             _log.warning("%d workflows ran on no processor, and are taken over.", len(abandoned))

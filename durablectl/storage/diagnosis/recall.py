@@ -40,10 +40,11 @@ async def are_commands_complete(store: Store) -> bool:
 
 async def recall_all(store: Store) -> Recalled:
     """Call for everything that the index says is to go on and that no command leads to; then mark that as done."""
-    running = [each async for each in index_entries.list_indexed_ids(store, [Status.RUNNING])]
-    abandoned = [each.invocation_id for each in await find_abandoned(store, running)]
+    # Of what was claimed a moment before, the index still says that it is pending.
+    owned = [each async for each in index_entries.list_indexed_ids(store, [Status.PENDING, Status.RUNNING])]
+    abandoned = {each.invocation_id for each in await find_abandoned(store, owned)}
     waiting = [each async for each in index_entries.list_indexed_ids(store, [Status.PENDING, Status.SUSPENDED])]
-    idle = await find_missing_wakeups(store, waiting, abandoned)
+    idle = await find_missing_wakeups(store, [each for each in waiting if each not in abandoned], abandoned)
     await call_for(store, idle)
     armed = await arm_again(store, await find_unarmed(store))
     subject = store.subjects.commands_marker

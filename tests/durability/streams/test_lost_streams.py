@@ -1,0 +1,153 @@
+"""A stream that is deleted or purged under running processors: it comes back, and so does the work in it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+
+import pytest
+
+from durablectl import control, query
+from durablectl.embedded import EmbeddedServer
+from durablectl.errors import DurableError
+from durablectl.model.status import Status
+from durablectl.settings import Settings
+from durablectl.storage.records.armed_schedules import armed_names
+from durablectl.storage.streams.provision import stream_config
+from helpers.in_process import provisioned_store
+from helpers.paths import APPS
+from helpers.processor_processes import alive, kill
+from helpers.waiting import wait_until
+
+APP = str(APPS / "lost_streams_app.py")
+WORKS, NAPS = 20, 5
+
+
+@pytest.fixture
+def site(tmp_path):
+    with EmbeddedServer(tmp_path / "nats") as server:
+        yield Settings(url=server.url, timeout=30)
+
+
+def environment_of(site):
+    return {"NATS_URL": site.url, "DURABLECTL_NAMESPACE": ""}
+
+
+async def delete_stream(store, name):
+    await store.requests.call(f"{store.api}.STREAM.DELETE.{getattr(store.subjects, name)}")
+
+
+async def start_all(store):
+    requests = [control.StartRequest("work", None, f"w{number}") for number in range(WORKS)]
+    requests += [control.StartRequest("nap", 4, f"n{number}") for number in range(NAPS)]
+    return [await control.start(store, request) for request in requests]
+
+
+async def statuses(store, ids):
+    try:
+        return [(await query.get_workflow(store, each)).status for each in ids]
+    except DurableError:
+        return []
+
+
+async def have_completed(store, ids):
+    return set(await statuses(store, ids)) == {Status.COMPLETED}
+
+
+async def test_work_continues_after_commands_are_deleted_under_load(site, spawn):
+    async with provisioned_store(site) as store:
+        processes = [spawn("run", "processor", APP, env=environment_of(site)) for _ in range(2)]
+        for process in processes:
+            await alive(store, process)
+        await control.create_schedule(store, "tick", "quick", every=3600)
+        ids = await start_all(store)
+        await wait_until(lambda: has_running(store))
+        await delete_stream(store, "commands_stream")
+        await wait_until(lambda: stream_config(store, store.subjects.commands_stream))
+        await wait_until(lambda: have_completed(store, ids), timeout=150, detail=processes[0].err)
+        await wait_until(lambda: is_armed(store, "tick"))
+        for process in processes:
+            assert process.err().count("cannot be made again yet") <= 1
+        diagnosis = await query.diagnose(store)
+        assert diagnosis.is_healthy, [check for check in diagnosis.checks if check.hint]
+
+
+async def has_running(store):
+    return (await query.get_stats(store)).by_status.get(Status.RUNNING)
+
+
+async def is_armed(store, name):
+    return name in await armed_names(store)
+
+
+@pytest.mark.parametrize("name", ["index_stream", "processors_stream"])
+async def test_running_processor_recreates_stream_and_completes_its_work(site, spawn, name):
+    async with provisioned_store(site) as store:
+        process = spawn("run", "processor", APP, env=environment_of(site))
+        await alive(store, process)
+        ids = await start_all(store)
+        await delete_stream(store, name)
+        await wait_until(lambda: have_completed(store, ids), timeout=120, detail=process.err)
+        await wait_until(lambda: stream_config(store, getattr(store.subjects, name)))
+        await alive(store, process)
+        await wait_until(lambda: is_well(store))
+
+
+async def is_well(store):
+    return (await query.diagnose(store)).is_healthy
+
+
+async def test_lost_records_are_told_and_the_index_is_kept(site, spawn, cli):
+    env = environment_of(site)
+    async with provisioned_store(site) as store:
+        process = spawn("run", "processor", APP, env=environment_of(site))
+        await alive(store, process)
+        for number in range(3):
+            await control.start(store, control.StartRequest("nap", 600, f"n{number}"))
+        await wait_until(lambda: is_everything(store, Status.SUSPENDED, 3))
+        await delete_stream(store, "state_stream")
+        await wait_until(lambda: stream_config(store, store.subjects.state_stream))
+        assert "still lists 3: restore the records from a backup" in process.err()
+        told = await asyncio.to_thread(cli, "doctor", env=env)
+        assert told.returncode == 1
+        assert "3 workflows of the index have no record: KV_EXECUTION_STATE looks purged, or lost." in told.stdout
+        assert "Restore KV_EXECUTION_STATE from a backup first" in told.stdout
+        repaired = await asyncio.to_thread(cli, "doctor", "--repair", env=env)
+        assert "Kept 3 workflows of the index whose records look lost" in repaired.stdout
+        info = await store.requests.call(f"{store.api}.STREAM.INFO.{store.subjects.index_stream}")
+        assert info["state"]["messages"] == 3
+        forgotten = await asyncio.to_thread(cli, "doctor", "--repair", "--forget-lost", env=env)
+        assert (forgotten.returncode, "Removed 3 wrong entries" in forgotten.stdout) == (0, True)
+        await control.start(store, control.StartRequest("quick", None, "new"))
+        await wait_until(lambda: have_completed(store, ["new"]))
+
+
+async def is_everything(store, status, number):
+    return dict((await query.get_stats(store)).by_status) == {status: number}
+
+
+async def make_running(store, invocation_id, owner):
+    """Write the state of a run that its processor has dropped."""
+    from durablectl.storage.records import states
+
+    execution, revision = await states.load(store, invocation_id)
+    execution.enter_status(Status.RUNNING, store.clock.now() - 60_000_000)
+    execution.updated_at = store.clock.now() - 60_000_000
+    execution.owner, execution.attempt, execution.current_step = owner, 1, 0
+    execution.current_step_type = "step"
+    assert await states.replace(store, execution, revision)
+
+
+async def test_processors_take_what_none_of_them_works_on(site, spawn):
+    async with provisioned_store(site) as store:
+        process = spawn("run", "processor", APP, env=environment_of(site))
+        owner = await alive(store, process)
+        os.killpg(process.pid, signal.SIGSTOP)
+        await control.start(store, control.StartRequest("quick", None, "dropped"))
+        await make_running(store, "dropped", owner)
+        subjects = store.subjects
+        await store.requests.call(f"{store.api}.STREAM.PURGE.{subjects.commands_stream}")
+        os.killpg(process.pid, signal.SIGCONT)
+        await wait_until(lambda: have_completed(store, ["dropped"]), timeout=120, detail=process.err)
+        kill(process)
