@@ -30,10 +30,11 @@ _LONGEST_MESSAGE = 1000
 _DEEPEST = 20
 """Children of children that are followed to what made the innermost one fail."""
 
-_KEPT = re.compile(r"<(?:\*|str|path|time)>")
+_KEPT = re.compile(r"<(?:\*|path|time)>")
 _MONTH = "(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)"
 _CLOCK = r"\d\d:\d\d(?::\d\d(?:[.,]\d+)?)?"
 _HEX = "[0-9a-fA-F]"
+_ROOT = r"(?:(?:~|\.{1,2})?/|[A-Za-z]:[\\/])"
 _TOKENS = re.compile(
     rf"""
     (?P<kept> {_KEPT.pattern} )
@@ -42,13 +43,19 @@ _TOKENS = re.compile(
       | (?:(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun),?\ )? \d{{1,2}}\ {_MONTH}\ \d{{4}}\ {_CLOCK} (?:\ (?:GMT|UTC|[+-]\d{{4}}))?
       | \d{{1,2}}:\d\d:\d\d(?:[.,]\d+)?
     ) (?![\w:]) )
-  | (?P<str> "(?:[^"\\]|\\.)*" | `[^`]*` | “[^”]*” | «[^»]*»
-           | (?<![\w>])[bru]?'(?:[^'\\]|\\.|(?<=\w)'(?=\w))*'(?!\w) )
+  | (?P<code> (?i: (?<!\w) (?: HTTP(?:/\d(?:\.\d)?)? (?:\ (?:status|error))? | (?:HTTP\ )?status(?:[ _]?code)?
+        | (?:exit|error|return)(?:ed)?(?:\ with)?[ _]?(?:status|code) | errno | signal )
+        [ :=]{{1,2}} -?\d{{1,3}} ) (?![-_.,]?\w) )
   | (?P<scheme> (?<!\w)[a-zA-Z][a-zA-Z0-9+.]*:// ) (?P<host> [^\s/'"`<>()?]* ) (?P<rest> [/?][^\s'"`<>()]* )?
+  | (?P<quoted_path>
+        (?<=') {_ROOT} [^'<>]*[^'<>\s] (?=') | (?<=") {_ROOT} [^"<>]*[^"<>\s] (?=") )
   | (?P<path> (?<![\w/\\<>.~])
-        (?: (?:~|\.{{1,2}})?/ | [A-Za-z]:[\\/] ) [^\s'"`<>:,;()\[\]{{}}|]*[^\s'"`<>:,;()\[\]{{}}|.!?] )
+        {_ROOT} [^\s'"`<>:,;()\[\]{{}}|]*[^\s'"`<>:,;()\[\]{{}}|.!?] )
   | (?P<id> (?<![\w>]) (?:
         {_HEX}{{8}}-{_HEX}{{4}}-{_HEX}{{4}}-{_HEX}{{4}}-{_HEX}{{12}} | {_HEX}{{5}}(?:-{_HEX}{{5}}){{3}}
+      | {_HEX}{{2}}(?::{_HEX}{{2}}){{5}}
+      | (?={_HEX}*:[0-9a-fA-F:]*\d|\d{_HEX}*:) (?: (?:{_HEX}{{1,4}}:){{3,7}}{_HEX}{{1,4}}
+          | (?:{_HEX}{{1,4}}(?::{_HEX}{{1,4}}){{0,6}})?::(?:{_HEX}{{1,4}}(?::{_HEX}{{1,4}}){{0,6}})? )
       | 0[xX]{_HEX}+ | [^\s@'"`<>()]+@[\w-]+(?:\.[\w-]+)+
     ) (?!\w) )
   | (?P<number> (?<![\w>]) (?<![\w>][-_.]) [-+]?\d+(?:,\d{{3}})*(?:\.\d+)?(?:[eE][-+]?\d+)? (?![-_.]?\w) )
@@ -60,14 +67,18 @@ _NAME_AND_NUMBER = re.compile(r"([^\W\d]+)\d+")
 _AMOUNT = re.compile(r"\d+([^\W\d]{1,3})")
 _LONG_HEX = re.compile(rf"{_HEX}{{8,}}")
 _LONGEST_NAME = 16
+_RANDOM_LENGTH = 16
+"""Letters from which on a word without vowels, or with a case of its own for every letter, is an id."""
+_CONSONANTS = re.compile(r"[bcdfghjklmnpqrstvwxz]{6}")
+_CASE_CHANGE = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[a-z])")
 
 
 @lru_cache(maxsize=4096)
 def normalise(message: str) -> str:
-    """The message with what differs from case to case left open, and spaces and line breaks as one space.
+    """The message with identifiers left open, and spaces and line breaks as one space.
 
-    ``<*>`` stands for a number or an id, ``<str>`` for something in quotes, ``<path>`` and ``<time>`` for those. A
-    normalised message stays as it is.
+    ``<*>`` stands for a number, an id or an address, ``<path>`` and ``<time>`` for those. Words stay, also in quotes,
+    and so do the codes that name a cause, such as ``HTTP 503``. A normalised message stays as it is.
     """
     text = " ".join(message.split())
     while (shorter := _TOKENS.sub(_placeholder, text)) != text:
@@ -78,8 +89,10 @@ def normalise(message: str) -> str:
 
 def _placeholder(match: re.Match[str]) -> str:
     match match.lastgroup:
-        case "time" | "str" | "path" as kind:
+        case "time" | "path" as kind:
             return f"<{kind}>"
+        case "quoted_path":
+            return "<path>"
         case "id" | "number":
             return "<*>"
         case "word":
@@ -109,7 +122,14 @@ def _open_word(word: str) -> str:
 
 
 def _varies(part: str) -> bool:
-    return any(character.isdigit() for character in part) or bool(_LONG_HEX.fullmatch(part))
+    return any(character.isdigit() for character in part) or bool(_LONG_HEX.fullmatch(part)) or _is_random(part)
+
+
+def _is_random(part: str) -> bool:
+    """Whether no language has this word: ``HTTPSConnectionPool`` is none, ``qLwZkPvbNxTplmRsDa`` is one."""
+    if len(part) < _RANDOM_LENGTH:
+        return False
+    return bool(_CONSONANTS.search(part)) or 2 * len(_CASE_CHANGE.findall(part)) > len(part)
 
 
 @dataclass(frozen=True)

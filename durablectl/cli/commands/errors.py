@@ -60,9 +60,9 @@ async def errors(
     """Show what workflows fail with, and how to retry them.
 
     The most frequent error comes first. Failures of a handler with the same error type are put together when their
-    messages differ only in what <*> (numbers and ids), <str> (anything in quotes), <path> and <time> stand for. Below
-    each error: ids of the last ones, and the command that retries them all. It asks before it does; another error that
-    holds the same text is retried along.
+    messages differ only in what <*> (numbers, ids and addresses), <path> and <time> stand for. Words, also in quotes,
+    and codes such as HTTP 503 tell errors apart. Below each error: ids of the last ones, and the command that retries
+    them all. It asks before it does; another error that holds the same text is retried along.
 
     What failed because its child failed is counted with that child. With --active: the errors of steps that back off,
     and the command that tries them now.

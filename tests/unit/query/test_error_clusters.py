@@ -14,9 +14,18 @@ from durablectl.query.error_clusters import normalise
 @pytest.mark.parametrize(
     ("message", "expected"),
     [
-        ("Order 17 of user-001 failed: HTTP 503", "Order <*> of user-<*> failed: HTTP <*>"),
+        ("Order 17 of user-001 failed: HTTP 503", "Order <*> of user-<*> failed: HTTP 503"),
         ("http://pay-3.example.com:8080/orders/17?x=1 is down", "http://pay-<*>.example.com:<*><path> is down"),
-        ("'flaky' was dropped on the way", "<str> was dropped on the way"),
+        ("unknown column 'amount'", "unknown column 'amount'"),
+        ("'user-17' is not in \"orders\"", "'user-<*>' is not in \"orders\""),
+        ("No such file: '/home/tom smith/x y.txt'", "No such file: '<path>'"),
+        ("'a'/'b' or '/x' and '/y'", "'a'/'b' or '<path>' and '<path>'"),
+        ("exit code 137, status: 404, [Errno 111]", "exit code 137, status: 404, [Errno 111]"),
+        ("error code 12345, HTTP 50312", "error code <*>, HTTP <*>"),
+        ("key qLwZkPvbNxTplmRsDa, key qwkzjvnbxtplmrsd", "key <*>, key <*>"),
+        ("HTTPSConnectionPool IoTDeviceIdTooOldError", "HTTPSConnectionPool IoTDeviceIdTooOldError"),
+        ("[2001:db8::1]:443, fe80::1, 00:1b:44:11:3a:b7", "[<*>]:<*>, <*>, <*>"),
+        ("std::bad or a::b", "std::bad or a::b"),
         ("can't open /var/lib/x-1/y.txt.", "can't open <path>."),
         ("C:\\Users\\tom: denied", "<path>: denied"),
         ("job 3f2a9-11abc-00000-fffff at 2026-11-22T10:11:12.123Z", "job <*> at <time>"),
@@ -24,8 +33,7 @@ from durablectl.query.error_clusters import normalise
         ("10.0.0.1:4222: 5ms, 1.5ms, -3 of 1,200,000 items (1e-7)", "<*>:<*>: <*>ms, <*>ms, <*> of <*> items (<*>)"),
         ("sha256 0xdeadbeef is not deadbeefcafe", "sha<*> <*> is not <*>"),
         ("payments-7d9f8b6c5-x2x9z and/or bob@example.com", "payments-<*> and/or <*>"),
-        ("\"it's\" isn't `that`", "<str> isn't <str>"),
-        ("KeyError(b'a\\'b')", "KeyError(<str>)"),
+        ("KeyError('user_id')", "KeyError('user_id')"),
         ("several\n  lines\tof it", "several lines of it"),
         ("", ""),
     ],
@@ -46,14 +54,13 @@ IDS = st.one_of(
     st.integers(0, 2**64).map(hex),
     st.integers(0, 2**40).map(str),
 )
-QUOTED = st.text(st.characters(exclude_categories=["Cs"]), max_size=12).map(lambda t: repr(" ".join(t.split())))
 PATHS = st.lists(st.text("abcxyz019_-.", min_size=1, max_size=6), min_size=1, max_size=4).map(
     lambda parts: "/" + "/".join(parts) + "/x"
 )
 TIMES = st.datetimes(datetime(1970, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC)).flatmap(  # noqa: DTZ001 - hypothesis wants naive bounds
     lambda at: st.sampled_from([at.isoformat(), f"{at:%Y-%m-%d %H:%M:%S}", f"{at:%Y-%m-%dT%H:%M:%SZ}"])
 )
-SLOTS = {"*": st.one_of(NUMBERS, IDS), "str": QUOTED, "path": PATHS, "time": TIMES}
+SLOTS = {"*": st.one_of(NUMBERS, IDS), "path": PATHS, "time": TIMES}
 WORDS = st.sampled_from(["order", "of", "failed:", "(at", "after)", "the", "can't", "host,", "=", "io.read", "ünter"])
 
 
@@ -62,7 +69,7 @@ def test_normalising_again_changes_nothing(message):
     assert normalise(normalise(message)) == normalise(message)
 
 
-@given(st.lists(st.sampled_from([*"'\"`/\\<>*.-_:@,()~ a1f9x=", "<*>", "<str>", "://", "don't", "0x"]), max_size=40))
+@given(st.lists(st.sampled_from([*"'\"`/\\<>*.-_:@,()~ a1f9x=", "<*>", "://", "don't", "0x"]), max_size=40))
 def test_normalising_is_idempotent_for_placeholder_text(parts):
     message = "".join(parts)
     assert normalise(normalise(message)) == normalise(message)
