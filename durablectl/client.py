@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 
     from durablectl.control import OperationResult
+    from durablectl.model.audit import AuditRecord
     from durablectl.model.jobs import ItemReport
     from durablectl.query import JobPage, JobView, StatsView, WorkflowPage, WorkflowView
     from durablectl.storage.connection.store import Store
@@ -299,6 +300,27 @@ class Client:
     async def cancel_job(self, job_id: str, reason: str = "") -> OperationResult:
         """End it; what it has changed stays changed. Raises NotFoundError, InvalidStateError."""
         return await control.cancel_job(self._store, job_id, reason)
+
+    async def audit(
+        self,
+        name: str = "",
+        *,
+        since: Time = None,
+        until: Time = None,
+        actor: str = "",
+        action: str = "",
+        limit: int | None = 50,
+    ) -> list[AuditRecord]:
+        """Who changed what: the newest ``limit`` changes that match, the oldest of them first; None for all.
+
+        ``name`` is a workflow or schedule, a deleted one too. ``actor`` is a part of the actor, its address or its
+        NATS user, ``action`` a word such as "cancel". Raises InvalidNameError, NotProvisionedError.
+        """
+        now = SYSTEM_CLOCK.now()
+        first, last = (0 if at is None else _to_timestamp_us("since", at, now) for at in (since, until))
+        return await query.list_audit(
+            self._store, name, since=first, until=last, actor=actor, action=action, limit=limit
+        )
 
     async def signal(self, invocation_id: str, name: str, value: Any = None) -> OperationResult:
         """Send a signal. Raises NotFoundError, InvalidStateError, InvalidValueError."""

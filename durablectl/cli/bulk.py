@@ -136,13 +136,10 @@ async def _start_job(
     store: Store, ids: Sequence[str], job: JobRequest, targets: Targets, operation: BulkOperation, output: Output
 ) -> None:
     from durablectl import control, query
-    from durablectl.cli.actor import local_actor
     from durablectl.cli.render.formatting import count
 
     filters = None if targets.filters is None else _with_defaults(targets.filters, operation)
-    job_id = await control.start_job(
-        store, job.operation, ids, filters=filters, rate=targets.rate, actor=local_actor(), **job.parameters
-    )
+    job_id = await control.start_job(store, job.operation, ids, filters=filters, rate=targets.rate, **job.parameters)
     if output.is_json:
         output.print_json((await query.get_job(store, job_id)).to_json())
     else:

@@ -15,6 +15,7 @@ from durablectl.cli import PROGRAM, version
 from durablectl.cli.boundary import BoundaryGroup
 from durablectl.cli.completion.scripts import VARIABLE, answer
 from durablectl.cli.lazy import LazyGroup, LazyTarget
+from durablectl.model.audit import CLI, VIA
 
 _SETTINGS = {"help_option_names": ["-h", "--help"]}
 _TRY, _RUN, _USE, _MORE = "Try it", "Run", "Use", "More"
@@ -31,6 +32,7 @@ class _Root(BoundaryGroup):
         "status": LazyTarget("status:status", _USE),
         "processors": LazyTarget("processors:processors", _USE),
         "doctor": LazyTarget("doctor:doctor", _USE),
+        "audit": LazyTarget("audit:audit", _USE),
         "help": LazyTarget("help:help_", _MORE),
         "completion": LazyTarget("completion:completion", _MORE),
     }
@@ -141,6 +143,7 @@ def main() -> None:
     """Run the command that the process was started with, or complete a command line."""
     if VARIABLE in os.environ:
         _complete(os.environ[VARIABLE])
+    VIA.set(CLI)
     try:
         app(prog_name=PROGRAM)
     finally:

@@ -12,6 +12,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from durablectl.control.audit_trail import audited, record_change
 from durablectl.errors import NotProvisionedError, PermissionDeniedError, StorageError
 from durablectl.storage.commands.wake import wake_request
 from durablectl.storage.connection.requests import Request
@@ -72,6 +73,7 @@ class RepairReport:
         }
 
 
+@audited("doctor.repair", "_")
 async def repair(
     store: Store, *, dry_run: bool = False, forget_lost: bool = False, progress: Progress | None = None
 ) -> RepairReport:
@@ -110,6 +112,7 @@ async def repair(
             kept=kept,
             waits_named=len(found.unnamed_waits),
         )
+    await record_change(forget_lost=forget_lost)
     repairs = _Repairs(store, forget_lost=forget_lost)
     try:
         if unknown:

@@ -7,10 +7,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from durablectl.control import lifecycle
+from durablectl.control.audit_trail import audited, record_change
 from durablectl.control.operation_result import OperationResult, load_for_change
 from durablectl.control.start import StartRequest, start
 from durablectl.errors import NotFoundError, NotProvisionedError, UsageError
 from durablectl.limits import checked_number
+from durablectl.model.audit import current_actor
+from durablectl.model.filters import to_flags
 from durablectl.model.jobs import JobOperation, JobSpec
 from durablectl.model.names import JOB_HANDLER, validate_name
 from durablectl.model.status import Status
@@ -32,6 +35,7 @@ def new_job_id() -> str:
     return f"job-{secrets.token_hex(5)}"
 
 
+@audited("job.start", "_", "operation", "rate", "now", "from_step")
 async def start_job(
     store: Store,
     operation: JobOperation | str,
@@ -48,7 +52,7 @@ async def start_job(
 
     The ids are stored first, so that dying in between starts nothing. ``filters`` are those that chose them: what does
     not match any more when its turn comes is skipped. ``rate`` is how many a second at most, 0 for no limit of its own.
-    ``actor`` says who started it. Raises UsageError, InvalidNameError, PermissionDeniedError.
+    ``actor`` says who started it, the caller by default. Raises UsageError, InvalidNameError, PermissionDeniedError.
     """
     if operation not in frozenset(JobOperation):
         raise UsageError(f"There is no bulk operation {str(operation)!r}.", hint=f"They are {', '.join(JobOperation)}.")
@@ -58,6 +62,8 @@ async def start_job(
     for each in ids:
         validate_name("invocation id", each)
     job_id = new_job_id()
+    chosen_by = " ".join(to_flags(filters)) if filters is not None else ""
+    await record_change(JOB_HANDLER, job_id, total=len(ids), filters=chosen_by)
     spec = JobSpec(
         operation=JobOperation(operation),
         total=len(ids),
@@ -67,7 +73,7 @@ async def start_job(
         reason=reason,
         now=now,
         from_step=from_step,
-        actor=actor,
+        actor=actor or current_actor().name,
     )
     await _store_ids(store, job_id, ids, spec.per_chunk)
     await start(store, StartRequest(JOB_HANDLER, spec.to_json(), job_id, is_system=True))

@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from durablectl.control.audit_trail import audited, record_change
 from durablectl.control.operation_result import DIRECT, OperationResult, Origin, invalid_state_error, load_for_change
 from durablectl.control.wait import wait_for_outcome, wait_until_listed
 from durablectl.errors import ConflictError, InvalidStateError, StaleRevisionError
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from durablectl.storage.records.states import StoredState
 
 
+@audited("pause", "invocation_id")
 async def pause(
     store: Store, invocation_id: str, reason: str = "", *, if_revision: int = 0, origin: Origin = DIRECT
 ) -> OperationResult:
@@ -54,6 +56,7 @@ async def pause(
         execution.owner = owner
         execution.set_reason(ReasonCode.PAUSED_BY_OPERATOR, reason)
         origin.mark(execution)
+        await record_change(execution.handler)
         await store.requests.exchange([fallback_timer_request(store, execution)])
         if await states.replace(store, execution, revision) is None:
             continue
@@ -68,6 +71,7 @@ async def pause(
         return OperationResult(invocation_id, Status.PAUSED, changed=True, message=message)
 
 
+@audited("resume", "invocation_id")
 async def resume(store: Store, invocation_id: str, *, if_revision: int = 0, origin: Origin = DIRECT) -> OperationResult:
     """Go on from the journal. Raises NotFoundError, and InvalidStateError for a workflow that has ended."""
     while True:
@@ -86,6 +90,7 @@ async def resume(store: Store, invocation_id: str, *, if_revision: int = 0, orig
         execution.crashes = 0
         execution.traceback = ""
         origin.mark(execution)
+        await record_change(execution.handler)
         if not in_flight:
             execution.owner = ""
             await store.requests.exchange([fallback_timer_request(store, execution)])
@@ -99,6 +104,7 @@ async def resume(store: Store, invocation_id: str, *, if_revision: int = 0, orig
         return OperationResult(invocation_id, execution.status, changed=True, message="Resumed.")
 
 
+@audited("cancel", "invocation_id", "now")
 async def cancel(
     store: Store,
     invocation_id: str,
@@ -125,6 +131,7 @@ async def cancel(
                 invocation_id, execution.status, changed=False, message="It is being cancelled already."
             )
         origin.mark(execution)
+        await record_change(execution.handler)
         has_run = execution.status == Status.RUNNING or bool(execution.owner)
         if now or not (has_run or execution.compensations):
             result = await _cancel_unowned(store, stored, reason)
@@ -134,11 +141,13 @@ async def cancel(
             return result
 
 
+@audited("delete", "invocation_id")
 async def delete(store: Store, invocation_id: str, *, if_revision: int = 0, origin: Origin = DIRECT) -> OperationResult:
     """Remove an ended workflow with its journal and index entry. InvalidStateError for one that has not ended."""
     execution, revision = await load_for_change(store, invocation_id, if_revision, origin)
     if not is_terminal(execution.status):
         raise invalid_state_error(execution, "deleted", "Cancel it first.")
+    await record_change(execution.handler)
     if not await states.delete(store, execution, revision):
         kind = StaleRevisionError if if_revision else ConflictError
         raise kind(f"The workflow {invocation_id} was changed meanwhile; nothing was deleted.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from durablectl.control.audit_trail import audited, record_change
 from durablectl.control.operation_result import OperationResult, invalid_state_error, load_for_change
 from durablectl.errors import InvalidStateError, PayloadTooLargeError
 from durablectl.model.clock import SYSTEM_CLOCK
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from durablectl.storage.connection.store import Store
 
 
+@audited("resolve", "awakeable_id", "awakeable_id")
 async def resolve(store: Store, awakeable_id: str, value: Any = None) -> OperationResult:
     """Answer an awakeable, whether or not the workflow waits for it yet.
 
@@ -35,6 +37,7 @@ async def resolve(store: Store, awakeable_id: str, value: Any = None) -> Operati
     return await _answer(store, awakeable_id, payload, "")
 
 
+@audited("reject", "awakeable_id", "awakeable_id", "error")
 async def reject(store: Store, awakeable_id: str, error: str) -> OperationResult:
     """Answer an awakeable with an error, which the handler sees as StepError."""
     return await _answer(store, awakeable_id, NO_PAYLOAD, storable(error) or "rejected")
@@ -63,6 +66,7 @@ async def _answer(store: Store, awakeable_id: str, result: Payload, error: str) 
     return OperationResult(execution.invocation_id, execution.status, changed=True, message=message)
 
 
+@audited("signal", "invocation_id", "name")
 async def signal(store: Store, invocation_id: str, name: str, value: Any = None) -> OperationResult:
     """Send a signal; the workflow receives those of a name in the order sent. InvalidStateError when it has ended."""
     validate_name("signal name", name)
@@ -86,6 +90,7 @@ async def _deliver(store: Store, invocation_id: str, change: Callable[[Execution
             raise invalid_state_error(execution, "answered or signalled")
         change(execution)
         _check_room(store, execution)
+        await record_change(execution.handler, execution.invocation_id)
         is_suspended = execution.status == Status.SUSPENDED
         if is_suspended:
             await store.requests.exchange([fallback_timer_request(store, execution)])

@@ -7,6 +7,7 @@ import itertools
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from durablectl.control.audit_trail import audited, record_change
 from durablectl.control.operation_result import DIRECT, OperationResult, Origin, invalid_state_error, load_for_change
 from durablectl.control.start import start_copy
 from durablectl.errors import AlreadyExistsError, StaleRevisionError, UsageError
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 _RETRIABLE = frozenset({Status.FAILED, Status.CANCELLED})
 
 
+@audited("retry", "invocation_id", "from_step")
 async def retry(
     store: Store,
     invocation_id: str,
@@ -62,6 +64,7 @@ async def retry(
             hint = f"Its steps are 0 to {len(entries) - 1}." if entries else "It has none."
             raise UsageError(f"The workflow {invocation_id} has no step {from_step}.", hint=hint)
         kept, dropped = split(entries, execution, from_step)
+        await record_change(execution.handler)
         if dropped or not half_done:
             _add_to_history(execution, dropped)
         if execution.journal_length:
@@ -159,6 +162,7 @@ def _shorten_history(history: list[DroppedSteps]) -> None:
             dropped.entries = [replace(e, request=NO_PAYLOAD, response=NO_PAYLOAD) for e in dropped.entries]
 
 
+@audited("restart", "invocation_id")
 async def restart(
     store: Store, invocation_id: str, *, if_revision: int = 0, origin: Origin = DIRECT
 ) -> OperationResult:
@@ -172,6 +176,7 @@ async def restart(
         return await _restart_for_job(store, invocation_id, origin)
     execution, revision = await load_for_change(store, invocation_id, if_revision)
     _require_ended(execution)
+    await record_change(execution.handler)
     new_id = new_invocation_id()
     execution.restarted_as = new_id
     if if_revision and await states.replace(store, execution, revision) is None:
@@ -199,6 +204,7 @@ async def _restart_for_job(store: Store, invocation_id: str, origin: Origin) -> 
         _require_ended(execution)
         execution.restarted_as = new_invocation_id()
         origin.mark(execution)
+        await record_change(execution.handler)
         if await states.replace(store, execution, revision) is not None:
             break
     with contextlib.suppress(AlreadyExistsError):

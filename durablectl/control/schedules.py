@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from durablectl.control.audit_trail import audited, record_change
 from durablectl.control.start import StartRequest, start
 from durablectl.errors import AlreadyExistsError, NotFoundError, StorageError, UnreadableError, UsageError
 from durablectl.limits import LONGEST_SECONDS, checked_count
@@ -54,6 +55,7 @@ def _view(schedule: Schedule) -> ScheduleView:
     return ScheduleView(schedule, schedule.next_after(SYSTEM_CLOCK.now()))
 
 
+@audited("schedule.create", "name", "cron", "every", "time_zone", "overlap")
 async def create_schedule(
     store: Store,
     name: str,
@@ -102,6 +104,7 @@ async def create_schedule(
         created_at=SYSTEM_CLOCK.now(),
     )
     await provision(store)
+    await record_change(handler)
     if not await schedules.write(store, schedule, 0):
         raise AlreadyExistsError(
             f"A schedule {name} exists already.", hint=f"Delete it first: durablectl schedule delete {name}"
@@ -119,6 +122,8 @@ async def _change(store: Store, name: str, *, paused: bool) -> tuple[ScheduleVie
         schedule, revision = await _load(store, name)
         changed = schedule.paused != paused
         schedule = replace(schedule, paused=paused)
+        if changed:
+            await record_change(schedule.handler)
         if changed and not await schedules.write(store, schedule, revision):
             continue
         # Also when it was so already: that helps on whoever died between the two writes.
@@ -127,28 +132,34 @@ async def _change(store: Store, name: str, *, paused: bool) -> tuple[ScheduleVie
         return _view(schedule), changed
 
 
+@audited("schedule.pause", "name")
 async def pause_schedule(store: Store, name: str) -> tuple[ScheduleView, bool]:
     """No more fires; False in the second place when it was paused already."""
     return await _change(store, name, paused=True)
 
 
+@audited("schedule.resume", "name")
 async def resume_schedule(store: Store, name: str) -> tuple[ScheduleView, bool]:
     """Fires again, without catching up; False in the second place when it was not paused."""
     return await _change(store, name, paused=False)
 
 
+@audited("schedule.delete", "name")
 async def delete_schedule(store: Store, name: str) -> None:
     """What it has started goes on. One whose record cannot be read can be deleted, too."""
     try:
         schedule, _ = await _load(store, name)
     except UnreadableError:
         schedule = Schedule(name, "*")  # of whatever handler
+    await record_change(schedule.handler)
     await store.requests.exchange([*schedules.disarming(store, schedule), schedules.removal(store, name)])
 
 
+@audited("schedule.trigger", "name")
 async def trigger_schedule(store: Store, name: str) -> str:
     """Start its workflow now, whatever runs and even while it is paused; the invocation id."""
     schedule, _ = await _load(store, name)
+    await record_change(schedule.handler)
     request = StartRequest(
         schedule.handler, schedule.input, partition_key=schedule.partition_key or None, schedule=name
     )

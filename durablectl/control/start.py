@@ -7,9 +7,10 @@ import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from durablectl.control.audit_trail import audited, record_change
 from durablectl.errors import NotProvisionedError
 from durablectl.limits import checked_count
-from durablectl.model.clock import SYSTEM_CLOCK
+from durablectl.model.clock import SYSTEM_CLOCK, to_rfc3339
 from durablectl.model.names import new_invocation_id, validate_app_handler, validate_invocation_id, validate_name
 from durablectl.model.records import Command
 from durablectl.model.validation import LATEST
@@ -46,6 +47,7 @@ class StartRequest:
     is_system: bool = False
 
 
+@audited("start", "_")
 async def start(store: Store, request: StartRequest, clock: Clock = SYSTEM_CLOCK, *, is_patient: bool = True) -> str:
     """Store the start of a workflow; its invocation id.
 
@@ -57,6 +59,21 @@ async def start(store: Store, request: StartRequest, clock: Clock = SYSTEM_CLOCK
     InvalidValueError, PayloadTooLargeError, AlreadyExistsError.
     """
     command = _command(request, clock)
+    recording = asyncio.create_task(_record(command))
+    await asyncio.sleep(0)  # its message goes first, and its answer is not waited for before the start is sent
+    try:
+        await _start(store, request, command, is_patient=is_patient)
+    finally:
+        await recording
+    return command.invocation_id
+
+
+async def _record(command: Command) -> None:
+    details = {"partition_key": command.partition_key, "start_at": to_rfc3339(command.start_at)}
+    await record_change(command.handler, command.invocation_id, schedule=command.schedule, **details)
+
+
+async def _start(store: Store, request: StartRequest, command: Command, *, is_patient: bool) -> None:
     deadline = asyncio.get_running_loop().time() + _PATIENCE * store.settings.timeout
     is_missing = False
     while True:
@@ -74,7 +91,7 @@ async def start(store: Store, request: StartRequest, clock: Clock = SYSTEM_CLOCK
             # It may be stored or not: the same command again is a duplicate that we recognise as our own.
             await asyncio.sleep(_PAUSE_SECONDS)
         else:
-            return command.invocation_id
+            return
 
 
 async def start_copy(store: Store, old: Execution, invocation_id: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from durablectl.control.audit_trail import audited, record_change
 from durablectl.errors import PermissionDeniedError, StorageError
 from durablectl.storage.diagnosis import inspection
 from durablectl.storage.streams.provision import create_stream, wanted_streams
@@ -34,12 +35,15 @@ class RepairedStreams:
         return {"created": self.created, "changed": self.changed, "left": self.left}
 
 
+@audited("doctor.repair_streams", "_", "replicas")
 async def repair_streams(store: Store, *, replicas: int = 0, dry_run: bool = False) -> RepairedStreams:
     """Create what is missing, change what an update of the stream can change, and leave the rest.
 
     The states are not created beside an index that lists some: an empty stream is in the way of a restore.
     Raises PermissionDeniedError.
     """
+    if not dry_run:
+        await record_change()
     done = RepairedStreams()
     conditions = await inspection.read_stream_conditions(store, replicas)
     number = replicas or max((each.replicas for each in conditions), default=1) or 1

@@ -17,7 +17,7 @@ from durablectl.http.middleware import RequestMiddleware
 from durablectl.http.openapi import openapi_document
 from durablectl.http.query_parameters import sentence
 from durablectl.http.responses import HttpError, error_response, internal_error
-from durablectl.http.routes import events, health, jobs, lifecycle, messages, pages, read
+from durablectl.http.routes import audit, events, health, jobs, lifecycle, messages, pages, read
 from durablectl.http.routes.metrics import HttpMetrics
 from durablectl.http.routes.metrics import router as metrics_router
 
@@ -57,6 +57,7 @@ def create_app(
     app.include_router(lifecycle.router(backend))
     app.include_router(messages.router(backend))
     app.include_router(jobs.router(backend))
+    app.include_router(audit.router(backend))
     app.include_router(events.router(backend, broadcast, options.heartbeat_seconds))
     app.include_router(health.router(backend, version))
     app.include_router(pages.router(version, read_only=options.read_only))

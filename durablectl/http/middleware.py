@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import contextlib
 import hmac
 import logging
 import time
@@ -15,6 +16,7 @@ from starlette.datastructures import Headers
 
 from durablectl.errors import DurableError
 from durablectl.http.responses import HttpError, error_response, internal_error
+from durablectl.model.audit import ACTOR, HTTP, Actor
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,6 +55,7 @@ class RequestMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        ACTOR.set(_actor(scope))
         began = time.perf_counter()
         method, status = scope["method"], 0
         if method == "HEAD" and not scope["path"].endswith(_STREAMS):
@@ -131,6 +134,17 @@ class RequestMiddleware:
         client = scope.get("client")
         fields = {"status": status, "ms": round(seconds * 1000, 1), "client": client[0] if client else "-"}
         _log.info("%s %s", method, scope["path"], extra=fields)
+
+
+def _actor(scope: Scope) -> Actor:
+    """Who sends the request: the user of its Basic credentials, by the address that it comes from."""
+    kind, _, credentials = Headers(scope=scope).get("authorization", "").partition(" ")
+    user = ""
+    if kind.lower() == "basic":
+        with contextlib.suppress(binascii.Error, UnicodeDecodeError):
+            user = base64.b64decode(credentials, validate=True).decode().partition(":")[0]
+    client = scope.get("client")
+    return Actor(user or "http", HTTP, client[0] if client else "")
 
 
 class _LimitedReceive:

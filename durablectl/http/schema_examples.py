@@ -169,6 +169,24 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "lost": [],
     },
     "invoke": {"invocation_id": "order-17"},
+    "list_audit": {
+        "changes": [
+            {
+                "at": "2026-11-22T12:00:00.000Z",
+                "action": "cancel",
+                "actor": "ann@laptop",
+                "via": "cli",
+                "address": None,
+                "nats_user": "ops",
+                "invocation_id": "order-17",
+                "handler": "async_workflow",
+                "target": None,
+                "reason": "ordered by mistake",
+                "refused": None,
+                "details": {"now": True},
+            }
+        ]
+    },
     "start_job": _JOB,
     "get_job": _JOB,
     "list_jobs": {"jobs": [_JOB], "total": 1, "next_cursor": None},

@@ -296,6 +296,27 @@ class JobReports(_Shape):
     next_offset: int | None
 
 
+class Change(_Shape):
+    """``actor`` is user@host, or the user of an HTTP request; of a job, ``address`` is the job."""
+
+    at: str = Field(examples=["2026-11-22T12:00:00.000Z"])
+    action: str = Field(examples=["cancel"])
+    actor: str = Field(examples=["ann@laptop"])
+    via: str = Field(examples=["cli"])
+    address: str | None
+    nats_user: str | None
+    invocation_id: str | None = Field(examples=["order-17"])
+    handler: str | None
+    target: str | None = Field(description="What is no workflow: a schedule, say.")
+    reason: str | None
+    refused: str | None = Field(description="The code of the error, if the change was refused after all.")
+    details: dict[str, Any]
+
+
+class Changes(_Shape):
+    changes: list[Change]
+
+
 class Health(_Shape):
     status: str = Field(examples=["healthy"])
     nats: str = Field(examples=["connected"])

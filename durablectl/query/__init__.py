@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from durablectl.model.filters import Filters
 
 if TYPE_CHECKING:
+    from durablectl.query.audit import list_audit
     from durablectl.query.board import Board, watch_board, watch_changes
     from durablectl.query.diff import ABSENT, Aspect, Comparison, StepDifference, ValueChange, compare
     from durablectl.query.doctor import Diagnosis, diagnose
@@ -46,6 +47,7 @@ _HOME = {
     for module, names in {
         "doctor_checks": ("Check", "Severity"),
         "diff": ("ABSENT", "Aspect", "Comparison", "StepDifference", "ValueChange", "compare"),
+        "audit": ("list_audit",),
         "board": ("Board", "watch_board", "watch_changes"),
         "doctor": ("Diagnosis", "diagnose"),
         "tree": ("Tree", "watch_tree"),
@@ -131,6 +133,7 @@ __all__ = [
     "get_status",
     "get_workflow",
     "job_reports",
+    "list_audit",
     "list_jobs",
     "list_pages",
     "list_workflows",

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from pathlib import PurePath
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -56,6 +58,13 @@ class Settings:
         """Where ``url`` was named, "environment NATS_URL" say; empty for the default."""
         source = self.sources.get("url", "default" if self.url == DEFAULT_URL else "settings")
         return "" if source == "default" else source
+
+    @property
+    def audit_name(self) -> str:
+        """As whom this connects, for the audit trail: the NATS user, the file of credentials, the NATS context."""
+        user = self.user or urlsplit(self.url.partition(",")[0]).username or ""
+        user = user or next((PurePath(path).name for path in (self.creds, self.nkey, self.tls_cert) if path), "")
+        return " ".join(filter(None, (user, f"(context {self.context})" if self.context else "")))
 
     @property
     def api_prefix(self) -> str:

@@ -102,6 +102,10 @@ class Subjects:
         return f"DURABLE_JOBS{self._suffix}"
 
     @cached_property
+    def audit_stream(self) -> str:
+        return f"DURABLE_AUDIT{self._suffix}"
+
+    @cached_property
     def _state_prefix(self) -> str:
         return f"$KV.{self.state_bucket}."
 
@@ -258,6 +262,14 @@ class Subjects:
         """The job id of such a subject."""
         return subject.split(".")[2]
 
+    def audit(self, name: str) -> str:
+        """Where changes of a workflow, or of a schedule, are recorded; "*" for those of the whole namespace."""
+        return f"durable{self._dash}.audit.{name or NO_PARTITION}"
+
+    @cached_property
+    def all_audit(self) -> str:
+        return self.audit("*")
+
     def notifications(self, processor_id: str) -> str:
         """Where a processor hears of states that have changed; no stream stores it."""
         return f"durable{self._dash}.poke.{processor_id}"
@@ -284,6 +296,10 @@ class Subjects:
     @cached_property
     def jobs_stream_subjects(self) -> list[str]:
         return [f"durable{self._dash}.job.>"]
+
+    @cached_property
+    def audit_stream_subjects(self) -> list[str]:
+        return [self.all_audit]
 
     @cached_property
     def processors_subjects(self) -> list[str]:

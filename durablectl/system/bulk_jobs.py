@@ -29,6 +29,7 @@ from durablectl.errors import (
     StorageError,
     TerminalError,
 )
+from durablectl.model.audit import ACTOR, JOB, Actor
 from durablectl.model.clock import MICROSECONDS
 from durablectl.model.jobs import ItemOutcome, ItemReport, JobOperation, JobProgress, JobSpec
 from durablectl.model.names import JOB_HANDLER
@@ -38,7 +39,7 @@ from durablectl.storage.connection.rejections import StorageFullError
 from durablectl.storage.index.time_buckets import Scope
 from durablectl.storage.index.traversal import Traversal
 from durablectl.storage.records import jobs, states
-from durablectl.storage.streams.provision import provision_jobs
+from durablectl.storage.streams.provision import provision_audit, provision_jobs
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -97,6 +98,7 @@ def system_workflows(store: Store) -> SystemWorkflows:
         job_id = ctx.invocation_id
 
         async def work() -> bool:
+            ACTOR.set(Actor(spec.actor, JOB, job_id))
             return await _Work(store, job_id, spec, stopping).run()
 
         async def finish() -> dict[str, Any]:
@@ -116,6 +118,10 @@ def system_workflows(store: Store) -> SystemWorkflows:
             await provision_jobs(store, replicas=replicas)
         except (PermissionDeniedError, ConfigurationError, StorageError) as error:
             _log.warning("Bulk jobs cannot be started until their stream is made: %s", error)
+        try:
+            await provision_audit(store, replicas=replicas)
+        except DurableError as error:
+            _log.warning("Changes are not recorded in the audit trail until its stream is made: %s", error)
 
     workflow = Workflow(JOB_HANDLER, bulk_job, takes_input=True, needs_input=True, input_type=None)
     return SystemWorkflows({JOB_HANDLER: workflow}, prepare, stopping.set)

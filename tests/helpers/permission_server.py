@@ -48,7 +48,7 @@ def configuration(namespace: str) -> str:
     """The document's, with its table of names applied for another namespace than the default one."""
     (text,) = re.findall(r"^```nats\n(.*?)^```$", DOCUMENT, re.DOTALL | re.MULTILINE)
     names = re.findall(r"^\| `([\w.]+)` \| `([\w.-]*shop[\w.-]*)` \|$", DOCUMENT, re.MULTILINE)
-    assert len(names) == 8
+    assert len(names) == 9
     for old, new in names if namespace else ():
         before = '"' if old.endswith(".") else ""
         text = text.replace(before + old, before + new.replace("shop", namespace))

@@ -26,7 +26,9 @@ from durablectl.settings import Settings
 async def get(
     invocation_id: Annotated[str, typer.Argument(metavar="ID", autocompletion=complete_id)],
     steps: StepsOption = None,
-    history: Annotated[bool, typer.Option("--history", help="Also the steps that retries have dropped.")] = False,
+    history: Annotated[
+        bool, typer.Option("--history", help="Also who changed it, and the steps that retries have dropped.")
+    ] = False,
     full: Annotated[bool, typer.Option("--full", help="Shorten no value; the same as -o wide.")] = False,
     *,
     times: TimeFormat,
@@ -48,17 +50,18 @@ async def get(
     async with open_store(settings) as store:
         view = await query.get_workflow(store, invocation_id, steps=shown)
         children = await query.get_children(store, view) if view.children else []
+        changes = await query.list_audit(store, invocation_id) if history else []
         usual = await query.find_typical_steps(store, [view]) if output.decorated and not output.is_json else {}
     if output.is_json:
-        output.print_json(
-            {**view.to_json(), "child_workflows": [replace(child, journal=None).to_json() for child in children]}
-        )
+        more = {"changes": [record.to_json() for record in changes]} if history else {}
+        child_workflows = [replace(child, journal=None).to_json() for child in children]
+        output.print_json({**view.to_json(), "child_workflows": child_workflows, **more})
         return
     from durablectl.cli.render.workflow import workflow_page, workflow_text
 
     now = SYSTEM_CLOCK.now()
     if not output.decorated:
-        typer.echo(workflow_text(view, now, children=children, history=history, times=times))
+        typer.echo(workflow_text(view, now, children=children, history=history, changes=changes, times=times))
         return
     console = stdout_console()
     page = workflow_page(
@@ -69,6 +72,7 @@ async def get(
         usual=usual.get(view.handler, 0),
         full=full or output.format is OutputFormat.WIDE,
         history=history,
+        changes=changes,
         times=times,
     )
     output.show(console, page)

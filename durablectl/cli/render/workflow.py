@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
+from durablectl.cli.render.audit import audit_lines, audit_table
 from durablectl.cli.render.children import children_below, children_summary
 from durablectl.cli.render.formatting import (
     ISO,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from durablectl.cli.render.formatting import TimeFormat
+    from durablectl.model.audit import AuditRecord
     from durablectl.query import WorkflowView
 
 _LABEL = 11
@@ -54,12 +56,13 @@ def workflow_page(
     usual: int = 0,
     full: bool = False,
     history: bool = False,
+    changes: Sequence[AuditRecord] = (),
     times: TimeFormat = RELATIVE,
 ) -> Text:
     """For a terminal.
 
     ``usual`` is how many steps its handler usually has, 0 where that is not known. ``full`` shortens no value,
-    ``history`` adds what retries have dropped from the journal.
+    ``history`` adds what retries have dropped from the journal; ``changes`` are those of the audit trail.
     """
     limit = None if full else width
     tell = functools.partial(format_time_long, times, now=now)
@@ -76,6 +79,8 @@ def workflow_page(
         parts.append(_section("Error", Text(_wrapped(printable(_error(view)), width), style=FAILED.style)))
     if view.traceback:
         parts.append(_section("Traceback", Text(printable(view.traceback.rstrip()), style="dim")))
+    if changes:
+        parts.append(_section("Changes", audit_table(changes, now, width, times)))
     if history:
         parts += dropped_tables(view, now, limit, times)
     return Text("\n\n").join(part for part in parts if part.plain)
@@ -87,6 +92,7 @@ def workflow_text(
     *,
     children: Sequence[WorkflowView] = (),
     history: bool = False,
+    changes: Sequence[AuditRecord] = (),
     times: TimeFormat = ISO,
 ) -> str:
     """For a pipe: the same, tab-separated and whole; the children stand in a table of their own."""
@@ -105,6 +111,8 @@ def workflow_text(
         parts.append(workflow_lines(children, now, ListStyle(times)))
     if view.traceback:
         parts.append(printable(view.traceback.rstrip()))
+    if changes:
+        parts.append(audit_lines(changes, now, times))
     if history:
         parts += dropped_lines(view, tell)
     return "\n\n".join(parts)

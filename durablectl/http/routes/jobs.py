@@ -74,7 +74,6 @@ def router(backend: Backend) -> APIRouter:
             reason=operation_reason,
             now=now,
             from_step=from_step,
-            actor="http",
         )
         view = await query.get_job(backend.store, job_id)
         return json_response(view.to_json(), 202, {"Location": f"/api/jobs/{job_id}"})

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 DUPLICATE_WINDOW_SECONDS = 120
+AUDIT_DAYS = 90
+AUDIT_RECORDS = 1_000_000
+"""How many changes are kept, for how long."""
 LEASE_SECONDS = 3
 """How long a processor counts as alive after its last sign of life."""
 
@@ -93,9 +96,33 @@ def jobs_configuration(subjects: Subjects) -> dict[str, Any]:
     }
 
 
+def audit_configuration(subjects: Subjects) -> dict[str, Any]:
+    """The stream of the audit trail: the oldest records go first, by age or number."""
+    return {
+        "name": subjects.audit_stream,
+        "subjects": subjects.audit_stream_subjects,
+        "retention": "limits",
+        "storage": "file",
+        "discard": "old",
+        "max_age": AUDIT_DAYS * 86_400 * NANOSECONDS,
+        "max_msgs": AUDIT_RECORDS,
+        "allow_direct": True,
+        "deny_delete": True,
+        "deny_purge": True,
+    }
+
+
+async def provision_audit(store: Store, *, replicas: int | None = None) -> None:
+    """Create the stream of the audit trail if it is missing, as ``provision_jobs`` does."""
+    await _provision_beside(store, audit_configuration(store.subjects), replicas)
+
+
 async def provision_jobs(store: Store, *, replicas: int | None = None) -> None:
     """Create the stream of jobs if it is missing, with as many replicas as the states have. Raises as ``provision``."""
-    wanted = jobs_configuration(store.subjects)
+    await _provision_beside(store, jobs_configuration(store.subjects), replicas)
+
+
+async def _provision_beside(store: Store, wanted: dict[str, Any], replicas: int | None) -> None:
     if await stream_config(store, wanted["name"]) is None:
         states = await stream_config(store, store.subjects.state_stream)
         number = replicas or (1 if states is None else int(states.get("num_replicas", 1)))

@@ -41,6 +41,8 @@ QUERIES = [
     ("status", "status"),
     ("schedule-list", "schedule", "list"),
     ("jobs-list", "jobs", "list"),
+    ("audit", "audit"),
+    ("wf-get", "wf", "get", "retried", "--history"),
     ("jobs-list", "jobs", "list", "--status", "paused"),
     *(
         (f"wf-{verb}", "wf", verb, "--dry-run", *STATES)
