@@ -68,8 +68,8 @@ def record(status, code="", **changes):
 RETRY = PendingWait(WaitKind.RETRY, "s", 2, NOW + S, 2, "words", reason_code=ReasonCode.NO_SERVICE)
 RECORDS = {
     **{str(code): record(Status.PAUSED, code) for code in ReasonCode if code not in CANCELLATIONS},
-    **{f"{code} ended": record(Status.CANCELLED, code) for code in CANCELLATIONS},
-    **{f"{code} under way": record(Status.RUNNING, code, cancel_requested=True) for code in CANCELLATIONS},
+    **{f"{code} ended": record(Status.CANCELLED, code) for code in sorted(CANCELLATIONS)},
+    **{f"{code} under way": record(Status.RUNNING, code, cancel_requested=True) for code in sorted(CANCELLATIONS)},
     "step": record(Status.FAILED, ReasonCode.STEP_FAILED, failed_step=FailedStep(4, "call:4")),
     "other step": record(Status.FAILED, ReasonCode.STEP_FAILED, failed_step=FailedStep(2, "step:2")),
     "code": record(Status.FAILED, ReasonCode.CODE_FAILED),
