@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from durablectl.control.audit_trail import audited, record_change
 from durablectl.control.operation_result import DIRECT, OperationResult, invalid_state_error, load_for_change
 from durablectl.errors import InvalidStateError
 from durablectl.model.clock import SYSTEM_CLOCK
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from durablectl.storage.connection.store import Store
 
 
+@audited("retry_now", "invocation_id")
 async def retry_now(
     store: Store, invocation_id: str, *, if_revision: int = 0, origin: Origin = DIRECT
 ) -> OperationResult:
@@ -45,6 +47,7 @@ async def retry_now(
         names = _end_back_offs(execution, now)
         execution.retry_now_at = max(now, execution.retry_now_at + 1)
         origin.mark(execution)
+        await record_change(execution.handler)
         if is_suspended:
             await store.requests.exchange([fallback_timer_request(store, execution)])
         if await states.replace(store, execution, revision) is None:
@@ -66,6 +69,7 @@ def _end_back_offs(execution: Execution, now: int) -> list[str]:
     return list(dict.fromkeys(f"step {waiting.step_number} {waiting.name}" for waiting in retries))
 
 
+@audited("restart_step", "invocation_id", "step")
 async def restart_step(
     store: Store,
     invocation_id: str,
@@ -91,6 +95,7 @@ async def restart_step(
         execution.step_to_restart = number + 1
         execution.restart_asked_at = max(SYSTEM_CLOCK.now(), execution.restart_asked_at + 1)
         origin.mark(execution)
+        await record_change(execution.handler)
         if await states.replace(store, execution, revision) is None:
             continue
         await notify_processor(store, execution.owner, invocation_id)
