@@ -106,6 +106,7 @@ _HOME = {
             "ConfigurationError",
             "ConflictError",
             "ConnectionFailedError",
+            "DamagedValueError",
             "DurableError",
             "InvalidNameError",
             "InvalidStateError",

@@ -53,9 +53,9 @@ async def get(
         changes = await query.list_audit(store, invocation_id) if history else []
         usual = await query.find_typical_steps(store, [view]) if output.decorated and not output.is_json else {}
     if output.is_json:
-        more = {"changes": [record.to_json() for record in changes]} if history else {}
+        told = [record.to_json() for record in changes] if history else None
         child_workflows = [replace(child, journal=None).to_json() for child in children]
-        output.print_json({**view.to_json(), "child_workflows": child_workflows, **more})
+        output.print_json({**view.to_json(), "child_workflows": child_workflows, "changes": told})
         return
     from durablectl.cli.render.workflow import workflow_page, workflow_text
 

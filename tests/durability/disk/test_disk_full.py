@@ -183,7 +183,7 @@ async def test_processor_waiting_for_room_stops_on_request(limited):
                 assert (await wait_for_outcome(store, each)).output() == "done"
 
 
-async def test_full_store_is_told_from_dead_processors_and_deletion_needs_no_room(limited):
+async def test_full_store_is_no_dead_processor_and_deletion_needs_no_room(limited):
     effects, gate = Counter(), asyncio.Event()
     gate.set()
     work = working(effects, gate)

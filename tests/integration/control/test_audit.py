@@ -157,7 +157,7 @@ async def test_a_trail_that_cannot_be_written_warns_and_changes(store, monkeypat
     assert (await control.pause(store, "a")).changed
 
 
-async def test_the_trail_is_made_by_the_first_change_and_keeps_foreign_messages_out(store):
+async def test_the_first_change_makes_the_trail_which_skips_foreign_messages(store):
     assert await stream_config(store, store.subjects.audit_stream) is None
     await start_workflow(store, "h", id="a")
     config = await stream_config(store, store.subjects.audit_stream)

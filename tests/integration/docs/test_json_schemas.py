@@ -284,7 +284,7 @@ def test_document_lists_the_format_of_each_command():
     table = re.findall(r"^\| `(wide|name)` \| (.*?) \|", DOCUMENT, re.MULTILINE)
     for output, told in table:
         taking = {
-            name.replace("-", " ")
+            name.replace("-", " ", 1)
             for name, command in commands(get_command(app))
             for each in command.params
             if each.name == "output_format" and output in each.metavar.split("|")
