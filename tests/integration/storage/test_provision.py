@@ -106,10 +106,10 @@ def test_a_server_older_than_2_12_is_refused(version, refused):
         connected_server_version=SimpleNamespace(major=version[0], minor=version[1], patch=version[2])
     )
     if not refused:
-        assert _check_version(client) is None
+        assert _check_version(client, Settings()) is None
         return
     with pytest.raises(UnsupportedServerError, match=r"version 2\.11\.9; durablectl needs 2\.12 or newer"):
-        _check_version(client)
+        _check_version(client, Settings())
 
 
 async def test_namespaces_do_not_see_each_other(nats_server, namespace):
