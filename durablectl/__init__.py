@@ -26,6 +26,9 @@ if TYPE_CHECKING:
         ConnectionFailedError as ConnectionFailedError,
     )
     from durablectl.errors import (
+        DamagedValueError as DamagedValueError,
+    )
+    from durablectl.errors import (
         DurableError as DurableError,
     )
     from durablectl.errors import (
