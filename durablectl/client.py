@@ -323,11 +323,19 @@ class Client:
         )
 
     async def signal(self, invocation_id: str, name: str, value: Any = None) -> OperationResult:
-        """Send a signal. Raises NotFoundError, InvalidStateError, InvalidValueError."""
+        """Send a signal, kept until the workflow asks for that name; the name is not checked.
+
+        ``get_workflow`` lists in ``unclaimed`` what it has not received. Raises NotFoundError, InvalidStateError,
+        InvalidValueError.
+        """
         return await control.signal(self._store, invocation_id, name, value)
 
     async def resolve(self, awakeable_id: str, value: Any = None) -> OperationResult:
-        """Answer an awakeable. Raises NotFoundError, InvalidStateError, InvalidValueError."""
+        """Answer an awakeable, kept until the workflow asks for it; the name is not checked.
+
+        ``get_workflow`` lists in ``unclaimed`` what it has not received. Raises NotFoundError, InvalidStateError,
+        InvalidValueError.
+        """
         return await control.resolve(self._store, awakeable_id, value)
 
     async def reject(self, awakeable_id: str, error: str) -> OperationResult:

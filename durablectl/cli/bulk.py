@@ -13,7 +13,6 @@ import typer
 
 from durablectl.cli.handler_notes import note_unknown_handlers
 from durablectl.cli.options.targets import BACKGROUND_OVER
-from durablectl.cli.render.formatting import printable
 from durablectl.cli.terminal.output import (
     Output,
     OutputFormat,
@@ -25,6 +24,7 @@ from durablectl.cli.terminal.output import (
     stdout_console,
 )
 from durablectl.cli.terminal.progress import ReadProgress, progress_bar
+from durablectl.cli.terminal.question import agrees, can_ask
 from durablectl.errors import ConnectionFailedError, DurableError, UsageError
 from durablectl.model.clock import SYSTEM_CLOCK
 
@@ -182,7 +182,7 @@ async def _is_agreed(
     from durablectl.cli.render.formatting import count
 
     many = count(len(selected), "workflow")
-    if not _can_ask():
+    if not can_ask():
         raise UsageError(
             f"This would {operation.verb} {many}{_how(job)}; nothing was changed.",
             hint="Add --yes to do it, or --dry-run to see which.",
@@ -196,40 +196,11 @@ async def _is_agreed(
             note(NO_JOB_PROCESSOR)
     which = f"these {many}" if len(selected) > 1 else "it"
     from_here = "" if job is None else " (--foreground does it from here)"
-    return await _agrees(f"{operation.verb.capitalize()} {which}{_how(job)}{from_here}?")
+    return await agrees(f"{operation.verb.capitalize()} {which}{_how(job)}{from_here}?")
 
 
 def _how(job: JobRequest | None) -> str:
     return "" if job is None else " as a background job"
-
-
-def _can_ask() -> bool:
-    """Whether somebody sits at both ends: the question goes to standard error, the answer comes from standard input."""
-    return sys.stdin.isatty() and sys.stderr.isatty()
-
-
-async def _agrees(question: str) -> bool:
-    """Only ``y`` and ``yes`` agree. The connection stays alive meanwhile, and Ctrl-C is heard."""
-    sys.stderr.write(f"{printable(question)} [y/N] ")
-    sys.stderr.flush()
-    answer = await _line()
-    if not answer.endswith("\n"):
-        sys.stderr.write("\n")
-    return answer.strip().lower() in {"y", "yes"}
-
-
-async def _line() -> str:
-    loop = asyncio.get_running_loop()
-    readable = asyncio.Event()
-    try:
-        loop.add_reader(sys.stdin, readable.set)
-    except NotImplementedError:  # on Windows
-        return sys.stdin.readline()
-    try:
-        await readable.wait()
-    finally:
-        loop.remove_reader(sys.stdin)
-    return sys.stdin.readline()
 
 
 def _show_selection(

@@ -103,6 +103,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "journal_start": 0,
         "journal_length": 1,
         "history": [],
+        "unclaimed": [],
     },
     "list_workflows": _PAGE,
     "list_active": _PAGE,

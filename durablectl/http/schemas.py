@@ -74,6 +74,15 @@ class Dropped(_Shape):
     steps: list[Step]
 
 
+class Unclaimed(_Shape):
+    kind: str = Field(examples=["signal"])
+    name: str
+    awakeable_id: str | None
+    data: Json
+    error: str | None = Field(description="Of a rejection.")
+    sent_at: Moment
+
+
 class Row(_Shape):
     invocation_id: str = Field(examples=["abc-123-def-456"])
     handler: str = Field(examples=["async_workflow"])
@@ -121,6 +130,7 @@ class Workflow(Row):
     journal_start: int
     journal_length: int
     history: list[Dropped] = Field(description="What retries have dropped from the journal.")
+    unclaimed: list[Unclaimed] = Field(description="Answers and signals that came in, and that it has not received.")
 
 
 class PartOfWorkflow(Workflow):

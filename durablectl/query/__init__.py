@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from durablectl.query.doctor_checks import Check, Severity
     from durablectl.query.error_clusters import ErrorCluster, ErrorsView, FailedStepCount, ParsedError, get_errors
     from durablectl.query.get import get_children, get_workflow
+    from durablectl.query.incoming import awaited_instead_of_answer, awaited_instead_of_signal
     from durablectl.query.jobs import JobPage, JobView, get_job, job_reports, list_jobs, watch_job
     from durablectl.query.list import count_workflows, list_workflows
     from durablectl.query.processors import live_processors, lost_processors
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
         ProcessorView,
         StatsView,
         StepView,
+        UnclaimedView,
         WaitingView,
         WorkflowPage,
         WorkflowView,
@@ -52,6 +54,7 @@ _HOME = {
         "doctor": ("Diagnosis", "diagnose"),
         "tree": ("Tree", "watch_tree"),
         "error_clusters": ("ErrorCluster", "ErrorsView", "FailedStepCount", "ParsedError", "get_errors"),
+        "incoming": ("awaited_instead_of_answer", "awaited_instead_of_signal"),
         "jobs": ("JobPage", "JobView", "get_job", "job_reports", "list_jobs", "watch_job"),
         "list": ("count_workflows", "list_workflows"),
         "processors": ("live_processors", "lost_processors"),
@@ -71,6 +74,7 @@ _HOME = {
             "ProcessorView",
             "StatsView",
             "StepView",
+            "UnclaimedView",
             "WaitingView",
             "WorkflowPage",
             "WorkflowView",
@@ -115,11 +119,14 @@ __all__ = [
     "TailFilters",
     "Tree",
     "Trouble",
+    "UnclaimedView",
     "Urgency",
     "ValueChange",
     "WaitingView",
     "WorkflowPage",
     "WorkflowView",
+    "awaited_instead_of_answer",
+    "awaited_instead_of_signal",
     "compare",
     "count_workflows",
     "diagnose",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from durablectl.errors import NotFoundError, NotProvisionedError
+from durablectl.model.incoming import unclaimed_messages
 from durablectl.model.names import validate_name
 from durablectl.model.status import is_terminal
 from durablectl.query.processors import with_processor
@@ -16,6 +17,7 @@ from durablectl.storage.records.message_types import load_schemas
 from durablectl.storage.streams.provision import require_provisioned
 
 if TYPE_CHECKING:
+    from durablectl.model.incoming import Unclaimed
     from durablectl.model.records import Execution
     from durablectl.query.views import WorkflowView
     from durablectl.storage.connection.store import Store
@@ -33,8 +35,10 @@ async def get_workflow(
     """
     validate_name("invocation id", invocation_id)
     stored, part = await _read(store, invocation_id, steps or (None, None))
+    unclaimed = await _unclaimed(store, stored.execution, part)
     types = {payload.type_name for payload in payloads(stored.execution, part.entries)}
-    view = workflow_view(stored.execution, stored.revision, await load_schemas(store, types), part)
+    types |= {each.data.type_name for each in unclaimed}
+    view = workflow_view(stored.execution, stored.revision, await load_schemas(store, types), part, unclaimed)
     return await with_processor(store, view)
 
 
@@ -53,6 +57,14 @@ async def get_children(store: Store, view: WorkflowView) -> list[WorkflowView]:
 def _inline_journal(execution: Execution) -> journal.JournalRange | None:
     entries = execution.journal
     return journal.JournalRange(entries, 0, len(entries)) if entries else None
+
+
+async def _unclaimed(store: Store, execution: Execution, part: journal.JournalRange) -> list[Unclaimed]:
+    """Reads what ``part`` leaves out of the journal only where something came in that it does not account for."""
+    found = unclaimed_messages(execution, part.entries)
+    if not found or len(part.entries) >= part.length:
+        return found
+    return unclaimed_messages(execution, await journal.load_journal(store, execution))
 
 
 async def _read(

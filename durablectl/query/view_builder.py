@@ -9,13 +9,14 @@ from durablectl.model.kinds import StepKind, WaitingFor, WaitKind
 from durablectl.model.message_types import Schemas
 from durablectl.model.status import Status, is_terminal
 from durablectl.model.termination import started_children
-from durablectl.query.views import DroppedView, StepView, WaitingView, WorkflowView
+from durablectl.query.views import DroppedView, StepView, UnclaimedView, WaitingView, WorkflowView
 from durablectl.storage.records.message_types import load_schemas
 from durablectl.storage.records.states import UNREACHABLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from durablectl.model.incoming import Unclaimed
     from durablectl.model.records import DroppedSteps, Execution, JournalEntry, Payload, PendingWait
     from durablectl.storage.connection.store import Store
     from durablectl.storage.records.journal import JournalRange
@@ -60,8 +61,9 @@ def workflow_view(
     revision: int,
     schemas: Schemas,
     part: JournalRange | None = None,
+    unclaimed: Sequence[Unclaimed] = (),
 ) -> WorkflowView:
-    """The view of a record; with a ``part`` of its journal it shows that."""
+    """The view of a record; with a ``part`` of its journal it shows that, and what is ``unclaimed``."""
     entries = None if part is None else part.entries
     journal = None if entries is None else [_step_view(entry, schemas) for entry in entries]
     return WorkflowView(
@@ -106,6 +108,7 @@ def workflow_view(
         failed_child=_failed_child(execution),
         due_at=execution.due_at,
         history=None if entries is None else [_dropped_view(dropped, schemas) for dropped in execution.history],
+        unclaimed=[_unclaimed_view(each, schemas) for each in unclaimed],
     )
 
 
@@ -159,6 +162,17 @@ def _waiting_view(waiting: PendingWait | None) -> WaitingView | None:
 def _dropped_view(dropped: DroppedSteps, schemas: Schemas) -> DroppedView:
     steps = [_step_view(entry, schemas) for entry in dropped.entries]
     return DroppedView(dropped.dropped_at, dropped.reason, steps)
+
+
+def _unclaimed_view(unclaimed: Unclaimed, schemas: Schemas) -> UnclaimedView:
+    return UnclaimedView(
+        kind=unclaimed.kind,
+        name=unclaimed.name,
+        awakeable_id=unclaimed.awakeable_id,
+        data=schemas.to_json(unclaimed.data),
+        error=unclaimed.error,
+        sent_at=unclaimed.sent_at,
+    )
 
 
 def _step_view(entry: JournalEntry, schemas: Schemas) -> StepView:

@@ -110,6 +110,31 @@ class DroppedView:
 
 
 @dataclass(frozen=True)
+class UnclaimedView:
+    """An answer (``kind`` "awakeable") or a signal that came in and that the workflow has not received.
+
+    ``error`` is that of a rejection.
+    """
+
+    kind: str
+    name: str
+    awakeable_id: str
+    data: Any
+    error: str
+    sent_at: int
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "kind": self.kind,
+            "name": self.name,
+            "awakeable_id": self.awakeable_id or None,
+            "data": self.data,
+            "error": self.error or None,
+            "sent_at": to_rfc3339(self.sent_at),
+        }
+
+
+@dataclass(frozen=True)
 class WorkflowView:
     """One invocation; in a list ``journal`` and ``history`` are None.
 
@@ -117,7 +142,7 @@ class WorkflowView:
     ``input``, ``output`` and ``workflow_state`` are JSON data. ``reason_code`` (ReasonCode) says why it is paused or
     cancelled, or failed; ``failed_step`` and ``mismatch`` belong to it. ``waiting_kinds``, ``step_names`` and
     ``due_at`` are those of the record, for filters; ``retrying`` is the step that backs off, ``failed_child`` the child
-    that it failed with.
+    that it failed with. ``unclaimed`` belongs to the journal: what came in, and it has not received.
     """
 
     invocation_id: str
@@ -157,6 +182,7 @@ class WorkflowView:
     journal_start: int = 0
     journal_length: int = 0
     history: Sequence[DroppedView] | None = None
+    unclaimed: Sequence[UnclaimedView] = ()
     waiting_kinds: Collection[str] = ()
     step_names: Collection[str] = ()
     retrying: WaitingView | None = None
@@ -200,6 +226,7 @@ class WorkflowView:
             result["journal_start"] = self.journal_start
             result["journal_length"] = self.journal_length
             result["history"] = [dropped.to_json() for dropped in self.history or ()]
+            result["unclaimed"] = [each.to_json() for each in self.unclaimed]
         return result
 
 

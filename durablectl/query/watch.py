@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from durablectl.errors import NotProvisionedError, StorageError
 from durablectl.model.codec import decode_execution
 from durablectl.model.filters import Filters
+from durablectl.model.incoming import unclaimed_messages
 from durablectl.model.names import validate_name
 from durablectl.model.status import is_terminal
 from durablectl.query.get import get_workflow, not_found
@@ -58,9 +59,11 @@ class WatchedWorkflow:
 
     async def view(self, execution: Execution, *, with_journal: bool = True) -> WorkflowView:
         entries = [self._entries[number] for number in sorted(self._entries)]
-        schemas = await self._schema_cache.add(payloads(execution, entries))
+        unclaimed = unclaimed_messages(execution, entries) if with_journal else []
+        found = [*payloads(execution, entries), *(each.data for each in unclaimed)]
+        schemas = await self._schema_cache.add(found)
         part = JournalRange(entries, 0, len(entries)) if with_journal else None
-        return workflow_view(execution, self._revision, schemas, part)
+        return workflow_view(execution, self._revision, schemas, part, unclaimed)
 
 
 async def watch_workflow(

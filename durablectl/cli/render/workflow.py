@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from durablectl.cli.render.formatting import TimeFormat
     from durablectl.model.audit import AuditRecord
-    from durablectl.query import WorkflowView
+    from durablectl.query import UnclaimedView, WorkflowView
 
 _LABEL = 11
 _MOST_LINES = 20
@@ -71,6 +71,8 @@ def workflow_page(
     if view.total_steps:
         below = children_below(view, children, now, limit)
         parts.append(journal_table(view, now, limit, below=below, times=times))
+    if view.unclaimed:
+        parts.append(_unclaimed(view, tell, limit))
     if view.workflow_state:
         parts.append(_section("State", _pretty(view.workflow_state, full=full, invocation_id=view.invocation_id)))
     if view.status == Status.COMPLETED:
@@ -105,6 +107,8 @@ def workflow_text(
         parts[0] += f"\nError\t{error_text(view)}"
     if command := answer_command(view):
         parts[0] += f"\nAnswer\t{command}"
+    for each in view.unclaimed:
+        parts[0] += f"\nUnclaimed\t{_message(each)}\t{tell(each.sent_at)}"
     if view.journal:
         parts.append(journal_lines(view, tell))
     if children:
@@ -190,6 +194,28 @@ def _wrapped(text: str, width: int) -> str:
 
 def _section(title: str, body: Text) -> Text:
     return Text.assemble((title, "bold"), "\n", body)
+
+
+def _unclaimed(view: WorkflowView, tell: Callable[[int], str], width: int | None) -> Text:
+    """What came in, and it has not asked for yet; ``width`` None shortens nothing."""
+    shown = view.unclaimed if width is None else view.unclaimed[:_MOST_LINES]
+    body = Text()
+    for each in shown:
+        sent = f"  {tell(each.sent_at)}"
+        message = _message(each)
+        body.append(message if width is None else shortened(message, max(1, width - len(sent))))
+        body.append(f"{sent}\n", "dim")
+    if len(shown) < len(view.unclaimed):
+        rest = f"{len(view.unclaimed) - len(shown)} more: durablectl wf get {view.invocation_id} --full"
+        body.append(f"… {rest}", "dim")
+    body.rstrip()
+    return _section("Unclaimed: kept until the workflow asks for it", body)
+
+
+def _message(unclaimed: UnclaimedView) -> str:
+    name = one_line(unclaimed.awakeable_id or unclaimed.name)
+    what = f"rejected: {one_line(unclaimed.error)}" if unclaimed.error else value(unclaimed.data)
+    return f"{unclaimed.kind} {name}  {what}"
 
 
 def _pretty(data: Any, *, full: bool, invocation_id: str) -> Text:

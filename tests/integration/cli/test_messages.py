@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
+import sys
 import time
 
+import pexpect
 import pytest
 import pytest_asyncio
 
-from durablectl import query
+from durablectl import control, query
 from helpers import operations
 from helpers.views import S
+from helpers.waiting import wait_until
 from helpers.workflow_runs import start_workflow, wait_for_status
 
 
@@ -43,11 +48,103 @@ async def test_an_awakeable_is_answered_once(desk):
     assert (result.exit_code, "too dear" in result.stderr) == (10, True)
 
 
-async def test_early_answer_prints_a_note(desk):
+async def test_forced_early_answer_prints_a_note_and_is_kept(desk):
     one = await desk.start_in_status("suspended")
-    assert await desk.ok("wf", "resolve", f"{one}.approvel") == (
+    assert await desk.ok("wf", "resolve", f"{one}.approvel", "--data", "7", "--force") == (
         f"Resolved; the workflow does not wait for {one}.approvel yet.\n"
     )
+    await desk.ok("wf", "signal", one, "note", "--data", '"hi"')
+    (answer, sent) = json.loads(await desk.ok("wf", "get", one, "--json"))["unclaimed"]
+    assert {key: answer[key] for key in ("kind", "name", "awakeable_id", "data", "error")} == {
+        "kind": "awakeable",
+        "name": "approvel",
+        "awakeable_id": f"{one}.approvel",
+        "data": 7,
+        "error": None,
+    }
+    assert (sent["kind"], sent["name"], sent["awakeable_id"], sent["data"]) == ("signal", "note", None, "hi")
+    lines = [line for line in (await desk.ok("wf", "get", one)).splitlines() if line.startswith("Unclaimed\t")]
+    assert [line.split("\t")[1] for line in lines] == [f"awakeable {one}.approvel  7", 'signal note  "hi"']
+    await desk.ok("wf", "resolve", f"{one}.approval", "--data", "1")
+    await wait_for_status(desk.store, one, "completed")
+    assert json.loads(await desk.ok("wf", "get", one, "--json"))["unclaimed"] == []
+
+
+@pytest.mark.parametrize("command", [("resolve",), ("reject", "--error", "no")])
+async def test_misspelt_awakeable_is_refused_off_a_terminal(desk, command):
+    one = await desk.start_in_status("suspended")
+    verb, *rest = command
+    result = await desk.cli("wf", verb, f"{one}.aproval", *rest)
+    assert (result.exit_code, result.stdout) == (7, "")
+    assert result.stderr.splitlines()[0] == (
+        f"Error: {one} has never asked for the awakeable {one}.aproval. It waits for the awakeable {one}.approval. "
+        "Nothing was sent."
+    )
+    assert "--force" in result.stderr
+    view = await query.get_workflow(desk.store, one)
+    assert (view.status, view.unclaimed) == ("suspended", [])
+
+
+async def test_misspelt_signal_is_refused_off_a_terminal(desk):
+    one = await start_workflow(desk.store, operations.listening)
+    await wait_for_status(desk.store, one, "suspended")
+    result = await desk.cli("wf", "signal", one, "itm", "--json")
+    assert result.exit_code == 7
+    error = json.loads(result.stderr)["error"]
+    assert error["code"] == "conflict"
+    assert error["message"].startswith(f"{one} has never asked for the signal itm. It waits for the signal item.")
+    assert (await query.get_workflow(desk.store, one)).unclaimed == []
+
+
+async def test_signal_in_place_of_an_answer_is_refused(desk):
+    one = await desk.start_in_status("suspended")
+    result = await desk.cli("wf", "signal", one, "approval")
+    assert (result.exit_code, f"It waits for the awakeable {one}.approval." in result.stderr) == (7, True)
+
+
+async def test_answers_before_the_workflow_asks_are_accepted(desk):
+    one = await desk.in_flight(operations.busy)
+    assert await desk.ok("wf", "signal", one, "item") == "Signal 1 sent.\n"
+    assert await desk.ok("wf", "resolve", f"{one}.approval") == "Resolved.\n"
+    assert [each.name for each in (await query.get_workflow(desk.store, one)).unclaimed] == ["item", "approval"]
+
+
+async def test_unclaimed_signal_is_found_behind_the_steps_shown(desk):
+    one = await start_workflow(desk.store, operations.listening)
+    await wait_for_status(desk.store, one, "suspended")
+    await control.pause(desk.store, one)
+    await desk.ok("wf", "signal", one, "item", "--data", "1")
+    shown = json.loads(await desk.ok("wf", "get", one, "--steps", "5:", "--json"))
+    assert (shown["journal"], [each["data"] for each in shown["unclaimed"]]) == ([], [1])
+    await desk.ok("wf", "resume", one)
+
+    async def received() -> bool:
+        return not (await query.get_workflow(desk.store, one, steps=(5, None))).unclaimed
+
+    await wait_until(received)
+
+
+@pytest.mark.parametrize(("reply", "sent"), [("y", ["aproval"]), ("n", [])])
+async def test_misspelt_answer_is_asked_about_on_a_terminal(desk, environment, reply, sent):
+    one = await desk.start_in_status("suspended")
+    child = pexpect.spawn(
+        sys.executable,
+        ["-m", "durablectl", "wf", "resolve", f"{one}.aproval"],
+        env={**os.environ, **environment, "NO_COLOR": "1"},
+        dimensions=(40, 120),
+        encoding="utf-8",
+        timeout=60,
+    )
+    try:
+        question = r"Send it all the same\? It is kept until the workflow asks for it. \[y/N\] "
+        await asyncio.to_thread(child.expect, question)
+        assert f"It waits for the awakeable {one}.approval." in child.before.replace("\r\n", " ")
+        child.sendline(reply)
+        await asyncio.to_thread(child.expect, pexpect.EOF)
+    finally:
+        child.close(force=True)
+    assert child.exitstatus == (0 if sent else 1)
+    assert [each.name for each in (await query.get_workflow(desk.store, one)).unclaimed] == sent
 
 
 @pytest.mark.parametrize("awakeable", ["plain", "a.b.c", "a b.c", ".x"])
