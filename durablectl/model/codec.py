@@ -129,6 +129,8 @@ _PLAIN_EXECUTION = _Plain(
     "retry_now_at",
     "step_to_restart",
     "restart_asked_at",
+    "last_owner",
+    "version",
 )
 _PLAIN_FAILED_STEP = _Plain(*FailedStep._fields)
 _PLAIN_MISMATCH = _Plain(*StepMismatch._fields)

@@ -254,6 +254,8 @@ class Execution:
     retry_now_at: int = 0
     step_to_restart: int = 0
     restart_asked_at: int = 0
+    last_owner: str = ""
+    version: str = ""
     changed_by_jobs: list[str] = field(default_factory=list)
 
     def copy(self) -> Execution:
@@ -268,6 +270,10 @@ class Execution:
             or (answer is not None and answer.resolved)
             or (waiting.kind == WaitKind.SIGNAL and any(s.name == waiting.name.partition(":")[2] for s in self.signals))
         )
+
+    def release(self) -> None:
+        """Leave it without an owner, and note which processor that was."""
+        self.owner, self.last_owner = "", self.owner or self.last_owner
 
     def set_reason(self, code: str = "", text: str = "", mismatch: StepMismatch | None = None) -> None:
         """Say why it has its status, with a code for programs and a text for people; without both, nothing needs it."""

@@ -153,6 +153,9 @@ class ErrorCluster:
     the last failure first; ``steps`` the most frequent first, none for what failed between steps. Times are those of
     the first and last failure, in microseconds.
 
+    ``version`` of durablectl and ``processor_id`` are where all of them ran last; empty where they differ, or a record
+    does not say.
+
     What failed because a child failed is in the cluster of that child: ``handler`` is that of the innermost one, and
     ``outermost`` are the handlers of those that no other failure in the cluster contains.
     """
@@ -168,6 +171,8 @@ class ErrorCluster:
     literal: str
     example: str
     outermost: Sequence[str] = ()
+    version: str = ""
+    processor_id: str = ""
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -181,6 +186,8 @@ class ErrorCluster:
             "samples": list(self.samples),
             "steps": [step.to_json() for step in self.steps],
             "example": self.example,
+            "version": self.version or None,
+            "processor_id": self.processor_id or None,
         }
 
 
@@ -238,7 +245,7 @@ async def get_errors(
             failure = ParsedError.from_view(cause)
             failure = failure._replace(message=failure.message[:_LONGEST_MESSAGE])
             key = (cause.handler, cause.error_type, _pattern(cause, failure.message))
-            clusters.setdefault(key, _ClusterBuilder(_literals(key[-1]))).add(view, failure)
+            clusters.setdefault(key, _ClusterBuilder(_literals(key[-1]))).add(view, failure, cause)
         read += len(page.workflows)
         if progress is not None and page.next_cursor:
             progress(read)
@@ -293,12 +300,17 @@ class _ClusterBuilder:
     contained: set[str] = field(default_factory=set)
     steps: Counter[str] = field(default_factory=Counter)
     numbers: dict[str, int | None] = field(default_factory=dict)
+    versions: set[str] = field(default_factory=set)
+    processors: set[str] = field(default_factory=set)
 
-    def add(self, view: WorkflowView, failure: ParsedError) -> None:
+    def add(self, view: WorkflowView, failure: ParsedError, cause: WorkflowView) -> None:
+        """Add a workflow; ``cause`` is itself, or the innermost child that it failed with."""
         timestamp_us = view.updated_at
         message = failure.message
         self.handlers[view.invocation_id] = view.handler
         self.contained.add(view.failed_child)
+        self.versions.add(cause.version)
+        self.processors.add(cause.last_processor)
         if not self.count:
             self.common, self.first_at = message, timestamp_us
         elif self.common not in message:
@@ -327,7 +339,14 @@ class _ClusterBuilder:
             literal=_literal([self.common, *self.pieces]),
             example=self.example,
             outermost=sorted({name for each, name in self.handlers.items() if each not in self.contained}),
+            version=_shared(self.versions),
+            processor_id=_shared(self.processors),
         )
+
+
+def _shared(values: set[str]) -> str:
+    """The value of all, if there is but one."""
+    return next(iter(values)) if len(values) == 1 else ""
 
 
 def _literals(pattern: str) -> list[str]:

@@ -143,6 +143,7 @@ class WorkflowView:
     cancelled, or failed; ``failed_step`` and ``mismatch`` belong to it. ``waiting_kinds``, ``step_names`` and
     ``due_at`` are those of the record, for filters; ``retrying`` is the step that backs off, ``failed_child`` the child
     that it failed with. ``unclaimed`` belongs to the journal: what came in, and it has not received.
+    ``last_processor`` runs it or ran it last, with the ``version`` of durablectl; empty where the record does not say.
     """
 
     invocation_id: str
@@ -187,6 +188,8 @@ class WorkflowView:
     step_names: Collection[str] = ()
     retrying: WaitingView | None = None
     failed_child: str = ""
+    last_processor: str = ""
+    version: str = ""
     due_at: int = 0
 
     def to_json(self) -> dict[str, Any]:

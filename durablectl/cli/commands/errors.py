@@ -64,6 +64,8 @@ async def errors(
     and codes such as HTTP 503 tell errors apart. Below each error: ids of the last ones, and the command that retries
     them all. It asks before it does; another error that holds the same text is retried along.
 
+    Where all of a group ran last on one processor, or one version of durablectl, it is named.
+
     What failed because its child failed is counted with that child. With --active: the errors of steps that back off,
     and the command that tries them now.
 

@@ -34,7 +34,7 @@ def errors_table(clusters: Sequence[ErrorCluster], commands: Sequence[str], now:
     header, *rows = overview.split("\n")
     blocks = [header]
     for row, cluster, command in zip(rows, clusters, commands, strict=True):
-        blocks += [row, *_samples(cluster, width), Text(f"{_INDENT}{command}")]
+        blocks += [row, *_samples(cluster, width), *_origin(cluster, width), Text(f"{_INDENT}{command}")]
     return Text("\n").join(blocks)
 
 
@@ -51,6 +51,8 @@ def errors_lines(clusters: Sequence[ErrorCluster], commands: Sequence[str]) -> s
             ("ERROR_TYPE", [one_line(cluster.error_type) for cluster in clusters]),
             ("ERROR", [one_line(cluster.message) for cluster in clusters]),
             ("COMMAND", [one_line(command) for command in commands]),
+            ("VERSION", [one_line(cluster.version) for cluster in clusters]),
+            ("PROCESSOR", [one_line(cluster.processor_id) for cluster in clusters]),
         ]
     )
 
@@ -71,6 +73,18 @@ def _samples(cluster: ErrorCluster, width: int) -> list[Text]:
         else:
             lines.append(f"{_INDENT}{sample}")
     return [Text(line, style="dim") for line in lines]
+
+
+def _origin(cluster: ErrorCluster, width: int) -> list[Text]:
+    """Where all of them ran last, on one line or two; nothing where they differ."""
+    said = [f"on {one_line(cluster.processor_id)}"] if cluster.processor_id else []
+    said += [f"durablectl {one_line(cluster.version)}"] if cluster.version else []
+    if said and cluster.count > 1:
+        said[0] = f"all {said[0]}" if cluster.processor_id else f"all with {said[0]}"
+    lines = [", ".join(said)] if said else []
+    if lines and len(_INDENT) + len(lines[0]) > width:
+        lines = said
+    return [Text(f"{_INDENT}{line}", style="dim") for line in lines]
 
 
 def _error(cluster: ErrorCluster) -> str:

@@ -103,7 +103,8 @@ def _fill_in_input(execution: Execution, command: Command) -> None:
 def _mark_claimed(resources: Resources, execution: Execution, command: Command, delivery: Delivery) -> None:
     now = resources.clock.now()
     execution.mark_started(now)
-    execution.owner = resources.processor_id
+    execution.owner, execution.last_owner = resources.processor_id, ""
+    execution.version = resources.version
     execution.attempt += 1
     execution.started_at = execution.started_at or now
     execution.command_sequence = delivery.sequence

@@ -212,7 +212,7 @@ async def release_pending(run: Run) -> None:
 def _leave(run: Run, execution: Execution, status: Status) -> None:
     if (execution.status, status) != (Status.PAUSED, Status.PAUSED):
         execution.enter_status(status, run.state.clock.now())
-    execution.owner = ""
+    execution.release()
     execution.total_steps = max(execution.total_steps, len(run.state.entries))
     execution.workflow_state = run.state.latest_workflow_state
     execution.compensations = len(run.compensations)

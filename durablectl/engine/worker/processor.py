@@ -119,6 +119,7 @@ class Processor:
             processor_id=self.id,
             metrics=self.metrics,
             retention_us=int(options.retention * MICROSECONDS),
+            version=options.version,
         )
         self._active_runs = ActiveRuns(self._resources, options.max_concurrent, options.ack_wait)
         self._command_pump = CommandPump(store, self._workflows, self._active_runs, options.ack_wait)

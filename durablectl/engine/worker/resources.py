@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 class Resources:
     """``random`` spreads retries; the randomness that a handler sees is its run's own.
 
-    ``retention_us`` is how long ended workflows are kept; 0 keeps them without limit.
+    ``retention_us`` is how long ended workflows are kept; 0 keeps them without limit. ``version`` is that
+    of durablectl.
     """
 
     store: Store
@@ -32,6 +33,7 @@ class Resources:
     processor_id: str
     metrics: Metrics
     retention_us: int = 0
+    version: str = ""
     crash_loop_guard: CrashLoopGuard = field(default_factory=CrashLoopGuard)
     random: Random = field(default_factory=Random)
 

@@ -97,6 +97,7 @@ async def test_step_is_named_and_not_part_of_the_message(desk):
     ids = await failed(desk, crashing, "no answer from 10.0.0.1", "no answer from 10.0.0.2")
     [cluster] = await errors(desk)
     assert cluster["message"] == "no answer from <*>"
+    assert cluster["processor_id"] == (await query.get_workflow(desk.store, ids[0])).owner != ""
     assert cluster["error_type"] == "StepError"
     assert cluster["steps"] == [{"step_type": "charge", "step_number": 0, "count": 2}]
     assert cluster["example"] == "Step 0 'charge' failed at its first attempt: no answer from 10.0.0.2"
@@ -186,8 +187,11 @@ async def test_reached_limit_prints_a_note(desk):
     await failed(desk, refusing, "one", "two", "two", "three")
     result = await desk.cli("wf", "errors", "--limit", "1")
     header, row = [line.split("\t") for line in result.stdout.splitlines()]
-    assert header == ["COUNT", "HANDLER", "STEP", "FIRST", "LAST", "SAMPLES", "ERROR_TYPE", "ERROR", "COMMAND"]
-    assert (row[0], row[1], row[7], len(row)) == ("2", "refusing", "two", 9)
+    assert header == [
+        *("COUNT", "HANDLER", "STEP", "FIRST", "LAST", "SAMPLES", "ERROR_TYPE", "ERROR", "COMMAND"),
+        *("VERSION", "PROCESSOR"),
+    ]
+    assert (row[0], row[1], row[7], len(row)) == ("2", "refusing", "two", 11)
     assert result.stderr == "Showing 1 of 3 errors, 4 failures in all. --limit shows more.\n"
     found = json.loads(await desk.ok("wf", "errors", "--limit", "1", "--json"))
     assert (len(found["errors"]), found["total"], found["failures"]) == (1, 3, 4)
@@ -218,7 +222,8 @@ async def test_on_a_terminal(desk, environment):
     assert re.fullmatch(r" +3  crashing  0 charge +\d+s +\d+s  no answer from host <\*> of the.*…", written[1])
     assert len(written[1]) <= 80
     assert written[2] == f"  {' '.join(ids[::-1])}"
-    assert written[3].startswith("  durablectl wf retry --status failed --handler crashing --error ")
+    assert written[3].startswith("  all on ")
+    assert written[4].startswith("  durablectl wf retry --status failed --handler crashing --error ")
 
 
 async def test_wf_errors_on_empty_server_prints_one_sentence(runner):
@@ -240,6 +245,32 @@ async def charging(ctx: Context, card: str) -> None:
 @workflow
 async def ordering(ctx: Context, message: str) -> None:
     await ctx.invoke(refusing, message)
+
+
+async def test_version_and_processor_are_those_all_of_a_group_agree_on(settings):
+    async with open_store(settings) as store:
+        desk = OperatorCli(store, settings)
+        async with running_processor(settings, refusing, charging, version="1.2.3"):
+            ended = await failed(desk, refusing, "no 1")
+            waiting = await start_workflow(store, charging, "11")
+            await wait_for_status(store, waiting, "suspended")
+            owner = (await query.get_workflow(store, ended[0])).owner
+        [active] = await errors(desk, "--active")
+        assert (active["version"], active["processor_id"]) == ("1.2.3", owner)
+        async with running_processor(settings, refusing, version="1.2.3"):
+            await failed(desk, refusing, "no 2")
+        [same_version] = await errors(desk)
+        assert (same_version["version"], same_version["processor_id"]) == ("1.2.3", None)
+        async with running_processor(settings, refusing, version="1.2.4"):
+            await failed(desk, refusing, "no 3")
+        [differing] = await errors(desk)
+        assert (differing["count"], differing["version"], differing["processor_id"]) == (3, None, None)
+
+
+async def test_a_record_without_a_version_shows_none(desk):
+    [old] = await failed(desk, refusing, "no 1")
+    [cluster] = await errors(desk)
+    assert (cluster["samples"], cluster["version"]) == ([old], None)
 
 
 async def test_active_errors_are_those_of_steps_that_back_off(settings):
@@ -281,6 +312,8 @@ CLUSTER = ErrorCluster(
     steps=[FailedStepCount("charge", None, 1000), FailedStepCount("ship", 3, 234)],
     literal="is too large",
     example="order 17 is too large",
+    version="1.2.3",
+    processor_id="host-1-4711-a1b2c3",
 )
 
 
@@ -300,6 +333,7 @@ def test_the_table_at_120_columns():
         "COUNT  HANDLER   STEP       FIRST  LAST  ERROR",
         "1,234  checkout  charge +1     2h    5s  ValueError: order <*> is too large\\x1b",
         "  aaaaa-bbbbb-ccccc-ddddd aaaaa-bbbbb-ccccc-eeeee",
+        "  all on host-1-4711-a1b2c3, durablectl 1.2.3",
         "  durablectl wf retry",
     ]
     assert rest_note(ErrorsView([CLUSTER], 1, 5)) == ""
