@@ -1,6 +1,7 @@
 """Changing workflows: starting, operating and answering them, and waiting for their outcome."""
 
 from durablectl.control.attempts import restart_step, retry_now
+from durablectl.control.command_removal import remove_dead_commands
 from durablectl.control.index_repair import RepairReport, repair
 from durablectl.control.jobs import FASTEST_JOB, can_run_jobs, cancel_job, pause_job, resume_job, start_job
 from durablectl.control.lifecycle import cancel, delete, pause, resume, wait_until_cancelled
@@ -41,6 +42,7 @@ __all__ = [
     "pause_job",
     "pause_schedule",
     "reject",
+    "remove_dead_commands",
     "repair",
     "repair_streams",
     "resolve",

@@ -6,13 +6,14 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from durablectl.model.names import JOB_HANDLER
+from durablectl.model.names import JOB_HANDLER, is_name
 from durablectl.model.status import Status
 from durablectl.query import doctor_checks
 from durablectl.query.doctor_checks import Severity
 from durablectl.query.status import get_status
 from durablectl.storage.commands.command_queue import count_quarantined
 from durablectl.storage.diagnosis import inspection
+from durablectl.storage.diagnosis.dead_commands import count_by_handler, find_dead_commands
 from durablectl.storage.diagnosis.index_audit import audit, confirm
 from durablectl.storage.diagnosis.missing_wakeups import find_missing_wakeups
 from durablectl.storage.diagnosis.room import find_full_store
@@ -88,13 +89,16 @@ async def _of_workflows(
     orphans = await _orphans(store, found.running, live) if streams[StreamKind.PROCESSORS].is_readable else []
     idle = await find_missing_wakeups(store, found.waiting) if has_commands else []
     served = {name for lease in live for name in (*lease.handlers, *lease.system_handlers)}
-    waiting = await _waiting(store, {*found.handlers, *known, *served, JOB_HANDLER})
+    stored = await count_by_handler(store) if streams[StreamKind.COMMANDS].exists else {}
+    waiting = await _waiting(store, {*found.handlers, *known, *served, *filter(is_name, stored), JOB_HANDLER})
+    dead = await find_dead_commands(store, served) if streams[StreamKind.COMMANDS].is_readable else []
     number = await count_quarantined(store)
     newest = await inspection.newest_quarantined(store, _NEWEST) if number else []
     return [
         doctor_checks.processors(found, live),
         doctor_checks.unserved(waiting, live),
         doctor_checks.backlog(waiting),
+        doctor_checks.dead_commands(dead),
         doctor_checks.workflows(found),
         doctor_checks.work((await get_status(store)).groups),
         doctor_checks.takeover(orphans, served),

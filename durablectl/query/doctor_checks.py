@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 from durablectl.model.status import Status
 from durablectl.query.trouble import Trouble, Urgency
 from durablectl.storage.commands.command_queue import UNROUTED
+from durablectl.storage.diagnosis.dead_commands import DeadReason
 from durablectl.storage.index.comparison import DisagreementKind, is_mass_loss
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     from durablectl.query.trouble import Group
+    from durablectl.storage.diagnosis.dead_commands import DeadCommand
     from durablectl.storage.diagnosis.index_audit import Audit, RunningWorkflow
     from durablectl.storage.diagnosis.inspection import QuarantinedCommand, ServerInfo, StreamCondition
     from durablectl.storage.diagnosis.room import FullStore
@@ -198,6 +200,33 @@ def backlog(waiting: Mapping[str, int]) -> Check:
     message = f"{_count(total, 'command')} {'waits' if total == 1 else 'wait'} to be taken by a processor."
     lines = [f"{_handler(name)}: {waiting[name]:,}" for name in most]
     return Check("commands", Severity.OK, message, count=total, details={"waiting": dict(waiting)}, lines=lines)
+
+
+_DEAD = {
+    DeadReason.UNREADABLE: "cannot be read",
+    DeadReason.ODD_SUBJECT: "name no handler in their subject",
+    DeadReason.DELETED: "are of deleted workflows",
+    DeadReason.ENDED: "are of workflows that have ended",
+}
+
+
+def dead_commands(dead: Sequence[DeadCommand]) -> Check:
+    """Commands that no processor will ever take."""
+    if not dead:
+        message = "Every stored command leads to a workflow or schedule."
+        return Check("dead_commands", Severity.OK, message, details={"newest": []})
+    numbers = Counter(each.reason for each in dead)
+    why = ", ".join(f"{number:,} {_DEAD[reason]}" for reason, number in numbers.most_common())
+    newest = [*reversed(dead[-_SHOWN:])]
+    return Check(
+        "dead_commands",
+        Severity.WARNING,
+        f"{_count(len(dead), 'command')} will never be taken: {why}.",
+        "Remove them with `durablectl doctor --repair --commands`.",
+        len(dead),
+        {"newest": [each._asdict() for each in newest]},
+        _and_more([f"{each.sequence} on {each.subject}: {each.reason}" for each in newest], len(dead)),
+    )
 
 
 def workflows(found: Audit) -> Check:

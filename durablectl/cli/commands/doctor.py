@@ -25,6 +25,9 @@ async def doctor(
     streams: Annotated[
         bool, typer.Option("--streams", help="With --repair: also give the streams the configuration they need.")
     ] = False,
+    commands: Annotated[
+        bool, typer.Option("--commands", help="With --repair: also remove commands that no processor will ever take.")
+    ] = False,
     forget_lost: Annotated[
         bool, typer.Option("--forget-lost", help="With --repair: also remove workflows whose records are all lost.")
     ] = False,
@@ -43,10 +46,15 @@ async def doctor(
     from durablectl import query
     from durablectl.storage.connection.store import open_store
 
-    for option, is_given in (("--dry-run", dry_run), ("--streams", streams), ("--forget-lost", forget_lost)):
+    for option, is_given in (
+        ("--dry-run", dry_run),
+        ("--streams", streams),
+        ("--commands", commands),
+        ("--forget-lost", forget_lost),
+    ):
         if is_given and not repair:
             raise UsageError(f"{option} goes with --repair.", hint="Without --repair nothing is changed.")
-    repaired = repaired_streams = None
+    repaired = repaired_streams = removed = None
     async with open_store(settings) as store:
         with status_line("Looking ...") as progress:
             if repair:
@@ -54,6 +62,8 @@ async def doctor(
 
                 if streams:
                     repaired_streams = await control.repair_streams(store, dry_run=dry_run)
+                if commands:
+                    removed = await control.remove_dead_commands(store, dry_run=dry_run)
                 repaired = await control.repair(store, dry_run=dry_run, forget_lost=forget_lost, progress=progress)
             diagnosis = await query.diagnose(store, progress)
     code = 0 if diagnosis.is_healthy else _UNHEALTHY
@@ -63,14 +73,15 @@ async def doctor(
             done = {
                 **repaired.to_json(),
                 "streams": None if repaired_streams is None else repaired_streams.to_json(),
+                "commands": removed,
             }
         output.print_json({**diagnosis.to_json(), "repair": done})
         return code
     from durablectl.cli.render.doctor import diagnosis_lines, diagnosis_table
 
     if not output.decorated:
-        typer.echo(diagnosis_lines(diagnosis, repaired, repaired_streams))
+        typer.echo(diagnosis_lines(diagnosis, repaired, repaired_streams, removed))
         return code
     console = stdout_console()
-    show(console, diagnosis_table(diagnosis, repaired, console.width, repaired_streams))
+    show(console, diagnosis_table(diagnosis, repaired, console.width, repaired_streams, removed))
     return code

@@ -25,13 +25,19 @@ _NARROWEST = 20
 
 
 def diagnosis_table(
-    diagnosis: Diagnosis, repaired: RepairReport | None, width: int, streams: RepairedStreams | None = None
+    diagnosis: Diagnosis,
+    repaired: RepairReport | None,
+    width: int,
+    streams: RepairedStreams | None = None,
+    removed: int | None = None,
 ) -> Text:
     """For a terminal: a symbol, the name and the sentence of each finding, wrapped, with what to do below it."""
     lines: list[Text] = []
     if streams is not None:
         for sentence in stream_sentences(streams, is_dry=repaired is not None and repaired.is_dry_run):
             lines += _paragraph(sentence, "bold", width, 0)
+    if removed is not None and repaired is not None:
+        lines += _paragraph(_removal_sentence(removed, is_dry=repaired.is_dry_run), "bold", width, 0)
     if repaired is not None:
         lines += _paragraph(repair_sentence(repaired), "bold", width, 0)
         lines.append(Text())
@@ -50,7 +56,17 @@ def diagnosis_table(
     return Text("\n").join(lines)
 
 
-def diagnosis_lines(diagnosis: Diagnosis, repaired: RepairReport | None, streams: RepairedStreams | None = None) -> str:
+def _removal_sentence(removed: int, *, is_dry: bool) -> str:
+    verb = "Would remove" if is_dry else "Removed"
+    return f"{verb} {count(removed, 'command')} that no processor would take."
+
+
+def diagnosis_lines(
+    diagnosis: Diagnosis,
+    repaired: RepairReport | None,
+    streams: RepairedStreams | None = None,
+    removed: int | None = None,
+) -> str:
     """For a pipe."""
     checks = diagnosis.checks
     rows = [
@@ -66,6 +82,9 @@ def diagnosis_lines(diagnosis: Diagnosis, repaired: RepairReport | None, streams
     ]
     if repaired is not None:
         rows.insert(0, ("ok", "repair", str(repaired.changes), repair_sentence(repaired), "", ""))
+    if removed is not None and repaired is not None:
+        sentence = _removal_sentence(removed, is_dry=repaired.is_dry_run)
+        rows.insert(0, ("ok", "repair_commands", str(removed), sentence, "", ""))
     if streams is not None:
         told = " ".join(stream_sentences(streams, is_dry=repaired is not None and repaired.is_dry_run))
         rows.insert(0, ("warning" if streams.left else "ok", "repair_streams", str(streams.changes), told, "", ""))

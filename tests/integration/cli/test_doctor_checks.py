@@ -9,11 +9,13 @@ import pytest
 from durablectl import control, query, workflow
 from durablectl.embedded import EmbeddedServer
 from durablectl.errors import NotProvisionedError
+from durablectl.model.kinds import CommandKind
 from durablectl.model.records import Command
 from durablectl.model.status import Status
 from durablectl.query import Severity
 from durablectl.settings import Settings
 from durablectl.storage.connection.store import open_store
+from durablectl.storage.diagnosis.dead_commands import find_dead_commands
 from durablectl.storage.records import leases
 from durablectl.storage.records.leases import Lease
 from durablectl.storage.streams.provision import stream_configurations
@@ -22,7 +24,7 @@ from helpers.in_process import running_processor
 from helpers.stored_commands import no_commands_left, publish_command
 from helpers.tail import no_consumers
 from helpers.waiting import wait_until
-from helpers.workflow_runs import run_to_end, start_workflow
+from helpers.workflow_runs import run_to_end, start_workflow, wait_for_status
 
 
 async def test_all_is_well_with_a_namespace_that_works(store, settings):
@@ -47,6 +49,7 @@ async def test_all_is_well_with_a_namespace_that_works(store, settings):
         "processors",
         "handlers",
         "commands",
+        "dead_commands",
         "workflows",
         "work",
         "takeover",
@@ -76,8 +79,11 @@ async def test_pending_commands_without_processor_are_listed_by_handler(store, s
         return 1
 
     async with running_processor(settings, other):
-        found = await check(store, "handlers")
-        assert found.details["handlers"] == {"nobody": 3}
+
+        async def is_routed() -> bool:
+            return (await check(store, "handlers")).details["handlers"] == {"any": 1, "nobody": 3}
+
+        await wait_until(is_routed)
         found = await check(store, "processors")
         assert (found.severity, found.count, found.details["handlers"]) == (Severity.OK, 1, ["other"])
 
@@ -151,3 +157,43 @@ async def test_doctor_on_server_without_streams_prints_one_sentence(tmp_path):
             for asked in (query.diagnose, control.repair):
                 with pytest.raises(NotProvisionedError, match="holds no workflows yet"):
                     await asked(store)
+
+
+async def test_commands_that_lead_nowhere_are_named_and_removed(store, settings):
+    """A start of a live workflow and one whose state is missing wait for a processor: these stay."""
+    await start_workflow(store, "unserved", id="alive")
+    await start_workflow(store, "unserved", id="ended")
+    await control.cancel(store, "ended", now=True)
+    await start_workflow(store, "unserved", id="deleted")
+    await control.cancel(store, "deleted", now=True)
+    await control.delete(store, "deleted")
+    await publish_command(store, Command("stateless", "unserved"))
+    await publish_command(store, Command("fired", "unserved", CommandKind.FIRE, schedule="gone"))
+    await publish_command(store, Command("odd", "unserved"), subject=store.subjects.command("~odd", "p"))
+    await store.requests.publish(store.subjects.command("unserved", "p"), b"\xff\xff no command")
+    dead = await find_dead_commands(store, ())
+    reasons = {(each.invocation_id, str(each.reason)) for each in dead}
+    assert reasons == {
+        ("ended", "ended"),
+        ("deleted", "deleted"),
+        ("", "deleted"),
+        ("odd", "odd_subject"),
+        ("", "unreadable"),
+    }
+    found = await check(store, "dead_commands")
+    assert (found.severity, found.count) == (Severity.WARNING, len(dead))
+    assert (await check(store, "handlers")).details["handlers"]["unserved"] == len(dead) + 1
+    assert await control.remove_dead_commands(store, dry_run=True) == len(dead)
+    assert await control.remove_dead_commands(store) == len(dead)
+    assert await control.remove_dead_commands(store) == 0
+    assert (await check(store, "dead_commands")).severity == Severity.OK
+    (record,) = await query.list_audit(store, action="doctor.remove_commands")
+    assert record.details == {"commands": len(dead)}
+
+    @workflow
+    async def unserved(_ctx, value=None):
+        return value
+
+    async with running_processor(settings, unserved):
+        for each in ("alive", "stateless"):
+            await wait_for_status(store, each, "completed")
