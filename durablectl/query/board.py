@@ -82,7 +82,7 @@ async def watch_board(store: Store, filters: Filters, limit: int) -> AsyncGenera
 
 def _all_changes(store: Store, filters: Filters) -> contextlib.AbstractAsyncContextManager[AsyncIterator[StateChange]]:
     """Of every status: what does not match any more leaves the board."""
-    return tail(store, TailFilters.parse((), filters.handlers, filters.partition_key))
+    return tail(store, TailFilters(attributes=Filters(handlers=filters.handlers, partition_key=filters.partition_key)))
 
 
 def _matches(filters: Filters, change: StateChange) -> bool:

@@ -52,20 +52,17 @@ class StateChange(NamedTuple):
 class TailFilters:
     """Which changes are told: those after which the status is one of ``statuses`` (DELETED among them; empty for all).
 
-    ``attributes`` chooses by handler and partition key. Make it with ``TailFilters.parse``.
+    ``attributes`` are all other filters. Make it with ``TailFilters.parse``.
     """
 
     statuses: frozenset[str] = frozenset()
     attributes: Filters = field(default_factory=Filters)
 
     @classmethod
-    def parse(
-        cls, statuses: Collection[str] = (), handlers: Collection[str] = (), partition_key: str = ""
-    ) -> TailFilters:
-        """As ``Filters.parse``, with DELETED as one more status."""
+    def parse(cls, statuses: Collection[str] = (), attributes: Filters | None = None) -> TailFilters:
+        """Read the statuses as ``Filters.parse`` does, with DELETED as one more."""
         states = Filters.parse([status for status in statuses if status != DELETED]).statuses
-        about = Filters.parse((), handlers, partition_key=partition_key)
-        return cls(states | ({DELETED} & set(statuses)), about)
+        return cls(states | ({DELETED} & set(statuses)), attributes or Filters())
 
     def has(self, status: str) -> bool:
         return not self.statuses or status in self.statuses
@@ -114,12 +111,20 @@ class ChangeReader:
         except StorageError as error:
             _log.warning("Left out: %s", error)
             return None
-        if not self._filters.attributes.match(execution):
+        wanted = self._filters.attributes
+        if not wanted.match(execution, change.timestamp_us) or (
+            wanted.asks_for_input and not wanted.match_input(await self._input(execution))
+        ):
+            self._seen.pop(invocation_id, None)
             return None
         self._remember(invocation_id, execution)
         if not self._filters.has(execution.status):
             return None
         return workflow_view(execution, change.sequence, await self._schema_cache.add(payloads(execution, ())))
+
+    async def _input(self, execution: Execution) -> Any:
+        """The input as JSON data."""
+        return (await self._schema_cache.add([execution.input])).to_json(execution.input)
 
     def _remember(self, invocation_id: str, execution: Execution) -> None:
         self._seen.pop(invocation_id, None)
@@ -141,7 +146,7 @@ async def tail(
 
     The server keeps one state a workflow. So of the past, and of what happens while the connection is lost, the last
     change of each workflow is told, and not those before it. What its retention removes is not told. Of a workflow that
-    was deleted only the id is left: by handler or partition key it is chosen only if this has seen it before.
+    was deleted only the id is left: filters choose it only if they matched the last change of it that this has seen.
     Raises NotProvisionedError.
     """
     await require_provisioned(store)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import shlex
 from collections.abc import Callable
 from dataclasses import replace
@@ -36,12 +35,11 @@ _LIMIT = 20
 
 def _with_failed_filters(function: Callable[..., R]) -> Callable[..., R]:
     """Add the filters, but for --status; the command gets the keyword ``filters: Filters`` instead of them."""
-    added: list[inspect.Parameter] = [each for each in filter_options("Filters") if each.name != "status"]
 
     def provide(values: dict[str, Any]) -> dict[str, Any]:
         return {"filters": parse_filters({**values, "status": None})}
 
-    return extend(function, "filters", added, provide)
+    return extend(function, "filters", filter_options("Filters", without={"status"}), provide)
 
 
 @asynchronous

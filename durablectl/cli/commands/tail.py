@@ -4,32 +4,57 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
 from durablectl.cli.boundary import asynchronous
-from durablectl.cli.completion.completers import complete_from, complete_handler
+from durablectl.cli.completion.completers import complete_from
 from durablectl.cli.options.connection import with_connection
+from durablectl.cli.options.filters import filter_options
 from durablectl.cli.options.output import with_output
+from durablectl.cli.options.signatures import extend
 from durablectl.cli.terminal.follow import end_with_reader, log_warnings
 from durablectl.cli.terminal.output import Output, OutputFormat, is_decorated, note, print_json, show, stdout_console
 from durablectl.errors import UsageError
 from durablectl.model.clock import SYSTEM_CLOCK
+from durablectl.model.filters import FILTERS, parse_filters
 from durablectl.model.status import Status
 from durablectl.model.user_input import parse_past_time
 from durablectl.settings import Settings
 
 if TYPE_CHECKING:
-    from durablectl.query import StateChange
+    from durablectl.query import StateChange, TailFilters
+
+R = TypeVar("R")
 
 _DELETED = "deleted"
-_PANEL = "Filters"
+_OF_LAST_CHANGE = frozenset({"since", "until"})
+"""Every change is the last one, and tail's own --since says where to begin."""
+_STATUS_HELP = "Only this status after the change, or 'deleted'; repeatable. 'active': all that have not ended."
+
+
+def _with_tail_filters(function: Callable[..., R]) -> Callable[..., R]:
+    """Add the filters, but for the times of the last change; the command gets the keyword ``filters: TailFilters``.
+
+    Nothing is read for those that read records elsewhere, so their help is that of the API.
+    """
+    texts = {each.name: each.description for each in FILTERS if each.reads_records} | {"status": _STATUS_HELP}
+    completers = {"status": complete_from([*Status, "active", _DELETED])}
+    added = filter_options("Filters", without=_OF_LAST_CHANGE, completers=completers, **texts)
+
+    def provide(values: dict[str, Any]) -> dict[str, Any]:
+        from durablectl.query import TailFilters
+
+        return {"filters": TailFilters.parse(values["status"] or (), parse_filters({**values, "status": None}))}
+
+    return extend(function, "filters", added, provide)
 
 
 @asynchronous
 @with_connection
 @with_output
+@_with_tail_filters
 async def tail(
     from_revision: Annotated[
         int | None,
@@ -42,28 +67,8 @@ async def tail(
         typer.Option(metavar="TIME", help="First what last changed since then: 10m (ago), 2026-11-22 or RFC 3339."),
     ] = None,
     limit: Annotated[int | None, typer.Option(metavar="N", min=1, help="End after so many lines.")] = None,
-    status: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="STATUS",
-            help="Only this status after the change, or 'deleted'; repeatable. 'active': all that have not ended.",
-            rich_help_panel=_PANEL,
-            autocompletion=complete_from([*Status, "active", _DELETED]),
-        ),
-    ] = None,
-    handler: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="HANDLER",
-            help="Only this handler; repeatable.",
-            rich_help_panel=_PANEL,
-            autocompletion=complete_handler,
-        ),
-    ] = None,
-    partition_key: Annotated[
-        str | None, typer.Option(metavar="KEY", help="Only this partition key.", rich_help_panel=_PANEL)
-    ] = None,
     *,
+    filters: TailFilters,
     settings: Settings,
     output: Output,
 ) -> None:
@@ -74,7 +79,7 @@ async def tail(
 
     The server keeps one state a workflow: of several quick changes while the connection is lost, and with
     --from-revision or --since, only the last one of each workflow is seen. No workflow is missed. Of a deleted one only
-    the id is left: with --handler or --partition-key its line comes only if a change of it was seen before. What the
+    the id is left: with filters its line comes only if they matched the last change of it that was seen. What the
     retention removes has no line.
 
     Example: durablectl wf tail --status failed --since 10m --json
@@ -82,11 +87,8 @@ async def tail(
     from durablectl import query
     from durablectl.storage.connection.store import open_store
 
-    if partition_key == "":
-        raise UsageError("The --partition-key is empty.", hint="Leave it out to match everything.")
     if from_revision is not None and since is not None:
         raise UsageError("--from-revision and --since both say where to begin.", hint="Give one of them.")
-    filters = query.TailFilters.parse(status or (), handler or (), partition_key or "")
     moment = 0 if since is None else parse_past_time(since, "--since", SYSTEM_CLOCK.now())
     tell = _printer(output)
     left = limit

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeVar
 
 import typer
@@ -35,8 +35,15 @@ def with_filters(function: Callable[..., R]) -> Callable[..., R]:
     return extend(function, "filters", filter_options("Filters"), lambda values: {"filters": parse_filters(values)})
 
 
-def filter_options(panel: str, **texts: str) -> list[inspect.Parameter]:
-    """``texts`` are other help texts, by parameter."""
+def filter_options(
+    panel: str,
+    *,
+    without: Collection[str] = (),
+    completers: Mapping[str, Callable[..., Any]] | None = None,
+    **texts: str,
+) -> list[inspect.Parameter]:
+    """All but those ``without``; ``completers`` and ``texts`` are other completions and help texts, by name."""
+    completing = completers or {}
     return [
         option(
             each.name,
@@ -47,10 +54,11 @@ def filter_options(panel: str, **texts: str) -> list[inspect.Parameter]:
                 metavar=each.kind.value,
                 help=texts.get(each.name, each.help),
                 rich_help_panel=panel,
-                autocompletion=_FILTER_COMPLETERS.get(each.kind),
+                autocompletion=completing.get(each.name, _FILTER_COMPLETERS.get(each.kind)),
             ),
         )
         for each in FILTERS
+        if each.name not in without
     ]
 
 

@@ -127,7 +127,7 @@ def router(backend: Backend, broadcast: EventBroadcast, heartbeat_seconds: float
         is told, and not those before it; what its retention has removed is not told.
         """
         revision = _revision(last_event_id or given)
-        changes = _tail_filters(status, filters)
+        changes = TailFilters.parse(p.split(status), filters)
         async with contextlib.AsyncExitStack() as stack:
             subscription = await stack.enter_async_context(broadcast.subscribed(filters=changes))
             async with opening:
@@ -160,12 +160,6 @@ async def _position(store: Store, revision: int | None) -> _Position:
         await require_provisioned(store)
     last = int(info["state"]["last_seq"]) if info else 0
     return _Position(None if revision is None or revision > last else revision, last)
-
-
-def _tail_filters(status: list[str] | None, filters: Filters) -> TailFilters:
-    statuses = p.split(status)
-    states = Filters.parse(each for each in statuses if each != DELETED).statuses
-    return TailFilters(states | ({DELETED} & set(statuses)), filters)
 
 
 class _Snapshot(NamedTuple):

@@ -17,6 +17,8 @@ from helpers.operations import UNSERVED_HANDLER, OperatorCli
 from helpers.tail import MOMENT, follower, ids_and_statuses, lines, no_consumers, revision, start_live_tail
 from helpers.waiting import wait_until
 
+LATER = 4_000_000_000_000_000
+
 
 @pytest.fixture
 async def desk(settings):
@@ -102,6 +104,47 @@ async def test_filters_match_the_state_after_the_change(desk, tail):
     await start_live_tail(desk, "last", handler="h")
     await control.pause(desk.store, "last")
     assert ids_and_statuses("\n".join(await lines(process, 2))) == [("a", "paused"), ("last", "paused")]
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ("--id-prefix", "wanted-"),
+        ("--input", "U1"),
+        ("--input-json", '.user == "u1"'),
+        ("--waiting-for", "timer", "--status", "pending"),
+        ("--created-since", "1h", "--id-prefix", "wanted"),
+    ],
+)
+async def test_tail_takes_the_filters_of_the_list(desk, tail, flags):
+    process = await tail(desk, "-o", "name", *flags)
+    for name, user, start_at in (
+        ("other", "u2", 0),
+        ("wanted-1", "u1", LATER),
+        ("last", "u2", 0),
+        ("wanted-2", "u1", LATER),
+    ):
+        request = control.StartRequest(UNSERVED_HANDLER, {"user": user}, name, start_at=start_at)
+        await control.start(desk.store, request)
+    assert await lines(process, 2) == ["wanted-1", "wanted-2"]
+
+
+async def test_filters_that_no_longer_match_hide_the_deletion(desk, tail):
+    process = await tail(desk, "--json", "--waiting-for", "timer")
+    for count, name in enumerate(("a", "b"), 1):
+        request = control.StartRequest(UNSERVED_HANDLER, None, name, start_at=LATER)
+        await control.start(desk.store, request)
+        await lines(process, count)
+        await control.cancel(desk.store, name)
+        await control.delete(desk.store, name)
+    await control.start(desk.store, control.StartRequest(UNSERVED_HANDLER, None, "last", start_at=LATER))
+    found = await lines(process, 3)
+    assert ids_and_statuses("\n".join(found)) == [("a", "pending"), ("b", "pending"), ("last", "pending")]
+
+
+async def test_bad_filters_are_refused_at_once(desk):
+    for flags in (("--until", "1h"), ("--waiting-for", "godot"), ("--partition-key", ""), ("--status", "gone")):
+        assert (await desk.cli("wf", "tail", *flags)).exit_code == 2
 
 
 async def test_a_partition_key_is_a_filter_for_the_deleted_too(desk, tail):
