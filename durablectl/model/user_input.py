@@ -4,49 +4,23 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
+from durablectl.durations import is_duration_with_units, parse_seconds
 from durablectl.errors import UsageError
-from durablectl.limits import LONGEST_SECONDS
 from durablectl.model.clock import MICROSECONDS
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-_UNITS: Mapping[str, float] = {
-    "us": 1e-6,
-    "µs": 1e-6,
-    "ms": 1e-3,
-    "s": 1.0,
-    "m": 60.0,
-    "h": 3600.0,
-    "d": 86_400.0,
-    "w": 604_800.0,
-}
-_NUMBER = r"(?:\d+(?:\.\d*)?|\.\d+)"
-_PART = re.compile(rf"({_NUMBER})(us|µs|ms|s|m|h|d|w)")
-_DURATION = re.compile(rf"(?:{_PART.pattern})+")
 _LATEST = datetime(9999, 1, 1, tzinfo=UTC).timestamp()
-
-_SHOWN = 50
 
 LAST_STEPS = (-50, None)
 """What is shown of a long journal."""
 
 
 def parse_duration(text: str, option: str) -> float:
-    """``90``, ``1m30s``, ``500ms``, ``3d``. UsageError names the ``option``."""
-    if re.fullmatch(_NUMBER, text):
-        value = float(text)
-    elif _DURATION.fullmatch(text):
-        value = sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text))
-    else:
-        raise UsageError(f"The {option} cannot be used: {text!r} is not a duration such as 30s, 5m, 2h30m or 3d.")
-    if value <= 0:
-        raise UsageError(f"The {option} cannot be used: it must be longer than zero.")
-    if value > LONGEST_SECONDS:
-        raise UsageError(f"The {option} cannot be used: {text[:_SHOWN]!r} is longer than 100 years.")
-    return value
+    """Read a duration (durablectl.durations) in seconds. UsageError names the ``option``."""
+    try:
+        return parse_seconds(text)
+    except ValueError as error:
+        raise UsageError(f"The {option} cannot be used: {error}.") from None
 
 
 def parse_future_time(text: str, option: str, now: int) -> int:
@@ -60,7 +34,7 @@ def parse_past_time(text: str, option: str, now: int) -> int:
     A duration needs its unit: a number alone might be a year.
     """
     text = text.strip()
-    if _DURATION.fullmatch(text):
+    if is_duration_with_units(text):
         return _within_reach(now / MICROSECONDS - parse_duration(text, option), text, option)
     return parse_time(text, option, "Write it like 2h or 3d for so long ago, or ")
 

@@ -6,15 +6,9 @@ import re
 from urllib.parse import urlsplit
 
 from durablectl.errors import InvalidNameError
-from durablectl.limits import LONGEST_SECONDS
 from durablectl.settings.connection_settings import without_credentials
 
 _SCHEMES = ("nats", "tls", "ws", "wss")
-_UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
-_NUMBER = r"(?:\d+(?:\.\d*)?|\.\d+)"
-_PART = re.compile(rf"({_NUMBER})(ns|us|µs|ms|s|m|h)")
-_DURATION = re.compile(rf"(?:{_NUMBER}(?:ns|us|µs|ms|s|m|h))+")
-
 _NAMESPACE_CHARACTER = re.compile(r"[A-Za-z0-9_-]")
 _NAMESPACE_HINT = "In a namespace use letters, digits, '-' and '_', 1 to 64 of them."
 _NAMESPACE_LENGTH = 64
@@ -44,24 +38,6 @@ def _is_url(text: str) -> bool:
         return split.scheme in _SCHEMES and bool(split.hostname) and (split.port is None or split.port > 0)
     except ValueError:
         return False
-
-
-def seconds(text: str) -> float:
-    """A duration as Go writes it ("5s", "1m30s", "500ms"), or a bare number of seconds."""
-    if re.fullmatch(_NUMBER, text):
-        value = float(text)
-    elif _DURATION.fullmatch(text):
-        value = sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text))
-    else:
-        message = f"{text!r} is not a duration such as 5s or 500ms"
-        raise ValueError(message)
-    if value <= 0:
-        message = "it must be longer than zero"
-        raise ValueError(message)
-    if value > LONGEST_SECONDS:
-        message = "it must not be longer than 100 years"
-        raise ValueError(message)
-    return value
 
 
 def namespace(text: str) -> str:

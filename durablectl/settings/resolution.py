@@ -8,6 +8,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, Literal
 
+from durablectl.durations import parse_seconds
 from durablectl.errors import ConfigurationError, DurableError, UsageError
 from durablectl.settings import parsing
 from durablectl.settings.connection_settings import Settings
@@ -118,7 +119,7 @@ def _checked(
     given: Mapping[str, Any], sources: Mapping[str, str], environ: Mapping[str, str]
 ) -> Iterator[tuple[str, str | float]]:
     values = dict(given)
-    for name, parse in (("url", parsing.urls), ("timeout", parsing.seconds), ("namespace", parsing.namespace)):
+    for name, parse in (("url", parsing.urls), ("timeout", parse_seconds), ("namespace", parsing.namespace)):
         if name in values:
             try:
                 yield name, parse(values[name])

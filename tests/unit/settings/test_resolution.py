@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from durablectl.durations import parse_seconds
 from durablectl.errors import ConfigurationError, InvalidNameError, UsageError
 from durablectl.settings import DEFAULT_URL, Settings, resolve
-from durablectl.settings.parsing import seconds
 from durablectl.settings.resolution import ENVIRONMENT, FLAGS
 
 
@@ -37,7 +37,7 @@ VALUES = {
 @pytest.mark.parametrize("field", sorted(FLAGS.keys() - {"context"}))
 def test_flag_over_environment_over_default(field, files):
     flag, environment = VALUES.get(field, (files["flag"], files["environment"]))
-    expected = seconds if field == "timeout" else str
+    expected = parse_seconds if field == "timeout" else str
     environ = {"HOME": "/nowhere", ENVIRONMENT[field]: environment}
 
     both = resolve({field: flag}, environ)
@@ -107,13 +107,13 @@ def test_bad_urls(url):
 
 @pytest.mark.parametrize(
     ("text", "value"),
-    [("5s", 5), ("1m30s", 90), ("500ms", 0.5), ("2", 2), ("0.25", 0.25), ("1.5h", 5400), (".5s", 0.5)],
+    [("5s", 5), ("1m30s", 90), ("500ms", 0.5), ("2", 2), ("0.25", 0.25), ("1.5h", 5400), (".5s", 0.5), ("1d", 86_400)],
 )
 def test_durations(text, value):
     assert resolve({"timeout": text}, {}).timeout == pytest.approx(value)
 
 
-@pytest.mark.parametrize("text", ["soon", "5 s", "-1s", "0", "0s", "5s!", "1d", "nan", "inf"])
+@pytest.mark.parametrize("text", ["soon", "5 s", "-1s", "0", "0s", "5s!", "1y", "nan", "inf"])
 def test_bad_durations(text):
     with pytest.raises(UsageError, match="timeout"):
         resolve({"timeout": text}, {})
