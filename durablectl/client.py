@@ -101,7 +101,7 @@ class Client:
         """
         name = handler if isinstance(handler, str) else getattr(handler, "name", "")
         delay_us = 0 if delay is None else checked_microseconds(delay, "The delay of client.start")
-        start_at = SYSTEM_CLOCK.now() + delay_us if delay_us else 0
+        start_at = await query.server_time(self._store) + delay_us if delay_us else 0
         request = control.StartRequest(name, input, id, partition_key, start_at)
         return await control.start(self._store, request)
 
@@ -158,7 +158,7 @@ class Client:
         The filters by creation, error, reason, step, owner, input and id read more than the page of at most 1,000.
         Raises UsageError, NotProvisionedError, and NotFoundError for the parent.
         """
-        filters = _filters(
+        filters = await self._filters(
             status=status,
             handler=handler,
             partition_key=partition_key,
@@ -180,11 +180,11 @@ class Client:
 
     async def count_workflows(self, **filters: Unpack[_FilterOptions]) -> int:
         """How many match; the filters are those of list_workflows."""
-        return await query.count_workflows(self._store, _filters(**filters))
+        return await query.count_workflows(self._store, await self._filters(**filters))
 
     async def get_workflow_stats(self, **filters: Unpack[_FilterOptions]) -> StatsView:
         """Counts of those that match; the filters are those of list_workflows."""
-        return await query.get_stats(self._store, _filters(**filters))
+        return await query.get_stats(self._store, await self._filters(**filters))
 
     def watch(self, invocation_id: str) -> AsyncGenerator[WorkflowView, None]:
         """The workflow as it stands and after every change, until it has ended. Raises NotFoundError."""
@@ -267,7 +267,7 @@ class Client:
             "actor": actor,
         }
         if ids is None:
-            return await start_job_matching(self._store, operation, _filters(**filters), **parameters)
+            return await start_job_matching(self._store, operation, await self._filters(**filters), **parameters)
         if filters:
             raise UsageError("Ids and filters were given, but a workflow is chosen by one of them.")
         chosen = list(dict.fromkeys([ids] if isinstance(ids, str) else ids))
@@ -322,6 +322,11 @@ class Client:
             self._store, name, since=first, until=last, actor=actor, action=action, limit=limit
         )
 
+    async def _filters(self, **given: Unpack[_FilterOptions]) -> Filters:
+        """What a timedelta says is counted from now by the server's clock."""
+        is_relative = any(isinstance(each, timedelta) for each in given.values())
+        return _to_filters(await query.server_time(self._store) if is_relative else SYSTEM_CLOCK.now(), **given)
+
     async def signal(self, invocation_id: str, name: str, value: Any = None) -> OperationResult:
         """Send a signal, kept until the workflow asks for that name; the name is not checked.
 
@@ -343,11 +348,10 @@ class Client:
         return await control.reject(self._store, awakeable_id, error)
 
 
-def _filters(**given: Unpack[_FilterOptions]) -> Filters:
+def _to_filters(now: int, **given: Unpack[_FilterOptions]) -> Filters:
     unknown = given.keys() - {each.name for each in FILTERS}
     if unknown:
         raise TypeError(f"there is no filter {min(unknown)!r}")
-    now = SYSTEM_CLOCK.now()
     values: dict[str, Any] = {}
     for each in FILTERS:
         value: Any = given.get(each.name)

@@ -248,8 +248,8 @@ def _warn_of_clock() -> None:
         error = SYSTEM_CLOCK.error
         compared = "ahead of" if error > 0 else "behind"
         warn(
-            f"The clock of this machine is {duration(abs(error))} {compared} that of the NATS server. Ages are by the "
-            "server's; set the clock before you use --since, --until, --delay or --at."
+            f"The clock of this machine is {duration(abs(error))} {compared} that of the NATS server. Ages, and "
+            "what is counted from now (--since 1h, --delay 5m), are by the server's."
         )
 
 

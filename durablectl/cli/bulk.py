@@ -106,6 +106,7 @@ async def run_operation(settings: Settings, targets: Targets, output: Output, op
         if targets.is_one and not targets.dry_run and not targets.background:
             print_result(await operation.act(store, targets.ids[0]), output)
             return 0
+        targets = await _by_server_time(store, targets)
         selected = await _selected(store, targets, operation)
         filtered = targets.filters is not None
         ids = [each.invocation_id for each in selected] if filtered else list(targets.ids)
@@ -124,6 +125,14 @@ async def run_operation(settings: Settings, targets: Targets, output: Output, op
             await _start_job(store, ids, job, targets, operation, output)
             return 0
         return await _carry_out(store, ids, operation, output, targets.rate)
+
+
+async def _by_server_time(store: Store, targets: Targets) -> Targets:
+    if targets.filters is None:
+        return targets
+    from durablectl import query
+
+    return replace(targets, filters=await query.by_server_time(store, targets.filters))
 
 
 def _job_for(targets: Targets, operation: BulkOperation, number: int) -> JobRequest | None:

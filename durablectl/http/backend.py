@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from durablectl.errors import ConnectionFailedError, PermissionDeniedError, UnsupportedServerError
 from durablectl.storage.connection.store import open_store
+from durablectl.storage.records.consistent_reads import hear_server_time
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
@@ -83,7 +84,7 @@ class Backend:
         """
         stack = contextlib.AsyncExitStack()
         try:
-            self._store = await stack.enter_async_context(open_store(settings, name=name))
+            self._store = await _opened(stack, settings, name)
         except (PermissionDeniedError, UnsupportedServerError):
             raise
         except ConnectionFailedError as error:
@@ -102,9 +103,16 @@ class Backend:
         while True:
             await asyncio.sleep(_RETRY_SECONDS)
             try:
-                self._store = await stack.enter_async_context(open_store(settings, name=name))
+                self._store = await _opened(stack, settings, name)
             except ConnectionFailedError as error:
                 _log.debug("%s", error.message)
                 continue
             _log.info("Connected to the NATS server.")
             return
+
+
+async def _opened(stack: contextlib.AsyncExitStack, settings: Settings, name: str) -> Store:
+    """Connected, and knowing the server's clock, by which requests count from now."""
+    store = await stack.enter_async_context(open_store(settings, name=name))
+    await hear_server_time(store)
+    return store

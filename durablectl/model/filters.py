@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -21,7 +21,7 @@ from durablectl.model.names import is_system_handler, validate_name
 from durablectl.model.records import Payload
 from durablectl.model.status import ACTIVE, Status
 from durablectl.model.text import did_you_mean
-from durablectl.model.user_input import parse_past_time
+from durablectl.model.user_input import parse_ago, parse_past_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -277,6 +277,8 @@ class Filters:
     input: str = ""
     input_json: str = ""
     id_prefix: str = ""
+    ago: Mapping[str, int] = field(default_factory=dict, compare=False)
+    """The moments among these fields that were given as so long ago (microseconds): see ``at``."""
 
     @classmethod
     def parse(
@@ -298,11 +300,13 @@ class Filters:
         input: str = "",
         input_json: str = "",
         id_prefix: str = "",
+        ago: Mapping[str, int] | None = None,
         label: Callable[[str], str] = flag_of,
     ) -> Filters:
         """``active`` stands for every status that is not terminal. UsageError lists the statuses there are.
 
-        ``label`` is how its message calls a filter.
+        ``label`` is how its message calls a filter. What compares a moment with one so long ago, in ``ago``, is left to
+        ``at``.
         """
         expanded: set[str] = set()
         for status in statuses:
@@ -322,9 +326,7 @@ class Filters:
             validate_name("prefix of ids", id_prefix)
         if input_json:
             parse_condition(input_json)
-        _check_order(label("since"), since, label("until"), until)
-        _check_order(label("created_since"), created_since, label("created_until"), created_until)
-        return cls(
+        parsed = cls(
             frozenset(expanded),
             frozenset(validate_name("handler", handler) for handler in handlers),
             partition_key,
@@ -341,7 +343,17 @@ class Filters:
             input,
             input_json,
             id_prefix,
+            ago or {},
         )
+        _check_times(parsed, label, only_alike=True)
+        return parsed
+
+    def at(self, now: int, label: Callable[[str], str] = flag_of) -> Filters:
+        """The same with what was given as so long ago counted from ``now``. UsageError as ``parse``."""
+        moments = {name: max(1, now - microseconds) for name, microseconds in self.ago.items()}
+        moved = replace(self, **moments)  # type: ignore[arg-type]  # the names of fields
+        _check_times(moved, label)
+        return moved
 
     @property
     def is_bounded(self) -> bool:
@@ -433,9 +445,11 @@ def parse_filters(given: Mapping[str, str | Sequence[str] | None], label: Callab
     """The filters that these texts state, by name: None for one that was not given, a list for a repeatable one.
 
     UsageError calls a filter what ``label`` makes of its name. It refuses an empty text, which would match everything.
+    What was so long ago is by the clock of this machine, until ``Filters.at`` says otherwise.
     """
     now = SYSTEM_CLOCK.now()
     values: dict[str, Any] = {}
+    ago: dict[str, int] = {}
     for each in FILTERS:
         value = given.get(each.name)
         if value is None:
@@ -444,7 +458,9 @@ def parse_filters(given: Mapping[str, str | Sequence[str] | None], label: Callab
             raise UsageError(f"The {label(each.name)} is empty.", hint="Leave it out to match everything.")
         is_time = each.kind is FilterKind.TIME
         values[each.field] = parse_past_time(str(value), label(each.name), now) if is_time else value
-    return Filters.parse(**values, label=label)
+        if is_time and (duration := parse_ago(str(value), label(each.name))) is not None:
+            ago[each.field] = duration
+    return Filters.parse(**values, ago=ago, label=label)
 
 
 def to_flags(filters: Filters) -> list[str]:
@@ -461,6 +477,13 @@ def to_flags(filters: Filters) -> list[str]:
 
 def _within(timestamp_us: int, since: int, until: int) -> bool:
     return since <= timestamp_us < (until or math.inf)
+
+
+def _check_times(filters: Filters, label: Callable[[str], str], *, only_alike: bool = False) -> None:
+    """UsageError where nothing lies between two moments; ``only_alike`` compares none of ``ago`` with another."""
+    for first, last in (("since", "until"), ("created_since", "created_until")):
+        if not only_alike or (first in filters.ago) == (last in filters.ago):
+            _check_order(label(first), getattr(filters, first), label(last), getattr(filters, last))
 
 
 def _check_order(first: str, since: int, second: str, until: int) -> None:

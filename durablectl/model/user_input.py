@@ -28,14 +28,20 @@ def parse_future_time(text: str, option: str, now: int) -> int:
     return _within_reach(now / MICROSECONDS + parse_duration(text, option), text, option)
 
 
+def parse_ago(text: str, option: str) -> int | None:
+    """How long ago a duration says, in microseconds; None for what names a moment. UsageError names the ``option``."""
+    text = text.strip()
+    return int(parse_duration(text, option) * MICROSECONDS) if is_duration_with_units(text) else None
+
+
 def parse_past_time(text: str, option: str, now: int) -> int:
     """The time that is a duration before ``now``, both in microseconds, or what ``parse_time`` reads.
 
     A duration needs its unit: a number alone might be a year.
     """
-    text = text.strip()
-    if is_duration_with_units(text):
-        return _within_reach(now / MICROSECONDS - parse_duration(text, option), text, option)
+    ago = parse_ago(text, option)
+    if ago is not None:
+        return _within_reach((now - ago) / MICROSECONDS, text, option)
     return parse_time(text, option, "Write it like 2h or 3d for so long ago, or ")
 
 

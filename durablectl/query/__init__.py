@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from durablectl.query.doctor import Diagnosis, diagnose
     from durablectl.query.doctor_checks import Check, Severity
     from durablectl.query.error_clusters import ErrorCluster, ErrorsView, FailedStepCount, ParsedError, get_errors
+    from durablectl.query.from_now import by_server_time, server_time
     from durablectl.query.get import get_children, get_workflow
     from durablectl.query.incoming import awaited_instead_of_answer, awaited_instead_of_signal
     from durablectl.query.jobs import JobPage, JobView, get_job, job_reports, list_jobs, watch_job
@@ -62,6 +63,7 @@ _HOME = {
         "room": ("get_full_store",),
         "selection": ("SelectedWorkflow", "list_pages", "select_ids", "select_workflows"),
         "get": ("get_children", "get_workflow"),
+        "from_now": ("by_server_time", "server_time"),
         "stats": ("get_stats",),
         "status": ("Moving", "StatusReport", "get_status", "watch_status"),
         "trouble": ("Group", "Remedy", "Trouble", "Urgency"),
@@ -127,6 +129,7 @@ __all__ = [
     "WorkflowView",
     "awaited_instead_of_answer",
     "awaited_instead_of_signal",
+    "by_server_time",
     "compare",
     "count_workflows",
     "diagnose",
@@ -148,6 +151,7 @@ __all__ = [
     "lost_processors",
     "select_ids",
     "select_workflows",
+    "server_time",
     "tail",
     "watch_all",
     "watch_board",

@@ -60,11 +60,7 @@ async def audit(
 
     Example: durablectl audit --since 1h --action cancel
     """
-    now = SYSTEM_CLOCK.now()
-    first = 0 if since is None else parse_past_time(since, "--since", now)
-    last = 0 if until is None else parse_past_time(until, "--until", now)
-    if first and last and first >= last:
-        raise UsageError("--since is not before --until: no change can match.", hint="Exchange them.")
+    _parse_range(since, until, SYSTEM_CLOCK.now())
     is_whole = limit is None and not output.decorated
     number = None if is_whole else limit or _LIMIT
 
@@ -72,6 +68,8 @@ async def audit(
     from durablectl.storage.connection.store import open_store
 
     async with open_store(settings) as store:
+        now = await query.server_time(store) if since or until else SYSTEM_CLOCK.now()
+        first, last = _parse_range(since, until, now)
         records = await query.list_audit(store, name, since=first, until=last, actor=actor, action=action, limit=number)
     if output.format is OutputFormat.JSON:
         output.print_json({"changes": [record.to_json() for record in records]})
@@ -92,3 +90,12 @@ async def audit(
     show(console, audit_table(records, now, console.width, times))
     if number is not None and len(records) == number:
         note(f"The newest {number:,}; --limit shows more.")
+
+
+def _parse_range(since: str | None, until: str | None, now: int) -> tuple[int, int]:
+    """In microseconds; 0 for what is not given."""
+    first = 0 if since is None else parse_past_time(since, "--since", now)
+    last = 0 if until is None else parse_past_time(until, "--until", now)
+    if first and last and first >= last:
+        raise UsageError("--since is not before --until: no change can match.", hint="Exchange them.")
+    return first, last

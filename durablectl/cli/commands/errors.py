@@ -78,6 +78,7 @@ async def errors(
     from durablectl.storage.connection.store import open_store
 
     async with open_store(settings) as store:
+        filters = await query.by_server_time(store, filters)
         with ReadProgress() as reading:
             found = await query.get_errors(store, filters, limit, active=active, progress=reading.show)
         if not found.errors:

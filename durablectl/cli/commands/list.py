@@ -95,6 +95,7 @@ async def list_(
 
     async with AsyncExitStack() as connection:
         store = await connection.enter_async_context(open_store(settings))
+        filters = await query.by_server_time(store, filters)
         with ReadProgress() as reading:
             if not count:
                 pages = query.list_pages(

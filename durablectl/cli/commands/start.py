@@ -55,13 +55,16 @@ async def start(
     if timeout is not None and not wait:
         raise UsageError("--timeout is about --wait, which was not given.", hint="Add --wait, or leave --timeout out.")
     limit = parse_timeout(timeout)
-    start_at = _start_at(delay, at)
+    _parse_start(delay, at, SYSTEM_CLOCK.now())
     value = read_input(input_text)
 
-    from durablectl import control
+    from durablectl import control, query
     from durablectl.storage.connection.store import open_store
 
     async with open_store(settings) as store:
+        start_at = 0
+        if delay is not None or at is not None:
+            start_at = _check_future(_parse_start(delay, at, await query.server_time(store)), at)
         request = control.StartRequest(handler, value, invocation_id, partition_key, start_at)
         started = await control.start(store, request)
         if wait and not output.is_json:
@@ -74,16 +77,17 @@ async def start(
         return await print_outcome(store, started, limit, output) if wait else 0
 
 
-def _start_at(delay: str | None, at: str | None) -> int:
+def _parse_start(delay: str | None, at: str | None, now: int) -> int:
     """In microseconds; 0 for at once."""
-    now = SYSTEM_CLOCK.now()
     if delay is not None and at is not None:
         raise UsageError("--delay and --at were given, but there is one start.", hint="Give only one of them.")
     if delay is not None:
         return parse_future_time(delay, "--delay", now)
-    if at is None:
-        return 0
-    start_at = parse_time(at, "--at")
-    if start_at < now:
+    return 0 if at is None else parse_time(at, "--at")
+
+
+def _check_future(start_at: int, at: str | None) -> int:
+    """UsageError for a start that lies in the past, by the server's clock."""
+    if start_at < SYSTEM_CLOCK.now():
         raise UsageError(f"The --at cannot be used: {at!r} lies in the past.", hint="Leave --at out to start now.")
     return start_at

@@ -33,6 +33,7 @@ async def stats(*, filters: Filters, settings: Settings, output: Output) -> None
     from durablectl.storage.connection.store import open_store
 
     async with open_store(settings) as store:
+        filters = await query.by_server_time(store, filters)
         with ReadProgress() as reading:
             counts = await query.get_stats(store, filters, progress=reading.show)
             reading.note_read()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
@@ -89,14 +91,18 @@ async def tail(
 
     if from_revision is not None and since is not None:
         raise UsageError("--from-revision and --since both say where to begin.", hint="Give one of them.")
-    moment = 0 if since is None else parse_past_time(since, "--since", SYSTEM_CLOCK.now())
+    moment = _parse_since(since, SYSTEM_CLOCK.now())
     tell = _printer(output)
     left = limit
     with log_warnings(), end_with_reader():
-        async with (
-            open_store(settings) as store,
-            query.tail(store, filters, from_revision=from_revision or 0, since=moment) as changes,
-        ):
+        async with AsyncExitStack() as connection:
+            store = await connection.enter_async_context(open_store(settings))
+            filters = replace(filters, attributes=await query.by_server_time(store, filters.attributes))
+            if moment:
+                moment = _parse_since(since, await query.server_time(store))
+            changes = await connection.enter_async_context(
+                query.tail(store, filters, from_revision=from_revision or 0, since=moment)
+            )
             if output.decorated and not output.is_json and is_decorated(sys.stderr):
                 note("Following every change; Ctrl-C ends it.")
             async for change in changes:
@@ -105,6 +111,10 @@ async def tail(
                     left -= 1
                     if not left:
                         return
+
+
+def _parse_since(since: str | None, now: int) -> int:
+    return 0 if since is None else parse_past_time(since, "--since", now)
 
 
 def _printer(output: Output) -> Callable[[StateChange], None]:

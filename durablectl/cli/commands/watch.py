@@ -73,6 +73,7 @@ async def watch(
     is_live = output.decorated and not output.is_json
     async with open_store(settings) as store:
         if invocation_id is None:
+            filters = await query.by_server_time(store, filters)
             await (_show_board(store, filters, limit) if is_live else _print_changes(store, filters, limit))
             return 0
 

@@ -16,8 +16,7 @@ from durablectl.http import query_parameters as p
 from durablectl.http.responses import json_response
 from durablectl.http.routes.lifecycle import CHANGED, result_response
 from durablectl.http.schemas import NAME, Done, Started, documented, json_body
-from durablectl.model.clock import SYSTEM_CLOCK
-from durablectl.model.user_input import parse_future_time, parse_time
+from durablectl.model.user_input import parse_duration, parse_future_time, parse_time
 from durablectl.model.values import encode_value
 
 if TYPE_CHECKING:
@@ -80,11 +79,7 @@ def router(backend: Backend) -> APIRouter:
         """The body is the input, as JSON; nothing for none. Returns once the start is stored."""
         if id is not None and idempotency_key is not None:
             raise UsageError("An id and an Idempotency-Key were given.", hint="The id does what the key does.")
-        now = SYSTEM_CLOCK.now()
-        if delay is not None and at is not None:
-            raise UsageError("delay and at were given.", hint="Give one of them.")
-        start_at = parse_future_time(delay, "parameter delay", now) if delay is not None else 0
-        start_at = parse_time(at, "parameter at") if at is not None else start_at
+        start_at = await _start_at(backend, delay, at)
         value = await _body(request)
         chosen = id if idempotency_key is None else _id_of(idempotency_key)
         start = StartRequest(handler, value, chosen, partition_key, start_at)
@@ -149,6 +144,16 @@ async def _require_same(backend: Backend, start: StartRequest, invocation_id: st
             "The Idempotency-Key was used for another start: its handler, input or partition key differ.",
             hint="Send what was sent the first time, or another key.",
         )
+
+
+async def _start_at(backend: Backend, delay: str | None, at: str | None) -> int:
+    """In microseconds, a delay counted from now by the server's clock; 0 for at once."""
+    if delay is not None and at is not None:
+        raise UsageError("delay and at were given.", hint="Give one of them.")
+    if delay is not None:
+        parse_duration(delay, "parameter delay")  # what is no duration needs no server
+        return parse_future_time(delay, "parameter delay", await query.server_time(backend.store))
+    return 0 if at is None else parse_time(at, "parameter at")
 
 
 async def _body(request: Request) -> Any:

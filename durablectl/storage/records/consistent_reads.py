@@ -6,11 +6,12 @@ In a cluster a replica that lags behind may answer a direct get; without one, a 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from typing import TYPE_CHECKING
 
-from durablectl.errors import ConnectionFailedError
-from durablectl.model.clock import MICROSECONDS
+from durablectl.errors import ConnectionFailedError, DurableError
+from durablectl.model.clock import MICROSECONDS, SYSTEM_CLOCK
 from durablectl.storage.records.states import decode_stored_state, load, load_many
 from durablectl.storage.streams.direct_get import get_many_last
 from durablectl.storage.streams.stored_messages import parse_timestamp_us
@@ -42,6 +43,13 @@ async def sync_clock(store: Store) -> int:
             "behind" if wrong > 0 else "ahead of",
         )
     return int(info["state"]["last_seq"])
+
+
+async def hear_server_time(store: Store) -> int:
+    """The time now by the server's clock, in microseconds: this machine's where they agree, or none is heard."""
+    with contextlib.suppress(DurableError):  # what is asked next fails with a sentence of its own
+        await store.requests.call(f"{store.api}.STREAM.INFO.{store.subjects.state_stream}")
+    return SYSTEM_CLOCK.now()
 
 
 async def get_many_at(

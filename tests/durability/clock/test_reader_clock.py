@@ -6,14 +6,17 @@ import json
 import re
 import subprocess
 import sys
+import time
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 
-from durablectl import query
+from durablectl import Client, query
 from durablectl.cli.main import app  # noqa: F401 - imported before the clock is shifted
 from helpers.paths import APPS
 from helpers.processor_processes import alive
+from helpers.views import S
 from helpers.waiting import wait_until
 from helpers.workflow_runs import start_workflow, wait_for_status
 
@@ -78,3 +81,46 @@ async def test_processor_with_a_wrong_clock_is_named(store, spawn, cli, defined,
     state = rows[1][rows[0].index("STATE")]
     assert "clock" in state
     assert state.endswith("behind the server's")
+
+
+@pytest.mark.parametrize("shift", [605, -605])
+async def test_times_counted_from_now_go_by_the_server(store, spawn, environment, defined, tmp_path, shift):
+    await alive(store, spawn("run", "processor", defined))
+    await start_workflow(store, "asks", id="a1")
+    await wait_for_status(store, "a1", "suspended")
+    file = tmp_path / "shift"
+    file.write_text(str(shift), encoding="utf-8")
+
+    def shifted(*arguments: str) -> str:
+        command = [sys.executable, SHIFTED, str(file), *arguments]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    assert shifted("wf", "list", "--since", "5m", "-o", "name") == "a1\n"
+    assert shifted("wf", "list", "--until", "5m", "-o", "name") == ""
+    assert shifted("wf", "list", "--created-since", "5m", "-o", "name") == "a1\n"
+    assert json.loads(shifted("wf", "stats", "--since", "5m", "--json"))["total"] == 1
+    assert '"a1"' in shifted("wf", "tail", "--since", "5m", "--limit", "1", "--json")
+    assert shifted("wf", "pause", "--since", "5m", "--dry-run", "-o", "name") == "a1\n"
+    assert shifted("wf", "pause", "--until", "5m", "--dry-run", "-o", "name") == ""
+    before = time.time()
+    shifted("wf", "start", "asks", "--id", "late", "--delay", "300s")
+    due = (await query.get_workflow(store, "late")).waiting_for.until / S
+    assert before + 298 < due < time.time() + 302
+    soon = datetime.fromtimestamp(time.time() + 300, UTC).isoformat()
+    shifted("wf", "start", "asks", "--id", "at", "--at", soon)
+    assert (await query.get_workflow(store, "at")).waiting_for.kind == "start"
+
+
+async def test_program_with_a_wrong_clock_counts_by_the_server(store, settings, monkeypatch):
+    await start_workflow(store, "asks", id="a1")
+    true_time_ns = time.time_ns
+    monkeypatch.setattr(time, "time_ns", lambda: true_time_ns() + 605 * S * 1000)
+    async with Client(url=settings.url, namespace=settings.namespace) as client:
+        await client.start("asks", id="late", delay=300)
+        late = await client.get_workflow("late")
+        assert 298 * S < late.waiting_for.until - true_time_ns() // 1000 < 302 * S
+        page = await client.list_workflows(since=timedelta(minutes=5))
+        assert {each.invocation_id for each in page.workflows} == {"a1", "late"}
+        assert await client.count_workflows(until=timedelta(minutes=5)) == 0
