@@ -7,13 +7,22 @@ from typing import TYPE_CHECKING, Any
 
 from durablectl.control.audit_trail import audited, record_change
 from durablectl.control.start import StartRequest, start
-from durablectl.errors import AlreadyExistsError, NotFoundError, StorageError, UnreadableError, UsageError
+from durablectl.errors import (
+    AlreadyExistsError,
+    NotFoundError,
+    NotProvisionedError,
+    PermissionDeniedError,
+    StorageError,
+    UnreadableError,
+    UsageError,
+)
 from durablectl.limits import LONGEST_SECONDS, checked_count
 from durablectl.model.clock import SYSTEM_CLOCK, to_rfc3339
 from durablectl.model.names import validate_app_handler, validate_name
 from durablectl.model.schedules import OVERLAPS, SKIP, Schedule, check_cron
 from durablectl.model.values import encode_value
 from durablectl.storage.records import schedules
+from durablectl.storage.records.armed_schedules import armed_names
 from durablectl.storage.streams.provision import provision, require_provisioned
 
 if TYPE_CHECKING:
@@ -24,10 +33,14 @@ _LONGEST_NAME = 100
 
 @dataclass(frozen=True)
 class ScheduleView:
-    """A schedule as queries show it; ``next_at`` in microseconds, 0 for never."""
+    """A schedule as queries show it; ``next_at`` in microseconds, 0 for never.
+
+    ``is_armed`` is False where the message by which nats-server would fire it is gone.
+    """
 
     schedule: Schedule
     next_at: int
+    is_armed: bool = True
 
     def to_json(self) -> dict[str, Any]:
         schedule = self.schedule
@@ -41,6 +54,7 @@ class ScheduleView:
             "every_seconds": schedule.every or None,
             "overlap": schedule.overlap,
             "paused": schedule.paused,
+            "armed": self.is_armed,
             "next_at": to_rfc3339(self.next_at),
             "created_at": to_rfc3339(schedule.created_at),
             "last_fired_at": to_rfc3339(schedule.last_fired_at),
@@ -51,8 +65,19 @@ class ScheduleView:
         }
 
 
-def _view(schedule: Schedule) -> ScheduleView:
-    return ScheduleView(schedule, schedule.next_after(SYSTEM_CLOCK.now()))
+def _view(schedule: Schedule, *, is_armed: bool = True) -> ScheduleView:
+    is_armed = is_armed or schedule.paused
+    return ScheduleView(schedule, schedule.next_after(SYSTEM_CLOCK.now()) if is_armed else 0, is_armed)
+
+
+async def _armed_names(store: Store) -> set[str] | None:
+    """The schedules that nats-server fires; None where these credentials may not see them."""
+    try:
+        return await armed_names(store)
+    except NotProvisionedError:
+        return set()
+    except PermissionDeniedError:
+        return None
 
 
 @audited("schedule.create", "name", "cron", "every", "time_zone", "overlap")
@@ -168,13 +193,16 @@ async def trigger_schedule(store: Store, name: str) -> str:
 
 async def get_schedule(store: Store, name: str) -> ScheduleView:
     schedule, _ = await _load(store, name)
-    return _view(schedule)
+    armed = await _armed_names(store)
+    return _view(schedule, is_armed=armed is None or name in armed)
 
 
 async def list_schedules(store: Store) -> list[ScheduleView]:
     """By name."""
     await require_provisioned(store)
-    return [_view(schedule) for schedule in await schedules.load_all(store)]
+    known = await schedules.load_all(store)
+    armed = await _armed_names(store) if known else None
+    return [_view(each, is_armed=armed is None or each.name in armed) for each in known]
 
 
 async def _load(store: Store, name: str) -> tuple[Schedule, int]:

@@ -23,7 +23,7 @@ from durablectl.cli.render.formatting import (
     one_line,
     value,
 )
-from durablectl.cli.render.symbols import STATUS
+from durablectl.cli.render.symbols import FAILED, STATUS, Symbol
 from durablectl.cli.render.table import Column, names, plain, separated, table
 from durablectl.model.clock import MICROSECONDS
 from durablectl.model.status import Status
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 _LABEL = 11
 _ENDING_IN_NOTHING = re.compile(r"((?<=[a-z]) 0+ [a-z]+|\.0(?= ))")
+NOT_ARMED = "it does not fire: the message that fires it is gone; `durablectl doctor --repair` arms it again"
 _ARMED, _PAUSED = STATUS[Status.RUNNING], STATUS[Status.PAUSED]
 
 
@@ -60,7 +61,7 @@ def next_start(view: ScheduleView, now: int, *, relative: bool) -> str:
 
 def schedule_table(views: Sequence[ScheduleView], now: int, width: int, times: TimeFormat = RELATIVE) -> Text:
     """For a terminal; ``now`` in microseconds."""
-    symbols = [_PAUSED if view.schedule.paused else _ARMED for view in views]
+    symbols = [_symbol(view) for view in views]
     return table(
         [
             Column("", [Text(*symbol) for symbol in symbols]),
@@ -76,9 +77,17 @@ def schedule_table(views: Sequence[ScheduleView], now: int, width: int, times: T
     )
 
 
+def _symbol(view: ScheduleView) -> Symbol:
+    if view.schedule.paused:
+        return _PAUSED
+    return _ARMED if view.is_armed else FAILED
+
+
 def _next(view: ScheduleView, now: int, times: TimeFormat) -> Text:
     if view.schedule.paused:
         return Text("paused", _PAUSED.style)
+    if not view.is_armed:
+        return Text("never: not armed", FAILED.style)
     if view.next_at and times.style is not TimeStyle.RELATIVE:
         return Text(format_time(times, view.next_at, now))
     return Text(f"in {compact(countdown(view.next_at - now))}" if view.next_at else "never")
@@ -92,6 +101,7 @@ _PLAIN: Sequence[tuple[str, Callable[[ScheduleView], object]]] = (
     ("EVERY_SECONDS", lambda view: view.schedule.every or ""),
     ("OVERLAP", lambda view: view.schedule.overlap),
     ("PAUSED", lambda view: "true" if view.schedule.paused else "false"),
+    ("ARMED", lambda view: "true" if view.is_armed else "false"),
     ("NEXT", lambda view: _Moment(view.next_at)),
     ("LAST", lambda view: _Moment(view.schedule.last_fired_at)),
     ("LAST_ID", lambda view: view.schedule.last_invocation_id),
@@ -113,7 +123,7 @@ def schedule_lines(views: Sequence[ScheduleView], now: int = 0, times: TimeForma
 def schedule_page(view: ScheduleView, now: int, times: TimeFormat = RELATIVE) -> Text:
     """For a terminal."""
     tell = functools.partial(format_time_long, times, now=now)
-    symbol = _PAUSED if view.schedule.paused else _ARMED
+    symbol = _symbol(view)
     lines = [Text.assemble((f"{label:<{_LABEL}}", "dim"), text) for label, text in _facts(view, tell)]
     return Text.assemble(Text("\n").join(lines), "\n\n", symbol, " ", (_sentence(view, now, times), "bold"))
 
@@ -128,7 +138,7 @@ def _sentence(view: ScheduleView, now: int, times: TimeFormat) -> str:
     if view.schedule.paused:
         return "paused: it starts nothing until it is resumed"
     if not view.next_at:
-        return "it never fires again"
+        return "it never fires again" if view.is_armed else NOT_ARMED
     at = iso(view.next_at, times.zone) if times.style is TimeStyle.RELATIVE else format_time(times, view.next_at, now)
     return f"next start in {countdown(view.next_at - now)}, at {at}"
 
@@ -140,6 +150,7 @@ def _facts(view: ScheduleView, tell: Callable[[int], str]) -> Sequence[tuple[str
         ("Name", one_line(schedule.name)),
         ("Handler", one_line(schedule.handler)),
         ("When", timing(view)),
+        ("Armed", "" if view.is_armed else f"no: {NOT_ARMED}"),
         ("Paused", "yes" if schedule.paused else ""),
         ("Input", "" if schedule.input is None else value(schedule.input)),
         ("Partition", one_line(schedule.partition_key)),

@@ -12,6 +12,7 @@ import pytest
 import pytest_asyncio
 
 from durablectl import Client, control, query, workflow
+from durablectl.cli.render.schedules import schedule_table, schedule_text
 from durablectl.engine.worker import schedule_firing
 from durablectl.model.schedules import Schedule
 from durablectl.storage.connection.store import open_store, purge_request
@@ -284,3 +285,17 @@ async def test_the_sdk_sees_the_link(desk, settings):
     invocation_id = (await desk.ok("schedule", "trigger", "daily")).strip()
     async with Client(url=settings.url, namespace=settings.namespace) as client:
         assert (await client.get_workflow(invocation_id)).schedule == "daily"
+
+
+async def test_a_schedule_whose_message_is_gone_shows_that_and_is_armed_again(store):
+    await control.create_schedule(store, "nightly", "h", cron="0 3 * * *")
+    subject = store.subjects.recurrence("nightly")
+    await store.requests.exchange([purge_request(store, store.subjects.commands_stream, subject)])
+    (view,) = await control.list_schedules(store)
+    assert (view.is_armed, view.next_at, view.to_json()["armed"]) == (False, 0, False)
+    assert "it does not fire" in schedule_text(view)
+    assert "never: not armed" in schedule_table([view], 0, 120).plain
+    await control.repair(store)
+    view = await control.get_schedule(store, "nightly")
+    assert view.is_armed
+    assert view.next_at
