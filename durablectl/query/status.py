@@ -16,7 +16,7 @@ from durablectl.model.message_types import Schemas
 from durablectl.model.records import NO_PAYLOAD
 from durablectl.model.status import ACTIVE, Status
 from durablectl.query.full_scan import find_matching_rows, has_unindexed_states
-from durablectl.query.index_rows import Plan, first_rows
+from durablectl.query.index_rows import Plan, first_rows, matching
 from durablectl.query.plumbing_trouble import Plumbing, groups_of_plumbing
 from durablectl.query.processors import live_processors, lost_processors, seen_with
 from durablectl.query.trouble import RECENT_MICROSECONDS, Trouble, worst_first
@@ -24,12 +24,13 @@ from durablectl.query.typical_steps import find_usual_durations
 from durablectl.query.view_builder import workflow_view
 from durablectl.query.why import HUNG_LEAST_MICROSECONDS, LiveContext, StatusCause, explain_view
 from durablectl.query.work_trouble import Backlog, Observed, Work, groups_of_work
+from durablectl.storage.commands import command_queue
 from durablectl.storage.commands.command_queue import count_quarantined
 from durablectl.storage.diagnosis import inspection
 from durablectl.storage.diagnosis.room import find_full_store
 from durablectl.storage.index import index_entries, time_buckets
 from durablectl.storage.index.time_buckets import GROUPS, Scope
-from durablectl.storage.records import schedules
+from durablectl.storage.records import schedules, states
 from durablectl.storage.records.armed_schedules import armed_names
 from durablectl.storage.records.states import UNREACHABLE
 from durablectl.storage.streams.provision import require_provisioned
@@ -257,24 +258,62 @@ class _Reading:
         return work, moving
 
     async def _sampled(self, status: str, total: int, handlers: Collection[str]) -> list[_Sampled]:
-        """All of a status, or where they are many, the oldest and the newest of each handler."""
+        """All of a status, or where they are many, the oldest and the newest of each handler.
+
+        Of many that are suspended, only what may be in trouble is read.
+        """
+        if status == Status.SUSPENDED and total > READ_ALL:
+            return await self._suspended(handlers)
         filters = Filters(frozenset({status}))
         if total <= READ_ALL:
             plan = self._plan(filters)
             return [_Sampled(await first_rows(self._store, filters, plan, READ_ALL, total=total))] if total else []
-        cells = [replace(filters, handlers=frozenset({handler})) for handler in sorted(handlers)]
-        plans = [self._plan(cell) for cell in cells]
-        scopes = [plan.scope for plan in plans if plan.scope is not None]
-        totals = await time_buckets.count_many_scopes(self._store, scopes)
-        return [await self._sample(cell, number) for cell, number in zip(cells, totals, strict=True) if number]
+        cells = [Scope((status,), (handler,), waits=self._waits) for handler in sorted(handlers)]
+        return await self._samples(cells, _SAMPLE)
 
-    async def _sample(self, filters: Filters, total: int) -> _Sampled:
-        plan = self._plan(filters)
-        if total <= _SAMPLE:
+    async def _suspended(self, handlers: Collection[str]) -> list[_Sampled]:
+        """What waits for a retry or an answer, what is due and not resumed, and some of handlers without a processor.
+
+        Timers and children that will come are left out: however many sleep, they are not read. An entry of an earlier
+        version does not say what its workflow waits for.
+        """
+        names = sorted(handlers)
+        status = (Status.SUSPENDED,)
+        held_up = Scope(status, names, kinds=_HELD_UP, waits=self._waits)
+        if await time_buckets.count_all(self._store, held_up) <= READ_ALL:
+            found = await self._samples([held_up], READ_ALL)
+        else:
+            # Each kind apart, so that many that wait for an answer do not hide a few that retry.
+            cells = [Scope(status, (name,), kinds=(kind,), waits=self._waits) for name in names for kind in _HELD_UP]
+            found = await self._samples(cells, _SAMPLE)
+        earlier = [Scope(status, (name,)) for name in names]
+        unserved = [Scope(status, (name,), waits=self._waits) for name in names if name not in self._served]
+        found += [*await self._samples([*earlier, *unserved], _SAMPLE), await self._due()]
+        seen: set[str] = set()
+        samples: list[_Sampled] = []
+        for sampled in found:
+            rows = [row for row in sampled.rows if row.execution.invocation_id not in seen]
+            seen.update(row.execution.invocation_id for row in rows)
+            samples.append(_Sampled(rows, sampled.weight))
+        return samples
+
+    async def _due(self) -> _Sampled:
+        """What is suspended although a command says that it can go on, those that have waited longest."""
+        ids = await command_queue.ids_with_commands(self._store, most=READ_ALL)
+        found = await states.load_many(self._store, ids)
+        return _Sampled(matching(found.values(), Filters(frozenset({Status.SUSPENDED}))))
+
+    async def _samples(self, scopes: Sequence[Scope], most: int) -> list[_Sampled]:
+        totals = await time_buckets.count_many_scopes(self._store, scopes)
+        return [await self._sample(scope, number, most) for scope, number in zip(scopes, totals, strict=True) if number]
+
+    async def _sample(self, scope: Scope, total: int, most: int) -> _Sampled:
+        filters, plan = Filters(frozenset(scope.groups), frozenset(scope.handlers)), Plan(scope)
+        if total <= most:
             return _Sampled(await first_rows(self._store, filters, plan, total, total=total))
         oldest, newest = await asyncio.gather(
             *(
-                first_rows(self._store, filters, plan, _SAMPLE // 2, total=total, oldest_first=oldest_first)
+                first_rows(self._store, filters, plan, most // 2, total=total, oldest_first=oldest_first)
                 for oldest_first in (True, False)
             )
         )
@@ -282,12 +321,8 @@ class _Reading:
         return _Sampled(rows, total / len(rows) if rows else 1.0)
 
     def _plan(self, filters: Filters) -> Plan:
-        """What needs nothing but the index: these filters ask for no time of what runs.
-
-        Of a handler's suspended workflows, those that a timer or a child moves are left out.
-        """
-        kinds = _HELD_UP if filters.handlers and Status.SUSPENDED in filters.statuses else ()
-        return Plan(Scope(tuple(filters.statuses), tuple(filters.handlers), kinds=kinds, waits=self._waits))
+        """What needs nothing but the index: these filters ask for no time of what runs."""
+        return Plan(Scope(tuple(filters.statuses), tuple(filters.handlers), waits=self._waits))
 
     async def _unserved(self, handlers: Sequence[str], by_status: Counter[str]) -> dict[str, Counter[str]]:
         """How many of each status need a processor with a handler that none has."""

@@ -41,19 +41,24 @@ async def command_at(store: Store, sequence: int) -> Command | None:
     return decode_command(reply.data)
 
 
-async def ids_with_commands(store: Store, handlers: Sequence[str] = ()) -> list[str]:
+async def ids_with_commands(store: Store, handlers: Sequence[str] = (), most: int = 0) -> list[str]:
     """The ids of what commands are about that no processor has taken, or that are in work; of all without ``handlers``.
 
-    Timers that are not due yet are not among them. What cannot be read is left out.
+    Timers that are not due yet are not among them. What cannot be read is left out. With ``most``, the oldest of each
+    handler, at most so many.
     """
     subjects = store.subjects
     found: dict[str, None] = {}
     # Without a stream there is none.
     with contextlib.suppress(NotProvisionedError):
         for each in map(subjects.handler_commands, handlers) if handlers else [subjects.all_commands]:
+            read = 0
             async for message in messages(store, subjects.commands_stream, each):
                 with contextlib.suppress(StorageError):
                     found[decode_command(message.data).invocation_id] = None
+                read += 1
+                if read == most:
+                    break
     return [invocation_id for invocation_id in found if is_name(invocation_id)]
 
 

@@ -13,6 +13,7 @@ from durablectl.query import Trouble, Urgency
 from durablectl.storage.records import leases
 from durablectl.storage.records.leases import Lease
 from helpers.in_process import running_processor
+from helpers.index_listing import wait_for_index_group
 from helpers.json_schemas import check
 from helpers.operations import asking, quick
 from helpers.waiting import wait_until
@@ -109,6 +110,38 @@ async def test_status_samples_more_workflows_than_it_reads(store, monkeypatch):
     report = await query.get_status(store)
     assert [group.count for group in report.groups] == [24]
     assert report.groups[0].examples[0] == "r00"
+
+
+async def test_status_finds_few_in_trouble_among_many_sleepers(store, settings, monkeypatch):
+    @workflow
+    async def mixed(ctx: Context, what: str) -> None:
+        def charge() -> None:
+            raise ConnectionError("the bank is closed")
+
+        if what == "retry":
+            await ctx.step(charge, retry=Retry(initial=3600, cap=3600, max_attempts=9))
+        elif what == "ask":
+            await ctx.signal("go")
+        await ctx.sleep(2 if what == "due" else 89 * 86_400)
+
+    async with running_processor(settings, mixed):
+        ids = {f"{what}{number}": what for what in ("sleep", "ask", "retry", "due") for number in range(8)}
+        for name in [name for name, what in ids.items() if what != "retry" or name == "retry5"]:
+            await start_workflow(store, mixed, ids[name], id=name)
+        for name in ("sleep7", "ask7", "retry5"):
+            await wait_for_index_group(store, name, "suspended")
+        for read_all, sample in ((10, 200), (4, 4)):
+            monkeypatch.setattr("durablectl.query.status.READ_ALL", read_all)
+            monkeypatch.setattr("durablectl.query.status._SAMPLE", sample)
+            found = await groups(store)
+            assert (found[Trouble.RETRYING].count, found[Trouble.RETRYING].examples) == (1, ["retry5"])
+            assert (found[Trouble.WAITING_FOR_PERSON].count, found[Trouble.WAITING_FOR_PERSON].is_estimate) == (
+                8,
+                read_all == 4,
+            )
+    gone = (await groups(store))[Trouble.NO_PROCESSOR]
+    assert gone.details["by_status"]["suspended"] >= 17
+    assert gone.examples[0] in ids
 
 
 async def test_status_watch_prints_a_line_per_look(store, spawn):
