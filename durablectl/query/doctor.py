@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 _TAKEOVER_SECONDS = 2.0
 """What a takeover may last once a lease has run out, 5 s after the last word of who is gone."""
 _NEWEST = 5
+_OF_LEASES = frozenset({"processors", "handlers", "lost_processors", "takeover"})
 
 
 @dataclass(frozen=True)
@@ -70,11 +71,12 @@ async def diagnose(store: Store, progress: Progress | None = None) -> Diagnosis:
     states = streams[StreamKind.STATES]
     if not states.is_readable:
         entries = streams[StreamKind.INDEX].messages
-        return Diagnosis([*plumbing, doctor_checks.unreadable_workflows(states, entries, store.subjects)])
+        clocks = doctor_checks.clocks(await get_status(store))
+        return Diagnosis([*plumbing, clocks, doctor_checks.unreadable_workflows(states, entries, store.subjects)])
     checks = [*plumbing, *await _of_workflows(store, streams, live, progress)]
     if full is not None and full.silent:
         # Processors that cannot store their leases are silent, not gone.
-        checks = [check for check in checks if check.name not in {"processors", "handlers", "takeover"}]
+        checks = [check for check in checks if check.name not in _OF_LEASES]
     return Diagnosis(checks)
 
 
@@ -94,13 +96,16 @@ async def _of_workflows(
     dead = await find_dead_commands(store, served) if streams[StreamKind.COMMANDS].is_readable else []
     number = await count_quarantined(store)
     newest = await inspection.newest_quarantined(store, _NEWEST) if number else []
+    report = await get_status(store)
     return [
+        doctor_checks.clocks(report),
         doctor_checks.processors(found, live),
+        doctor_checks.losses(report.groups),
         doctor_checks.unserved(waiting, live),
         doctor_checks.backlog(waiting),
         doctor_checks.dead_commands(dead),
         doctor_checks.workflows(found),
-        doctor_checks.work((await get_status(store)).groups),
+        doctor_checks.work(report.groups),
         doctor_checks.takeover(orphans, served),
         doctor_checks.calls([each.invocation_id for each in idle]),
         doctor_checks.index_of(found, disagreements, store.subjects),

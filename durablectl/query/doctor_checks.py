@@ -17,6 +17,7 @@ from durablectl.storage.index.comparison import DisagreementKind, is_mass_loss
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
+    from durablectl.query.status import StatusReport
     from durablectl.query.trouble import Group
     from durablectl.storage.diagnosis.dead_commands import DeadCommand
     from durablectl.storage.diagnosis.index_audit import Audit, RunningWorkflow
@@ -27,9 +28,14 @@ if TYPE_CHECKING:
     from durablectl.storage.subjects import Subjects
 
 _SHOWN = 5
-_OF_OTHER_CHECKS = frozenset(
-    {Trouble.STREAM_LOST, Trouble.STREAM_WRONG, Trouble.REPLICA_LATE, Trouble.COMMANDS_UNREADABLE}
-)
+_LOSSES = frozenset({Trouble.PROCESSOR_LOST, Trouble.PROCESSOR_FLAPPING})
+_OF_OTHER_CHECKS = _LOSSES | {
+    Trouble.STREAM_LOST,
+    Trouble.STREAM_WRONG,
+    Trouble.REPLICA_LATE,
+    Trouble.COMMANDS_UNREADABLE,
+    Trouble.CLOCK_OFF,
+}
 _REPAIR = "Run `durablectl doctor --repair`."
 _PROCESSOR = "Start one with `durablectl run processor APP`"
 
@@ -244,7 +250,7 @@ def work(groups: Sequence[Group]) -> Check:
     bad = [group for group in groups if group.needs_person]
     if not bad:
         noted = f" ({_count(len(groups), 'notice')}: durablectl status)" if groups else ""
-        return Check("work", Severity.OK, f"No workflow, schedule or clock needs a person{noted}.", details=details)
+        return Check("work", Severity.OK, f"No workflow or schedule needs a person{noted}.", details=details)
     is_error = any(group.urgency == Urgency.ERROR for group in bad)
     first = bad[0].remedies[0].command() if bad[0].remedies else "durablectl status"
     kinds = _count(len(bad), "kind")
@@ -256,6 +262,58 @@ def work(groups: Sequence[Group]) -> Check:
         len(bad),
         details,
         [group.summary for group in bad],
+    )
+
+
+def clocks(report: StatusReport) -> Check:
+    """Whether this machine, and those of the live processors, have the time of the server."""
+    off = [group for group in report.groups if group.trouble is Trouble.CLOCK_OFF]
+    wrong = [
+        {"processor_id": each.details["processor"], "ahead_seconds": each.details["ahead_seconds"]} for each in off
+    ]
+    details = {"wrong": wrong}
+    if not off:
+        others = f" and {_count(len(report.processors), 'processor')}" if report.processors else ""
+        verb = "agree" if others else "agrees"
+        message = f"The clock of this machine{others} {verb} with that of the NATS server."
+        return Check("clocks", Severity.OK, message, details=details)
+    return Check(
+        "clocks",
+        Severity.WARNING,
+        f"{_many(len(off), 'clock')} not that of the NATS server.",
+        "Set these machines' clocks by a time server: `timedatectl set-ntp true`. Processors and commands go by the "
+        "server's time meanwhile.",
+        len(off),
+        details,
+        [group.summary for group in off],
+    )
+
+
+def losses(groups: Sequence[Group]) -> Check:
+    """The processors that died or went silent in the last hour; not those that were silent once."""
+    lost = [group for group in groups if group.trouble in _LOSSES]
+    number = sum(group.count for group in lost)
+    details = {
+        "processor_ids": [name for group in lost for name in group.examples],
+        "held": sum(group.details["held"] for group in lost),
+    }
+    lines = [group.summary for group in lost]
+    if not lost:
+        return Check(
+            "lost_processors", Severity.OK, "No processor has died or gone silent in the last hour.", details=details
+        )
+    died = f"{_count(number, 'processor')} died or went silent in the last hour"
+    if not any(group.needs_person for group in lost):
+        message = f"{died}; live ones have {'its' if number == 1 else 'their'} handlers."
+        return Check("lost_processors", Severity.OK, message, count=number, details=details, lines=lines)
+    return Check(
+        "lost_processors",
+        Severity.WARNING,
+        f"{died}.",
+        "See `durablectl processors`, read their logs, and start them again (durablectl run processor APP).",
+        number,
+        details,
+        lines,
     )
 
 

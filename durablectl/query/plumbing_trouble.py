@@ -6,7 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from durablectl.model.clock import MICROSECONDS
+from durablectl.model.clock import CLOCK_TOLERANCE, MICROSECONDS
 from durablectl.query.trouble import SHOWN, Group, Remedy, Trouble, Urgency, counted, durablectl
 
 if TYPE_CHECKING:
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from durablectl.storage.diagnosis.inspection import StreamCondition
     from durablectl.storage.diagnosis.room import FullStore
 
-CLOCK_MICROSECONDS = 2 * MICROSECONDS
-"""By so much may the clock of this machine differ from that of the server."""
 _FLAPPING = 3
 """So many deaths of processors with the same handlers on one host, in an hour, are a pattern."""
 LATE_FIRE_MICROSECONDS = 60 * MICROSECONDS
@@ -254,7 +252,7 @@ def _missed(schedule: Schedule, now: int) -> int | None:
 
 
 def _clock(ahead: int) -> Iterator[Group]:
-    if abs(ahead) > CLOCK_MICROSECONDS:
+    if abs(ahead) > CLOCK_TOLERANCE:
         direction = "ahead of" if ahead > 0 else "behind"
         yield Group(
             Trouble.CLOCK_OFF,

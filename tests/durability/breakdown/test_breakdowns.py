@@ -142,6 +142,9 @@ async def test_dead_processor_is_named_and_another_takes_over(broken):
     await broken.doctor_names("no_processor")
     lost = await broken.group("processor_lost", severity="warning")
     assert str(process.pid) in lost["summary"]
+    checks = json.loads(await broken.run("doctor", "--json", codes=(1,)))["checks"]
+    (check,) = [each for each in checks if each["name"] == "lost_processors"]
+    assert (check["severity"], check["count"]) == ("warning", 1)
     assert (await broken.why("send-1"))["cause"] == "orphaned"
     assert group["commands"][0]["command"] == "durablectl run processor APP"
     broken.switch("shipped")

@@ -65,6 +65,11 @@ async def test_reader_with_a_wrong_clock_says_so_and_shows_true_ages(
     assert listed.returncode == 0
     assert json.loads(listed.stdout)["processors"]
     assert all(json.loads(line)["warning"] for line in listed.stderr.splitlines())
+    diagnosed = shifted("doctor", "--json")
+    (check,) = [each for each in json.loads(diagnosed.stdout)["checks"] if each["name"] == "clocks"]
+    assert (diagnosed.returncode, check["severity"]) == (1, "warning")
+    (wrong,) = check["wrong"]
+    assert (wrong["processor_id"], round(wrong["ahead_seconds"])) == (None, pytest.approx(shift, abs=2))
 
 
 async def test_processor_with_a_wrong_clock_is_named(store, spawn, cli, defined, tmp_path):
@@ -81,6 +86,11 @@ async def test_processor_with_a_wrong_clock_is_named(store, spawn, cli, defined,
     state = rows[1][rows[0].index("STATE")]
     assert "clock" in state
     assert state.endswith("behind the server's")
+    diagnosed = json.loads(cli("doctor", "--json").stdout)
+    (check,) = [each for each in diagnosed["checks"] if each["name"] == "clocks"]
+    assert (check["severity"], check["count"], diagnosed["healthy"]) == ("warning", 1, False)
+    (wrong,) = check["wrong"]
+    assert (wrong["processor_id"], round(wrong["ahead_seconds"] / 60)) == (name, -10)
 
 
 @pytest.mark.parametrize("shift", [605, -605])
