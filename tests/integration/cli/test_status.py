@@ -9,7 +9,11 @@ import pytest
 
 from durablectl import Context, Retry, control, query, workflow
 from durablectl.cli.main import app
+from durablectl.model.codec import encode_execution
+from durablectl.model.records import Execution, PendingWait, named_waits
 from durablectl.query import Trouble, Urgency
+from durablectl.storage.commands.wake import wake_request
+from durablectl.storage.index import index_entries
 from durablectl.storage.records import leases
 from durablectl.storage.records.leases import Lease
 from helpers.in_process import running_processor
@@ -142,6 +146,24 @@ async def test_status_finds_few_in_trouble_among_many_sleepers(store, settings, 
     gone = (await groups(store))[Trouble.NO_PROCESSOR]
     assert gone.details["by_status"]["suspended"] >= 17
     assert gone.examples[0] in ids
+
+
+async def test_status_finds_a_due_sleeper_among_many(store, monkeypatch):
+    monkeypatch.setattr("durablectl.query.status.READ_ALL", 4)
+    now = (await query.get_status(store)).checked_at
+    await index_entries.add_handlers(store, {"report"})
+    for number in range(12):
+        until = now + 86_400_000_000 if number else now - 60_000_000
+        execution = Execution(f"s{number:02}", "report", "suspended", updated_at=now, indexed_at=now + number)
+        execution.suspend([PendingWait("sleep", "sleep", 0, until)])
+        await index_entries.add_waits(store, "report", named_waits("report", execution.waits))
+        await store.requests.publish(store.subjects.state(execution.invocation_id), encode_execution(execution), {})
+        await store.requests.publish(index_entries.index_subject(store.subjects, execution), b"", {})
+        if not number:
+            await store.requests.exchange([wake_request(store, execution)])
+    await leases.renew(store, Lease("full-1", ["report"], slots=2, busy=2))
+    group = (await groups(store))[Trouble.NO_ROOM]
+    assert (group.count, group.examples) == (1, ["s00"])
 
 
 async def test_status_watch_prints_a_line_per_look(store, spawn):
