@@ -7,7 +7,7 @@ import inspect
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
-from durablectl.errors import DurableError
+from durablectl.errors import DurableError, PermissionDeniedError
 from durablectl.model.audit import AuditRecord, current_actor
 from durablectl.storage.records import audit
 
@@ -31,6 +31,7 @@ class _Change:
         self._details = dict(details)
         self.is_recorded = False
         self._handler = ""
+        self._denied: PermissionDeniedError | None = None
 
     async def record(self, handler: str, name: str, details: Mapping[str, Any]) -> None:
         if not self.is_recorded:
@@ -40,8 +41,13 @@ class _Change:
             await self._write("")
 
     async def refuse(self, error: DurableError) -> None:
-        if self.is_recorded:
+        if self._denied is None and self.is_recorded:
             await self._write(error.code)
+
+    def warn(self) -> None:
+        """Say that the change was made and could not be recorded."""
+        if self._denied is not None:
+            audit.warn(self._store, self._denied)
 
     async def _write(self, refused: str) -> None:
         is_workflow = "." not in self._action
@@ -56,7 +62,10 @@ class _Change:
             refused=refused,
             details={key: value for key, value in self._details.items() if value not in (None, False, "")},
         )
-        await audit.write(self._store, record)
+        try:
+            await audit.write(self._store, record)
+        except PermissionDeniedError as error:
+            self._denied = error  # said once the change is made, which the same credentials may not allow either
 
 
 _CHANGE: ContextVar[_Change | None] = ContextVar("_CHANGE", default=None)
@@ -93,12 +102,14 @@ def audited(
             )
             token = _CHANGE.set(change)
             try:
-                return await operation(store, *args, **kwargs)
+                made = await operation(store, *args, **kwargs)
             except DurableError as error:
                 await change.refuse(error)
                 raise
             finally:
                 _CHANGE.reset(token)
+            change.warn()
+            return made
 
         return recorded
 

@@ -13,7 +13,8 @@ from durablectl import Context, Retry, workflow
 BREAKDOWN = "BREAKDOWN_DIRECTORY"
 """Files in it switch a breakdown on, or off again."""
 
-_STUBBORN = Retry(initial=0.05, cap=0.2, max_attempts=None)
+_STUBBORN = Retry(initial=0.05, factor=40, cap=3600, jitter=0, max_attempts=None)
+"""Three attempts within seconds, then none until somebody asks for one."""
 
 
 def _exists(name: str) -> bool:

@@ -16,7 +16,7 @@ from durablectl.storage.diagnosis.missing_wakeups import find_missing_wakeups
 from durablectl.storage.index import index_entries
 from durablectl.storage.index.comparison import batches
 from durablectl.storage.records.armed_schedules import arm_again, find_unarmed
-from durablectl.storage.streams.direct_get import get_last
+from durablectl.storage.streams.direct_get import get_message
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -35,7 +35,8 @@ class Recalled(NamedTuple):
 async def are_commands_complete(store: Store) -> bool:
     """Whether the commands were not lost since a processor last looked. Raises NotProvisionedError without stream."""
     subjects = store.subjects
-    return await get_last(store, subjects.commands_stream, subjects.commands_marker) is not None
+    which = {"last_by_subj": subjects.commands_marker}  # asked so, it needs no permission that a processor lacked
+    return await get_message(store, subjects.commands_stream, which) is not None
 
 
 async def recall_all(store: Store) -> Recalled:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from durablectl.errors import DurableError, PermissionDeniedError
 from durablectl.storage.connection.rejections import NoAnswerError, StorageFullError, WrongSequenceError
 from durablectl.storage.connection.requests import EXPECTED
-from durablectl.storage.streams.direct_get import get_last
+from durablectl.storage.streams.direct_get import get_message
+from durablectl.storage.streams.stored_messages import stored_message
 from durablectl.storage.streams.stream_risks import StreamKind
 
 if TYPE_CHECKING:
@@ -71,9 +72,10 @@ async def _refused_write(store: Store) -> str:
     """Write the marker of the commands over itself; what the server says if it refuses, else an empty text."""
     subjects = store.subjects
     try:
-        marker = await get_last(store, subjects.commands_stream, subjects.commands_marker)
-        if marker is None:
+        found = await get_message(store, subjects.commands_stream, {"last_by_subj": subjects.commands_marker})
+        if found is None:
             return ""
+        marker = stored_message(found)
         headers = {EXPECTED: str(marker.sequence), "Nats-Rollup": "sub"}
         await store.requests.publish(subjects.commands_marker, marker.data, headers)
     except StorageFullError as error:

@@ -6,7 +6,7 @@ import json
 import logging
 from typing import TYPE_CHECKING
 
-from durablectl.errors import DurableError, NotProvisionedError, UnreadableError
+from durablectl.errors import DurableError, NotProvisionedError, PermissionDeniedError, UnreadableError
 from durablectl.model.audit import AuditRecord
 from durablectl.storage.connection.rejections import answer_of
 from durablectl.storage.streams.direct_get import first_since, last_message, messages
@@ -24,7 +24,10 @@ _BLOCK = 500
 
 
 async def write(store: Store, record: AuditRecord) -> None:
-    """Store a record. Where that cannot be done, warn once per connection: an operation is not refused for it."""
+    """Store a record. Where that cannot be done, warn once per connection: an operation is not refused for it.
+
+    Raises PermissionDeniedError: whoever may not record a change may not make it either, mostly.
+    """
     if store.is_audit_broken:
         return
     subject = store.subjects.audit(record.invocation_id or record.target)
@@ -35,7 +38,15 @@ async def write(store: Store, record: AuditRecord) -> None:
         except NotProvisionedError:
             await provision_audit(store)
             await store.requests.publish(subject, data)
+    except PermissionDeniedError:
+        raise
     except DurableError as error:
+        warn(store, error)
+
+
+def warn(store: Store, error: DurableError) -> None:
+    """Say once per connection why changes are not recorded."""
+    if not store.is_audit_broken:
         store.is_audit_broken = True
         _log.warning("Changes are not recorded in the audit trail: %s", error)
 

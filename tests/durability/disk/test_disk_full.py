@@ -191,12 +191,13 @@ async def test_full_store_is_no_dead_processor_and_deletion_needs_no_room(limite
     async with provisioned_store(limited.settings) as store, running_processor(limited.settings, work) as processor:
         for number in range(20):
             await control.start(store, control.StartRequest("work", PAD, f"first-{number}"))
-        await wait_until(lambda: is_all_completed(store))
+        await wait_until(lambda: have_completed(store, 20))
         gate.clear()
         await limited.restart(", max_file_store: 900KB")
         await wait_until(lambda: store.is_connected and processor.store.is_connected)
         await start_until_full(store)
         await wait_until(lambda: no_processors(store))
+        await wait_until(lambda: query.get_full_store(store))  # once the processor follows the leases again
 
         async def told(*command: str) -> str:
             result = await asyncio.to_thread(runner.invoke, app, command)
@@ -222,6 +223,10 @@ async def test_full_store_is_no_dead_processor_and_deletion_needs_no_room(limite
 
 async def no_processors(store):
     return not await query.live_processors(store)
+
+
+async def have_completed(store, number):
+    return dict((await query.get_stats(store)).by_status) == {"completed": number}
 
 
 async def is_all_completed(store):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 
 import pytest
 
 from durablectl import Client, control, query, workflow
-from durablectl.errors import AlreadyExistsError, InvalidStateError
+from durablectl.errors import AlreadyExistsError, InvalidStateError, PermissionDeniedError
 from durablectl.model.audit import ACTOR, Actor, AuditRecord, local_user
 from durablectl.storage.connection.rejections import StorageFullError
 from durablectl.storage.records import audit, states
@@ -155,6 +156,28 @@ async def test_a_trail_that_cannot_be_written_warns_and_changes(store, monkeypat
     monkeypatch.undo()
     assert caplog.text.count("Changes are not recorded in the audit trail") == 1
     assert (await control.pause(store, "a")).changed
+
+
+@pytest.mark.parametrize("may_pause", [True, False])
+async def test_denied_trail_is_warned_of_only_where_the_change_was_made(store, monkeypatch, caplog, may_pause):
+    await start_workflow(store, "h", id="a")
+    send, replace = store.requests.send, states.replace
+
+    async def denied(subject, *rest, **options):
+        if subject.startswith(store.subjects.audit("a")):
+            raise PermissionDeniedError("These credentials may not publish.")
+        return await send(subject, *rest, **options)
+
+    async def refused(*args, **options):
+        if not may_pause:
+            raise PermissionDeniedError("These credentials may not publish.")
+        return await replace(*args, **options)
+
+    monkeypatch.setattr(store.requests, "send", denied)
+    monkeypatch.setattr(states, "replace", refused)
+    with contextlib.nullcontext() if may_pause else pytest.raises(PermissionDeniedError):
+        await control.pause(store, "a")
+    assert caplog.text.count("Changes are not recorded in the audit trail") == may_pause
 
 
 async def test_the_first_change_makes_the_trail_which_skips_foreign_messages(store):

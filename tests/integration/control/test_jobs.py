@@ -299,11 +299,16 @@ async def refuse_once(key: str) -> str:
     return key
 
 
+async def are_listed(store, number):
+    return (await query.get_stats(store)).by_status.get("suspended") == number
+
+
 async def test_job_tries_now_what_waits_in_a_back_off(settings, store):
     async with running_processor(settings, backing_off, runs_jobs=True):
         ids = [await start_workflow(store, backing_off) for _ in range(5)]
         for each in ids:
             await wait_for_status(store, each, "suspended")
+        await wait_until(lambda: are_listed(store, 5))
         job_id = await start_job_matching(store, "retry-now", Filters(handlers=frozenset({"backing_off"})))
         assert counts(await ended(store, job_id)) == (5, 0, 0, 0)
         for each in ids:

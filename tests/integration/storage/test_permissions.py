@@ -24,7 +24,14 @@ if TYPE_CHECKING:
 
     from helpers.permission_server import Site
 
-STREAMS = ["COMMANDS", "DURABLE_JOBS", "EXECUTION_INDEX", "KV_DURABLE_PROCESSORS", "KV_EXECUTION_STATE"]
+STREAMS = [
+    "COMMANDS",
+    "DURABLE_AUDIT",
+    "DURABLE_JOBS",
+    "EXECUTION_INDEX",
+    "KV_DURABLE_PROCESSORS",
+    "KV_EXECUTION_STATE",
+]
 DENIED = re.compile(
     r"Error: These credentials may not publish to \S+\.\n"
     r"Allow the NATS user to publish \"\S+\"; docs/permissions.md lists what each command needs\.\n"
