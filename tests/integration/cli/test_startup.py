@@ -89,7 +89,7 @@ def test_wf_list_loads_only_its_own_query_modules(environment):
     ("line", "expected"),
     [
         ("--version", set()),
-        ("--help", {"completion", "demo", "dev", "doctor", "help", "processors", "serve", "status"}),
+        ("--help", {"audit", "completion", "demo", "dev", "doctor", "help", "processors", "serve", "status"}),
         ("run --help", {"run"}),
         ("wf get --help", {"get"}),
     ],
