@@ -158,7 +158,7 @@ def queries(known: Known) -> list[Query]:
         Query(("wf", "list", "--cursor", known.middle), name="wf list, in the middle"),
         Query(("wf", "get", known.invocation_id), name="wf get"),
         Query(("wf", "stats"), math.inf, 0.8),
-        Query(("status",), math.inf, 1.0, codes=(1,)),
+        Query(("status",), math.inf, 1.0, codes=(0, 1)),
     ]
 
 

@@ -30,7 +30,7 @@ from durablectl.engine.worker.processor import Processor, ProcessorOptions
 from durablectl.engine.worker.service_host import hosted
 from durablectl.settings import Settings, resolve
 from durablectl.storage.connection.store import open_store
-from durablectl.storage.streams.provision import stream_configurations
+from durablectl.storage.streams.provision import audit_configuration, stream_configurations
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -212,7 +212,7 @@ async def _working(settings: Settings) -> AsyncIterator[Settings]:
             waiting.cancel()
             stop.set()
             await asyncio.wait([processor])
-            for stream in stream_configurations(store.subjects):
+            for stream in [*stream_configurations(store.subjects), audit_configuration(store.subjects)]:
                 with contextlib.suppress(NotFoundError):
                     await store.requests.call(f"{store.api}.STREAM.DELETE.{stream['name']}")
 

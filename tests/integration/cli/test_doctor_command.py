@@ -70,6 +70,7 @@ async def test_doctor_reports_then_repairs_and_exits_with_0(store, cli):
         "kept": 0,
         "waits_named": 0,
         "streams": None,
+        "commands": None,
     }
     mended = cli("doctor", "--repair")
     assert (mended.returncode, mended.stderr) == (0, "")

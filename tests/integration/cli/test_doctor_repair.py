@@ -140,7 +140,7 @@ async def test_repairs_during_a_running_load_leave_a_consistent_index(store, set
     async def repairing():
         nonlocal runs
         async with open_store(settings) as other:
-            while not gate.is_set() or not runs:
+            while not gate.is_set() or runs < 2:
                 await add(other, *(other.subjects.index("paused", NOW + runs, "pay", "", f"w{n}") for n in range(20)))
                 await control.repair(other)
                 runs += 1

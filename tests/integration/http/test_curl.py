@@ -22,7 +22,14 @@ ADDRESS = "http://127.0.0.1:8080"
 TOKEN = "a-long-token"  # noqa: S105  # a test's
 FILES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 FITTING = {200, 202}
-OTHERS = {"order-18": {404, 409}, "order-19": {404, 409}, "If-Match": {412}, "retry": {200, 409}, "retry?": {409}}
+OTHERS = {
+    "order-18": {404, 409},
+    "order-19": {404, 409},
+    "If-Match": {412},
+    "retry": {200, 409},
+    "retry?": {409},
+    "restart-step": {409},
+}
 """What a line holds -> what it may also come to, in the states of the test."""
 
 pytestmark = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
@@ -76,6 +83,7 @@ def settings(nats_server):
         for name in ("order-17", "order-20"):
             stack("wf", "start", "flaky_workflow", "-i", '"flaky"', "--id", name, "--wait")
         stack.ok("wf", "start", "async_workflow", "-i", '"user-001"', "--id", "user-1", "--wait")
+        stack.ok("wf", "start", "slow_workflow", "-i", '"later"', "--delay", "1h")
         yield Settings(url=nats_server.url, namespace=stack.environment["DURABLECTL_NAMESPACE"], timeout=30)
 
 
