@@ -68,7 +68,7 @@ NOT_SWEPT = {
     "control.retry._restart_for_job>replace": BY_JOB,
     "control.schedules.create_schedule>exchange": "takes back what the server has refused",
     "control.schedules.create_schedule>provision": BY_TASK,
-    "control.start.start>provision": BY_TASK,
+    "control.start._start>provision": BY_TASK,
     "engine.worker.processor.Processor._prepare>provision": BY_TASK,
     "engine.worker.claim._is_start_due>exchange": "only where a processor is handed a command before its time",
     "engine.worker.claim._may_take_over>request_child_cancel": "only between two processors; swept in ActiveRuns, too",

@@ -310,7 +310,9 @@ async def unfolded(case: Case) -> None:
 
     async def ended(case: Case) -> None:
         await a_wait(case)
-        place = next(each for each in points(sources()) if each.name == "control.lifecycle._cancel_here>inline_journal")
+        place = next(
+            each for each in points(sources()) if each.name == "control.lifecycle._cancel_unowned>inline_journal"
+        )
         await case.fork("client", operation=["cancel", [W], {"now": True}], crash_at=f"{place.traced}:before").exit_code
 
     await with_processor(case, ended)

@@ -221,7 +221,7 @@ class GatedRequests:
             await self._gate(("load",))
         elif asked.startswith(self._subjects.processor("")):
             await self._gate(("alive", self._names[self._subjects.processor_of(asked)]))
-        else:
+        elif not subject.startswith(self._subjects.audit("")[:-1]):  # the trail is no move of the model
             raise AssertionError(subject)
         return await self.ungated.send(subject, payload, *args, **options)
 
