@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from durablectl.errors import DurableError, PermissionDeniedError
 from durablectl.model.audit import AuditRecord, current_actor
-from durablectl.storage.connection.crash_points import crash_at_caller
 from durablectl.storage.records import audit
 
 if TYPE_CHECKING:
@@ -21,7 +20,6 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-@crash_at_caller
 class _Change:
     """A change that is about to be made; recorded once, however often the writing is tried."""
 
@@ -118,7 +116,6 @@ def audited(
     return decorate
 
 
-@crash_at_caller
 async def record_change(handler: str = "", name: str = "", **details: Any) -> None:
     """Record the change that follows, with the handler that it is about; ``name`` where no parameter has it."""
     change = _CHANGE.get()
