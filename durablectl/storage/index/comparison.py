@@ -95,7 +95,7 @@ def is_mass_loss(gone: int, records: int) -> bool:
 
     A client that dies in the middle of a deletion leaves one; a purge, or an older backup of the records, many.
     """
-    return gone > 0 and gone >= records and (gone > 1 or not records)
+    return gone > 1 and gone >= records
 
 
 async def compare(store: Store, suspects: Mapping[str, Collection[str]]) -> list[Disagreement]:
