@@ -96,7 +96,7 @@ class Breakdown:
         """The diagnosis is not healthy, and names the group."""
 
         async def named() -> bool:
-            diagnosis = json.loads(await self.run("doctor", "--json", codes=(1,)))
+            diagnosis = json.loads(await self.run("doctor", "--json", codes=(0, 1)))
             (work,) = [check for check in diagnosis["checks"] if check["name"] == "work"]
             return not diagnosis["healthy"] and code in {group["code"] for group in work["groups"]}
 

@@ -77,7 +77,7 @@ def test_off_a_terminal_every_change_is_a_json_line(stack, spawn, gates):
     assert steps == [("running", 0, "prepare"), ("running", 1, "process"), ("running", 2, "publish")]
     assert seen[-1] == ("completed", -1, "")
     assert [len(line["journal"]) for line in lines] == sorted(len(line["journal"]) for line in lines)
-    assert lines[-1] == json.loads(stack.ok("wf", "get", "slow", "--json"))
+    assert {**lines[-1], "changes": None} == json.loads(stack.ok("wf", "get", "slow", "--json"))
     assert json.loads(stack.ok("wf", "watch", "slow", "--json")) == lines[-1]
 
 
@@ -121,7 +121,7 @@ def test_on_a_terminal_the_steps_are_live_and_stay_in_the_scrollback(stack, term
         '✓ 1  process TIME ["process", "it"] → "process it"',
         '✓ 2  publish TIME ["publish", "it"] → "publish it"',
     ]
-    assert re.fullmatch(r"✓ completed in [\d.]+ (s|min), 3 steps", end[5])
+    assert re.fullmatch(r"✓ completed in [\d.]+ (ms|s|min), 3 steps", end[5])
     assert end[6:] == ['→ "it is published"', ""]
     child.close()
     assert child.exitstatus == 0
@@ -131,7 +131,7 @@ def test_retries_are_shown_with_their_error(stack, terminal):
     child = terminal("wf", "watch", "again", "--wait", "--exit-status")
     child.expect("waiting for it")
     stack.ok("wf", "start", "flaky_workflow", "-i", '"flaky"', "--id", "again")
-    child.expect("attempt [12], next in 1 s")
+    child.expect("attempt [12] failed, next in 1 s")
     child.expect("'flaky' was dropped on the way")
     child.expect(pexpect.EOF)
     assert re.search(r"✗ failed after [\d.]+ s", CONTROL.sub("", child.before))

@@ -14,6 +14,7 @@ from durablectl.settings import Settings
 from durablectl.storage.connection.permissions import Violation, pattern_for, permission_denied, violation_in
 from durablectl.storage.connection.store import open_store
 from durablectl.storage.streams.permission_probes import processor_probes
+from durablectl.storage.streams.provision import stream_configurations
 from helpers.in_process import running_processor
 from helpers.operations import quick
 from helpers.permission_server import configuration, travelling
@@ -115,9 +116,7 @@ def test_processor_without_a_permission_does_not_start(serve, cli, missing, told
 
 async def test_probes_of_a_processor_change_nothing(store):
     async def condition() -> list[tuple[str, dict]]:
-        listed = await store.requests.call(f"{store.api}.STREAM.LIST")
-        names = [each["config"]["name"] for each in listed["streams"]]
-        ours = [name for name in names if name.endswith(store.subjects.namespace)]
+        ours = [each["name"] for each in stream_configurations(store.subjects)]
         return [(name, (await store.requests.call(f"{store.api}.STREAM.INFO.{name}"))["state"]) for name in ours]
 
     before = await condition()
