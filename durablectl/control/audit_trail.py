@@ -60,12 +60,17 @@ class _Change:
             target="" if is_workflow else self._name,
             reason=self._reason,
             refused=refused,
-            details={key: value for key, value in self._details.items() if value not in (None, False, "")},
+            details={key: value for key, value in self._details.items() if _is_given(value)},
         )
         try:
             await audit.write(self._store, record)
         except PermissionDeniedError as error:
             self._denied = error  # said once the change is made, which the same credentials may not allow either
+
+
+def _is_given(value: object) -> bool:
+    """Whether a parameter says something: step 0 does."""
+    return value is not None and value is not False and value != ""
 
 
 _CHANGE: ContextVar[_Change | None] = ContextVar("_CHANGE", default=None)

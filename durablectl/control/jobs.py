@@ -35,7 +35,7 @@ def new_job_id() -> str:
     return f"job-{secrets.token_hex(5)}"
 
 
-@audited("job.start", "_", "operation", "rate", "now", "from_step")
+@audited("job.start", "_", "operation", "now", "from_step")
 async def start_job(
     store: Store,
     operation: JobOperation | str,
@@ -63,7 +63,7 @@ async def start_job(
         validate_name("invocation id", each)
     job_id = new_job_id()
     chosen_by = " ".join(to_flags(filters)) if filters is not None else ""
-    await record_change(JOB_HANDLER, job_id, total=len(ids), filters=chosen_by)
+    await record_change(JOB_HANDLER, job_id, total=len(ids), filters=chosen_by, rate=rate or None)
     spec = JobSpec(
         operation=JobOperation(operation),
         total=len(ids),

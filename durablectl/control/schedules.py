@@ -80,7 +80,7 @@ async def _armed_names(store: Store) -> set[str] | None:
         return None
 
 
-@audited("schedule.create", "name", "cron", "every", "time_zone", "overlap")
+@audited("schedule.create", "name", "cron", "time_zone", "overlap")
 async def create_schedule(
     store: Store,
     name: str,
@@ -129,7 +129,7 @@ async def create_schedule(
         created_at=SYSTEM_CLOCK.now(),
     )
     await provision(store)
-    await record_change(handler)
+    await record_change(handler, every=every or None)
     if not await schedules.write(store, schedule, 0):
         raise AlreadyExistsError(
             f"A schedule {name} exists already.", hint=f"Delete it first: durablectl schedule delete {name}"
@@ -149,8 +149,8 @@ async def _change(store: Store, name: str, *, paused: bool) -> tuple[ScheduleVie
         schedule = replace(schedule, paused=paused)
         if changed:
             await record_change(schedule.handler)
-        if changed and not await schedules.write(store, schedule, revision):
-            continue
+            if not await schedules.write(store, schedule, revision):
+                continue
         # Also when it was so already: that helps on whoever died between the two writes.
         writes = schedules.disarming(store, schedule) if paused else [schedules.arming(store, schedule)]
         await store.requests.exchange(writes)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from durablectl.errors import UnreadableError
 from durablectl.model.clock import to_rfc3339
+from durablectl.model.text import storable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -76,16 +77,19 @@ class AuditRecord:
         return {
             "at": to_rfc3339(self.at),
             "action": self.action,
-            "actor": self.actor.name,
+            "actor": storable(self.actor.name, _LONGEST_TEXT),
             "via": self.actor.via,
             "address": self.actor.address or None,
-            "nats_user": self.nats_user or None,
+            "nats_user": storable(self.nats_user, _LONGEST_TEXT) or None,
             "invocation_id": self.invocation_id or None,
             "handler": self.handler or None,
             "target": self.target or None,
-            "reason": self.reason[:_LONGEST_TEXT] or None,
+            "reason": storable(self.reason, _LONGEST_TEXT) or None,
             "refused": self.refused or None,
-            "details": dict(self.details),
+            "details": {
+                name: storable(value, _LONGEST_TEXT) if isinstance(value, str) else value
+                for name, value in self.details.items()
+            },
         }
 
     @classmethod

@@ -39,8 +39,8 @@ class Store:
         """The sequence up to which the stream of states is known to have come."""
         self.known_handlers: set[str] = set()
         """Handlers that this process has entered, and ``handler.waits``, so that queries can name them."""
-        self.is_audit_broken = False
-        """The audit trail could not be written: it is not tried again over this connection."""
+        self.has_warned_of_audit = False
+        """A change could not be recorded in the audit trail; that is said once per connection."""
         self.api = settings.api_prefix or "$JS.API"
 
     @property

@@ -28,8 +28,6 @@ async def write(store: Store, record: AuditRecord) -> None:
 
     Raises PermissionDeniedError: whoever may not record a change may not make it either, mostly.
     """
-    if store.is_audit_broken:
-        return
     subject = store.subjects.audit(record.invocation_id or record.target)
     data = json.dumps(record.to_json(), ensure_ascii=False).encode()
     try:
@@ -46,8 +44,8 @@ async def write(store: Store, record: AuditRecord) -> None:
 
 def warn(store: Store, error: DurableError) -> None:
     """Say once per connection why changes are not recorded."""
-    if not store.is_audit_broken:
-        store.is_audit_broken = True
+    if not store.has_warned_of_audit:
+        store.has_warned_of_audit = True
         _log.warning("Changes are not recorded in the audit trail: %s", error)
 
 

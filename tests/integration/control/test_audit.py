@@ -204,3 +204,26 @@ async def test_audit_command_shows_who_changed_what(settings):
         assert "later" in await desk.ok("wf", "get", one, "--history")
         refused = await desk.cli("audit", "--since", "1h", "--until", "2h")
         assert (refused.exit_code, refused.stdout) == (2, "")
+
+
+async def test_details_keep_step_zero_and_long_or_odd_texts_are_stored(store):
+    await start_workflow(store, "h", id="a")
+    await control.cancel(store, "a", "lone \udcff surrogate")
+    await control.retry(store, "a", from_step=0)
+    await control.reject(store, "a.approval", "x" * 500_000)
+    cancelled, retried, rejected = (await query.list_audit(store, "a"))[1:]
+    assert cancelled.reason == "lone \\udcff surrogate"
+    assert retried.details == {"from_step": 0}
+    assert len(rejected.details["error"]) == 1000
+
+
+async def test_a_failure_to_record_does_not_end_the_trail(store, monkeypatch):
+    def full(*_):
+        raise StorageFullError("There is no room.")
+
+    await start_workflow(store, "h", id="a")
+    monkeypatch.setattr(audit, "answer_of", full)
+    await control.pause(store, "a")
+    monkeypatch.undo()
+    await control.resume(store, "a")
+    assert [record.action for record in await query.list_audit(store, "a")][-1] == "resume"
