@@ -12,7 +12,7 @@ from durablectl.errors import UsageError
 from durablectl.limits import checked_count, checked_microseconds, checked_seconds
 from durablectl.model.clock import SYSTEM_CLOCK
 from durablectl.model.filters import FILTERS, FilterKind, Filters
-from durablectl.model.jobs import ItemOutcome
+from durablectl.model.jobs import parse_outcomes
 from durablectl.model.validation import LATEST
 from durablectl.settings import Settings, resolve
 from durablectl.storage.connection.store import open_store
@@ -230,8 +230,6 @@ class Client:
 
         Raises NotFoundError, InvalidStateError where no step is in flight.
         """
-        if step is not None:
-            checked_count(step, "The step of client.restart_step", 0, 2**31 - 2)
         return await control.restart_step(self._store, invocation_id, step)
 
     async def delete(self, invocation_id: str) -> OperationResult:
@@ -250,7 +248,7 @@ class Client:
         actor: str = "",
         **filters: Unpack[_FilterOptions],
     ) -> str:
-        """Have the processors pause, resume, cancel, retry, restart or delete workflows; the id of the job.
+        """Have the processors pause, resume, cancel, retry, restart, retry-now or delete workflows; the id of the job.
 
         Those of ``ids``, or all that match the filters of list_workflows now; without ``status`` those that the
         operation can change. ``rate`` is how many a second at most, 0 for no limit. ``operation_reason`` is kept with
@@ -278,7 +276,7 @@ class Client:
         return await query.get_job(self._store, job_id)
 
     async def list_jobs(self, *, status: str | Iterable[str] = (), limit: int = 50, cursor: str = "") -> JobPage:
-        """The jobs, those first whose status changed last; a job is kept for 30 days after its end."""
+        """The jobs, those first whose status changed last; a job is kept for 30 days after its end at least."""
         return await query.list_jobs(self._store, _to_collection(status), limit, cursor=cursor)
 
     def watch_job(self, job_id: str) -> AsyncGenerator[JobView, None]:
@@ -287,7 +285,7 @@ class Client:
 
     def job_reports(self, job_id: str, outcome: str | Iterable[str] = "failed") -> AsyncIterator[ItemReport]:
         """Why workflows were not changed: those that "failed", were "skipped", or both. Raises NotFoundError."""
-        return query.job_reports(self._store, job_id, [ItemOutcome(each) for each in _to_collection(outcome)])
+        return query.job_reports(self._store, job_id, parse_outcomes(_to_collection(outcome)))
 
     async def pause_job(self, job_id: str, reason: str = "") -> OperationResult:
         """Change no further workflow until it is resumed. Raises NotFoundError, InvalidStateError."""
@@ -316,8 +314,9 @@ class Client:
         ``name`` is a workflow or schedule, a deleted one too. ``actor`` is a part of the actor, its address or its
         NATS user, ``action`` a word such as "cancel". Raises InvalidNameError, NotProvisionedError.
         """
-        now = SYSTEM_CLOCK.now()
-        first, last = (0 if at is None else _to_timestamp_us("since", at, now) for at in (since, until))
+        bounds = {"since": since, "until": until}
+        now = await query.server_time(self._store) if since or until else 0
+        first, last = (0 if at is None else _to_timestamp_us(option, at, now) for option, at in bounds.items())
         return await query.list_audit(
             self._store, name, since=first, until=last, actor=actor, action=action, limit=limit
         )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from durablectl.control.audit_trail import audited, record_change
 from durablectl.control.operation_result import DIRECT, OperationResult, invalid_state_error, load_for_change
 from durablectl.errors import InvalidStateError
+from durablectl.limits import checked_count
 from durablectl.model.clock import SYSTEM_CLOCK
 from durablectl.model.kinds import WaitingFor, WaitKind
 from durablectl.model.status import Status, is_terminal
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from durablectl.control.operation_result import Origin
     from durablectl.model.records import Execution
     from durablectl.storage.connection.store import Store
+
+
+_HIGHEST_STEP = 2**31 - 2
 
 
 @audited("retry_now", "invocation_id")
@@ -83,6 +87,8 @@ async def restart_step(
     Without it, that of the step which the workflow shows. The attempt counts; the one after it runs even if it was the
     last. Raises NotFoundError, and InvalidStateError where no step is in flight.
     """
+    if step is not None:
+        checked_count(step, "The step to run again", 0, _HIGHEST_STEP)
     while True:
         execution, revision = await load_for_change(store, invocation_id, if_revision, origin)
         _check_in_flight(execution)

@@ -17,6 +17,8 @@ from durablectl.model.filters import to_flags
 from durablectl.model.jobs import JobOperation, JobSpec
 from durablectl.model.names import JOB_HANDLER, validate_name
 from durablectl.model.status import Status
+from durablectl.model.text import storable
+from durablectl.model.values import encode_value
 from durablectl.storage.records import jobs, leases
 from durablectl.storage.streams.provision import provision
 
@@ -59,22 +61,27 @@ async def start_job(
     if not ids:
         raise UsageError("A job needs workflows, and none were given.")
     checked_number(rate, "The rate of a job", 0, FASTEST_JOB)
+    if from_step is not None and operation != JobOperation.RETRY:
+        raise UsageError(f"from_step is about a retry; the job is to {operation}.", hint="Leave it out.")
+    if now and operation != JobOperation.CANCEL:
+        raise UsageError(f"now is about a cancellation; the job is to {operation}.", hint="Leave it out.")
     for each in ids:
         validate_name("invocation id", each)
     job_id = new_job_id()
-    chosen_by = " ".join(to_flags(filters)) if filters is not None else ""
-    await record_change(JOB_HANDLER, job_id, total=len(ids), filters=chosen_by, rate=rate or None)
     spec = JobSpec(
         operation=JobOperation(operation),
         total=len(ids),
         per_chunk=jobs.ids_per_chunk(store),
         filters=filters,
         rate=rate,
-        reason=reason,
+        reason=storable(reason),
         now=now,
         from_step=from_step,
-        actor=actor or current_actor().name,
+        actor=storable(actor or current_actor().name),
     )
+    encode_value(spec.to_json(), "what chooses the workflows of the job")  # before anything is stored
+    chosen_by = " ".join(to_flags(filters)) if filters is not None else ""
+    await record_change(JOB_HANDLER, job_id, total=len(ids), filters=chosen_by, rate=rate or None)
     await _store_ids(store, job_id, ids, spec.per_chunk)
     await start(store, StartRequest(JOB_HANDLER, spec.to_json(), job_id, is_system=True))
     return job_id

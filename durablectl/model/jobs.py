@@ -6,13 +6,13 @@ from dataclasses import asdict, dataclass, fields, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from durablectl.errors import UnreadableError
+from durablectl.errors import UnreadableError, UsageError
 from durablectl.model.clock import MICROSECONDS
 from durablectl.model.filters import FILTERS, Filters, to_flags
 from durablectl.model.status import ACTIVE, TERMINAL, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 _SMOOTHING = 0.3
 """The weight of the newest batch in the rate."""
@@ -51,6 +51,20 @@ class ItemOutcome(StrEnum):
     SKIPPED = "skipped"
     """It no longer matched the job's filters when its turn came, or was gone."""
     FAILED = "failed"
+
+
+REPORTED = (ItemOutcome.FAILED, ItemOutcome.SKIPPED)
+"""The outcomes that have a report, with the reason."""
+
+
+def parse_outcomes(words: Iterable[str]) -> list[ItemOutcome]:
+    """The outcomes whose reports are asked for. Raises UsageError for another word."""
+    found = []
+    for word in words:
+        if word not in REPORTED:
+            raise UsageError(f"There are no reports of {str(word)[:50]!r}.", hint=f"Use {' or '.join(REPORTED)}.")
+        found.append(ItemOutcome(word))
+    return found
 
 
 class ItemReport(NamedTuple):

@@ -40,6 +40,10 @@ _HINT = (
     "see `durablectl help filters`."
 )
 _DEEPEST = 50
+_MOST_TOKENS = 200
+"""Every part nests in the one before when the condition is tested."""
+_MOST_DIGITS = 18
+_SHOWN = 200
 
 
 @lru_cache(maxsize=64)
@@ -64,16 +68,20 @@ class _Parser:
         self._next = 0
         self._at = 0
         self._depth = 0
+        self._count = 0
         self.kind = self.token = ""
         self._advance()
 
     def error(self, problem: str) -> UsageError:
         return UsageError(
-            f"The condition {self._text!r} cannot be read at character {self._at + 1}: {problem}.", hint=_HINT
+            f"The condition {self._text[:_SHOWN]!r} cannot be read at character {self._at + 1}: {problem}.", hint=_HINT
         )
 
     def _advance(self) -> str:
         before = self.token
+        self._count += 1
+        if self._count > _MOST_TOKENS:
+            raise self.error(f"it has more than {_MOST_TOKENS} parts")
         rest = self._text[self._next :]
         self._at = self._next + len(rest) - len(rest.lstrip())
         match = _TOKENS.match(self._text, self._next)
@@ -153,7 +161,7 @@ class _Parser:
             return _each
         if self.kind == "text":
             found = _field(self._text_value())
-        elif self.kind == "number" and self.token.lstrip("-").isdigit():
+        elif self.kind == "number" and self.token.lstrip("-").isdigit() and len(self.token) <= _MOST_DIGITS:
             found = _element(int(self._advance()))
         else:
             raise self.error("a number, a text or ']' is expected")

@@ -37,6 +37,7 @@ class ThrottledLog:
             return
         if len(self._next) >= _MOST_KEYS:
             self._next.clear()
+            self._left_out.clear()
         self._next[key] = now + self._seconds
         left_out = self._left_out.pop(key, 0)
         if left_out:

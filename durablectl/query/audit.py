@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from durablectl.errors import UsageError
 from durablectl.model.names import validate_name
 from durablectl.storage.records import audit
 from durablectl.storage.streams.provision import require_provisioned
@@ -33,6 +34,8 @@ async def list_audit(
     """
     if name:
         validate_name("invocation id", name)
+    if limit is not None and (type(limit) is not int or limit < 1):
+        raise UsageError(f"The limit {limit} is out of range.", hint="Use 1 or more, or none for all.")
     found: list[AuditRecord] = []
     for newest in _BLOCKS if limit is not None and not (name or since) else (None,):
         found = [

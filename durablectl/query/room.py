@@ -19,8 +19,9 @@ async def get_full_store(store: Store) -> FullStore | None:
 
     Only where processors follow the leases, and none has one: who may look at no more streams is asked for no more.
     """
-    live = await leases.live_processors(store)
-    info = None if live else await stream_info(store, store.subjects.processors_stream)
+    if await leases.live_processors(store):
+        return None
+    info = await stream_info(store, store.subjects.processors_stream)
     if info is None or not info["state"]["consumer_count"]:
         return None
-    return await find_full_store(store, await read_stream_conditions(store), has_live_processors=bool(live))
+    return await find_full_store(store, await read_stream_conditions(store), has_live_processors=False)

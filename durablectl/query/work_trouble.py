@@ -155,10 +155,7 @@ class _Rule(NamedTuple):
 
 def _since(why: StatusExplanation) -> int:
     view = why.view
-    if (
-        why.cause in {StatusCause.NO_PROCESSOR, StatusCause.BUSY, StatusCause.STUCK, StatusCause.STARTING}
-        and why.due_since
-    ):
+    if why.cause in _UNCLAIMED and why.due_since:
         return why.due_since
     retried_since = view.waiting_for.since if view.waiting_for is not None else 0
     return view.finished_at or retried_since or view.updated_at or view.created_at
@@ -369,13 +366,11 @@ def _hung(members: _Members) -> Group:
     view = members.explained[0].view
     live = members.explained[0].live
     usual = live.usual.get(step, 0)
-    what = f"step {step}" if step else "between steps"
+    where = f"in step {step}" if step else "between steps"
     return members.group(
         Trouble.HUNG,
         Urgency.ERROR,
-        f"{_of(members, handler)} {_verb(members, 'hang', 'hangs')} in {what}"
-        if step
-        else f"{_of(members, handler)} {_verb(members, 'hang', 'hangs')} between steps",
+        f"{_of(members, handler)} {_verb(members, 'hang', 'hangs')} {where}",
         [
             members.why,
             durablectl("wf", "restart-step", members.example, purpose="interrupt the step, and run it again"),

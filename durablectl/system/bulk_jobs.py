@@ -241,7 +241,11 @@ class _Work:
                 reports.append(await self._item(each, may_repeat=may_repeat))  # noqa: PERF401  # several fill it
 
         workers = [self._loop.create_task(change_next()) for _ in range(min(_AT_ONCE, len(ids)))]
-        await asyncio.wait(workers)
+        try:
+            await asyncio.wait(workers)
+        finally:
+            for worker in workers:  # of a batch that is cancelled: it changes nothing more
+                worker.cancel()
         for worker in workers:
             worker.result()
         return reports

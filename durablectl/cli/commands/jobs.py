@@ -55,7 +55,7 @@ async def list_(
 ) -> None:
     """List the jobs, those first whose status changed last.
 
-    A job is kept for 30 days after its end.
+    A job is kept for 30 days after its end, and removed when another one completes.
 
     Example: durablectl jobs list --status running
     """
@@ -171,7 +171,8 @@ async def _print_reports(
     if shown < expected and progress.failed + progress.skipped > progress.kept:
         note(f"{shown:,} of {expected:,} are kept: of a job, the reasons of the first {progress.kept:,}.")
     elif not shown:
-        note("None: every workflow that it came to was changed, or was so already.")
+        has_others = progress.failed + progress.skipped > 0
+        note("None of these." if has_others else "None: every workflow that it came to was changed, or was so already.")
 
 
 @asynchronous

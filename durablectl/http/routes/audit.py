@@ -10,7 +10,6 @@ from durablectl import query
 from durablectl.http import query_parameters as p
 from durablectl.http.responses import json_response
 from durablectl.http.schemas import Changes, documented
-from durablectl.model.clock import SYSTEM_CLOCK
 from durablectl.model.user_input import parse_past_time
 
 if TYPE_CHECKING:
@@ -39,7 +38,7 @@ def router(backend: Backend) -> APIRouter:
         limit: Limit = 50,
     ) -> Response:
         """Changes by CLI, SDK and HTTP. They outlive the workflows."""
-        now = SYSTEM_CLOCK.now()
+        now = await query.server_time(backend.store) if since or until else 0
         first, last = (
             parse_past_time(text, option, now) if text else 0 for text, option in ((since, "since"), (until, "until"))
         )

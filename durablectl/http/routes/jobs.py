@@ -13,11 +13,12 @@ from durablectl.http.responses import json_response
 from durablectl.http.routes.lifecycle import Reason, result_response
 from durablectl.http.schemas import Done, Job, JobReports, Jobs, documented
 from durablectl.model.filters import Filters
-from durablectl.model.jobs import ItemOutcome, JobOperation
+from durablectl.model.jobs import JobOperation, parse_outcomes
 from durablectl.system.job_selection import start_job_matching
 
 if TYPE_CHECKING:
     from durablectl.http.backend import Backend
+    from durablectl.model.jobs import ItemOutcome
 
 _CHANGED = (400, 404, 409, 503)
 _FASTEST = control.FASTEST_JOB
@@ -94,7 +95,7 @@ def router(backend: Backend) -> APIRouter:
         offset: Annotated[int, Query(ge=0, le=10_000_000, description="Leave out so many.", examples=[1000])] = 0,
     ) -> Response:
         """In the order in which the job came to them. The first 100,000 of a job are kept."""
-        outcomes = [ItemOutcome(each) for each in p.split(outcome) or ["failed"] if each in frozenset(ItemOutcome)]
+        outcomes = parse_outcomes(p.split(outcome) or ["failed"])
         return json_response(await _reports(backend, job_id, outcomes, offset, limit))
 
     @routes.post("/jobs/{job_id}/pause", summary="Pause a bulk job", responses=documented(Done, *_CHANGED))

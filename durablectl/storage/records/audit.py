@@ -80,5 +80,5 @@ async def read(
 def _decoded(message: Change) -> AuditRecord | None:
     try:
         return AuditRecord.from_json(json.loads(message.data), message.timestamp_us)
-    except (ValueError, UnreadableError):
+    except (ValueError, RecursionError, UnreadableError):
         return None  # Somebody else has published it.

@@ -107,10 +107,7 @@ async def load_reports(store: Store, job_id: str) -> AsyncIterator[ItemReport]:
         return
     async for message in messages(store, stream, store.subjects.job(job_id, f"{_REPORTS}.*")):
         for line in message.data.decode().split("\n"):
-            value = json.loads(line)
-            yield ItemReport(
-                value["invocation_id"], ItemOutcome(value["outcome"]), value.get("code", ""), value.get("message", "")
-            )
+            yield _decode_report(line, job_id)
 
 
 def removal_of_ids(store: Store, job_id: str) -> Request:
@@ -132,10 +129,23 @@ async def stored_jobs(store: Store) -> Mapping[str, int]:
     return {store.subjects.job_of(raw.subject): parse_timestamp_us(raw.stored_at) for raw in found}
 
 
+def _decode_report(line: str, job_id: str) -> ItemReport:
+    try:
+        value = json.loads(line)
+        return ItemReport(
+            value["invocation_id"], ItemOutcome(value["outcome"]), value.get("code", ""), value.get("message", "")
+        )
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
+        raise UnreadableError(
+            f"A report of the job {job_id} cannot be read: {error}.",
+            hint="A later version wrote it, or something else did; `durablectl jobs get` has the counts.",
+        ) from error
+
+
 def _decode_progress(data: bytes, job_id: str) -> JobProgress:
     try:
         return JobProgress.from_json(json.loads(data))
-    except (ValueError, AttributeError, TypeError) as error:
+    except (ValueError, AttributeError, TypeError, RecursionError) as error:
         raise UnreadableError(
             f"The progress of the job {job_id} cannot be read: {error}.",
             hint="Something else wrote there; start the job again.",

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from durablectl import Retry, TerminalError, control, query, workflow
-from durablectl.errors import NotFoundError, PermissionDeniedError, UsageError
+from durablectl import Client, Retry, TerminalError, control, query, workflow
+from durablectl.errors import InvalidValueError, NotFoundError, PermissionDeniedError, UsageError
 from durablectl.model.filters import Filters
 from durablectl.model.jobs import ItemOutcome
 from durablectl.model.names import JOB_HANDLER
@@ -313,3 +313,22 @@ async def test_job_tries_now_what_waits_in_a_back_off(settings, store):
         assert counts(await ended(store, job_id)) == (5, 0, 0, 0)
         for each in ids:
             await wait_for_status(store, each, "completed")
+
+
+@pytest.mark.parametrize(
+    ("operation", "parameters"), [("restart", {"from_step": 2}), ("pause", {"now": True}), ("delete", {"from_step": 0})]
+)
+async def test_a_job_refuses_a_parameter_of_another_operation(store, operation, parameters):
+    with pytest.raises(UsageError):
+        await control.start_job(store, operation, ["a"], **parameters)
+
+
+async def test_a_job_with_odd_words_is_stored_or_refused_before_anything_is(settings, store):
+    await control.start_job(store, "pause", ["a"], reason="lone \udcff surrogate", actor="\udcff@host")
+    recorded = await query.list_audit(store)
+    with pytest.raises(InvalidValueError):
+        await control.start_job(store, "pause", ["a"], filters=Filters(error="\udcff"))
+    assert await query.list_audit(store) == recorded
+    async with Client(url=settings.url, namespace=settings.namespace) as client:
+        with pytest.raises(UsageError):
+            client.job_reports("job-1", "faild")

@@ -138,3 +138,25 @@ def test_any_value_gives_an_answer(text, value):
 def test_any_text_is_a_condition_or_refused(text):
     with contextlib.suppress(UsageError):
         parse_condition(text)(ORDER)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f".[{'1' * 5000}]",
+        "[" * 5000,
+        f".a == {'[' * 900}{']' * 900}",
+        ".a" * 3000,
+        ".a or " * 3000 + ".a",
+        "(" * 3000,
+        '.a == "' + "x" * 5000,
+    ],
+)
+def test_a_condition_without_bounds_is_refused_in_a_sentence(text):
+    with pytest.raises(UsageError) as refused:
+        parse_condition(text)
+    assert len(refused.value.message) < 6000 if text.endswith("x") else len(refused.value.message) < 600
+
+
+def test_a_condition_of_the_most_parts_can_be_tested():
+    assert parse_condition(".a" * 190 + " == null")({"a": {}})
