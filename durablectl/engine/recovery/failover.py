@@ -184,7 +184,8 @@ class Failover:
                 batch = []
         orphans += await self._adopt_or_wake(batch, is_dead)
         if orphans:
-            await self._report(orphans)
+            with contextlib.suppress(DurableError):  # of a look that is for the log only
+                await self._report(orphans)
         held: dict[str, list[str]] = defaultdict(list)
         for execution, _ in orphans:
             if execution.owner:

@@ -93,6 +93,8 @@ class Upkeep:
     def _created(self, stream: StreamCondition, conditions: Sequence[StreamCondition]) -> None:
         if stream.kind is StreamKind.INDEX:
             self._is_index_incomplete = True
+        if stream.kind is StreamKind.STATES:
+            self._store.known_handlers.clear()  # their names were stored there
         entries = next((each.messages for each in conditions if each.kind is StreamKind.INDEX), 0)
         if stream.kind is StreamKind.STATES and entries:
             _log.error(

@@ -104,7 +104,8 @@ class Ownership:
         if not isinstance(error, (PermissionDeniedError, NotProvisionedError)):
             await asyncio.sleep(_RETRY_SECONDS)
             return
-        _log.warning("Waiting to store what %s has done: %s", self.execution.invocation_id, error)
+        message = "Waiting to store what %s has done: %s"
+        _throttled.write(type(error).__name__, message, self.execution.invocation_id, error)
         await asyncio.sleep(_FULL_SECONDS)
 
     async def _wait_for_room(self, error: StorageFullError) -> None:

@@ -23,7 +23,7 @@ from durablectl.engine.worker.command_pump import CommandPump
 from durablectl.engine.worker.resources import Resources
 from durablectl.engine.worker.slots import ActiveRuns
 from durablectl.engine.worker.watchdog import LoopWatchdog
-from durablectl.errors import ConnectionFailedError, DurableError, StorageError
+from durablectl.errors import ConnectionFailedError, DurableError
 from durablectl.limits import MOST_REPLICAS, MOST_SLOTS, checked_count, checked_seconds
 from durablectl.model.clock import MICROSECONDS
 from durablectl.model.held_workflows import digest_ids
@@ -242,8 +242,10 @@ class Processor:
         if not self._store.is_connected:
             return False
         try:
-            with contextlib.suppress(StorageError):
-                await presence.remove(self._store, self.id)
+            # The streams of the two may have different leaders: the lease does not wait for the record.
+            with contextlib.suppress(DurableError, TimeoutError):
+                async with asyncio.timeout(self._store.settings.timeout):
+                    await presence.remove(self._store, self.id)
             await leases.release(self._store, self.id)
             await self._store.flush()
         except (ConnectionFailedError, TimeoutError):

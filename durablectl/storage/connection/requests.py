@@ -317,6 +317,7 @@ class Requests:
 
     def connection_lost(self) -> None:
         """What was sent may or may not have arrived, and no reply will come: do not wait for it."""
+        self._reply_denial = None  # the server says so again where it still refuses the inbox
         self._fail_all(ConnectionLostError("The connection to the NATS server was lost before it answered."))
 
     def _fail_all(self, error: Exception) -> None:

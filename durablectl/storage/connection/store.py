@@ -6,10 +6,13 @@ import contextlib
 import logging
 from typing import TYPE_CHECKING
 
+import nats.errors
+
 from durablectl.errors import ConnectionFailedError, UnsupportedServerError
 from durablectl.model.clock import SteadyClock
 from durablectl.storage.connection import crash_points
 from durablectl.storage.connection.connect import connect
+from durablectl.storage.connection.rejections import NoAnswerError
 from durablectl.storage.connection.requests import Request, Requests
 from durablectl.storage.subjects import Subjects
 
@@ -63,10 +66,13 @@ class Store:
         return int(self.nats.stats["reconnects"])
 
     async def flush(self) -> None:
-        """Everything published so far has reached the server."""
+        """Wait until everything published so far has reached the server. Raises NoAnswerError."""
         # nats-py writes the PING of a flush ahead of what it has buffered, which it writes out meanwhile: hence twice.
-        for _ in range(2):
-            await self.nats.flush(int(self.settings.timeout))
+        try:
+            for _ in range(2):
+                await self.nats.flush(int(self.settings.timeout))
+        except nats.errors.Error as error:
+            raise NoAnswerError(f"The NATS server did not confirm what was sent: {error}.") from error
 
 
 @contextlib.asynccontextmanager

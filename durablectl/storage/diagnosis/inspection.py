@@ -83,7 +83,7 @@ async def read_server_info(store: Store) -> ServerInfo:
 async def read_stream_conditions(store: Store, replicas: int = 0) -> list[StreamCondition]:
     """Every stream of the namespace; ``replicas`` is how many are asked for, 0 for any number."""
     wanted = wanted_streams(store.subjects)
-    return [await _condition(store, kind, each, replicas) for kind, each in wanted.items()]
+    return list(await asyncio.gather(*(_condition(store, kind, each, replicas) for kind, each in wanted.items())))
 
 
 async def _condition(store: Store, kind: StreamKind, wanted: dict[str, Any], asked: int) -> StreamCondition:

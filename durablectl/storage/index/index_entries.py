@@ -169,7 +169,12 @@ async def load_waits(store: Store, handlers: Iterable[str] = ()) -> Mapping[str,
 
 
 async def add_handlers(store: Store, names: Iterable[str]) -> None:
-    await store.requests.exchange(handler_additions(store, names))
+    names = [*names]
+    try:
+        await store.requests.exchange(handler_additions(store, names))
+    except DurableError:
+        store.known_handlers.difference_update(names)  # they may not be stored
+        raise
 
 
 async def list_handlers(store: Store) -> list[str]:
