@@ -65,12 +65,12 @@ async def run_local_stack(
 
 
 def _view(store: Store, app: App, processor_id: str, slots: int, http_url: str) -> LocalStackView:
-    version = store.nats.connected_server_version
     from durablectl.cli.render.local_stack import LocalStackView
+    from durablectl.storage.connection.store import dotted
 
     return LocalStackView(
         nats_url=store.settings.url,
-        server_version=f"{version.major}.{version.minor}.{version.patch}",
+        server_version=dotted(store.server_version),
         namespace=store.settings.namespace,
         app=app.names,
         app_source=app.source,

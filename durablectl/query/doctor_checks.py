@@ -76,7 +76,12 @@ class Check:
 def connection(server: ServerInfo) -> Check:
     answers = f"it answers in {server.seconds * 1000:.1f} ms"
     message = f"Connected to {server.url}: nats-server {server.version} with JetStream; {answers}."
-    return Check("connection", Severity.OK, message, details={"url": server.url, "version": server.version})
+    details = {"url": server.url, "version": server.version}
+    if server.defect:
+        return Check(
+            "connection", Severity.WARNING, message, "Upgrade nats-server.", details=details, lines=[server.defect]
+        )
+    return Check("connection", Severity.OK, message, details=details)
 
 
 def streams(conditions: Sequence[StreamCondition]) -> Check:

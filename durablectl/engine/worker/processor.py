@@ -30,6 +30,7 @@ from durablectl.model.held_workflows import digest_ids
 from durablectl.model.throttled_log import ThrottledLog
 from durablectl.storage.commands.notifications import subscribe_notifications
 from durablectl.storage.connection.rejections import NoAnswerError
+from durablectl.storage.connection.store import server_defect
 from durablectl.storage.index import index_entries
 from durablectl.storage.records import leases, presence
 from durablectl.storage.records.consistent_reads import sync_clock
@@ -147,6 +148,8 @@ class Processor:
         Raises ConfigurationError, UnsupportedServerError and other DurableErrors when it cannot start; a lost
         connection later is waited for.
         """
+        if defect := server_defect(self._store.server_version):
+            _log.warning("%s Upgrade it.", defect)
         failover = await self._prepare_until_answered()
         helpers = [
             self._helper(self._renew_lease(failover)),

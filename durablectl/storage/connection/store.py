@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 
 _wire = logging.getLogger("durablectl.wire")
 
-OLDEST_SERVER = (2, 12, 0)
+_OLDEST_SERVER = (2, 12, 0)
+_FIRST_WITHOUT_DEADLOCKS = (2, 12, 4)
+"""Before 2.12.2 a batched direct get that meets a write, and before 2.12.4 two locks, may stop JetStream for good."""
 
 
 class Store:
@@ -45,6 +47,12 @@ class Store:
         self.has_warned_of_audit = False
         """A change could not be recorded in the audit trail; that is said once per connection."""
         self.api = settings.api_prefix or "$JS.API"
+
+    @property
+    def server_version(self) -> tuple[int, int, int]:
+        """Of the nats-server that this connection leads to."""
+        version = self.nats.connected_server_version
+        return version.major, version.minor, version.patch
 
     @property
     def max_payload(self) -> int:
@@ -97,9 +105,10 @@ async def open_store(
     if not is_auxiliary:
         crash_points.arm(client)
     try:
-        _check_version(client, settings)
+        store = Store(settings, client, requests)
+        _check_version(store.server_version, settings)
         await requests.start()
-        yield Store(settings, client, requests)
+        yield store
     finally:
         try:
             await requests.stop()
@@ -108,14 +117,27 @@ async def open_store(
                 await client.close()
 
 
-def _check_version(client: NatsClient, settings: Settings) -> None:
-    version = client.connected_server_version
-    if (version.major, version.minor, version.patch) < OLDEST_SERVER:
-        found = f"{version.major}.{version.minor}.{version.patch}"
+def _check_version(version: tuple[int, int, int], settings: Settings) -> None:
+    if version < _OLDEST_SERVER:
         raise UnsupportedServerError(
-            f"The NATS server is version {found}; durablectl needs 2.12 or newer.",
+            f"The NATS server is version {dotted(version)}; durablectl needs 2.12 or newer.",
             hint=f"Upgrade nats-server{'' if settings.url_source else ', or let `durablectl dev` start one'}.",
         )
+
+
+def server_defect(version: tuple[int, int, int]) -> str:
+    """A sentence on what a nats-server of this version is known to do to its users; "" for a good one."""
+    if version >= _FIRST_WITHOUT_DEADLOCKS:
+        return ""
+    return (
+        f"nats-server {dotted(version)} has deadlocks after which JetStream answers nothing until it is restarted; "
+        f"they are mended in {dotted(_FIRST_WITHOUT_DEADLOCKS)}."
+    )
+
+
+def dotted(version: tuple[int, int, int]) -> str:
+    """As servers write it: ``2.12.4``."""
+    return ".".join(map(str, version))
 
 
 def purge_request(store: Store, stream: str, subject: str, before: int = 0) -> Request:

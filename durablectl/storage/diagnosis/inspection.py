@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from durablectl.storage.commands.command_queue import UNROUTED, consumer_info, consumer_name
-from durablectl.storage.connection.store import require_jetstream
+from durablectl.storage.connection.store import dotted, require_jetstream, server_defect
 from durablectl.storage.streams.direct_get import count, raw_messages
 from durablectl.storage.streams.provision import stream_info, wanted_streams
 from durablectl.storage.streams.stored_messages import parse_timestamp_us
@@ -23,11 +23,12 @@ if TYPE_CHECKING:
 
 
 class ServerInfo(NamedTuple):
-    """``seconds`` is how long it takes to answer."""
+    """``seconds`` is how long it takes to answer, ``defect`` a sentence on what its version is known to do."""
 
     url: str
     version: str
     seconds: float
+    defect: str = ""
 
 
 class StreamCondition(NamedTuple):
@@ -73,11 +74,11 @@ class QuarantinedCommand(NamedTuple):
 
 async def read_server_info(store: Store) -> ServerInfo:
     """UnsupportedServerError without JetStream."""
-    version = store.nats.connected_server_version
     begun = time.monotonic()
     await require_jetstream(store)
     seconds = time.monotonic() - begun
-    return ServerInfo(store.settings.display_url, f"{version.major}.{version.minor}.{version.patch}", seconds)
+    version = store.server_version
+    return ServerInfo(store.settings.display_url, dotted(version), seconds, server_defect(version))
 
 
 async def read_stream_conditions(store: Store, replicas: int = 0) -> list[StreamCondition]:

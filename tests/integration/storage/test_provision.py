@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from types import SimpleNamespace
 
 import pytest
 
@@ -11,8 +10,10 @@ from durablectl.embedded import EmbeddedServer
 from durablectl.errors import ConfigurationError, NotProvisionedError, UnsupportedServerError
 from durablectl.model.codec import decode_execution
 from durablectl.model.records import Execution
+from durablectl.query import doctor_checks
 from durablectl.settings import Settings
-from durablectl.storage.connection.store import _check_version, open_store
+from durablectl.storage.connection.store import _check_version, dotted, open_store, server_defect
+from durablectl.storage.diagnosis.inspection import ServerInfo
 from durablectl.storage.records import states
 from durablectl.storage.streams.provision import provision, require_provisioned, stream_config
 from durablectl.storage.subjects import Subjects
@@ -102,14 +103,22 @@ async def test_a_server_without_jetstream_is_refused(tmp_path):
 
 @pytest.mark.parametrize(("version", "refused"), [((2, 11, 9), True), ((2, 12, 0), False), ((3, 0, 0), False)])
 def test_a_server_older_than_2_12_is_refused(version, refused):
-    client = SimpleNamespace(
-        connected_server_version=SimpleNamespace(major=version[0], minor=version[1], patch=version[2])
-    )
     if not refused:
-        assert _check_version(client, Settings()) is None
+        assert _check_version(version, Settings()) is None
         return
     with pytest.raises(UnsupportedServerError, match=r"version 2\.11\.9; durablectl needs 2\.12 or newer"):
-        _check_version(client, Settings())
+        _check_version(version, Settings())
+
+
+@pytest.mark.parametrize(("version", "has_defect"), [((2, 12, 3), True), ((2, 12, 4), False), ((2, 15, 1), False)])
+def test_a_server_that_can_deadlock_is_a_finding_of_doctor_and_named(version, has_defect):
+    check = doctor_checks.connection(ServerInfo("nats://x", dotted(version), 0.001, server_defect(version)))
+    assert check.severity == ("warning" if has_defect else "ok")
+    defect = (
+        "nats-server 2.12.3 has deadlocks after which JetStream answers nothing until it is restarted; "
+        "they are mended in 2.12.4."
+    )
+    assert [*check.lines] == ([defect] if has_defect else [])
 
 
 async def test_namespaces_do_not_see_each_other(nats_server, namespace):
