@@ -57,7 +57,7 @@ class _Workflows(LazyGroup):
         "stats": LazyTarget("stats:stats"),
         "watch": LazyTarget("watch:watch"),
         "tail": LazyTarget("tail:tail"),
-        "errors": LazyTarget("errors:errors"),
+        "errors": LazyTarget("error_clusters:errors"),
         "why": LazyTarget("why:why"),
         "timeline": LazyTarget("timeline:timeline"),
         "diff": LazyTarget("diff:diff"),
@@ -76,8 +76,8 @@ class _Workflows(LazyGroup):
 
 class _Runs(LazyGroup):
     lazy = {  # noqa: RUF012
-        "processor": LazyTarget("run:processor"),
-        "service": LazyTarget("run:service"),
+        "processor": LazyTarget("run_app:processor"),
+        "service": LazyTarget("run_app:service"),
     }
 
 

@@ -90,7 +90,7 @@ def test_wf_list_loads_only_its_own_query_modules(environment):
     [
         ("--version", set()),
         ("--help", {"audit", "completion", "demo", "dev", "doctor", "help", "processors", "serve", "status"}),
-        ("run --help", {"run"}),
+        ("run --help", {"run_app"}),
         ("wf get --help", {"get"}),
     ],
 )
