@@ -34,6 +34,7 @@ _OF_OTHER_CHECKS = _LOSSES | {
     Trouble.STREAM_WRONG,
     Trouble.REPLICA_LATE,
     Trouble.COMMANDS_UNREADABLE,
+    Trouble.COMMANDS_STRAY,
     Trouble.CLOCK_OFF,
 }
 _REPAIR = "Run `durablectl doctor --repair`."

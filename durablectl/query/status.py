@@ -27,6 +27,7 @@ from durablectl.query.work_trouble import Backlog, Observed, Work, groups_of_wor
 from durablectl.storage.commands import command_queue
 from durablectl.storage.commands.command_queue import count_quarantined
 from durablectl.storage.diagnosis import inspection
+from durablectl.storage.diagnosis.dead_commands import StrayCommands, find_stray_commands
 from durablectl.storage.diagnosis.room import find_full_store
 from durablectl.storage.index import index_entries, time_buckets
 from durablectl.storage.index.time_buckets import GROUPS, Scope
@@ -145,7 +146,9 @@ async def get_status(store: Store, *, hung_after: int = 0) -> StatusReport:
     plumbing = await _plumbing(store, conditions, processors, ahead)
     work, moving = Work(), Moving()
     if conditions[StreamKind.STATES].is_readable:
-        work, moving = await _Reading(store, conditions, processors, now, hung_after).read()
+        scheduled = {each.handler for each in plumbing.schedules}
+        reading = _Reading(store, conditions, processors, now, hung_after=hung_after, scheduled=scheduled)
+        work, moving = await reading.read()
     groups = worst_first([*groups_of_plumbing(plumbing, now), *groups_of_work(work, now)])
     if plumbing.full is not None and plumbing.full.silent:
         # They are silent, not gone: nothing is to be started for what they run.
@@ -207,7 +210,9 @@ class _Reading:
         conditions: Mapping[StreamKind, StreamCondition],
         processors: Sequence[ProcessorView],
         now: int,
+        *,
         hung_after: int,
+        scheduled: Collection[str],
     ) -> None:
         self._store = store
         self._conditions = conditions
@@ -216,6 +221,8 @@ class _Reading:
         self._served = {handler for each in processors for handler in each.all_handlers}
         self._now = now
         self._hung_after = hung_after
+        self._scheduled = scheduled
+        """The handlers of schedules, whose commands are told of with those."""
         self._schemas = Schemas()
         self._waits: Mapping[str, Sequence[str]] = {}
 
@@ -248,7 +255,8 @@ class _Reading:
         unserved = await self._unserved(sorted(names - self._served), by_status)
         observed = await self._observed(samples)
         backlogs = await self._backlogs({*names} & self._served, observed)
-        work = Work(observed, await self._observed([failed]), unserved, backlogs)
+        stray = await self._stray(names, unserved, samples)
+        work = Work(observed, await self._observed([failed]), unserved, backlogs, stray)
         moving = Moving(
             {status: number for status, number in by_status.most_common() if number},
             *rates,
@@ -382,6 +390,16 @@ class _Reading:
             return {}
         return await inspection.waiting_commands(self._store, handlers)
 
+    async def _stray(
+        self, known: Collection[str], unserved: Collection[str], samples: Sequence[_Sampled]
+    ) -> StrayCommands:
+        """The commands of handlers without a processor that other groups do not tell of."""
+        if not self._conditions[StreamKind.COMMANDS].is_readable:
+            return StrayCommands()
+        waiting = {row.execution.handler for sampled in samples for row in sampled.rows}
+        explained = {*unserved, *self._scheduled, *waiting}
+        return await find_stray_commands(self._store, self._served, explained, known)
+
     async def _count_since(self, statuses: tuple[str, ...], handler: str, since: int) -> int:
         return await time_buckets.count_between(self._store, Scope(statuses, (handler,)), since, 0)
 
@@ -409,7 +427,8 @@ class _Reading:
         backlogs = await self._backlogs(self._served, observed)
         ended = [row.execution.finished_at for row in rows if row.execution.status == Status.COMPLETED]
         recent = sum(moment >= self._now - RECENT_MICROSECONDS for moment in ended)
-        work = Work(observed, await self._observed([_Sampled(failed)]), unserved, backlogs)
+        stray = await self._stray({row.execution.handler for row in rows}, unserved, [_Sampled(moving)])
+        work = Work(observed, await self._observed([_Sampled(failed)]), unserved, backlogs, stray)
         oldest = min(moving, key=lambda row: row.key, default=None)
         return work, Moving(
             dict(by_status.most_common()),

@@ -66,6 +66,8 @@ class Trouble(StrEnum):
     SCHEDULE_DEAD = "schedule_dead"
     SCHEDULE_LATE = "schedule_late"
     COMMANDS_UNREADABLE = "commands_unreadable"
+    COMMANDS_STRAY = "commands_stray"
+    """Stored for handlers that no live processor has, and of no workflow that is shown as waiting for one."""
 
 
 class Remedy(NamedTuple):

@@ -22,9 +22,10 @@ from durablectl.query.trouble import (
     durablectl,
 )
 from durablectl.query.why import StatusCause, hung_limit
+from durablectl.storage.diagnosis.dead_commands import DeadReason, StrayCommands
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from durablectl.query.views import ProcessorView
     from durablectl.query.why import StatusExplanation
@@ -62,13 +63,14 @@ class Work:
     """What was read of the workflows that do not move.
 
     ``unserved`` counts those that have not ended, by handler without a processor and by status.
-    ``backlogs`` are by handler.
+    ``backlogs`` are by handler. ``stray`` are commands of no workflow that is known.
     """
 
     observed: Sequence[Observed] = ()
     failed: Sequence[Observed] = ()
     unserved: Mapping[str, Counter[str]] = field(default_factory=dict)
     backlogs: Mapping[str, Backlog] = field(default_factory=dict)
+    stray: StrayCommands = field(default_factory=StrayCommands)
 
 
 def groups_of_work(work: Work, now: int) -> list[Group]:
@@ -84,7 +86,7 @@ def groups_of_work(work: Work, now: int) -> list[Group]:
         members.setdefault((StatusCause.NO_PROCESSOR, (handler,)), [])
     for (cause, key), those in members.items():
         found.append(_RULES[cause].group(_Members(key, those, now, work)))
-    return found + _failed(work.failed, now)
+    return [*found, *_failed(work.failed, now), *_stray(work.stray)]
 
 
 class _Members:
@@ -484,6 +486,36 @@ def _failed_group(key: tuple[str, str, str], those: Sequence[Observed], now: int
         error=message,
         error_type=error_type or None,
         step=failed.step_type or None,
+    )
+
+
+_LEFT_OVER = frozenset({DeadReason.DELETED, DeadReason.ENDED})
+_HANDLERS_LISTED = 20
+
+
+def _stray(stray: StrayCommands) -> Iterator[Group]:
+    """Commands without a processor and without a workflow; those that merely lie there are a notice."""
+    if not stray.total:
+        return
+    ordered = sorted(stray.by_handler, key=lambda name: (-stray.by_handler[name], name))
+    names = ", ".join(ordered[:SHOWN]) + (f" and {len(ordered) - SHOWN} more" if len(ordered) > SHOWN else "")
+    commands, be = counted(stray.total, "command"), "is" if stray.total == 1 else "are"
+    remove = durablectl("doctor", "--repair", "--commands", purpose="remove those that lead nowhere")
+    look = durablectl("doctor", purpose="which ones, and why")
+    is_left_over = sum(number for reason, number in stray.dead.items() if reason in _LEFT_OVER) >= stray.total
+    yield Group(
+        Trouble.COMMANDS_STRAY,
+        Urgency.NOTICE if is_left_over else Urgency.WARNING,
+        f"{commands} of {names} {be} left over from workflows that have ended or were deleted"
+        if is_left_over
+        else f"{commands} {be} stored for handlers that no live processor has, and for no workflow that is known: "
+        f"{names}",
+        count=stray.total,
+        remedies=[look, remove],
+        details={
+            "handlers": {name: stray.by_handler[name] for name in ordered[:_HANDLERS_LISTED]},
+            "dead": {str(reason): number for reason, number in stray.dead.items()},
+        },
     )
 
 

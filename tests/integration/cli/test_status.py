@@ -10,7 +10,8 @@ import pytest
 from durablectl import Context, Retry, control, query, workflow
 from durablectl.cli.main import app
 from durablectl.model.codec import encode_execution
-from durablectl.model.records import Execution, PendingWait, named_waits
+from durablectl.model.kinds import CommandKind
+from durablectl.model.records import Command, Execution, PendingWait, named_waits
 from durablectl.query import Trouble, Urgency
 from durablectl.storage.commands.wake import wake_request
 from durablectl.storage.index import index_entries
@@ -20,6 +21,7 @@ from helpers.in_process import running_processor
 from helpers.index_listing import wait_for_index_group
 from helpers.json_schemas import check
 from helpers.operations import asking, quick
+from helpers.stored_commands import publish_command
 from helpers.waiting import wait_until
 from helpers.workflow_runs import run_to_end, start_workflow, wait_for_status
 
@@ -75,6 +77,42 @@ async def test_status_names_sleepers_whose_handler_is_gone(store, settings):
     group = (await groups(store))[Trouble.NO_PROCESSOR]
     assert (group.urgency, group.details["by_status"]) == (Urgency.WARNING, {"suspended": 1})
     assert group.details["first_due_at"] > (await query.get_status(store)).checked_at + 88 * 86_400_000_000
+
+
+async def test_status_counts_commands_that_no_processor_takes(store, cli, monkeypatch):
+    await leases.renew(store, Lease("live-1", ["served"], slots=2))
+    await start_workflow(store, "waiting", id="w1")
+    for number in range(3):
+        await publish_command(store, Command(f"u{number}", "unknown"))
+    await publish_command(store, Command("odd", "unknown"), subject=store.subjects.command("~odd", "p"))
+    await publish_command(store, Command("d", "waiting", CommandKind.WAKE))
+    found = await groups(store)
+    assert {*found} == {Trouble.NO_PROCESSOR, Trouble.COMMANDS_STRAY}
+    group = found[Trouble.COMMANDS_STRAY]
+    assert (group.urgency, group.count) == (Urgency.WARNING, 5)
+    assert group.details == {
+        "handlers": {"unknown": 3, "waiting": 1, "~odd": 1},
+        "dead": {"odd_subject": 1, "deleted": 1},
+    }
+    result = await asyncio.to_thread(cli, "status", "--json")
+    (value,) = check("status", result.stdout)
+    assert value["groups"][1]["commands"][0]["command"] == "durablectl doctor"
+
+    # Of many, the commands are counted, not read.
+    monkeypatch.setattr("durablectl.storage.diagnosis.dead_commands._MOST_JUDGED", 2)
+    assert (await groups(store))[Trouble.COMMANDS_STRAY].details["handlers"] == {"unknown": 3, "~odd": 1}
+    await start_workflow(store, "was_here", id="h1")
+    await control.cancel(store, "h1", now=True)
+    monkeypatch.setattr("durablectl.storage.diagnosis.dead_commands._MOST_SUBJECTS", 1)
+    assert (await groups(store))[Trouble.COMMANDS_STRAY].details["handlers"] == {"was_here": 1}
+
+
+async def test_commands_left_over_from_ended_workflows_are_notice(store):
+    await start_workflow(store, "report", id="r")
+    await control.cancel(store, "r", now=True)
+    (group,) = (await query.get_status(store)).groups
+    assert (group.trouble, group.urgency, group.count) == (Trouble.COMMANDS_STRAY, Urgency.NOTICE, 1)
+    assert group.details["dead"] == {"ended": 1}
 
 
 async def test_status_groups_failures_by_error(store, settings):
