@@ -7,11 +7,12 @@ import logging
 from typing import TYPE_CHECKING
 
 from durablectl.errors import DurableError
+from durablectl.model.clock import MICROSECONDS
 from durablectl.model.status import Status
 from durablectl.storage.commands.notifications import notify_processor
 from durablectl.storage.diagnosis import inspection
 from durablectl.storage.diagnosis.abandoned import find_abandoned
-from durablectl.storage.diagnosis.recall import are_commands_complete, call_for, recall_all
+from durablectl.storage.diagnosis.recall import call_for, load_marker, recall_all
 from durablectl.storage.index import entering, index_entries
 from durablectl.storage.records import leases
 from durablectl.storage.records.armed_schedules import arm_again, find_unarmed
@@ -24,13 +25,16 @@ if TYPE_CHECKING:
     from durablectl.model.records import Execution
     from durablectl.storage.connection.store import Store
     from durablectl.storage.diagnosis.inspection import StreamCondition
+    from durablectl.storage.diagnosis.recall import CommandsMarker
 
 _log = logging.getLogger(__name__)
 
 _STREAMS_SECONDS = 3.0
 _ROUNDS_PER_SEARCH = 10
 """One in so many looks at the streams also searches the records, on one processor of all."""
-_MOST_SEARCHED = 2000
+_RECENT_MICROSECONDS = 600 * MICROSECONDS
+"""For so long after commands were lost, runs that were lost with them are looked for among pending workflows, too."""
+_MOST_PENDING = 2000
 """Of pending workflows only the oldest are looked at, so that a backlog costs little."""
 
 
@@ -57,12 +61,13 @@ class Upkeep:
         while True:
             try:
                 await self._look_at_streams()
-                if not await are_commands_complete(self._store):
+                marker = await load_marker(self._store)
+                if marker is None:
                     await self._recall()
                 if self._is_index_incomplete:
                     await self._fill_index()
                 if rounds % _ROUNDS_PER_SEARCH == 1 and await self._is_first():
-                    await self._search()
+                    await self._search(marker)
                 self._told.pop("", None)
             except DurableError as error:
                 self._tell("", f"The streams could not be looked after, will try again: {error}", logging.WARNING)
@@ -127,14 +132,12 @@ class Upkeep:
         live = await leases.live_processors(self._store)
         return bool(live) and live[0].processor_id == self._processor_id
 
-    async def _search(self) -> None:
+    async def _search(self, marker: CommandsMarker | None) -> None:
         """Find what no processor works on, and schedules that never fire."""
         running = [each async for each in index_entries.list_indexed_ids(self._store, [Status.RUNNING])]
-        # Of what was claimed a moment before its run was lost, the index still says that it is pending.
-        async for each in index_entries.list_indexed_ids(self._store, [Status.PENDING]):
-            running.append(each)
-            if len(running) >= _MOST_SEARCHED:
-                break
+        if marker is None or marker.recalled_at > self._store.clock.now() - _RECENT_MICROSECONDS:
+            # Of what was claimed a moment before its run was lost, the index still says that it is pending.
+            running += await index_entries.oldest_ids(self._store, Status.PENDING, _MOST_PENDING)
         abandoned = await find_abandoned(self._store, running)
         if abandoned:
             _log.warning("%d workflows ran on no processor, and are taken over.", len(abandoned))

@@ -39,9 +39,13 @@ async def find_abandoned(store: Store, running: Iterable[str]) -> list[Execution
 
 
 async def _look(store: Store, running: Iterable[str]) -> dict[str, StoredState]:
-    """The states come before what processors say: what is claimed in between is not taken for abandoned."""
+    """The states come before what processors say: what is claimed in between is not taken for abandoned.
+
+    Of what a live processor says that it works on, no state is read at all.
+    """
+    held = held_workflows.HeldWorkflows(lease.held for lease in await leases.live_processors(store))
     found: dict[str, StoredState] = {}
-    for batch in batches(running):
+    for batch in batches(each for each in running if each not in held):
         found |= {
             key: stored
             for key, stored in (await states.load_many(store, batch)).items()

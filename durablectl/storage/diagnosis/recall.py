@@ -1,7 +1,7 @@
 """Calling for what nothing calls any more, after commands were lost: pending, due and abandoned workflows, schedules.
 
-A marker among the commands says that they are complete. It is gone where the stream was deleted, purged or made again.
-Dying in the middle leaves it away, so that the next processor does all of it again; a second call does no harm.
+Dying in the middle leaves the marker of the commands away, so that the next processor does all of it again; a second
+call does no harm.
 """
 
 from __future__ import annotations
@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from durablectl.model.status import Status
 from durablectl.storage.commands.wake import wake_request
-from durablectl.storage.connection.requests import EXPECTED, Request
 from durablectl.storage.diagnosis.abandoned import find_abandoned
 from durablectl.storage.diagnosis.missing_wakeups import find_missing_wakeups
 from durablectl.storage.index import index_entries
 from durablectl.storage.index.comparison import batches
 from durablectl.storage.records.armed_schedules import arm_again, find_unarmed
+from durablectl.storage.streams.commands_marker import ALWAYS_COMPLETE, write_marker
 from durablectl.storage.streams.direct_get import get_message
+from durablectl.storage.streams.stored_messages import parse_timestamp_us, stored_message
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -32,11 +33,23 @@ class Recalled(NamedTuple):
     schedules: list[str]
 
 
-async def are_commands_complete(store: Store) -> bool:
-    """Whether the commands were not lost since a processor last looked. Raises NotProvisionedError without stream."""
+class CommandsMarker(NamedTuple):
+    """That the commands are complete.
+
+    ``recalled_at`` is when they became so again, in microseconds; 0 when none were ever lost.
+    """
+
+    recalled_at: int
+
+
+async def load_marker(store: Store) -> CommandsMarker | None:
+    """None where commands may have been lost since a processor last looked. NotProvisionedError without the stream."""
     subjects = store.subjects
     which = {"last_by_subj": subjects.commands_marker}  # asked so, it needs no permission that a processor lacked
-    return await get_message(store, subjects.commands_stream, which) is not None
+    found = await get_message(store, subjects.commands_stream, which)
+    if found is None:
+        return None
+    return CommandsMarker(0 if found.data == ALWAYS_COMPLETE else parse_timestamp_us(stored_message(found).stored_at))
 
 
 async def recall_all(store: Store) -> Recalled:
@@ -48,8 +61,7 @@ async def recall_all(store: Store) -> Recalled:
     idle = await find_missing_wakeups(store, [each for each in waiting if each not in abandoned], abandoned)
     await call_for(store, idle)
     armed = await arm_again(store, await find_unarmed(store))
-    subject = store.subjects.commands_marker
-    await store.requests.exchange([Request(subject, b"complete", {EXPECTED: "0"}, may_exist=True)])
+    await write_marker(store, were_lost=bool(owned or waiting))
     return Recalled(len(idle), armed)
 
 

@@ -10,7 +10,7 @@ from durablectl.storage.connection.requests import EXPECTED, Request
 from durablectl.storage.connection.store import purge_request
 from durablectl.storage.records.consistent_reads import load_after_write
 from durablectl.storage.records.states import ttl_header
-from durablectl.storage.streams.direct_get import get_many_last, subjects_matching
+from durablectl.storage.streams.direct_get import get_many_last, messages, subjects_matching
 from durablectl.storage.streams.feed import read_snapshot
 
 if TYPE_CHECKING:
@@ -55,6 +55,20 @@ async def list_indexed_ids(store: Store, groups: Iterable[str]) -> AsyncIterator
         invocation_id = change.subject.rpartition("~")[2]
         if is_name(invocation_id):
             yield invocation_id
+
+
+async def oldest_ids(store: Store, group: str, most: int) -> list[str]:
+    """The invocation ids of the entries that came first into a status group: durablectl's own, then the others."""
+    subjects = store.subjects
+    found: list[str] = []
+    for each in (subjects.system_index_filter(group), subjects.index_filter(group)):
+        async for change in messages(store, subjects.index_stream, each, batch=_AT_ONCE):
+            if len(found) == most:
+                return found
+            invocation_id = change.subject.rpartition("~")[2]
+            if is_name(invocation_id):
+                found.append(invocation_id)
+    return found
 
 
 def addition(store: Store, execution: Execution) -> list[Request]:

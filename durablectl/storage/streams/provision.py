@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from typing import TYPE_CHECKING, Any
 
 from durablectl.errors import ConfigurationError, DurableError, NotProvisionedError, StorageError
 from durablectl.model.clock import NANOSECONDS
 from durablectl.storage.connection.store import require_jetstream
+from durablectl.storage.streams.commands_marker import write_marker
 from durablectl.storage.streams.stream_risks import StreamKind, find_risks
 
 if TYPE_CHECKING:
@@ -137,15 +139,21 @@ async def provision(store: Store, *, replicas: int | None = None) -> None:
     UnsupportedServerError without JetStream.
     """
     await require_jetstream(store)
-    await asyncio.gather(
-        *(_ensure(store, kind, wanted, replicas) for kind, wanted in wanted_streams(store.subjects).items())
-    )
+    wanted = wanted_streams(store.subjects)
+    created = await asyncio.gather(*(_ensure(store, kind, each, replicas) for kind, each in wanted.items()))
     store.requests.has_streams = True
+    new = {kind for kind, is_new in zip(wanted, created, strict=True) if is_new}
+    if {StreamKind.STATES, StreamKind.COMMANDS} <= new:
+        # Without it, processors would look for commands that were lost. One that cannot be written costs such a look.
+        with contextlib.suppress(DurableError):
+            await write_marker(store, were_lost=False)
 
 
-async def _ensure(store: Store, kind: StreamKind, wanted: dict[str, Any], replicas: int | None) -> None:
+async def _ensure(store: Store, kind: StreamKind, wanted: dict[str, Any], replicas: int | None) -> bool:
+    """Whether it did not exist."""
     existing = await stream_config(store, wanted["name"])
-    if existing is None:
+    is_new = existing is None
+    if is_new:
         await create_stream(store, {**wanted, "num_replicas": replicas or 1})
         existing = await stream_config(store, wanted["name"])
     if existing is None:
@@ -160,6 +168,7 @@ async def _ensure(store: Store, kind: StreamKind, wanted: dict[str, Any], replic
         )
     for risk in risks:
         _log.warning("The stream %s: %s.", wanted["name"], risk)
+    return is_new
 
 
 async def create_stream(store: Store, configuration: dict[str, Any]) -> None:

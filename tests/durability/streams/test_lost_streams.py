@@ -13,8 +13,9 @@ from durablectl.embedded import EmbeddedServer
 from durablectl.errors import DurableError
 from durablectl.model.status import Status
 from durablectl.settings import Settings
+from durablectl.storage.diagnosis.recall import CommandsMarker, load_marker, recall_all
 from durablectl.storage.records.armed_schedules import armed_names
-from durablectl.storage.streams.provision import stream_config
+from durablectl.storage.streams.provision import provision, stream_config
 from helpers.in_process import provisioned_store
 from helpers.paths import APPS
 from helpers.processor_processes import alive, kill
@@ -70,6 +71,19 @@ async def test_work_continues_after_commands_are_deleted_under_load(site, spawn)
         for process in processes:
             assert process.err().count("cannot be made again yet") <= 1
         await wait_until(lambda: is_well(store))
+
+
+async def test_commands_of_a_new_namespace_count_as_complete_and_lost_ones_as_recalled(site):
+    async with provisioned_store(site) as store:
+        assert await load_marker(store) == CommandsMarker(0)
+        await control.start(store, control.StartRequest("nap", 600, "n"))
+        await delete_stream(store, "commands_stream")
+        await provision(store)
+        assert await load_marker(store) is None
+        assert (await recall_all(store)).workflows == 1
+        marker = await load_marker(store)
+        assert marker is not None
+        assert 0 < marker.recalled_at <= store.clock.now()
 
 
 async def has_running(store):
