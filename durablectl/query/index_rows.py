@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 _LOAD_AT_ONCE = 250
 _TAKE_AT_ONCE = 1000
+_LEAST_PER_SECOND = 100
+"""So many entries of a second are read for a sample, though fewer are wanted: some may have moved on."""
 
 
 class IndexRow(NamedTuple):
@@ -225,8 +227,12 @@ async def first_rows(
     after: SortKey | None = None,
     skip: int = 0,
     oldest_first: bool = False,
+    is_sample: bool = False,
 ) -> list[IndexRow]:
-    """At least ``wanted`` in their order if there are as many; ``total`` is what count_indexed says."""
+    """At least ``wanted`` in their order if there are as many; ``total`` is what count_indexed says.
+
+    A sample is exact to the second: of one with a great many, little more than ``wanted`` are read.
+    """
     rows: list[IndexRow] = []
     if plan.scope is not None:
         traversal = Traversal(
@@ -238,6 +244,7 @@ async def first_rows(
             oldest_first=oldest_first,
             skip=skip,
             total=None if filters.is_bounded else total - len(plan.beside) + len(plan.surplus),
+            most_per_second=max(wanted, _LEAST_PER_SECOND) if is_sample else 0,
         )
         async for row in _confirmed(store, traversal.entries(), filters, wanted):
             rows.append(row)

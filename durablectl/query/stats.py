@@ -177,7 +177,9 @@ async def _most_frequent_cell(
     if filters.is_bounded or filters.handlers or filters.partition_key or not by_status[Status.COMPLETED]:
         return None
     seen: Counter[str] = Counter()
-    async for entry in Traversal(store, Scope((Status.COMPLETED,)), total=by_status[Status.COMPLETED]).entries():
+    total = by_status[Status.COMPLETED]
+    newest = Traversal(store, Scope((Status.COMPLETED,)), total=total, most_per_second=_SAMPLE)
+    async for entry in newest.entries():
         seen[entry.handler] += 1
         if seen.total() == _SAMPLE:
             break
@@ -195,7 +197,7 @@ async def _oldest_active(
     active = replace(filters, statuses=statuses)
     # What is read for the plan is read once; the index entries are those of what is active.
     plan = plan if filters.waiting_for else await make_plan(store, active)
-    rows = await first_rows(store, active, plan, 1, total=total, oldest_first=True)
+    rows = await first_rows(store, active, plan, 1, total=total, oldest_first=True, is_sample=True)
     return (await views(store, rows[:1]))[0] if rows else None
 
 
@@ -216,7 +218,8 @@ class _Recent(NamedTuple):
     @classmethod
     def from_filters(cls, filters: Filters, span: int) -> Self:
         now = SYSTEM_CLOCK.now()
-        since = max(filters.since, now - span)
+        # From the begin of a second: what lies in whole seconds is counted, and not read.
+        since = max(filters.since, (now - span) // MICROSECONDS * MICROSECONDS)
         return cls(since, filters.until, max(0, min(filters.until or now, now) - since) / _MINUTE)
 
     def per_minute(self, number: int) -> float:

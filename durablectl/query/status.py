@@ -321,7 +321,9 @@ class _Reading:
             return _Sampled(await first_rows(self._store, filters, plan, total, total=total))
         oldest, newest = await asyncio.gather(
             *(
-                first_rows(self._store, filters, plan, most // 2, total=total, oldest_first=oldest_first)
+                first_rows(
+                    self._store, filters, plan, most // 2, total=total, oldest_first=oldest_first, is_sample=True
+                )
                 for oldest_first in (True, False)
             )
         )
@@ -344,13 +346,18 @@ class _Reading:
                 found.setdefault(handler, Counter())[status] = number
         return found
 
+    def _since(self, span: int) -> int:
+        """The begin of the second that lies ``span`` back: whole seconds are counted, and not read."""
+        return (self._now - span) // MICROSECONDS * MICROSECONDS
+
     async def _failed_lately(self) -> _Sampled:
-        since = self._now - _HOUR
+        since = self._since(_HOUR)
         filters = Filters(frozenset({Status.FAILED}), since=since)
         total = await time_buckets.count_between(self._store, Scope((Status.FAILED,)), since, 0)
         if not total:
             return _Sampled([])
-        rows = (await first_rows(self._store, filters, self._plan(filters), _FAILED_READ, total=total))[:_FAILED_READ]
+        rows = await first_rows(self._store, filters, self._plan(filters), _FAILED_READ, total=total, is_sample=True)
+        rows = rows[:_FAILED_READ]
         return _Sampled(rows, max(1.0, total / len(rows)) if len(rows) == _FAILED_READ else 1.0)
 
     async def _rates(self) -> tuple[float, float]:
@@ -358,7 +365,7 @@ class _Reading:
         scope = Scope((Status.COMPLETED,))
         recent, hour = await asyncio.gather(
             *(
-                time_buckets.count_between(self._store, scope, self._now - span, 0)
+                time_buckets.count_between(self._store, scope, self._since(span), 0)
                 for span in (RECENT_MICROSECONDS, _HOUR)
             )
         )
@@ -369,7 +376,7 @@ class _Reading:
         full = sorted({each.why.view.handler for each in observed if each.why.cause is StatusCause.BUSY} & {*handlers})
         if not full:
             return {}
-        since = self._now - RECENT_MICROSECONDS
+        since = self._since(RECENT_MICROSECONDS)
         if not self._conditions[StreamKind.INDEX].is_readable:
             waiting = await self._waiting_commands(full)
             return {handler: Backlog(number) for handler, number in waiting.items() if handler in full}
@@ -408,7 +415,9 @@ class _Reading:
         if not total:
             return None
         active = Filters(ACTIVE)
-        rows = await first_rows(self._store, active, self._plan(active), 1, total=total, oldest_first=True)
+        rows = await first_rows(
+            self._store, active, self._plan(active), 1, total=total, oldest_first=True, is_sample=True
+        )
         return self._view(rows[0]) if rows else None
 
     async def _scanned(self) -> tuple[Work, Moving]:

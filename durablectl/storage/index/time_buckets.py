@@ -19,6 +19,7 @@ from durablectl.storage.streams.direct_get import (
     count_large,
     count_many,
     first_message,
+    first_subjects,
     last_message,
     subjects_matching,
 )
@@ -231,9 +232,14 @@ async def count(store: Store, scope: Scope, times: Sequence[str], *, much: bool 
     return [number - sum(next(found) for _ in each) for number, each in zip(numbers, others, strict=True)]
 
 
-async def read(store: Store, scope: Scope, time: str) -> list[IndexEntry]:
-    wanted = scope.filters(store, time)
-    subjects = await subjects_matching(store, store.subjects.index_stream, wanted) if wanted else []
+async def read(store: Store, scope: Scope, time: str, most: int = 0) -> list[IndexEntry]:
+    """The entries of a time; with ``most``, of each status and handler so many of those that were stored first."""
+    wanted, stream = scope.filters(store, time), store.subjects.index_stream
+    subjects: Sequence[str] = []
+    if wanted:
+        subjects = await (
+            first_subjects(store, stream, wanted, most) if most else subjects_matching(store, stream, wanted)
+        )
     return [
         entry
         for entry in _entries(store, subjects)

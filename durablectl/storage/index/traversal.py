@@ -45,7 +45,8 @@ class Traversal:
 
     Those from ``since`` up to before ``until`` (microseconds, 0 for no bound), and only those behind the key ``after``.
     ``skip`` entries are left out at the beginning, without being read where that can be. ``total`` is what count_all
-    says of the scope, if that is known.
+    says of the scope, if that is known. With ``most_per_second``, of a second with more entries those that were stored
+    first are read, which are about its oldest: for a look, not for a list.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class Traversal:
         oldest_first: bool = False,
         skip: int = 0,
         total: int | None = None,
+        most_per_second: int = 0,
     ) -> None:
         self._store = store
         self._scope = scope
@@ -68,6 +70,7 @@ class Traversal:
         self._oldest_first = oldest_first
         self._skip = skip
         self._total = total
+        self._most_per_second = most_per_second
         self._now = SYSTEM_CLOCK.now() // MICROSECONDS
         self._busy: set[int] = set()
 
@@ -141,7 +144,8 @@ class Traversal:
                 if not number or self._skip_bucket(number, inside, size):
                     continue
                 if 0 < number <= READ_AT_ONCE or level == SECOND:
-                    for entry in self._ordered(await read(self._store, self._scope, time_filter(level, start))):
+                    most = 0 if 0 < number <= READ_AT_ONCE else self._most_per_second
+                    for entry in self._ordered(await read(self._store, self._scope, time_filter(level, start), most)):
                         yield entry
                     continue
                 async for entry in self._read_buckets(level + 1, inside):

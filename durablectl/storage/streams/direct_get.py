@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from durablectl.storage.connection.store import Store
 
 _BATCH = 500
+_LARGE_BATCH = 5000
+"""Of messages that are little more than their subjects."""
 _TOO_MANY_STATUS = "413"
 _MOST_BYTES = 8 * 1024 * 1024
 """Of one answer: the server hangs up on a reader that has 64 MB waiting for it."""
@@ -169,7 +171,22 @@ async def subjects_matching(store: Store, stream: str, filter_subjects: Sequence
     answer = await get_many_last(store, stream, filter_subjects)
     if answer is not None:
         return [raw.subject for raw in answer.messages]
-    return [change.subject for each in filter_subjects async for change in messages(store, stream, each)]
+    return [
+        change.subject for each in filter_subjects async for change in messages(store, stream, each, batch=_LARGE_BATCH)
+    ]
+
+
+async def first_subjects(store: Store, stream: str, filter_subjects: Sequence[str], most: int) -> list[str]:
+    """Of each filter the subjects of the messages stored first, at most so many; the rest does not come over."""
+    found: list[str] = []
+    for each in filter_subjects:
+        read = 0
+        async for change in messages(store, stream, each, batch=min(most, _BATCH)):
+            found.append(change.subject)
+            read += 1
+            if read == most:
+                break
+    return found
 
 
 async def messages(

@@ -9,12 +9,15 @@ import pytest
 
 from durablectl import Context, Retry, control, query, workflow
 from durablectl.cli.main import app
+from durablectl.model.clock import MICROSECONDS
 from durablectl.model.codec import encode_execution
-from durablectl.model.kinds import CommandKind
+from durablectl.model.kinds import CommandKind, WaitKind
 from durablectl.model.records import Command, Execution, PendingWait, named_waits
+from durablectl.model.status import Status
 from durablectl.query import Trouble, Urgency
 from durablectl.storage.commands.wake import wake_request
-from durablectl.storage.index import index_entries
+from durablectl.storage.index import index_entries, time_buckets
+from durablectl.storage.index.time_buckets import Scope
 from durablectl.storage.records import leases
 from durablectl.storage.records.leases import Lease
 from helpers.in_process import running_processor
@@ -152,6 +155,48 @@ async def test_status_samples_more_workflows_than_it_reads(store, monkeypatch):
     report = await query.get_status(store)
     assert [group.count for group in report.groups] == [24]
     assert report.groups[0].examples[0] == "r00"
+
+
+async def test_status_and_stats_read_little_of_crowded_second(store, monkeypatch):
+    """What a second holds is not read to find its oldest, nor to count what ended since."""
+    monkeypatch.setattr("durablectl.query.status.READ_ALL", 100)
+    monkeypatch.setattr("durablectl.query.status._SAMPLE", 20)
+    second = (store.clock.now() - 300 * MICROSECONDS) // MICROSECONDS * MICROSECONDS
+    wait = PendingWait(WaitKind.SIGNAL, "signal:go", 0)
+    number = 3000
+    for count in range(number):
+        waiting = Execution(f"s{count:04}", "asking", Status.SUSPENDED)
+        waiting.suspend([wait])
+        for execution in (waiting, Execution(f"c{count:04}", "asking", Status.COMPLETED)):
+            execution.created_at = execution.updated_at = execution.indexed_at = second + count * 300
+            if count < 200 and execution is waiting:
+                await store.nats.publish(store.subjects.state(execution.invocation_id), encode_execution(execution))
+            # The same in the seconds where the rates of the last five minutes may begin.
+            for later in range(1 if execution is waiting else 3):
+                execution.indexed_at = second + later * MICROSECONDS + count * 300
+                await store.nats.publish(index_entries.index_subject(store.subjects, execution), b"")
+    await index_entries.add_waits(store, "asking", named_waits("asking", [wait]))
+    await index_entries.add_handlers(store, ["asking"])
+
+    async def is_entered() -> bool:
+        return await time_buckets.count_all(store, Scope()) == 4 * number
+
+    await wait_until(is_entered)
+    read = 0
+    send_many = store.requests.send_many
+
+    async def counting(*args):
+        nonlocal read
+        answer = await send_many(*args)
+        read += len(answer)
+        return answer
+
+    monkeypatch.setattr(store.requests, "send_many", counting)
+    report = await query.get_status(store)
+    assert report.moving.oldest.invocation_id == "s0000"
+    assert report.moving.by_status == {"suspended": number, "completed": 3 * number}
+    assert (await query.get_stats(store)).oldest_active.invocation_id == "s0000"
+    assert read < number
 
 
 async def test_status_finds_few_in_trouble_among_many_sleepers(store, settings, monkeypatch):
