@@ -118,11 +118,14 @@ async def run_operation(settings: Settings, targets: Targets, output: Output, op
             note(f"Nothing to {operation.verb}: {'no workflow matches' if filtered else 'no ids came'}.")
             await note_unknown_handlers(store, targets.filters.handlers if targets.filters is not None else ())
             return 0
-        if filtered and not targets.yes and not await _is_agreed(store, selected, operation, job):
+        is_asked = filtered and not targets.yes
+        if is_asked and not await _is_agreed(store, selected, operation, job):
             note("Nothing was changed.")
             return _DECLINED
         if job is not None:
             await _start_job(store, ids, job, targets, operation, output)
+            if not is_asked:  # else the question came with it
+                await _note_waiting_jobs(store)
             return 0
         return await _carry_out(store, ids, operation, output, targets.rate)
 
@@ -154,6 +157,11 @@ async def _start_job(
     else:
         typer.echo(job_id)
     note(f"A job will {operation.verb} {count(len(ids), 'workflow')}; follow it: durablectl jobs watch {job_id}")
+
+
+async def _note_waiting_jobs(store: Store) -> None:
+    from durablectl import control
+
     if not await control.can_run_jobs(store):
         note(NO_JOB_PROCESSOR)
 
@@ -199,10 +207,7 @@ async def _is_agreed(
     console = stderr_console()
     show(console, selection_table(selected[:_SAMPLE], len(selected), SYSTEM_CLOCK.now(), console.width))
     if job is not None:
-        from durablectl import control
-
-        if not await control.can_run_jobs(store):
-            note(NO_JOB_PROCESSOR)
+        await _note_waiting_jobs(store)
     which = f"these {many}" if len(selected) > 1 else "it"
     from_here = "" if job is None else " (--foreground does it from here)"
     return await agrees(f"{operation.verb.capitalize()} {which}{_how(job)}{from_here}?")

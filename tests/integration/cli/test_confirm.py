@@ -70,6 +70,16 @@ def ended(child: pexpect.spawn) -> int:
     return child.exitstatus
 
 
+@pytest.mark.usefixtures("ids")
+def test_job_without_processor_is_noted_once(terminal):
+    child = terminal("wf", "pause", "--handler", "nobodys", "--background")
+    child.expect(r"Pause these 12 workflows as a background job \(--foreground does it from here\)\? \[y/N\] ")
+    asked = child.before
+    child.sendline("y")
+    assert ended(child) == 0
+    assert " ".join((asked + child.before).split()).count("No live processor carries out jobs") == 1
+
+
 def test_question_shows_the_selected_workflows(terminal, ids, statuses):
     child = terminal("wf", "cancel", "--handler", "nobodys", "--status", "pending")
     child.expect(QUESTION)
