@@ -44,6 +44,9 @@ if TYPE_CHECKING:
 
 _wire = logging.getLogger("durablectl.wire")
 
+_USER_INFO = "$SYS.REQ.USER.INFO"
+"""Every user may ask for their own permissions, unless denied."""
+_TIME_SECONDS = 2.0
 EXPECTED = "Nats-Expected-Last-Subject-Sequence"
 """The condition of a compare-and-set; 0 stands for "no message on this subject"."""
 EXPECTED_SUBJECT = "Nats-Expected-Last-Subject-Sequence-Subject"
@@ -170,6 +173,13 @@ class Requests:
         if isinstance(timestamp := answer.get("ts"), str):
             SYSTEM_CLOCK.compare(timestamp, asked_ns)
         return answer
+
+    async def ask_time(self) -> None:
+        """Hear the server's time from the one answer that tells it without a stream. May be denied: DurableError."""
+        asked_ns = time.monotonic_ns()
+        reply = await self.send(_USER_INFO, b"", timeout=_TIME_SECONDS)
+        with contextlib.suppress(ValueError, KeyError, TypeError):
+            SYSTEM_CLOCK.compare(str(json.loads(reply.data)["server"]["time"]), asked_ns)
 
     async def exchange(self, requests: Iterable[Request]) -> list[dict[str, Any]]:
         """Several unconditional publishes or API requests, sent in this order and awaited together; their answers.

@@ -10,7 +10,7 @@ import contextlib
 import logging
 from typing import TYPE_CHECKING
 
-from durablectl.errors import ConnectionFailedError, DurableError
+from durablectl.errors import ConnectionFailedError, DurableError, NotProvisionedError
 from durablectl.model.clock import MICROSECONDS, SYSTEM_CLOCK
 from durablectl.storage.records.states import decode_stored_state, load, load_many
 from durablectl.storage.streams.direct_get import get_many_last
@@ -48,7 +48,10 @@ async def sync_clock(store: Store) -> int:
 async def hear_server_time(store: Store) -> int:
     """The time now by the server's clock, in microseconds: this machine's where they agree, or none is heard."""
     with contextlib.suppress(DurableError):  # what is asked next fails with a sentence of its own
-        await store.requests.call(f"{store.api}.STREAM.INFO.{store.subjects.state_stream}")
+        try:
+            await store.requests.call(f"{store.api}.STREAM.INFO.{store.subjects.state_stream}")
+        except NotProvisionedError:
+            await store.requests.ask_time()
     return SYSTEM_CLOCK.now()
 
 

@@ -14,6 +14,10 @@ import pytest
 
 from durablectl import Client, query
 from durablectl.cli.main import app  # noqa: F401 - imported before the clock is shifted
+from durablectl.embedded import EmbeddedServer
+from durablectl.model.clock import SYSTEM_CLOCK
+from durablectl.settings import Settings
+from durablectl.storage.connection.store import open_store
 from helpers.paths import APPS
 from helpers.processor_processes import alive
 from helpers.views import S
@@ -134,3 +138,21 @@ async def test_program_with_a_wrong_clock_counts_by_the_server(store, settings, 
         page = await client.list_workflows(since=timedelta(minutes=5))
         assert {each.invocation_id for each in page.workflows} == {"a1", "late"}
         assert await client.count_workflows(until=timedelta(minutes=5)) == 0
+
+
+async def test_server_without_streams_tells_the_time(tmp_path, monkeypatch):
+    true_time_ns = time.time_ns
+    with EmbeddedServer(tmp_path) as server:
+        async with open_store(Settings(url=server.url, timeout=30)) as store:
+            SYSTEM_CLOCK.forget()
+            monkeypatch.setattr(time, "time_ns", lambda: true_time_ns() + 605 * S * 1000)
+            assert abs(await query.server_time(store) - true_time_ns() // 1000) < 60 * S
+
+
+async def test_time_of_server_is_not_needed_where_asking_is_denied(tmp_path):
+    denied = 'authorization: {token: t, permissions: {publish: {deny: "$SYS.>"}}}'
+    with EmbeddedServer(tmp_path, config=denied) as server:
+        async with open_store(Settings(url=server.url, token="t", timeout=30)) as store:  # noqa: S106  # the test's own
+            SYSTEM_CLOCK.forget()
+            before = time.time_ns() // 1000
+            assert before <= await query.server_time(store) <= time.time_ns() // 1000
