@@ -1,7 +1,7 @@
 """Attempts of steps: the next one now instead of after its back-off, or in place of one that hangs.
 
-Each is one compare-and-set. What runs is told to look; should that message be lost, its processor looks within two
-seconds. What is suspended is called as for a resume: a timer is set before the write, a command published after it.
+Each is one compare-and-set. The processor that runs the workflow is notified; should that message be lost, it looks
+within two seconds.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from durablectl.control.audit_trail import audited, record_change
+from durablectl.control.change_delivery import write_and_deliver
 from durablectl.control.operation_result import DIRECT, OperationResult, invalid_state_error, load_for_change
 from durablectl.errors import InvalidStateError
 from durablectl.limits import checked_count
@@ -16,7 +17,6 @@ from durablectl.model.clock import SYSTEM_CLOCK
 from durablectl.model.kinds import WaitingFor, WaitKind
 from durablectl.model.status import Status, is_terminal
 from durablectl.storage.commands.notifications import notify_processor
-from durablectl.storage.commands.wake import fallback_timer_request, wake_request
 from durablectl.storage.records import leases, states
 
 if TYPE_CHECKING:
@@ -47,19 +47,12 @@ async def retry_now(
             message = f"No step of it waits for another attempt; it is {execution.status}."
             return OperationResult(invocation_id, execution.status, changed=False, message=message)
         now = SYSTEM_CLOCK.now()
-        is_suspended = execution.status == Status.SUSPENDED
         names = _end_back_offs(execution, now)
         execution.retry_now_at = max(now, execution.retry_now_at + 1)
         origin.mark(execution)
         await record_change(execution.handler)
-        if is_suspended:
-            await store.requests.exchange([fallback_timer_request(store, execution)])
-        if await states.replace(store, execution, revision) is None:
+        if not await write_and_deliver(store, execution, revision):
             continue
-        if is_suspended:
-            await store.requests.exchange([wake_request(store, execution)])
-        elif execution.owner:
-            await notify_processor(store, execution.owner, invocation_id)
         message = f"Trying {', '.join(names)} again now."
         return OperationResult(invocation_id, execution.status, changed=True, message=message)
 

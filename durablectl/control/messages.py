@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from durablectl.control.audit_trail import audited, record_change
+from durablectl.control.change_delivery import write_and_deliver
 from durablectl.control.operation_result import OperationResult, invalid_state_error, load_for_change
 from durablectl.errors import InvalidStateError, PayloadTooLargeError
 from durablectl.model.clock import SYSTEM_CLOCK
@@ -14,9 +15,6 @@ from durablectl.model.records import NO_PAYLOAD, Awakeable, Payload, Signal
 from durablectl.model.status import Status, is_terminal
 from durablectl.model.text import storable
 from durablectl.model.values import encode_value, is_message
-from durablectl.storage.commands.notifications import notify_processor
-from durablectl.storage.commands.wake import fallback_timer_request, wake_request
-from durablectl.storage.records import states
 from durablectl.storage.records.message_types import SchemaWriter
 
 if TYPE_CHECKING:
@@ -91,16 +89,8 @@ async def _deliver(store: Store, invocation_id: str, change: Callable[[Execution
         change(execution)
         _check_room(store, execution)
         await record_change(execution.handler, execution.invocation_id)
-        is_suspended = execution.status == Status.SUSPENDED
-        if is_suspended:
-            await store.requests.exchange([fallback_timer_request(store, execution)])
-        if await states.replace(store, execution, revision) is None:
-            continue
-        if is_suspended:
-            await store.requests.exchange([wake_request(store, execution)])
-        elif execution.owner:
-            await notify_processor(store, execution.owner, invocation_id)
-        return execution
+        if await write_and_deliver(store, execution, revision):
+            return execution
 
 
 def _check_room(store: Store, execution: Execution) -> None:

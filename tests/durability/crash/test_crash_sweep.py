@@ -56,7 +56,7 @@ NOT_SWEPT = {
     "engine.recovery.failover.Failover._mark_lost>mark_lost": "for people to see; another survivor writes it, too",
     "engine.worker.outcome.settle>flush": BY_FLUSH,
     "engine.worker.watchdog.LoopWatchdog._end_process>release": BY_WATCHDOG,
-    "control.attempts.retry_now>notify_processor": "only for a back-off in memory; may be lost",
+    "control.change_delivery.write_and_deliver>notify_processor": "may be lost: its processor looks by itself",
     "control.index_repair.repair>arm_again": UPKEEP,
     "control.stream_repair._change>call": UPKEEP,
     "control.stream_repair.repair_streams>create_stream": UPKEEP,
