@@ -46,6 +46,8 @@ _ROW: dict[str, Any] = {
     "partition_key": "user-001",
     "attempt": 1,
     "owner": None,
+    "last_owner": "worker-1-4711-a1b2c3",
+    "version": "0.1.0",
     "waiting_for": _WAITING,
     "workflow_state": {"cart": ["apple"]},
     "created_at": "2026-11-22T09:00:00Z",

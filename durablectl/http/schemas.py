@@ -100,6 +100,8 @@ class Row(_Shape):
     partition_key: str | None
     attempt: int
     owner: str | None
+    last_owner: str | None = Field(description="The processor that runs it or ran it last.")
+    version: str | None = Field(description="The version of durablectl on that processor.")
     waiting_for: Waiting | None
     workflow_state: dict[str, Json]
     created_at: Moment

@@ -210,6 +210,8 @@ class WorkflowView:
             "partition_key": self.partition_key or None,
             "attempt": self.attempt,
             "owner": self.owner or None,
+            "last_owner": self.last_processor or None,
+            "version": self.version or None,
             "waiting_for": None if self.waiting_for is None else self.waiting_for.to_json(),
             "workflow_state": dict(self.workflow_state),
             "created_at": to_rfc3339(self.created_at),
