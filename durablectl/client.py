@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack
 
@@ -14,7 +13,7 @@ from durablectl.model.clock import SYSTEM_CLOCK
 from durablectl.model.filters import FILTERS, FilterKind, Filters
 from durablectl.model.jobs import parse_outcomes
 from durablectl.model.validation import LATEST
-from durablectl.settings import Settings, resolve
+from durablectl.settings import SETTABLE, resolve
 from durablectl.storage.connection.store import open_store
 from durablectl.system.job_selection import start_job_matching
 
@@ -31,7 +30,6 @@ Time = datetime | timedelta | None
 """A time, or how long ago; None for no bound."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_FIELDS = {field.name for field in fields(Settings)} - {"sources", "warnings"}
 
 
 class _FilterOptions(TypedDict, total=False):
@@ -64,9 +62,9 @@ class Client:
     """
 
     def __init__(self, **overrides: str | float | None) -> None:
-        unknown = sorted(set(overrides) - _FIELDS)
+        unknown = sorted(set(overrides) - SETTABLE)
         if unknown:
-            raise UsageError(f"Client has no setting {unknown[0]!r}.", hint=f"It has {', '.join(sorted(_FIELDS))}.")
+            raise UsageError(f"Client has no setting {unknown[0]!r}.", hint=f"It has {', '.join(sorted(SETTABLE))}.")
         self._settings = resolve({k: None if v is None else str(v) for k, v in overrides.items()})
         self._stack = contextlib.AsyncExitStack()
         self._opened: Store | None = None

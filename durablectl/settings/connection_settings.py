@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 DEFAULT_URL = "nats://127.0.0.1:4222"
 
 _CREDENTIALS = re.compile(r"((?:^|,)\s*(?:\w+://)?)(?:[^,]|,(?!\s*\w+://))*@")
 """A comma may be part of a password, unless a scheme follows."""
-_NEVER_SHOWN = frozenset({"password", "token", "user_jwt", "user_seed", "sources"})
+_NEVER_SHOWN = frozenset({"password", "token", "user_jwt", "user_seed", "sources", "read_again"})
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,7 @@ class Settings:
     ``url`` may hold several URLs with commas between them; ``creds``, ``nkey`` and ``tls_*`` are paths of files;
     ``timeout`` is in seconds; ``namespace`` "" is the default one. ``sources`` says for each field where its value came
     from: "flag --nats-url", "environment NATS_URL", "context NAME", "default". ``warnings`` are whole sentences.
+    ``read_again`` reads the same sources once more, for a NATS context may have been changed; None where there is none.
     """
 
     url: str = DEFAULT_URL
@@ -47,6 +48,7 @@ class Settings:
     context: str = ""
     sources: Mapping[str, str] = field(default_factory=dict, compare=False)
     warnings: tuple[str, ...] = field(default=(), compare=False)
+    read_again: Callable[[], Settings] | None = field(default=None, compare=False, repr=False)
 
     @property
     def display_url(self) -> str:

@@ -55,7 +55,8 @@ ENVIRONMENT: Mapping[str, str] = {
 
 _FILES = ("creds", "nkey", "tls_cert", "tls_key", "tls_ca")
 _IDENTITIES = (("user", "password"), ("creds",), ("nkey",), ("user_jwt", "user_seed"), ("token",))
-_SETTABLE = frozenset(field.name for field in fields(Settings)) - {"sources", "warnings"}
+SETTABLE = frozenset(field.name for field in fields(Settings)) - {"sources", "warnings", "read_again"}
+"""Fields of Settings that can be given."""
 
 _Layer = tuple[Mapping[str, Any], Mapping[str, str]]
 
@@ -72,7 +73,7 @@ def resolve(
     a command line. Raises UsageError (InvalidNameError for the namespace) for a bad override and ConfigurationError
     for a bad environment variable, context or file.
     """
-    if unknown := overrides.keys() - _SETTABLE:
+    if unknown := overrides.keys() - SETTABLE:
         message = f"unknown settings: {', '.join(sorted(unknown))}"
         raise TypeError(message)
     layers = [_given(overrides, kind), _from_environment(environ)]
@@ -80,14 +81,19 @@ def resolve(
     if context is not None:
         layers.append((context.values, dict.fromkeys(context.values, f"context {context.name}")))
     values: dict[str, Any] = {}
-    sources = dict.fromkeys(sorted(_SETTABLE), "default")
+    sources = dict.fromkeys(sorted(SETTABLE), "default")
     for layer_values, layer_sources in reversed(layers):
         values.update(layer_values)
         sources.update(layer_sources)
     if context is not None:
         values["context"] = context.name
     values.update(_checked(values, sources, environ))
-    return Settings(**values, sources=sources, warnings=tuple(_warnings(values, sources, context)))
+    return Settings(
+        **values,
+        sources=sources,
+        warnings=tuple(_warnings(values, sources, context)),
+        read_again=lambda: resolve(overrides, environ, kind=kind),
+    )
 
 
 def _given(overrides: Mapping[str, str | None], kind: str) -> _Layer:

@@ -84,10 +84,11 @@ class Operator:
         self.config = f"operator: {own}\nresolver: MEMORY\nsystem_account: {system.public}\n"
         self.config += f"resolver_preload {{\n{preload}\n}}"
 
-    def user(self, lasts: float = 0) -> tuple[str, str]:
-        """JWT and seed."""
+    def user(self, lasts: float = 0, payload: int = -1) -> tuple[str, str]:
+        """JWT and seed; ``payload`` is the most bytes of a message, -1 for as many as the server allows."""
         key = Key.make()
-        return self.account.token(key, "ada", {"type": "user", "subs": -1, "data": -1, "payload": -1}, lasts), key.seed
+        limits = {"type": "user", "subs": -1, "data": -1, "payload": payload}
+        return self.account.token(key, "ada", limits, lasts), key.seed
 
 
 def credentials(jwt: str, seed: str) -> str:

@@ -137,6 +137,14 @@ async def test_pause_seen_while_recording_starts_no_further_step(settings):
         await stage.play(system, schedule)
 
 
+async def test_cancellation_before_the_first_step_begins_records_no_step(settings):
+    """Found by a random schedule: another processor claims, and the request to cancel comes before it has read."""
+    choices = [13, 10, 19, 0, 0, 0, 4, 7, 17, 22, 26, 0, 0, 4, 4, 13, 19, 20, 26, 26, 0, 0, 0, 0, 0, 0, 14, 20]
+    system = SYSTEMS["everything"]
+    async with staged(settings, HANDLERS) as stage:
+        await stage.play(system, chosen(system, [*choices, *[0] * 32]))
+
+
 async def test_late_writer_keeps_the_previous_index_entry(settings):
     """The one that ended it may have died before it entered that: by the entry that is there others find it."""
     async with provisioned_store(settings) as store:

@@ -321,7 +321,7 @@ class Run:
         else:
             self.window.finished(number)
         is_recorded = number in self.state.entries or number in self.journal_writer.writing
-        if number % _MOST_GAPS == 0 and not is_recorded:
+        if number and number % _MOST_GAPS == 0 and not is_recorded:
             now = self.state.clock.now()
             entry = JournalEntry(number, operation.step_type, operation.kind, started_at=now, finished_at=now)
             entry.error, entry.error_type = "cancelled by its handler", "Cancelled"

@@ -29,7 +29,7 @@ from durablectl.model.clock import MICROSECONDS
 from durablectl.model.held_workflows import digest_ids
 from durablectl.model.throttled_log import ThrottledLog
 from durablectl.storage.commands.notifications import subscribe_notifications
-from durablectl.storage.connection.rejections import NoAnswerError
+from durablectl.storage.connection.rejections import ConnectionLostError, NoAnswerError
 from durablectl.storage.connection.store import server_defect
 from durablectl.storage.index import index_entries
 from durablectl.storage.records import leases, presence
@@ -175,14 +175,17 @@ class Processor:
             await self._watchdog.stop()
 
     async def _prepare_until_answered(self) -> Failover:
-        """Prepare to take commands, again where a cluster leaves a request unanswered, as it may in an election."""
+        """Prepare to take commands; again where a cluster leaves a request unanswered, as it may in an election.
+
+        And where the connection is lost meanwhile: it comes back.
+        """
         for _ in range(_MOST_LOST_ANSWERS):
             try:
                 return await self._prepare()
             except NoAnswerError as error:
-                if not self._store.requests.is_cluster:
+                if not (isinstance(error, ConnectionLostError) or self._store.requests.is_cluster):
                     raise
-                _log.warning("The NATS cluster left a request without an answer; preparing again: %s", error)
+                _log.warning("The NATS server left a request without an answer; preparing again: %s", error)
         return await self._prepare()
 
     async def _prepare(self) -> Failover:

@@ -7,13 +7,15 @@ import contextlib
 import logging
 import re
 import ssl
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import nats.errors
 from nats.aio.client import Client as NatsClient
 
-from durablectl.errors import ConfigurationError, ConnectionFailedError, PermissionDeniedError
-from durablectl.storage.connection.credentials import expired, identity
+from durablectl.errors import ConfigurationError, ConnectionFailedError, DurableError, PermissionDeniedError
+from durablectl.model.throttled_log import ThrottledLog
+from durablectl.storage.connection.credentials import Identity, expired, read_identity
 from durablectl.storage.connection.permissions import grants, sentence, violation_in
 
 if TYPE_CHECKING:
@@ -28,20 +30,74 @@ _PING_SECONDS = 4
 """A server that answers none of two is left for another: it may be frozen, or cut off."""
 CONNECT_SECONDS = 2.5
 """Within which a first connection must stand; "no server" is said within 3 s."""
+_RECONNECT_SECONDS = 0.25
+_REFUSED_SECONDS = 2.0
+"""Between two attempts to reconnect; the second where the server answers and does not let us in."""
+_FROM_CONTEXT = ("url", "user", "password", "token", "creds", "nkey", "user_jwt", "user_seed")
+_FILES_FROM_CONTEXT = ("tls_cert", "tls_key", "tls_ca")
+"""What is read again: who this is, never whom it talks to; credentials in the URL are part of it."""
+_NO_HANG_UP = ("permissions violation", "stale connection")
+"""Complaints of the server after which nats-py does not close the connection for good."""
 
 
-class _Client(NatsClient):
+class Client(NatsClient):
     """Adds what other clients do and nats-py does not.
 
-    Where TLS was asked for, ``must_encrypt``, no password is sent in clear text.
+    It connects again, without end, also where the server hangs up and says why: nats-py closes for good then. Each time
+    it reads credentials and certificates again, for they are renewed. Where TLS was asked for, ``must_encrypt``, no
+    password is sent in clear text.
     """
 
     must_encrypt = False
+    payload_limit = 0
+    """Bytes of the largest message that this user's limits may allow, once they were met; 0 before."""
+
+    def __init__(self, identify: Callable[[], Identity], load_tls: Callable[[], ssl.SSLContext] | None) -> None:
+        super().__init__()
+        self._identify = identify
+        self._load_tls = load_tls
+
+    @property
+    def max_payload(self) -> int:
+        """Bytes of the largest message that the server takes, headers included."""
+        return min(self._max_payload, self.payload_limit or self._max_payload)
+
+    @property
+    def ssl_context(self) -> ssl.SSLContext:
+        return super().ssl_context if self._load_tls is None else self._load_tls()
 
     def _connect_command(self) -> bytes:
         if self.must_encrypt and not self._server_info.get("tls_required"):
             raise nats.errors.SecureConnWantedError
+        shown = self._identify()
+        self.options |= {"user": shown.user or None, "password": shown.password or None, "token": shown.token or None}
+        self._auth_configured = self._auth_configured or shown != Identity()
+        self._public_nkey = shown.public_key or None
+        self._signature_cb = shown.sign
+        self._user_jwt_cb = (lambda: bytearray(shown.jwt.encode())) if shown.jwt else None
         return super()._connect_command()
+
+    async def _select_next_server(self) -> None:
+        if self._transport is not None:
+            self._transport.close()  # type: ignore[no-untyped-call]  # of an attempt that failed in the middle
+        await super()._select_next_server()
+
+    async def _process_err(self, err_msg: str) -> None:
+        words = err_msg.lower()
+        if not self.is_connected or any(harmless in words for harmless in _NO_HANG_UP):
+            await super()._process_err(err_msg)
+            return
+        error = nats.errors.Error(f"nats: {err_msg.strip(chr(39))}")
+        await self._error_cb(error)
+        await self._process_op_err(error)
+
+    async def _attempt_reconnect(self) -> None:
+        while True:
+            try:
+                return await super()._attempt_reconnect()
+            except Exception as error:  # noqa: BLE001  # nats-py would leave the connection as it is, and nobody at it
+                await self._error_cb(error)
+                await asyncio.sleep(_RECONNECT_SECONDS)
 
     def broken_handshake(self, settings: Settings, error: Exception) -> ssl.SSLError | None:
         """What it means when the server takes the connection and hangs up, or is silent: it may not say why."""
@@ -55,15 +111,17 @@ class _Client(NatsClient):
         return None
 
 
-class _DomainClient(_Client):
+class _DomainClient(Client):
     """A client that puts ``prefix`` before the subjects of buckets.
 
     Leaf nodes pass them on to another JetStream domain only behind the prefix of its API. A class of its own, because
     every step publishes, and hardly anybody has a domain.
     """
 
-    def __init__(self, prefix: str) -> None:
-        super().__init__()
+    def __init__(
+        self, prefix: str, identify: Callable[[], Identity], load_tls: Callable[[], ssl.SSLContext] | None
+    ) -> None:
+        super().__init__(identify, load_tls)
         self._prefix = prefix
 
     async def publish(self, subject: str, *args: Any, **kwargs: Any) -> None:
@@ -76,7 +134,7 @@ async def connect(
     lost_callbacks: list[Callable[[], None]],
     error_handlers: list[Callable[[str], bool]],
     level: int = logging.WARNING,
-) -> NatsClient:
+) -> Client:
     """Connect, and reconnect without end from then on; ``lost_callbacks`` are called whenever the connection breaks.
 
     ``error_handlers`` are called with each error of the server; what none of them handles (returns True) is
@@ -86,6 +144,8 @@ async def connect(
     logging.getLogger("asyncio").addFilter(_is_worth_logging)
     options = _options(settings)
     client = _client(settings, options)
+    has_connected = False
+    refusals = ThrottledLog(_log)
     failures: list[Exception] = []
     refused = asyncio.Event()
 
@@ -95,7 +155,12 @@ async def connect(
         if _is_hopeless(failures, len(options["servers"])):
             refused.set()
         is_disconnect = isinstance(error, nats.errors.UnexpectedEOF)  # by on_disconnected
-        if client.is_connected and not is_disconnect and not any(take(str(error)) for take in error_handlers):
+        if has_connected and _is_refusal(error):
+            client.options["reconnect_time_wait"] = _REFUSED_SECONDS
+            about = " ".join(filter(None, [f"refuses the credentials ({error}).", expired(settings)]))
+            message = "The NATS server at %s %s Trying again; files and the NATS context are read each time."
+            refusals.write("refused", message, settings.display_url, about, level=level)
+        elif client.is_connected and not is_disconnect and not any(take(str(error)) for take in error_handlers):
             _log.log(level, "%s", _complaint(str(error)))
 
     async def on_disconnected() -> None:
@@ -105,6 +170,7 @@ async def connect(
             callback()
 
     async def on_reconnected() -> None:
+        client.options["reconnect_time_wait"] = _RECONNECT_SECONDS
         _log.log(level, "Reconnected to the NATS server.")
 
     connecting = asyncio.ensure_future(
@@ -114,7 +180,7 @@ async def connect(
             disconnected_cb=on_disconnected,
             reconnected_cb=on_reconnected,
             connect_timeout=2,
-            reconnect_time_wait=0.25,  # type: ignore[arg-type]  # seconds; nats-py only sleeps for it
+            reconnect_time_wait=_RECONNECT_SECONDS,  # type: ignore[arg-type]  # seconds; nats-py only sleeps for it
             max_reconnect_attempts=-1,
             ping_interval=_PING_SECONDS,
             max_outstanding_pings=2,
@@ -129,6 +195,7 @@ async def connect(
         with contextlib.suppress(Exception):
             await client.close()
         raise _connect_error(settings, client.broken_handshake(settings, cause) or cause) from error
+    has_connected = True
     return client
 
 
@@ -140,7 +207,7 @@ def _complaint(words: str) -> str:
     return f"{sentence([violation])}. {grants([violation])}."
 
 
-async def _wait_until_connected(client: _Client, connecting: asyncio.Future[Any], refused: asyncio.Event) -> None:
+async def _wait_until_connected(client: Client, connecting: asyncio.Future[Any], refused: asyncio.Event) -> None:
     """Wait for the connection, CONNECT_SECONDS at most. Raises what connecting raised, or TimeoutError."""
     refusal: asyncio.Future[Any] = asyncio.ensure_future(refused.wait())
     try:
@@ -161,8 +228,9 @@ async def _wait_until_connected(client: _Client, connecting: asyncio.Future[Any]
         refusal.cancel()
 
 
-def _client(settings: Settings, options: dict[str, Any]) -> _Client:
-    client = _DomainClient(f"{settings.api_prefix}.") if settings.api_prefix else _Client()
+def _client(settings: Settings, options: dict[str, Any]) -> Client:
+    sources = _identifier(settings), _tls_loader(settings, options.get("tls"))
+    client = _DomainClient(f"{settings.api_prefix}.", *sources) if settings.api_prefix else Client(*sources)
     schemes = ("tls://", "nats://") if "tls" in options else ("tls://",)
     client.must_encrypt = any(server.startswith(schemes) for server in options["servers"])
     return client
@@ -215,7 +283,6 @@ def _connect_error(settings: Settings, cause: Exception) -> Exception:
 
 def _options(settings: Settings) -> dict[str, Any]:
     options: dict[str, Any] = {"servers": [part.strip() for part in settings.url.split(",") if part.strip()]}
-    options |= identity(settings)
     if settings.inbox_prefix:
         options["inbox_prefix"] = settings.inbox_prefix
     if settings.tls_cert or settings.tls_key or settings.tls_ca:
@@ -223,6 +290,50 @@ def _options(settings: Settings) -> dict[str, Any]:
     if settings.tls_first:
         options["tls_handshake_first"] = True
     return options
+
+
+def _identifier(settings: Settings) -> Callable[[], Identity]:
+    """What reads the credentials, and again at each call; while that fails, it returns those read last.
+
+    Raises PermissionDeniedError for a file that holds no key.
+    """
+    last = read_identity(settings)
+
+    def identify() -> Identity:
+        nonlocal last
+        with contextlib.suppress(DurableError):
+            last = read_identity(_renewed(settings))
+        return last
+
+    return identify
+
+
+def _renewed(settings: Settings) -> Settings:
+    """The same with what the NATS context says now."""
+    if settings.read_again is None or not any(source.startswith("context") for source in settings.sources.values()):
+        return settings
+    new = settings.read_again()
+    changed = {
+        name: getattr(new, name)
+        for name in (*_FROM_CONTEXT, *_FILES_FROM_CONTEXT)
+        if settings.sources.get(name, "").startswith("context") and new.sources.get(name) == settings.sources[name]
+    }
+    return replace(settings, **changed)
+
+
+def _tls_loader(settings: Settings, first: ssl.SSLContext | None) -> Callable[[], ssl.SSLContext] | None:
+    """What loads the certificates again at each call; while that fails, it returns those loaded last."""
+    if first is None:
+        return None
+    last = first
+
+    def load() -> ssl.SSLContext:
+        nonlocal last
+        with contextlib.suppress(DurableError):
+            last = _tls(_renewed(settings))
+        return last
+
+    return load
 
 
 def _tls(settings: Settings) -> ssl.SSLContext:

@@ -1,4 +1,4 @@
-"""Who we are to the server: password, token, credentials file, NKey or JWT, as options for nats-py."""
+"""Who we are to the server: password, token, credentials file, NKey or JWT."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from durablectl.errors import DurableError, PermissionDeniedError
 from durablectl.model.clock import MICROSECONDS, to_rfc3339
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from durablectl.settings import Settings
 
 _BLOCK = re.compile(r"-{3,} *BEGIN ([A-Z ]+?) *-{3,}\s+(\S+)\s+-{3,} *END")
@@ -29,23 +31,40 @@ class _Key(NamedTuple):
     source: str
 
 
-def identity(settings: Settings) -> dict[str, Any]:
+class Identity(NamedTuple):
+    """What to show to a server, which takes what it asks for: user and password, a token, a JWT or an NKey that signs.
+
+    ``public_key`` is that of a bare NKey. ``sign`` takes the server's nonce; None without a key.
+    """
+
+    user: str = ""
+    password: str = ""
+    token: str = ""
+    jwt: str = ""
+    public_key: str = ""
+    sign: Callable[[str], bytes] | None = None
+
+
+def read_identity(settings: Settings) -> Identity:
     """User and password, or token, of the URL before those of the settings; without a user also what signs.
 
-    A server takes what it asks for. Raises PermissionDeniedError for a file that holds no key.
+    Files are read each time. Raises PermissionDeniedError for a file that holds no key.
     """
     user, password = _in_url(settings.url)
     if not user:
         user, password = settings.user, settings.password
-    found: dict[str, Any] = {}
+    found = Identity()
     if user and password:
-        found = {"user": user, "password": password}
+        found = Identity(user, password)
     elif user or settings.token:
-        found = {"token": user or settings.token}
+        found = Identity(token=user or settings.token)
     if settings.user or not (settings.creds or settings.nkey or (settings.user_jwt and settings.user_seed)):
         return found
     key = _key(settings)
-    return found | (_signing(settings, key) if key.jwt else {"nkeys_seed_str": key.seed})
+    pair = _pair(key)
+    public_key = "" if key.jwt else pair.public_key.decode()
+    pair.wipe()
+    return found._replace(jwt=key.jwt, public_key=public_key, sign=lambda nonce: _signature(key, nonce))
 
 
 def expired(settings: Settings) -> str:
@@ -109,20 +128,9 @@ def _pair(key: _Key) -> Any:
         ) from None
 
 
-def _signing(settings: Settings, last: _Key) -> dict[str, Any]:
-    """The files are read again at every connection, for they are renewed; while that fails, ``last`` is used."""
-
-    def key() -> _Key:
-        nonlocal last
-        with contextlib.suppress(PermissionDeniedError):
-            last = _key(settings)
-        return last
-
-    def signature(nonce: str) -> bytes:
-        pair = _pair(key())
-        try:
-            return base64.b64encode(pair.sign(nonce.encode()))
-        finally:
-            pair.wipe()
-
-    return {"signature_cb": signature, "user_jwt_cb": lambda: bytearray(key().jwt.encode())}
+def _signature(key: _Key, nonce: str) -> bytes:
+    pair = _pair(key)
+    try:
+        return base64.b64encode(pair.sign(nonce.encode()))
+    finally:
+        pair.wipe()

@@ -83,6 +83,13 @@ def too_large(size: int, limit: int) -> PayloadTooLargeError:
     )
 
 
+def too_large_for_user(size: int) -> PayloadTooLargeError:
+    return PayloadTooLargeError(
+        f"A record of {size:,} bytes is over the maximum payload that the server allows to this user or account.",
+        hint="Store the data elsewhere and pass a reference, or raise the payload limit of the user or account.",
+    )
+
+
 def missing_stream(stream: str) -> NotProvisionedError:
     """The error for a stream that is not there; it says which, and who creates it."""
     return NotProvisionedError(

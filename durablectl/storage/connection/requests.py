@@ -34,13 +34,15 @@ from durablectl.storage.connection.rejections import (
     WrongSequenceError,
     answer_of,
     too_large,
+    too_large_for_user,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from nats.aio.client import Client as NatsClient
     from nats.aio.msg import Msg
+
+    from durablectl.storage.connection.connect import Client
 
 _wire = logging.getLogger("durablectl.wire")
 
@@ -78,10 +80,13 @@ class Request(NamedTuple):
 
 
 class _Pending:
-    __slots__ = ("deadline", "future", "messages", "subject")
+    __slots__ = ("deadline", "future", "messages", "size", "subject")
 
-    def __init__(self, subject: str, future: asyncio.Future[Any], deadline: float, messages: list[Msg] | None) -> None:
+    def __init__(
+        self, subject: str, size: int, future: asyncio.Future[Any], deadline: float, messages: list[Msg] | None
+    ) -> None:
         self.subject = subject
+        self.size = size
         self.future = future
         self.deadline = deadline
         self.messages = messages
@@ -95,7 +100,7 @@ class _Pending:
 class Requests:
     """Publishes that are answered: JetStream acknowledgements, API calls, direct gets."""
 
-    def __init__(self, nats_client: NatsClient, timeout: float) -> None:
+    def __init__(self, nats_client: Client, timeout: float) -> None:
         self.has_streams = False
         """The streams have been seen: what no stream takes then waits for a leader, where there is a cluster."""
         self._nats = nats_client
@@ -243,7 +248,7 @@ class Requests:
             _wire.debug("asked %s, %d bytes", subject, size)
         token = str(next(self._tokens))
         deadline = self._loop.time() + (self._timeout if timeout is None else timeout)
-        pending = _Pending(subject, self._loop.create_future(), deadline, messages)
+        pending = _Pending(subject, size, self._loop.create_future(), deadline, messages)
         self._pending[token] = pending
         try:
             await self._fast.publish(subject, payload, self._prefix + token, headers)
@@ -285,6 +290,9 @@ class Requests:
 
     def handle_server_error(self, words: str) -> bool:
         """The server, which answers nothing that it refuses, has said these words; whether they are dealt with."""
+        if "maximum payload violation" in words.lower():
+            self._fail_largest()
+            return True
         violation = violation_in(words)
         if violation is None:
             return False
@@ -302,6 +310,14 @@ class Requests:
         pending = self._pending.pop(token)
         pending.fail(permission_denied([Violation("publish", pending.subject)]))
         return True
+
+    def _fail_largest(self) -> None:
+        """The server has hung up on a message over the limit of this user or account, of which it told nothing."""
+        token = max(self._pending, key=lambda each: self._pending[each].size, default=None)
+        if token is not None:
+            pending = self._pending.pop(token)
+            self._nats.payload_limit = min(self._nats.max_payload, pending.size) - 1
+            pending.fail(too_large_for_user(pending.size))
 
     def _subscribed(self, subject: str) -> str:
         """The subject of a subscription as it was written, by its lower-case form."""

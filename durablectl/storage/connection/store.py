@@ -19,9 +19,8 @@ from durablectl.storage.subjects import Subjects
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from nats.aio.client import Client as NatsClient
-
     from durablectl.settings import Settings
+    from durablectl.storage.connection.connect import Client
 
 _wire = logging.getLogger("durablectl.wire")
 
@@ -33,7 +32,7 @@ _FIRST_WITHOUT_DEADLOCKS = (2, 12, 4)
 class Store:
     """A connection, the names of its namespace, and requests over it."""
 
-    def __init__(self, settings: Settings, client: NatsClient, requests: Requests) -> None:
+    def __init__(self, settings: Settings, client: Client, requests: Requests) -> None:
         self.settings = settings
         self.subjects = Subjects(settings.namespace)
         self.nats = client

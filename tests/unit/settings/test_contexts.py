@@ -57,7 +57,7 @@ def test_every_key(store, tmp_path):
         color_scheme="",
     )
     settings = resolve({"context": "prod"}, store.environ)
-    assert vars(settings) | {"sources": None, "warnings": None} == {
+    assert vars(settings) | {"sources": None, "warnings": None, "read_again": None} == {
         "url": "tls://prod:4222",
         "user": "me",
         "password": "p",
@@ -78,6 +78,7 @@ def test_every_key(store, tmp_path):
         "context": "prod",
         "sources": None,
         "warnings": None,
+        "read_again": None,
     }
     assert settings.sources["creds"] == "context prod"
     assert settings.sources["context"] == "flag --context"
