@@ -251,7 +251,8 @@ class Client:
         Those of ``ids``, or all that match the filters of list_workflows now; without ``status`` those that the
         operation can change. ``rate`` is how many a second at most, 0 for no limit. ``operation_reason`` is kept with
         each workflow; ``now`` and ``from_step`` are those of the operation. The job waits for a processor where none
-        lives. Raises UsageError, InvalidNameError, PermissionDeniedError, and NotFoundError where nothing matches.
+        lives. Where more than 1,000 match, the job selects them itself. Raises UsageError, InvalidNameError,
+        PermissionDeniedError, and NotFoundError where nothing matches.
         """
         if from_step is not None:
             checked_count(from_step, "The from_step of client.start_job", 0, 2**31 - 1)

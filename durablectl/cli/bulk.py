@@ -107,27 +107,38 @@ async def run_operation(settings: Settings, targets: Targets, output: Output, op
             print_result(await operation.act(store, targets.ids[0]), output)
             return 0
         targets = await _by_server_time(store, targets)
-        selected = await _selected(store, targets, operation)
-        filtered = targets.filters is not None
-        ids = [each.invocation_id for each in selected] if filtered else list(targets.ids)
-        job = _job_for(targets, operation, len(ids))
-        if targets.dry_run:
-            _show_selection(selected, ids, operation, output, in_background=job is not None)
-            return 0
-        if not ids:
-            note(f"Nothing to {operation.verb}: {'no workflow matches' if filtered else 'no ids came'}.")
-            await note_unknown_handlers(store, targets.filters.handlers if targets.filters is not None else ())
-            return 0
-        is_asked = filtered and not targets.yes
-        if is_asked and not await _is_agreed(store, selected, operation, job):
-            note("Nothing was changed.")
-            return _DECLINED
-        if job is not None:
-            await _start_job(store, ids, job, targets, operation, output)
-            if not is_asked:  # else the question came with it
-                await _note_waiting_jobs(store)
-            return 0
+        if (many := await _left_to_job(store, targets, operation)) is not None:
+            return await _start_selecting_job(store, many, targets, operation, output)
+        return await _run_selected(store, targets, operation, output)
+
+
+async def _run_selected(store: Store, targets: Targets, operation: BulkOperation, output: Output) -> int:
+    """What is selected from here, done from here or by a job; the exit code."""
+    from durablectl.cli.render.formatting import count
+
+    selected = await _selected(store, targets, operation)
+    filtered = targets.filters is not None
+    ids = [each.invocation_id for each in selected] if filtered else list(targets.ids)
+    job = _job_for(targets, operation, len(ids))
+    if targets.dry_run:
+        _show_selection(selected, ids, operation, output, in_background=job is not None)
+        return 0
+    if not ids:
+        note(f"Nothing to {operation.verb}: {'no workflow matches' if filtered else 'no ids came'}.")
+        await note_unknown_handlers(store, targets.filters.handlers if targets.filters is not None else ())
+        return 0
+    is_asked = filtered and not targets.yes
+    if is_asked and not await _is_agreed(store, selected[:_SAMPLE], len(selected), operation, job):
+        note("Nothing was changed.")
+        return _DECLINED
+    if job is None:
         return await _carry_out(store, ids, operation, output, targets.rate)
+    filters = None if targets.filters is None else _with_defaults(targets.filters, operation)
+    job_id = await _start_job(store, job, ids, filters, targets.rate, output)
+    note(_following(operation, count(len(ids), "workflow"), job_id))
+    if not is_asked:  # else the question came with it
+        await _note_waiting_jobs(store)
+    return 0
 
 
 async def _by_server_time(store: Store, targets: Targets) -> Targets:
@@ -144,19 +155,67 @@ def _job_for(targets: Targets, operation: BulkOperation, number: int) -> JobRequ
     return operation.job if in_background else None
 
 
-async def _start_job(
-    store: Store, ids: Sequence[str], job: JobRequest, targets: Targets, operation: BulkOperation, output: Output
-) -> None:
-    from durablectl import control, query
+class _ManyMatches(NamedTuple):
+    """What a job is to select: ``number`` matches, or no more than that."""
+
+    job: JobRequest
+    filters: Filters
+    number: int
+
+
+async def _left_to_job(store: Store, targets: Targets, operation: BulkOperation) -> _ManyMatches | None:
+    """What a job is to select; None where it is selected from here.
+
+    That they are many must be known without reading their records, unless a job is asked for, and no question.
+    """
+    if targets.filters is None or operation.job is None or targets.dry_run or targets.background is False:
+        return None
+    from durablectl import query
+
+    filters = _with_defaults(targets.filters, operation)
+    if filters.needs_states and not (targets.background and targets.yes):
+        return None
+    number = await query.count_candidates(store, filters)
+    return _ManyMatches(operation.job, filters, number) if number > BACKGROUND_OVER else None
+
+
+async def _start_selecting_job(
+    store: Store, many: _ManyMatches, targets: Targets, operation: BulkOperation, output: Output
+) -> int:
+    """Ask with a sample, and start a job that selects what matches; the exit code."""
+    from durablectl import query
     from durablectl.cli.render.formatting import count
 
-    filters = None if targets.filters is None else _with_defaults(targets.filters, operation)
-    job_id = await control.start_job(store, job.operation, ids, filters=filters, rate=targets.rate, **job.parameters)
+    if not targets.yes:
+        oldest = (await query.list_workflows(store, many.filters, _SAMPLE, oldest_first=True)).workflows
+        sample = [query.SelectedWorkflow(v.invocation_id, v.handler, v.status, v.created_at) for v in oldest]
+        if not await _is_agreed(store, sample, many.number, operation, many.job):
+            note("Nothing was changed.")
+            return _DECLINED
+    job_id = await _start_job(store, many.job, None, many.filters, targets.rate, output)
+    what = "what matches" if many.filters.needs_states else count(many.number, "workflow")
+    note(_following(operation, what, job_id))
+    if targets.yes:
+        await _note_waiting_jobs(store)
+    return 0
+
+
+async def _start_job(
+    store: Store, job: JobRequest, ids: Sequence[str] | None, filters: Filters | None, rate: float, output: Output
+) -> str:
+    """The id of the job, printed, too. Without ``ids`` the job selects what matches."""
+    from durablectl import control, query
+
+    job_id = await control.start_job(store, job.operation, ids, filters=filters, rate=rate, **job.parameters)
     if output.is_json:
         output.print_json((await query.get_job(store, job_id)).to_json())
     else:
         typer.echo(job_id)
-    note(f"A job will {operation.verb} {count(len(ids), 'workflow')}; follow it: durablectl jobs watch {job_id}")
+    return job_id
+
+
+def _following(operation: BulkOperation, what: str, job_id: str) -> str:
+    return f"A job will {operation.verb} {what}; follow it: durablectl jobs watch {job_id}"
 
 
 async def _note_waiting_jobs(store: Store) -> None:
@@ -193,22 +252,22 @@ async def _selected(store: Store, targets: Targets, operation: BulkOperation) ->
 
 
 async def _is_agreed(
-    store: Store, selected: Sequence[SelectedWorkflow], operation: BulkOperation, job: JobRequest | None
+    store: Store, sample: Sequence[SelectedWorkflow], number: int, operation: BulkOperation, job: JobRequest | None
 ) -> bool:
     from durablectl.cli.render.bulk import selection_table
     from durablectl.cli.render.formatting import count
 
-    many = count(len(selected), "workflow")
+    many = count(number, "workflow")
     if not can_ask():
         raise UsageError(
             f"This would {operation.verb} {many}{_how(job)}; nothing was changed.",
             hint="Add --yes to do it, or --dry-run to see which.",
         )
     console = stderr_console()
-    show(console, selection_table(selected[:_SAMPLE], len(selected), SYSTEM_CLOCK.now(), console.width))
+    show(console, selection_table(sample, number, SYSTEM_CLOCK.now(), console.width))
     if job is not None:
         await _note_waiting_jobs(store)
-    which = f"these {many}" if len(selected) > 1 else "it"
+    which = f"these {many}" if number > 1 else "it"
     from_here = "" if job is None else " (--foreground does it from here)"
     return await agrees(f"{operation.verb.capitalize()} {which}{_how(job)}{from_here}?")
 

@@ -13,6 +13,7 @@ from durablectl.control.start import StartRequest, start
 from durablectl.errors import NotFoundError, NotProvisionedError, UsageError
 from durablectl.limits import checked_number
 from durablectl.model.audit import current_actor
+from durablectl.model.clock import SYSTEM_CLOCK
 from durablectl.model.filters import to_flags
 from durablectl.model.jobs import JobOperation, JobSpec
 from durablectl.model.names import JOB_HANDLER, validate_name
@@ -20,7 +21,8 @@ from durablectl.model.status import Status
 from durablectl.model.text import storable
 from durablectl.model.values import encode_value
 from durablectl.storage.records import jobs, leases
-from durablectl.storage.streams.provision import provision
+from durablectl.storage.records.consistent_reads import last_sequence
+from durablectl.storage.streams.provision import provision, provision_jobs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,7 +43,7 @@ def new_job_id() -> str:
 async def start_job(
     store: Store,
     operation: JobOperation | str,
-    ids: Sequence[str],
+    ids: Sequence[str] | None,
     *,
     filters: Filters | None = None,
     rate: float = 0.0,
@@ -53,24 +55,25 @@ async def start_job(
     """Have the processors do ``operation`` to these workflows; the id of the job.
 
     The ids are stored first, so that dying in between starts nothing. ``filters`` are those that chose them: what does
-    not match any more when its turn comes is skipped. ``rate`` is how many a second at most, 0 for no limit of its own.
+    not match any more when its turn comes is skipped. Without ``ids`` the job itself selects what matches them, among
+    the workflows that there are now. ``rate`` is how many a second at most, 0 for no limit of its own.
     ``actor`` says who started it, the caller by default. Raises UsageError, InvalidNameError, PermissionDeniedError.
     """
     if operation not in frozenset(JobOperation):
         raise UsageError(f"There is no bulk operation {str(operation)!r}.", hint=f"They are {', '.join(JobOperation)}.")
-    if not ids:
+    if not ids and (ids is not None or filters is None):
         raise UsageError("A job needs workflows, and none were given.")
     checked_number(rate, "The rate of a job", 0, FASTEST_JOB)
     if from_step is not None and operation != JobOperation.RETRY:
         raise UsageError(f"from_step is about a retry; the job is to {operation}.", hint="Leave it out.")
     if now and operation != JobOperation.CANCEL:
         raise UsageError(f"now is about a cancellation; the job is to {operation}.", hint="Leave it out.")
-    for each in ids:
+    for each in ids or ():
         validate_name("invocation id", each)
     job_id = new_job_id()
     spec = JobSpec(
         operation=JobOperation(operation),
-        total=len(ids),
+        total=len(ids or ()),
         per_chunk=jobs.ids_per_chunk(store),
         filters=filters,
         rate=rate,
@@ -79,10 +82,18 @@ async def start_job(
         from_step=from_step,
         actor=storable(actor or current_actor().name),
     )
+    if ids is None:
+        sequence = await last_sequence(store)
+        # What the sequence does not tell goes by times of creation, which are by the clock of the server.
+        server_now = SYSTEM_CLOCK.machine_now() - SYSTEM_CLOCK.error
+        spec = replace(spec, selects_at=server_now, state_sequence=sequence)
     encode_value(spec.to_json(), "what chooses the workflows of the job")  # before anything is stored
     chosen_by = " ".join(to_flags(filters)) if filters is not None else ""
-    await record_change(JOB_HANDLER, job_id, total=len(ids), filters=chosen_by, rate=rate or None)
-    await _store_ids(store, job_id, ids, spec.per_chunk)
+    await record_change(JOB_HANDLER, job_id, total=spec.total or None, filters=chosen_by, rate=rate or None)
+    if ids is None:
+        await provision_jobs(store)
+    else:
+        await _store_ids(store, job_id, ids, spec.per_chunk)
     await start(store, StartRequest(JOB_HANDLER, spec.to_json(), job_id, is_system=True))
     return job_id
 

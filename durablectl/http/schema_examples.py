@@ -78,6 +78,7 @@ _JOB: dict[str, Any] = {
     "from_step": None,
     "actor": "ada@desk",
     "total": 20000,
+    "is_selecting": False,
     "done": 1204,
     "changed": 1200,
     "unchanged": 1,

@@ -268,7 +268,8 @@ class Job(_Shape):
     now: bool
     from_step: int | None
     actor: str | None = Field(description="Who started it.")
-    total: int
+    total: int = Field(description="While it selects, how many were found so far.")
+    is_selecting: bool = Field(description="It still looks for the workflows that match, and changes none.")
     done: int
     changed: int
     unchanged: int = Field(description="It was so already.")

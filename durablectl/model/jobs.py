@@ -91,6 +91,9 @@ class JobSpec:
     ``total`` workflows are stored with the job, ``per_chunk`` ids in a message. ``rate`` is how many a second at most,
     0 for no limit. ``filters`` are those that chose the workflows; None where ids were given.
     ``reason``, ``now`` and ``from_step`` are those of the operation. ``actor`` says who started it.
+
+    With ``selects_at`` no ids are stored: the job selects what matches, among the workflows of that moment
+    (microseconds, by the server's clock) and all whose record is not beyond ``state_sequence``.
     """
 
     operation: JobOperation
@@ -102,10 +105,14 @@ class JobSpec:
     now: bool = False
     from_step: int | None = None
     actor: str = ""
+    selects_at: int = 0
+    state_sequence: int = 0
 
     def to_json(self) -> dict[str, Any]:
+        """Without what an earlier version does not know, where that says nothing."""
         filters = None if self.filters is None else _filters_to_json(self.filters)
-        plain = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "filters"}
+        left_out = {"filters", *([] if self.selects_at else ["selects_at", "state_sequence"])}
+        plain = {each.name: getattr(self, each.name) for each in fields(self) if each.name not in left_out}
         return {**plain, "operation": str(self.operation), "filters": filters}
 
     @classmethod
@@ -135,6 +142,9 @@ class JobProgress:
     ``position`` counts the workflows that are done. ``kept`` is how many reports of skipped and failed ones are stored.
     ``recent_rate`` is how many a second were done lately. ``is_open`` says that a processor has begun and not stopped
     in order, so that part of the next batch may be done already.
+
+    Of a job that selects, ``selected`` counts the ids that are stored, up to the ``cursor`` in the index, and
+    ``is_selected`` says that these are all.
     """
 
     position: int = 0
@@ -147,6 +157,9 @@ class JobProgress:
     is_open: bool = False
     started_at: int = 0
     updated_at: int = 0
+    selected: int = 0
+    cursor: str = ""
+    is_selected: bool = False
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -24,7 +24,14 @@ if TYPE_CHECKING:
     from durablectl.query.list import count_workflows, list_workflows
     from durablectl.query.processors import live_processors, lost_processors
     from durablectl.query.room import get_full_store
-    from durablectl.query.selection import SelectedWorkflow, list_pages, select_ids, select_workflows
+    from durablectl.query.selection import (
+        MatchWalk,
+        SelectedWorkflow,
+        count_candidates,
+        list_pages,
+        select_ids,
+        select_workflows,
+    )
     from durablectl.query.state_changes import DELETED, ChangeReader, StateChange, TailFilters, tail
     from durablectl.query.stats import get_stats
     from durablectl.query.status import Moving, StatusReport, get_status, watch_status
@@ -61,7 +68,14 @@ _HOME = {
         "processors": ("live_processors", "lost_processors"),
         "why": ("LiveContext", "StatusCause", "StatusExplanation", "explain_workflow"),
         "room": ("get_full_store",),
-        "selection": ("SelectedWorkflow", "list_pages", "select_ids", "select_workflows"),
+        "selection": (
+            "MatchWalk",
+            "SelectedWorkflow",
+            "count_candidates",
+            "list_pages",
+            "select_ids",
+            "select_workflows",
+        ),
         "get": ("get_children", "get_workflow"),
         "from_now": ("by_server_time", "server_time"),
         "stats": ("get_stats",),
@@ -105,6 +119,7 @@ __all__ = [
     "JobView",
     "LiveContext",
     "LostProcessorView",
+    "MatchWalk",
     "Moving",
     "ParsedError",
     "ProcessorView",
@@ -131,6 +146,7 @@ __all__ = [
     "awaited_instead_of_signal",
     "by_server_time",
     "compare",
+    "count_candidates",
     "count_workflows",
     "diagnose",
     "explain_workflow",

@@ -11,7 +11,15 @@ from durablectl.errors import NotFoundError, StorageError
 from durablectl.model.codec import decode_execution
 from durablectl.model.names import validate_invocation_id
 from durablectl.model.termination import started_children
-from durablectl.query.index_rows import IndexRow, earliest_entry, keep_matching_inputs, load_rows, make_plan, matching
+from durablectl.query.index_rows import (
+    IndexRow,
+    Plan,
+    earliest_entry,
+    keep_matching_inputs,
+    load_rows,
+    make_plan,
+    matching,
+)
 from durablectl.storage.index.time_buckets import SortKey
 from durablectl.storage.index.traversal import Traversal
 from durablectl.storage.records import journal, states
@@ -95,16 +103,27 @@ async def find_matching_rows(
     return await _search_index(store, filters, progress)
 
 
-async def _search_index(store: Store, filters: Filters, progress: Callable[[int], None] | None) -> list[IndexRow]:
-    """Every match, found by reading the states that the index leaves over."""
+async def plan_search(
+    store: Store, filters: Filters, progress: Callable[[int], None] | None = None
+) -> tuple[Plan, int]:
+    """How to find what may match by the index, where records are read, and since when it has changed (microseconds).
+
+    What lies beside the index is matched already.
+    """
     statuses = filters.possible_statuses
     if statuses is None:
-        return []
+        return Plan(None), 0
     # What was created after a moment has changed after it, too.
     since = max(earliest_entry(filters), filters.created_since)
     plan = await make_plan(store, replace(filters, statuses=statuses, since=0, until=0), progress)
     rows = [row for row in plan.beside if filters.match(row.execution, row.key.timestamp_us)]
-    rows = await keep_matching_inputs(store, rows, filters)
+    return plan._replace(beside=await keep_matching_inputs(store, rows, filters)), since
+
+
+async def _search_index(store: Store, filters: Filters, progress: Callable[[int], None] | None) -> list[IndexRow]:
+    """Every match, found by reading the states that the index leaves over."""
+    plan, since = await plan_search(store, filters, progress)
+    rows = list(plan.beside)
     if plan.scope is None:
         return rows
     traversal = Traversal(store, plan.scope, since=since)

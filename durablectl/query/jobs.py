@@ -57,7 +57,13 @@ class JobView:
 
     @property
     def total(self) -> int:
-        return 0 if self.spec is None else self.spec.total
+        """How many workflows it is about; while it selects, those that were found so far."""
+        return 0 if self.spec is None else self.spec.total or self.progress.selected
+
+    @property
+    def is_selecting(self) -> bool:
+        """Whether it does not know all of its workflows yet."""
+        return self.spec is not None and bool(self.spec.selects_at) and not self.progress.is_selected
 
     @property
     def left(self) -> int:
@@ -73,6 +79,8 @@ class JobView:
     def eta_seconds(self) -> float | None:
         """How long it takes at the recent rate; None where it does not move."""
         rate = self.progress.recent_rate
+        if self.is_selecting:
+            return None
         return self.left / rate if self.status == Status.RUNNING and rate and not self.is_unserved else None
 
     def to_json(self) -> dict[str, Any]:
@@ -88,6 +96,7 @@ class JobView:
             "from_step": None if spec is None else spec.from_step,
             "actor": None if spec is None else spec.actor or None,
             "total": self.total,
+            "is_selecting": self.is_selecting and not self.has_ended,
             "done": progress.position,
             "changed": progress.changed,
             "unchanged": progress.unchanged,

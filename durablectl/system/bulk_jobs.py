@@ -1,5 +1,8 @@
 """The workflow that carries out a bulk job.
 
+Where many workflows match, the job selects them first, and stores their ids in parts: each ends with a compare-and-set
+on the job's progress, and no part is stored where another processor has written that.
+
 The work is done in batches. Each ends with one compare-and-set on the job's progress, so that a job continues at the
 batch in which its processor died. What that batch had changed is marked with the job in the workflows' own records: it
 is counted, and not changed again. Journal and memory do not grow with the number of workflows.
@@ -40,6 +43,7 @@ from durablectl.storage.index.time_buckets import Scope
 from durablectl.storage.index.traversal import Traversal
 from durablectl.storage.records import jobs, states
 from durablectl.storage.streams.provision import provision_audit, provision_jobs
+from durablectl.system.job_selection import JobSelection, load_chunk
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -47,6 +51,7 @@ if TYPE_CHECKING:
     from durablectl.control import OperationResult
     from durablectl.engine.sdk.context import Context
     from durablectl.storage.connection.store import Store
+    from durablectl.system.job_selection import SelectedPart
 
 _T = TypeVar("_T")
 
@@ -155,7 +160,10 @@ class _Work:
         try:
             await self._begin()
             end = self._loop.time() + _SLICE_SECONDS
-            while self._progress.position < self._spec.total and self._loop.time() < end:
+            while self._is_selecting and self._loop.time() < end:
+                await self._look()
+                await self._wait_for_server(lambda: self._select(end))
+            while self._has_more and self._loop.time() < end:
                 await self._look()
                 began, before = self._loop.time(), self._progress.position
                 await self._end_batch(self._loop.create_task(self._batch()))
@@ -168,7 +176,50 @@ class _Work:
             await self._close()
             return False
         await self._close()
-        return self._progress.position >= self._spec.total
+        return not (self._is_selecting or self._has_more)
+
+    @property
+    def _is_selecting(self) -> bool:
+        return bool(self._spec.selects_at) and not self._progress.is_selected
+
+    @property
+    def _total(self) -> int:
+        """How many workflows are known."""
+        return self._spec.total or self._progress.selected
+
+    @property
+    def _has_more(self) -> bool:
+        """Whether workflows that are known are left; none is changed before all are selected."""
+        return not self._is_selecting and self._progress.position < self._total
+
+    async def _select(self, end: float) -> None:
+        """Select and store ids from the cursor on, until these are all, or it is ``end``."""
+        selection = JobSelection(self._store, self._job_id, self._spec, lambda: self._progress.selected)
+        async with contextlib.aclosing(selection.parts(self._progress.cursor)) as parts:
+            async for part in parts:
+                await self._store_part(part)
+                await self._look()
+                if self._loop.time() >= end:
+                    return
+        self._counted = self._loop.time()
+        await self._write(replace(self._progress, is_selected=True, updated_at=self._store.clock.now()))
+
+    async def _store_part(self, part: SelectedPart) -> None:
+        """Store the ids, then count them: what is not counted is written over."""
+        progress, per_chunk = self._progress, self._spec.per_chunk
+        number, used = divmod(progress.selected, per_chunk)
+        ids = part.ids
+        if ids and used:
+            ids = [*(await load_chunk(self._store, self._job_id, number))[:used], *ids]
+        for index, start in enumerate(range(0, len(ids), per_chunk), number):
+            chunk = ids[start : start + per_chunk]
+            if not await jobs.store_chunk(self._store, self._job_id, index, chunk, self._revision):
+                self._revision = 0
+                raise _InterruptedError
+        if ids or part.cursor != progress.cursor:
+            selected = progress.selected + len(part.ids)
+            now = self._store.clock.now()
+            await self._write(replace(progress, selected=selected, cursor=part.cursor, updated_at=now))
 
     async def _end_batch(self, batch: asyncio.Task[None]) -> None:
         """Wait for a batch: it is ended and counted although the step is cancelled meanwhile."""
@@ -183,7 +234,7 @@ class _Work:
         self._progress, self._revision = await self._wait_for_server(
             lambda: jobs.load_progress(self._store, self._job_id)
         )
-        self._may_repeat = self._progress.is_open
+        self._may_repeat = self._progress.is_open and not self._is_selecting
         now = self._store.clock.now()
         started_at = self._progress.started_at or now
         await self._write(replace(self._progress, is_open=True, started_at=started_at, updated_at=now))
@@ -224,13 +275,11 @@ class _Work:
     async def _next_ids(self) -> list[str]:
         number, offset = divmod(self._progress.position, self._spec.per_chunk)
         if self._chunk[0] != number:
-            ids = await self._wait_for_server(lambda: jobs.load_chunk(self._store, self._job_id, number))
-            if ids is None:
-                raise TerminalError("The list of its workflows was removed: the job had ended before.")
-            self._chunk = number, ids
+            self._chunk = number, await self._wait_for_server(lambda: load_chunk(self._store, self._job_id, number))
         rate = self._spec.rate
         most = min(_BATCH, max(1, int(rate / _BATCHES_PER_SECOND))) if rate else _BATCH
-        return self._chunk[1][offset : offset + most]
+        # Behind the last one may lie ids that were stored and not counted.
+        return self._chunk[1][offset : offset + min(most, self._total - self._progress.position)]
 
     async def _change(self, ids: Sequence[str], *, may_repeat: bool) -> list[ItemReport]:
         reports: list[ItemReport] = []

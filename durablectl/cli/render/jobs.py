@@ -46,7 +46,7 @@ def job_table(views: Sequence[JobView], now: int, width: int, times: TimeFormat 
             plain("ID", [one_line(view.job_id) for view in views]),
             plain("OPERATION", [_operation(view) for view in views], drop=2),
             Column("STATUS", [Text(one_line(v.status), s.style) for v, s in zip(views, symbols, strict=True)], drop=3),
-            plain("DONE", [f"{view.progress.position:,}/{view.total:,}" for view in views], right=True),
+            plain("DONE", [_done(view) for view in views], right=True),
             Column("FAILED", [_failed(view) for view in views], drop=1, right=True),
             plain("RATE", [_rate(view) for view in views], drop=5, right=True),
             plain("ETA", [compact(_eta(view)) for view in views], drop=4, right=True),
@@ -90,6 +90,8 @@ def sentence(view: JobView, now: int) -> str:
     """``running: 1,204 of 20,000 done (3 failed), 310/s, 1 min 01 s left``."""
     progress = view.progress
     done = f"{view.status}: {progress.position:,} of {view.total:,} done"
+    if view.is_selecting:
+        done = f"{view.status}: {progress.selected:,} selected so far"
     if view.is_unserved:
         return f"{done}; it waits for a processor: start one (durablectl run processor)"
     parts = [f"{done}{_counts_in_brackets(view)}"]
@@ -126,7 +128,7 @@ def report_table(reports: Sequence[ItemReport], width: int) -> Text:
 def _progress(view: JobView, now: int, width: int) -> Text:
     told = sentence(view, now)
     symbol = status_symbol(view.status)
-    if not view.total:
+    if not view.total or view.is_selecting:
         return Text.assemble(symbol, " ", (told, "bold"))
     bar = max(_NARROWEST_BAR, min(_WIDEST_BAR, width - 8))
     share = view.progress.position / view.total
@@ -166,7 +168,11 @@ def _what(view: JobView) -> str:
         return "of a version that this one cannot read"
     options = " --now" if spec.now else ""
     options += f" --from-step {spec.from_step}" if spec.from_step is not None else ""
-    return f"{spec.operation}{options} {count(spec.total, 'workflow')}"
+    return f"{spec.operation}{options} {'what matches' if view.is_selecting else count(view.total, 'workflow')}"
+
+
+def _done(view: JobView) -> str:
+    return "selecting" if view.is_selecting and not view.has_ended else f"{view.progress.position:,}/{view.total:,}"
 
 
 def _failures(view: JobView) -> str:

@@ -55,6 +55,12 @@ async def hear_server_time(store: Store) -> int:
     return SYSTEM_CLOCK.now()
 
 
+async def last_sequence(store: Store) -> int:
+    """The sequence of the last record of a state or step; that of the server's time, too, is heard."""
+    info = await store.requests.call(f"{store.api}.STREAM.INFO.{store.subjects.state_stream}")
+    return int(info["state"]["last_seq"])
+
+
 async def get_many_at(
     store: Store,
     subjects: Sequence[str],

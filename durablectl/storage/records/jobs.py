@@ -1,7 +1,7 @@
 """What a bulk job stores beside its workflow: the ids that it is about, how far it is, and why some did not change.
 
-The ids are stored before the job is started, so that the selection is fixed. Progress is written by compare-and-set: of
-two processors that work on one job, one stops.
+The ids are stored before the job is started, or before it changes the first workflow: the selection is fixed. Progress
+is written by compare-and-set: of two processors that work on one job, one stops.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from durablectl.errors import UnreadableError
 from durablectl.model.jobs import ItemOutcome, ItemReport, JobProgress
 from durablectl.model.names import MAX_NAME_LENGTH, is_name
 from durablectl.storage.connection.rejections import WrongSequenceError
-from durablectl.storage.connection.requests import EXPECTED, Request
+from durablectl.storage.connection.requests import EXPECTED, EXPECTED_SUBJECT, Request
 from durablectl.storage.connection.store import purge_request
 from durablectl.storage.streams.direct_get import get_last, get_many_last, messages
 from durablectl.storage.streams.provision import provision_jobs, stream_info
@@ -50,6 +50,19 @@ async def store_ids(store: Store, job_id: str, ids: Sequence[str], per_chunk: in
                 for number, chunk in enumerate(chunks[start : start + _CHUNKS_AT_ONCE], start)
             ]
         )
+
+
+async def store_chunk(store: Store, job_id: str, number: int, ids: Sequence[str], revision: int) -> bool:
+    """Store one chunk while the progress stands at ``revision``; False when another processor has written it since.
+
+    Written again, it replaces what it wrote.
+    """
+    fence = {EXPECTED: str(revision), EXPECTED_SUBJECT: progress_subject(store, job_id)}
+    try:
+        await store.requests.publish(store.subjects.job(job_id, f"{_IDS}.{number}"), "\n".join(ids).encode(), fence)
+    except WrongSequenceError:
+        return False
+    return True
 
 
 async def load_chunk(store: Store, job_id: str, number: int) -> list[str] | None:

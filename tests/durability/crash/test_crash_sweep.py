@@ -68,6 +68,7 @@ NOT_SWEPT = {
     "engine.recovery.upkeep.Upkeep._search>notify_processor": UPKEEP,
     "control.jobs._store_ids>provision": BY_TASK,
     "control.jobs._store_ids>store_ids": BY_JOB,
+    "control.jobs.start_job>provision_jobs": BY_JOB,
     "control.jobs.cancel_job>exchange": BY_JOB,
     "control.retry._restart_for_job>replace": BY_JOB,
     "control.schedules.create_schedule>exchange": "takes back what the server has refused",

@@ -96,6 +96,34 @@ async def test_dying_at_each_write_of_a_job_repeats_no_restart(store, spawn, tmp
         assert [each.invocation_id for each in reports] == ["nowhere"], about
 
 
+@pytest.mark.timeout(900)
+async def test_dying_at_each_write_of_a_selection_selects_each_once(store, spawn, tmp_path):
+    """Each place in turn kills the processor of a job that selects; another one ends it."""
+    trace = tmp_path / "trace"
+    filters = Filters(statuses=frozenset({"failed"}), handlers=frozenset({"raising"}))
+    calm = spawn(*PROCESSOR, env={VARIABLE: f"?{trace}"})
+    await alive(store, calm)
+    ids = await failed(store, 3)
+    await ended(store, await control.start_job(store, "retry", None, filters=filters))
+    for each in ids:
+        await wait_for_status(store, each, "failed")
+    kill(calm)
+    reached = [each for each in dict.fromkeys(trace.read_text().split()) if "_store_part" in each or "_select" in each]
+    assert reached
+    for place in [f"{each}:{moment}" for each in reached for moment in ("before", "after")]:
+        job_id = await control.start_job(store, "retry", None, filters=filters)
+        doomed = spawn(*PROCESSOR, env={VARIABLE: place})
+        await wait_until(lambda: doomed.poll() is not None, detail=lambda: place)  # noqa: B023  # called at once
+        assert doomed.returncode == EXIT_CODE, (place, doomed.err())
+        heir = spawn(*PROCESSOR)
+        view = await ended(store, job_id)
+        for each in ids:
+            await wait_for_status(store, each, "failed")
+        kill(heir)
+        about = (place, view.to_json())
+        assert (view.status, view.total, view.progress.changed) == ("completed", 3, 3), about
+
+
 @pytest.mark.parametrize("operation", ["delete", "pause"])
 async def test_job_survives_the_death_of_the_client_that_started_it(store, spawn, operation):
     ids = [await start_workflow(store, "nobodys", id=f"w{index}") for index in range(20)]

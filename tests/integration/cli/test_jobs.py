@@ -10,6 +10,7 @@ import pytest
 from durablectl import control, query
 from durablectl.cli.main import app
 from helpers.in_process import running_processor
+from helpers.json_schemas import check
 from helpers.operations import UNSERVED_HANDLER
 from helpers.workflow_runs import start_workflow, wait_for_outcome
 
@@ -67,6 +68,25 @@ async def test_many_workflows_are_a_job_unless_told_otherwise(store, invoke, fiv
     assert len(done.stdout.splitlines()) == 5
     assert (await invoke("wf", "cancel", *HANDLER, "--yes")).stdout.startswith("job-")
     assert await by_status(store) == {"pending": 5}
+
+
+@pytest.mark.usefixtures("five", "few")
+async def test_job_over_many_selects_them_itself(settings, store, invoke):
+    done = await invoke("wf", "pause", *HANDLER, "--yes", "--reason", "lunch")
+    assert done.exit_code == 0, done.stderr
+    job_id = done.stdout.strip()
+    assert f"A job will pause 5 workflows; follow it: durablectl jobs watch {job_id}" in done.stderr
+    shown = await invoke("jobs", "get", job_id)
+    assert "Operation\tpause what matches" in shown.stdout
+    assert "pending: 0 selected so far; it waits for a processor" in shown.stdout
+    (value,) = check("jobs-get", (await invoke("jobs", "get", job_id, "--json")).stdout)
+    assert (value["is_selecting"], value["total"]) == (True, 0)
+    async with running_processor(settings, runs_jobs=True):
+        await wait_for_outcome(store, job_id)
+    assert "completed: 5 of 5 done" in (await invoke("jobs", "get", job_id)).stdout
+    read = await invoke("wf", "resume", *HANDLER, "--reason", "lunch", "--yes", "--background")
+    assert "A job will resume what matches; follow it" in read.stderr
+    assert "durablectl jobs watch" in read.stderr
 
 
 @pytest.mark.usefixtures("five")

@@ -37,6 +37,18 @@ async def test_job_is_started_followed_and_steered_over_http(settings, store):
         assert (await http.get("/api/jobs?status=running")).json["jobs"] == []
 
 
+async def test_job_over_many_is_selected_behind_the_answer(settings, store, monkeypatch):
+    monkeypatch.setattr("durablectl.system.job_selection.SELECTED_AT_ONCE", 2)
+    await pending(store, 3)
+    async with http_api(settings) as http:
+        answer = await http.post(f"/api/jobs?operation=pause&handler={UNSERVED_HANDLER}")
+        assert (answer.status, answer.json["total"], answer.json["is_selecting"]) == (202, 0, True)
+        async with running_processor(settings, runs_jobs=True):
+            await wait_for_outcome(store, answer.json["job_id"])
+        ended = (await http.get(f"/api/jobs/{answer.json['job_id']}")).json
+        assert (ended["total"], ended["changed"], ended["is_selecting"]) == (3, 3, False)
+
+
 async def test_reports_come_in_pages_over_http(settings, store):
     job_id = await control.start_job(store, "pause", [f"none{index}" for index in range(25)])
     async with running_processor(settings, runs_jobs=True), http_api(settings) as http:
