@@ -136,6 +136,8 @@ async def cancel_job(store: Store, job_id: str, reason: str = "") -> OperationRe
 async def _require_job(store: Store, job_id: str) -> None:
     try:
         stored = await load_for_change(store, job_id)
+    except NotProvisionedError:
+        raise
     except NotFoundError:
         raise job_not_found(job_id) from None
     if stored.execution.handler != JOB_HANDLER:

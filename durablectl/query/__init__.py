@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from durablectl.query.incoming import awaited_instead_of_answer, awaited_instead_of_signal
     from durablectl.query.jobs import JobPage, JobView, get_job, job_reports, list_jobs, watch_job
     from durablectl.query.list import count_workflows, list_workflows
-    from durablectl.query.processors import live_processors, lost_processors
+    from durablectl.query.processors import find_missing_leases, live_processors, lost_processors
     from durablectl.query.room import get_full_store
     from durablectl.query.selection import (
         MatchWalk,
@@ -65,7 +65,7 @@ _HOME = {
         "incoming": ("awaited_instead_of_answer", "awaited_instead_of_signal"),
         "jobs": ("JobPage", "JobView", "get_job", "job_reports", "list_jobs", "watch_job"),
         "list": ("count_workflows", "list_workflows"),
-        "processors": ("live_processors", "lost_processors"),
+        "processors": ("find_missing_leases", "live_processors", "lost_processors"),
         "why": ("LiveContext", "StatusCause", "StatusExplanation", "explain_workflow"),
         "room": ("get_full_store",),
         "selection": (
@@ -150,6 +150,7 @@ __all__ = [
     "count_workflows",
     "diagnose",
     "explain_workflow",
+    "find_missing_leases",
     "find_typical_steps",
     "get_children",
     "get_errors",

@@ -50,8 +50,10 @@ class Diagnosis:
         return {"healthy": self.is_healthy, "checks": [check.to_json() for check in self.checks]}
 
 
-async def diagnose(store: Store, progress: Progress | None = None) -> Diagnosis:
-    """Raises NotProvisionedError on a server that holds no workflows, UnsupportedServerError without JetStream.
+async def diagnose(store: Store, progress: Progress | None = None, *, hung_after: int = 0) -> Diagnosis:
+    """Check everything; ``hung_after`` as for ``get_status``.
+
+    Raises NotProvisionedError on a server that holds no workflows, UnsupportedServerError without JetStream.
 
     A stream that is gone or cannot be read is a finding; what needs it is left out.
     """
@@ -73,7 +75,7 @@ async def diagnose(store: Store, progress: Progress | None = None) -> Diagnosis:
         entries = streams[StreamKind.INDEX].messages
         clocks = doctor_checks.clocks(await get_status(store))
         return Diagnosis([*plumbing, clocks, doctor_checks.unreadable_workflows(states, entries, store.subjects)])
-    checks = [*plumbing, *await _of_workflows(store, streams, live, progress)]
+    checks = [*plumbing, *await _of_workflows(store, streams, live, progress, hung_after)]
     if full is not None and full.silent:
         # Processors that cannot store their leases are silent, not gone.
         checks = [check for check in checks if check.name not in _OF_LEASES]
@@ -81,7 +83,11 @@ async def diagnose(store: Store, progress: Progress | None = None) -> Diagnosis:
 
 
 async def _of_workflows(
-    store: Store, streams: Mapping[StreamKind, StreamCondition], live: Sequence[Lease], progress: Progress | None
+    store: Store,
+    streams: Mapping[StreamKind, StreamCondition],
+    live: Sequence[Lease],
+    progress: Progress | None,
+    hung_after: int,
 ) -> list[Check]:
     has_commands = streams[StreamKind.COMMANDS].is_readable or not streams[StreamKind.COMMANDS].exists
     found = await audit(store, progress, has_index=streams[StreamKind.INDEX].is_readable)
@@ -96,7 +102,7 @@ async def _of_workflows(
     dead = await find_dead_commands(store, served) if streams[StreamKind.COMMANDS].is_readable else []
     number = await count_quarantined(store)
     newest = await inspection.newest_quarantined(store, _NEWEST) if number else []
-    report = await get_status(store)
+    report = await get_status(store, hung_after=hung_after)
     return [
         doctor_checks.clocks(report),
         doctor_checks.processors(found, live),

@@ -13,6 +13,7 @@ from durablectl.query.trouble import Trouble, Urgency
 from durablectl.storage.commands.command_queue import UNROUTED
 from durablectl.storage.diagnosis.dead_commands import DeadReason
 from durablectl.storage.index.comparison import DisagreementKind, is_mass_loss
+from durablectl.storage.streams.stream_risks import StreamKind
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -32,6 +33,7 @@ _LOSSES = frozenset({Trouble.PROCESSOR_LOST, Trouble.PROCESSOR_FLAPPING})
 _OF_OTHER_CHECKS = _LOSSES | {
     Trouble.STREAM_LOST,
     Trouble.STREAM_WRONG,
+    Trouble.RECORDS_LOST,
     Trouble.REPLICA_LATE,
     Trouble.COMMANDS_UNREADABLE,
     Trouble.COMMANDS_STRAY,
@@ -110,10 +112,13 @@ def _stream_hint(conditions: Sequence[StreamCondition]) -> str:
     """What makes them right: by this command, by a processor, or by hand."""
     by_hand = [each.name for each in conditions if any(risk.change is None for risk in each.risks)]
     is_repairable = any(risk.change is not None for each in conditions for risk in each.risks)
-    hints = []
-    if any(not each.exists for each in conditions):
+    is_listed = any(each.kind is StreamKind.INDEX and each.messages for each in conditions)
+    missing = [each for each in conditions if not each.exists]
+    to_restore = [each.name for each in missing if is_listed and each.kind is StreamKind.STATES]
+    hints = [f"Restore {name} from a backup first (nats stream restore)." for name in to_restore]
+    if len(missing) > len(to_restore):
         hints.append("A processor creates what does not exist (durablectl run processor).")
-    if is_repairable or not by_hand:
+    if is_repairable or len(missing) > len(to_restore) or not (by_hand or to_restore):
         hints.append("Run `durablectl doctor --repair --streams`.")
     if by_hand:
         hints.append(
@@ -125,7 +130,10 @@ def _stream_hint(conditions: Sequence[StreamCondition]) -> str:
 
 def room(full: FullStore | None) -> Check:
     """Whether the server stores what is written."""
-    details = {"silent_processors": 0 if full is None else full.silent}
+    details = {
+        "silent_processors": 0 if full is None else full.silent,
+        "needs_restart": full is not None and full.needs_restart,
+    }
     if full is None:
         return Check("room", Severity.OK, "Nothing says that the server has no room.", details=details)
     silent = ""
@@ -133,12 +141,16 @@ def room(full: FullStore | None) -> Check:
         one = full.silent == 1
         silent = f" {_count(full.silent, 'processor')} cannot store {'its lease' if one else 'their leases'}, and"
         silent += f" {'looks dead though it lives' if one else 'look dead though they live'}."
-    return Check("room", Severity.ERROR, f"The file store is full: {full.what}.{silent}", ROOM_HINT, 1, details)
+    hint = _RESTART_HINT if full.needs_restart else _ROOM_HINT
+    return Check("room", Severity.ERROR, f"{full.sentence}.{silent}", hint, 1, details)
 
 
-ROOM_HINT = (
-    "Delete what has ended (durablectl wf delete needs no room), free the disk, or raise max_file_store of the server, "
-    "the account's limit, or max_bytes of the stream. Processors then go on by themselves."
+_ROOM_HINT = (
+    "Delete what has ended (durablectl wf delete needs no room), or raise max_file_store of the server, the account's "
+    "limit, or max_bytes of the stream. Processors then continue by themselves."
+)
+_RESTART_HINT = (
+    "Free its disk, then restart nats-server: it writes nothing before. Processors then continue by themselves."
 )
 
 

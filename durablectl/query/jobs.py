@@ -7,7 +7,7 @@ import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from durablectl.errors import NotFoundError, UnreadableError
+from durablectl.errors import NotFoundError, NotProvisionedError, UnreadableError
 from durablectl.model.clock import MICROSECONDS, to_rfc3339
 from durablectl.model.filters import Filters
 from durablectl.model.jobs import ItemOutcome, JobProgress, JobSpec
@@ -154,9 +154,11 @@ async def list_jobs(store: Store, statuses: Iterable[str] = (), limit: int = 50,
 
 
 async def get_job(store: Store, job_id: str) -> JobView:
-    """Raises NotFoundError."""
+    """Raises NotFoundError, NotProvisionedError."""
     try:
         workflow = await get_workflow(store, job_id, steps=_HEAD)
+    except NotProvisionedError:
+        raise
     except NotFoundError:
         raise _not_found(job_id) from None
     return await _with_progress(store, workflow)

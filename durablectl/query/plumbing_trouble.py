@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from durablectl.model.clock import CLOCK_TOLERANCE, MICROSECONDS
 from durablectl.query.trouble import SHOWN, Group, Remedy, Trouble, Urgency, counted, durablectl
+from durablectl.storage.streams.stream_risks import StreamKind
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -19,6 +20,17 @@ if TYPE_CHECKING:
 
 _FLAPPING = 3
 """So many deaths of processors with the same handlers on one host, in an hour, are a pattern."""
+
+
+class LostRecords(NamedTuple):
+    """How many workflows of the index have no record in ``stream``, and the ids of some."""
+
+    stream: str
+    number: int
+    examples: Sequence[str]
+    is_estimate: bool = False
+
+
 LATE_FIRE_MICROSECONDS = 60 * MICROSECONDS
 """A schedule that has not fired so long after it should have is late."""
 
@@ -28,6 +40,7 @@ class Plumbing:
     """What was read. ``clock_ahead`` is by how much the reader's clock is ahead of the server's (microseconds).
 
     ``armed`` are the names of the schedules that the server will fire. ``set_aside`` counts unreadable commands.
+    ``lost_records`` are the workflows of the index whose records are lost.
     """
 
     processors: Sequence[ProcessorView] = ()
@@ -38,6 +51,7 @@ class Plumbing:
     clock_ahead: int = 0
     set_aside: int = 0
     full: FullStore | None = None
+    lost_records: LostRecords | None = None
 
 
 def groups_of_plumbing(plumbing: Plumbing, now: int) -> list[Group]:
@@ -45,6 +59,7 @@ def groups_of_plumbing(plumbing: Plumbing, now: int) -> list[Group]:
     return [
         *_full_store(plumbing.full),
         *_streams(plumbing.streams),
+        *_lost_records(plumbing.lost_records),
         *_blocked(plumbing.processors),
         *_lost(plumbing),
         *_versions(plumbing.processors),
@@ -56,24 +71,31 @@ def groups_of_plumbing(plumbing: Plumbing, now: int) -> list[Group]:
 
 
 def _full_store(full: FullStore | None) -> Iterator[Group]:
-    if full is not None:
-        yield Group(
-            Trouble.STORE_FULL,
-            Urgency.ERROR,
-            f"The file store is full: {full.what}",
-            count=full.silent,
-            since=full.since,
-            remedies=[
-                durablectl("wf", "delete", "--status", "completed", purpose="make room: deleting needs none"),
-                durablectl("doctor", purpose="what is full, and which limit to raise"),
-            ],
-            details={"silent_processors": full.silent},
-        )
+    if full is None:
+        return
+    doctor = durablectl("doctor", purpose="what is full, and which limit to raise")
+    if full.needs_restart:
+        restart = "there, once its disk has room: until then it writes nothing"
+        remedies = [Remedy(("systemctl", "restart", "nats-server"), restart), doctor]
+    else:
+        delete = durablectl("wf", "delete", "--status", "completed", purpose="make room: deleting needs none")
+        remedies = [delete, doctor]
+    yield Group(
+        Trouble.STORE_FULL,
+        Urgency.ERROR,
+        full.sentence,
+        count=full.silent,
+        since=full.since,
+        remedies=remedies,
+        details={"silent_processors": full.silent, "needs_restart": full.needs_restart},
+    )
 
 
 def _streams(conditions: Sequence[StreamCondition]) -> Iterator[Group]:
     doctor = durablectl("doctor", purpose="which workflows that concerns, and what to do")
     repair = durablectl("doctor", "--repair", "--streams", purpose="give it the configuration it needs")
+    create = durablectl("doctor", "--repair", "--streams", purpose="create it, as a processor does, too")
+    is_listed = any(each.kind is StreamKind.INDEX and each.messages for each in conditions)
     for condition in conditions:
         details = {"stream": condition.name, "differences": list(condition.differences)}
         if not condition.exists:
@@ -81,7 +103,8 @@ def _streams(conditions: Sequence[StreamCondition]) -> Iterator[Group]:
                 Trouble.STREAM_LOST,
                 Urgency.ERROR,
                 f"The stream {condition.name} does not exist",
-                remedies=[doctor],
+                # Beside an index that lists workflows, an empty stream of records is in the way of a restore.
+                remedies=[doctor] if condition.kind is StreamKind.STATES and is_listed else [create, doctor],
                 details=details,
             )
         elif condition.differences:
@@ -103,6 +126,24 @@ def _streams(conditions: Sequence[StreamCondition]) -> Iterator[Group]:
                 remedies=[Remedy(("nats", "server", "report", "jetstream"), "the state of the servers")],
                 details={"stream": condition.name, "replicas": list(condition.late)},
             )
+
+
+def _lost_records(lost: LostRecords | None) -> Iterator[Group]:
+    if lost is not None:
+        have = "workflow of the index has" if lost.number == 1 else "workflows of the index have"
+        yield Group(
+            Trouble.RECORDS_LOST,
+            Urgency.ERROR,
+            f"{lost.number:,} {have} no record: {lost.stream} looks purged, or lost",
+            count=lost.number,
+            is_estimate=lost.is_estimate,
+            examples=lost.examples,
+            remedies=[
+                durablectl("doctor", purpose="which ones, and what to restore from a backup"),
+                durablectl("doctor", "--repair", "--forget-lost", purpose="forget them, where there is no backup"),
+            ],
+            details={"stream": lost.stream},
+        )
 
 
 def _blocked(processors: Sequence[ProcessorView]) -> Iterator[Group]:

@@ -48,6 +48,14 @@ async def live_processors(store: Store) -> list[ProcessorView]:
     ]
 
 
+async def find_missing_leases(store: Store) -> str:
+    """The name of the stream of leases where it is gone from a namespace that has its records; else an empty text."""
+    subjects = store.subjects
+    if await stream_info(store, subjects.processors_stream) is not None:
+        return ""
+    return subjects.processors_stream if await stream_info(store, subjects.state_stream) is not None else ""
+
+
 async def lost_processors(store: Store) -> list[LostProcessorView]:
     """Those that died or were silent in the last hour, the latest first; empty where there are no streams."""
     if await stream_info(store, store.subjects.state_stream) is None:

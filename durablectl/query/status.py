@@ -17,9 +17,9 @@ from durablectl.model.records import NO_PAYLOAD
 from durablectl.model.status import ACTIVE, Status
 from durablectl.query.full_scan import find_matching_rows, has_unindexed_states
 from durablectl.query.index_rows import Plan, first_rows, matching
-from durablectl.query.plumbing_trouble import Plumbing, groups_of_plumbing
+from durablectl.query.plumbing_trouble import LostRecords, Plumbing, groups_of_plumbing
 from durablectl.query.processors import live_processors, lost_processors, seen_with
-from durablectl.query.trouble import RECENT_MICROSECONDS, Trouble, worst_first
+from durablectl.query.trouble import RECENT_MICROSECONDS, SHOWN, Trouble, worst_first
 from durablectl.query.typical_steps import find_usual_durations
 from durablectl.query.view_builder import workflow_view
 from durablectl.query.why import HUNG_LEAST_MICROSECONDS, LiveContext, StatusCause, explain_view
@@ -31,6 +31,7 @@ from durablectl.storage.diagnosis.dead_commands import StrayCommands, find_stray
 from durablectl.storage.diagnosis.room import find_full_store
 from durablectl.storage.index import index_entries, time_buckets
 from durablectl.storage.index.time_buckets import GROUPS, Scope
+from durablectl.storage.index.traversal import Traversal
 from durablectl.storage.records import schedules, states
 from durablectl.storage.records.armed_schedules import armed_names
 from durablectl.storage.records.states import UNREACHABLE
@@ -52,6 +53,10 @@ READ_ALL = 2000
 """Up to so many workflows of a status are read; of more, a sample of each handler."""
 _SAMPLE = 200
 _FAILED_READ = 500
+_PROBED = 10
+"""So many of the oldest entries of the index without a record say that the records were lost."""
+_DELETION_SECONDS = 0.5
+"""Within which the entry of what is deleted follows its record."""
 _MOST_SCANNED = 100_000
 """Without an index, the records of no bigger stream are read."""
 _HELD_UP = (WaitingFor.RETRY, WaitingFor.AWAKEABLE, WaitingFor.SIGNAL)
@@ -149,6 +154,7 @@ async def get_status(store: Store, *, hung_after: int = 0) -> StatusReport:
         scheduled = {each.handler for each in plumbing.schedules}
         reading = _Reading(store, conditions, processors, now, hung_after=hung_after, scheduled=scheduled)
         work, moving = await reading.read()
+        plumbing = replace(plumbing, lost_records=reading.lost_records)
     groups = worst_first([*groups_of_plumbing(plumbing, now), *groups_of_work(work, now)])
     if plumbing.full is not None and plumbing.full.silent:
         # They are silent, not gone: nothing is to be started for what they run.
@@ -225,6 +231,7 @@ class _Reading:
         """The handlers of schedules, whose commands are told of with those."""
         self._schemas = Schemas()
         self._waits: Mapping[str, Sequence[str]] = {}
+        self.lost_records: LostRecords | None = None
 
     async def read(self) -> tuple[Work, Moving]:
         if self._conditions[StreamKind.INDEX].is_readable and not await has_unindexed_states(self._store):
@@ -244,6 +251,7 @@ class _Reading:
             self._failed_lately(),
             self._rates(),
         )
+        self.lost_records = await self._find_lost_records(everything)
         by_status = Counter(dict(zip(statuses, numbers, strict=True)))
         by_status[Status.COMPLETED] = everything - by_status.total()
         samples = [
@@ -264,6 +272,36 @@ class _Reading:
             await self._oldest(by_status),
         )
         return work, moving
+
+    async def _find_lost_records(self, everything: int) -> LostRecords | None:
+        """What the index lists without records, where that is all of its oldest entries.
+
+        A deletion removes records first, and their entries a moment later.
+        """
+        probed = await self._oldest_without_records(everything, _PROBED)
+        if not probed:
+            return None
+        await asyncio.sleep(_DELETION_SECONDS)
+        if await self._oldest_without_records(everything, _PROBED) != probed:
+            return None
+        stream = self._conditions[StreamKind.STATES].name
+        lost = await self._oldest_without_records(everything, READ_ALL, partly=True)
+        return LostRecords(stream, max(len(lost), everything - READ_ALL), probed[:SHOWN], everything > READ_ALL)
+
+    async def _oldest_without_records(self, everything: int, most: int, *, partly: bool = False) -> list[str]:
+        """The ids of so many of the oldest entries; none if one of them has a record, with ``partly`` without those."""
+        if not everything:
+            return []
+        scope = Scope(waits=self._waits)
+        traversal = Traversal(self._store, scope, oldest_first=True, total=everything, most_per_second=most)
+        ids: dict[str, None] = {}
+        async for entry in traversal.entries():
+            ids[entry.invocation_id] = None
+            if len(ids) == most:
+                break
+        found = await states.load_many(self._store, [*ids])
+        missing = [each for each in ids if each not in found]
+        return missing if partly or len(missing) == len(ids) > 1 else []
 
     async def _sampled(self, status: str, total: int, handlers: Collection[str]) -> list[_Sampled]:
         """All of a status, or where they are many, the oldest and the newest of each handler.

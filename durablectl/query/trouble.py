@@ -61,6 +61,8 @@ class Trouble(StrEnum):
     # Of streams, schedules and commands.
     STORE_FULL = "store_full"
     STREAM_LOST = "stream_lost"
+    RECORDS_LOST = "records_lost"
+    """The index lists workflows that have no record."""
     STREAM_WRONG = "stream_wrong"
     REPLICA_LATE = "replica_late"
     SCHEDULE_DEAD = "schedule_dead"

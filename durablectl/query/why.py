@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from durablectl.query.views import ProcessorView, StepView, WorkflowView
     from durablectl.storage.connection.store import Store
+    from durablectl.storage.diagnosis.room import FullStore
 
 LATE_MICROSECONDS = 5 * MICROSECONDS
 """How long a processor with room may take to begin what is due: a takeover is over by then, too."""
@@ -85,7 +86,7 @@ class LiveContext:
     child: StatusExplanation | None = None
     usual: Mapping[str, int] = field(default_factory=dict)
     hung_after: int = 0
-    full_store: str = ""
+    full_store: FullStore | None = None
 
 
 @dataclass(frozen=True)
@@ -280,22 +281,26 @@ def _slowest_step(view: WorkflowView) -> StepView | None:
     return max(timed, key=lambda step: step.finished_at - step.started_at, default=None)
 
 
-async def explain_workflow(store: Store, invocation_id: str) -> StatusExplanation:
+async def explain_workflow(store: Store, invocation_id: str, *, hung_after: int = 0) -> StatusExplanation:
     """Why the workflow is as it is, and why the child is that it waits for or failed with.
+
+    ``hung_after`` (microseconds) says from when on a step counts as hung; 0 for far longer than it usually lasts.
 
     Raises NotFoundError; NotProvisionedError on a server that holds no workflows.
     """
-    return await _explain_to_depth(store, invocation_id, 0)
+    return await _explain_to_depth(store, invocation_id, 0, hung_after)
 
 
-async def _explain_to_depth(store: Store, invocation_id: str, depth: int) -> StatusExplanation:
+async def _explain_to_depth(store: Store, invocation_id: str, depth: int, hung_after: int) -> StatusExplanation:
     view = await _read(store, invocation_id)
     processors, pending_before, child = await asyncio.gather(
-        live_processors(store), _count_pending_before(store, view), _explain_awaited_child(store, view, depth)
+        live_processors(store),
+        _count_pending_before(store, view),
+        _explain_awaited_child(store, view, depth, hung_after),
     )
     usual = await _usual_durations(store, view)
     full = None if processors or is_terminal(view.status) or depth else await get_full_store(store)
-    live = LiveContext(processors, pending_before, child, usual=usual, full_store="" if full is None else full.what)
+    live = LiveContext(processors, pending_before, child, usual=usual, hung_after=hung_after, full_store=full)
     return explain_view(view, live, SYSTEM_CLOCK.now())
 
 
@@ -329,7 +334,9 @@ async def _count_pending_before(store: Store, view: WorkflowView) -> int:
     return min(before, max(0, waiting.get(view.handler, 0) - 1))
 
 
-async def _explain_awaited_child(store: Store, view: WorkflowView, depth: int) -> StatusExplanation | None:
+async def _explain_awaited_child(
+    store: Store, view: WorkflowView, depth: int, hung_after: int
+) -> StatusExplanation | None:
     """None where there is none, it is gone, or the line of children is longer than anyone reads."""
     awaited = ""
     if view.waiting_for is not None and view.waiting_for.kind == WaitKind.CHILD:
@@ -340,6 +347,6 @@ async def _explain_awaited_child(store: Store, view: WorkflowView, depth: int) -
     if not awaited or depth >= _DEEPEST:
         return None
     try:
-        return await _explain_to_depth(store, awaited, depth + 1)
+        return await _explain_to_depth(store, awaited, depth + 1, hung_after)
     except NotFoundError:
         return None

@@ -369,12 +369,13 @@ def _hung(members: _Members) -> Group:
     live = members.explained[0].live
     usual = live.usual.get(step, 0)
     where = f"in step {step}" if step else "between steps"
+    after = ("--hung-after", f"{live.hung_after / MICROSECONDS:g}s") if live.hung_after else ()
     return members.group(
         Trouble.HUNG,
         Urgency.ERROR,
         f"{_of(members, handler)} {_verb(members, 'hang', 'hangs')} {where}",
         [
-            members.why,
+            durablectl("wf", "why", members.example, *after, purpose="look at one of them"),
             durablectl("wf", "restart-step", members.example, purpose="interrupt the step, and run it again"),
         ],
         handler=handler,

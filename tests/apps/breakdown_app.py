@@ -107,3 +107,9 @@ def decline() -> None:
 @workflow
 async def refuse(ctx: Context) -> Any:
     return await ctx.step(decline, retry=Retry(max_attempts=1))
+
+
+@workflow
+async def keep(_ctx: Context, pad: str) -> Any:
+    """Take up room: its input, and the same as its output."""
+    return pad

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import shlex
+import time
 from typing import TYPE_CHECKING, Any
 
 from breakdown_app import BREAKDOWN
+from durablectl.storage.records import leases
 from helpers.paths import APPS
 from helpers.waiting import PATIENCE, wait_until
 
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from durablectl.storage.connection.store import Store
     from helpers.spawned import Spawned, Spawner
 
 APP = str(APPS / "breakdown_app.py")
@@ -26,15 +29,19 @@ LONG = 120.0
 class Breakdown:
     """A namespace in which something breaks. ``switch`` leaves a file by which the app's code decides what it does."""
 
-    def __init__(self, cli: Callable[..., subprocess.CompletedProcess[str]], spawn: Spawner, directory: Path) -> None:
+    def __init__(
+        self,
+        cli: Callable[..., subprocess.CompletedProcess[str]],
+        spawn: Spawner,
+        directory: Path,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self._cli = cli
         self._spawn = spawn
         self.directory = directory
         directory.mkdir(exist_ok=True)
-
-    @property
-    def environment(self) -> dict[str, str]:
-        return {BREAKDOWN: str(self.directory)}
+        self.environment = {BREAKDOWN: str(directory), **(environment or {})}
+        """Of every process: the server, where it is one of the test's own."""
 
     def switch(self, name: str) -> None:
         (self.directory / name).touch()
@@ -43,6 +50,14 @@ class Breakdown:
         """Start one; ``command`` replaces the program."""
         words = ["run", "processor", app, "--grace", "1", *options]
         return self._spawn(*words, env=self.environment, command=command)
+
+    async def said(self, *args: str, env: Mapping[str, str] | None = None) -> tuple[int, str, str]:
+        """The exit code of a command, and what it has written; never a traceback."""
+        environment = {**self.environment, **(env or {})}
+        done = await asyncio.to_thread(self._cli, *args, env=environment, timeout=LONG)
+        assert "Traceback" not in done.stderr, (args, done.stderr)
+        assert "bug in durablectl" not in done.stderr, (args, done.stderr)
+        return done.returncode, done.stdout, done.stderr
 
     async def running_processor(self, *options: str, app: str = APP, command: list[str] | None = None) -> Spawned:
         """A processor that takes commands."""
@@ -92,18 +107,34 @@ class Breakdown:
 
         await wait_until(is_gone, PATIENCE, 0.2, lambda: f"{code} stays")
 
-    async def doctor_names(self, code: str) -> None:
-        """The diagnosis is not healthy, and names the group."""
+    async def diagnosis(self, *options: str) -> dict[str, Any]:
+        report: dict[str, Any] = json.loads(await self.run("doctor", "--json", *options, codes=(0, 1)))
+        return report
+
+    async def doctor_names(self, code: str, *options: str, is_notice: bool = False) -> None:
+        """The diagnosis names the group, and is not healthy unless that ``is_notice``."""
 
         async def named() -> bool:
-            diagnosis = json.loads(await self.run("doctor", "--json", codes=(0, 1)))
+            diagnosis = await self.diagnosis(*options)
             (work,) = [check for check in diagnosis["checks"] if check["name"] == "work"]
-            return not diagnosis["healthy"] and code in {group["code"] for group in work["groups"]}
+            return (is_notice or not diagnosis["healthy"]) and code in {group["code"] for group in work["groups"]}
 
         await wait_until(named, PATIENCE, 0.2, lambda: f"doctor does not name {code}")
 
-    async def why(self, invocation_id: str) -> dict[str, Any]:
-        answer: dict[str, Any] = json.loads(await self.run("wf", "why", invocation_id, "--json"))
+    async def doctor_finds(self, name: str, severity: str) -> dict[str, Any]:
+        """The check of this name, as soon as it is so bad; with ``ok`` that trouble is over."""
+        last: dict[str, Any] = {}
+
+        async def found() -> dict[str, Any] | None:
+            last.update(await self.diagnosis())
+            checks = {check["name"]: check for check in last["checks"]}
+            return checks[name] if checks.get(name, {}).get("severity") == severity else None
+
+        check: dict[str, Any] = await wait_until(found, PATIENCE, 0.2, lambda: f"{name} is not {severity} in {last}")
+        return check
+
+    async def why(self, invocation_id: str, *options: str) -> dict[str, Any]:
+        answer: dict[str, Any] = json.loads(await self.run("wf", "why", invocation_id, "--json", *options))
         return answer
 
     async def follow(self, group: Mapping[str, Any], number: int = 0, **words: str) -> str:
@@ -124,3 +155,10 @@ class Breakdown:
             return all(each["status"] == status for each in listed)
 
         await wait_until(have_ended, PATIENCE, 0.2)
+
+
+async def seem_to_search(store: Store) -> None:
+    """Be the longest-running processor, which alone searches for lost work: the others leave it to a command."""
+    while True:
+        await leases.renew(store, leases.Lease("searching", machine_time=time.time_ns() // 1000))
+        await asyncio.sleep(leases.RENEW_SECONDS)

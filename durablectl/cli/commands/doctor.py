@@ -8,6 +8,7 @@ import typer
 
 from durablectl.cli.boundary import asynchronous
 from durablectl.cli.options.connection import with_connection
+from durablectl.cli.options.hung_after import HungAfter, hung_limit_us
 from durablectl.cli.options.output import with_output
 from durablectl.cli.terminal.output import Output, OutputFormat, show, stdout_console
 from durablectl.cli.terminal.progress import status_line
@@ -32,6 +33,7 @@ async def doctor(
         bool, typer.Option("--forget-lost", help="With --repair: also remove workflows whose records are all lost.")
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="With --repair: tell what it would do.")] = False,
+    hung_after: HungAfter = None,
     *,
     settings: Settings,
     output: Output,
@@ -54,6 +56,7 @@ async def doctor(
     ):
         if is_given and not repair:
             raise UsageError(f"{option} goes with --repair.", hint="Without --repair nothing is changed.")
+    limit_us = hung_limit_us(hung_after)
     repaired = repaired_streams = removed = None
     async with open_store(settings) as store:
         with status_line("Looking ...") as progress:
@@ -65,7 +68,7 @@ async def doctor(
                 if commands:
                     removed = await control.remove_dead_commands(store, dry_run=dry_run)
                 repaired = await control.repair(store, dry_run=dry_run, forget_lost=forget_lost, progress=progress)
-            diagnosis = await query.diagnose(store, progress)
+            diagnosis = await query.diagnose(store, progress, hung_after=limit_us)
     code = 0 if diagnosis.is_healthy else _UNHEALTHY
     if output.is_json:
         done = None

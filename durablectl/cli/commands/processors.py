@@ -38,6 +38,7 @@ async def processors(*, times: TimeFormat, settings: Settings, output: Output) -
         is_of_live = output.format in (OutputFormat.JSONL, OutputFormat.NAME)
         lost = [] if is_of_live else await query.lost_processors(store)
         full = None if views else await query.get_full_store(store)
+        missing = "" if views else await query.find_missing_leases(store)
     if output.format is OutputFormat.JSON:
         output.print_json({"processors": [view.to_json() for view in views], "lost": [view.to_json() for view in lost]})
         return
@@ -51,9 +52,16 @@ async def processors(*, times: TimeFormat, settings: Settings, output: Output) -
     elif views or lost:
         _show(views, lost, times, output)
     if full is not None:
+        room = (
+            "Free its disk, and restart nats-server"
+            if full.needs_restart
+            else "Make room: `durablectl wf delete` needs none"
+        )
+        note(f"{full.sentence}. No lease can be stored, so that live processors look dead. {room}.")
+    elif missing:
         note(
-            f"The file store is full: {full.what}. No lease can be stored, so that live processors look dead. "
-            "Make room: `durablectl wf delete` needs none."
+            f"The stream {missing}, which says which processors live, does not exist on this NATS server. "
+            "A processor that runs creates it within seconds; without one, start it: `durablectl run processor`."
         )
     elif not views:
         note("No live processor. Start one with `durablectl run processor`.")

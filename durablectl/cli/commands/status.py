@@ -10,11 +10,10 @@ import typer
 from durablectl.cli.boundary import asynchronous
 from durablectl.cli.connection_flags import given_connection_flags
 from durablectl.cli.options.connection import with_connection
+from durablectl.cli.options.hung_after import HungAfter, hung_limit_us
 from durablectl.cli.options.output import with_output
 from durablectl.cli.terminal.follow import end_with_reader, log_warnings
 from durablectl.cli.terminal.output import Output, OutputFormat, show, stdout_console
-from durablectl.model.clock import MICROSECONDS
-from durablectl.model.user_input import parse_duration
 from durablectl.settings import Settings
 
 if TYPE_CHECKING:
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
     from durablectl.query import StatusReport
 
 NEEDS_PERSON = 1
-_HUNG = "A step that lasts longer is hung: 90s, 5m (default 10 times as long as usual, or 10m where that is unknown)."
 
 
 @asynchronous
@@ -32,7 +30,7 @@ _HUNG = "A step that lasts longer is hung: 90s, 5m (default 10 times as long as 
 async def status(
     context: typer.Context,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Look again every 2 s, until Ctrl-C.")] = False,
-    hung_after: Annotated[str | None, typer.Option(metavar="DURATION", help=_HUNG)] = None,
+    hung_after: HungAfter = None,
     *,
     settings: Settings,
     output: Output,
@@ -48,7 +46,7 @@ async def status(
     from durablectl import query
     from durablectl.storage.connection.store import open_store
 
-    limit_us = int(parse_duration(hung_after, "--hung-after") * MICROSECONDS) if hung_after is not None else 0
+    limit_us = hung_limit_us(hung_after)
     connection = given_connection_flags(context)
     async with open_store(settings) as store:
         if watch:

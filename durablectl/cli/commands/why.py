@@ -10,6 +10,7 @@ from durablectl.cli.boundary import asynchronous
 from durablectl.cli.completion.completers import complete_id
 from durablectl.cli.connection_flags import given_connection_flags
 from durablectl.cli.options.connection import with_connection
+from durablectl.cli.options.hung_after import HungAfter, hung_limit_us
 from durablectl.cli.options.output import with_output
 from durablectl.cli.terminal.output import Output, OutputFormat, stdout_console
 from durablectl.model.clock import SYSTEM_CLOCK
@@ -22,6 +23,7 @@ from durablectl.settings import Settings
 async def why(
     context: typer.Context,
     invocation_id: Annotated[str, typer.Argument(metavar="ID", autocompletion=complete_id)],
+    hung_after: HungAfter = None,
     *,
     settings: Settings,
     output: Output,
@@ -36,8 +38,9 @@ async def why(
     from durablectl import query
     from durablectl.storage.connection.store import open_store
 
+    limit_us = hung_limit_us(hung_after)
     async with open_store(settings) as store:
-        reason = await query.explain_workflow(store, invocation_id)
+        reason = await query.explain_workflow(store, invocation_id, hung_after=limit_us)
     from durablectl.cli.render.why import why_json, why_page, why_text
 
     now, connection = SYSTEM_CLOCK.now(), given_connection_flags(context)

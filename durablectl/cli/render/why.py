@@ -124,9 +124,10 @@ def verdict(explanation: StatusExplanation, now: int) -> str:
     """A sentence; of a wait for a child, another one about that."""
     sentence = _verdict(explanation, now)
     sentence = f"{sentence[:1].upper()}{sentence[1:]}{'' if sentence.endswith(('.', '!', '?')) else '.'}"
-    if explanation.live.full_store:
+    full = explanation.live.full_store
+    if full is not None:
         # Processors that cannot store their leases look dead.
-        sentence = f"The file store is full, so that no processor can go on: {one_line(explanation.live.full_store)}."
+        sentence = f"No processor can continue. {one_line(full.sentence)}."
     child = explanation.live.child
     return sentence if child is None else f"{sentence} Of that child: {verdict(child, now)}"
 

@@ -155,7 +155,7 @@ def _present(explanation: StatusExplanation) -> Iterator[str]:
     view, serving = explanation.view, explanation.serving_processors
     if is_terminal(view.status) or explanation.cause in {StatusCause.OTHER, StatusCause.DELAYED}:
         return
-    if explanation.live.full_store:
+    if explanation.live.full_store is not None:
         yield "no processor can store its lease"
     elif not serving and (view.status != Status.RUNNING or explanation.cause is StatusCause.ORPHANED):
         yield from _unserved(view, explanation.live.processors)
@@ -198,11 +198,11 @@ def remedies(explanation: StatusExplanation, connection: Sequence[str] = ()) -> 
 
 def _remedies(explanation: StatusExplanation) -> list[tuple[str, str]]:
     view = explanation.view
-    if explanation.live.full_store:
-        return [
-            (_line("wf", "delete", "--status", "completed"), "make room: deleting needs none"),
-            (_line("doctor"), "what is full, and which limit to raise"),
-        ]
+    if (full := explanation.live.full_store) is not None:
+        doctor = (_line("doctor"), "what is full, and which limit to raise")
+        if full.needs_restart:
+            return [doctor]
+        return [(_line("wf", "delete", "--status", "completed"), "make room: deleting needs none"), doctor]
     get, resume = _line("wf", "get", view.invocation_id), _line("wf", "resume", view.invocation_id)
     if is_terminal(view.status):
         return [*_after_compensations(view), *_of_ended(explanation, get)]

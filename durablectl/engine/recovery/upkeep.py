@@ -54,6 +54,7 @@ class Upkeep:
         self._replicas = replicas or 0
         self._told: dict[str, str] = {}
         self._is_index_incomplete = False
+        self._is_first_look = True
 
     async def run(self) -> None:
         """Look without end; what fails is tried again."""
@@ -84,6 +85,10 @@ class Upkeep:
         conditions = await inspection.read_stream_conditions(self._store, self._replicas)
         wanted = wanted_streams(self._store.subjects)
         number = self._replicas or max((each.replicas for each in conditions), default=0) or 1
+        if self._is_first_look:
+            self._is_first_look = False
+            # A processor that starts has created the index where it was gone, or one died before it had filled it.
+            self._is_index_incomplete = any(each.kind is StreamKind.INDEX and not each.messages for each in conditions)
         for each in conditions:
             if not each.exists:
                 await create_stream(self._store, {**wanted[each.kind], "num_replicas": number})

@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from durablectl.model.clock import MICROSECONDS
 from durablectl.model.names import is_name
 from durablectl.storage.connection.store import purge_request
 from durablectl.storage.streams.direct_get import get_last, get_many_last
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from durablectl.storage.connection.store import Store
 
 RENEW_SECONDS = LEASE_SECONDS / 3
+EXPIRED_MICROSECONDS = 3 * LEASE_SECONDS * MICROSECONDS
+"""A lease of this age has expired, even where the server has not removed it."""
 
 
 @dataclass(frozen=True)
@@ -84,8 +87,11 @@ async def load(store: Store, processor_id: str) -> Lease | None:
 async def live_processors(store: Store) -> list[Lease]:
     """Every live processor, the longest-running first."""
     stream = store.subjects.processors_stream
-    if await stream_info(store, stream) is None:
+    info = await stream_info(store, stream)
+    if info is None:
         return []
+    # A stream that has stopped after an error of the disk does not expire them.
+    oldest = parse_timestamp_us(info["ts"]) - EXPIRED_MICROSECONDS
     answer = await get_many_last(store, stream, store.subjects.processors_subjects)
     found = answer.messages if answer is not None else []
     leases = [
@@ -93,6 +99,7 @@ async def live_processors(store: Store) -> list[Lease]:
         for raw in found
         if (lease := parse(raw.data, store.subjects.processor_of(raw.subject)))
     ]
+    leases = [lease for lease in leases if lease.renewed_at > oldest]
     return sorted(leases, key=lambda lease: (lease.started_at, lease.processor_id))
 
 
