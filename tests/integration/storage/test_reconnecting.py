@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import signal
@@ -18,6 +17,7 @@ from durablectl.storage.connection.store import open_store
 from durablectl.storage.streams.provision import provision
 from helpers.authenticated_servers import serving, write_context
 from helpers.credential_authority import Key, Operator, credentials
+from helpers.paths import APPS
 from helpers.waiting import wait_until
 
 OLD, NEW = "old-password", "new-password"
@@ -116,14 +116,14 @@ async def test_a_processor_survives_a_change_of_its_password(tmp_path, spawn):
     with serving(tmp_path, admitting(OLD)) as server:
         write_context("mine", {"url": server.url, "user": "ada", "password": OLD})
         env = {"NATS_URL": "", "DURABLECTL_NAMESPACE": "", "NATS_CONTEXT": "mine"}
-        process = spawn("run", "processor", "durablectl.demo", env=env)
+        process = spawn("run", "processor", str(APPS / "lost_streams_app.py"), env=env)
         async with open_store(Settings(url=server.url, user="ada", password=OLD, timeout=30)) as store:
             await wait_until(lambda: "takes commands for" in process.err(), detail=process.err)
             write_context("mine", {"url": server.url, "user": "ada", "password": NEW})
             reconfigure(server, admitting(NEW))
             await wait_until(lambda: has_lost(store))
         async with open_store(Settings(url=server.url, user="ada", password=NEW, timeout=30)) as store:
-            await control.start(store, control.StartRequest("hello_workflow", json.dumps("Ada"), "after"))
+            await control.start(store, control.StartRequest("quick", None, "after"))
             await wait_until(lambda: has_completed(store, "after"), detail=process.err)
 
 
