@@ -153,7 +153,7 @@ async def test_a_reader_needs_every_line(site, monkeypatch):
         1
     ]
     needless = [one for one in re.findall(r'"(.+)"', allowed) if not any(covers(one, subject) for subject in asked)]
-    assert needless == ["$JS.API.INFO"]  # asked when there are no streams
+    assert needless == ["$JS.API.INFO", "$SYS.REQ.USER.INFO"]  # asked when there are no streams
 
 
 def covers(pattern: str, subject: str) -> bool:
