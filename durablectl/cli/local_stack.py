@@ -51,7 +51,7 @@ async def run_local_stack(
     from durablectl.engine.worker.processor import Processor
     from durablectl.engine.worker.service_host import hosted
     from durablectl.storage.connection.store import open_store
-    from durablectl.system.bulk_jobs import system_workflows
+    from durablectl.system.workflows import system_workflows
 
     with server:
         settings = Settings(url=server.url, namespace=namespace)

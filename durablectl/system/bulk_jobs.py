@@ -19,17 +19,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from durablectl import control
 from durablectl.control.operation_result import ChangedByJobError, NoLongerMatchesError, Origin
-from durablectl.engine.sdk.registry import Workflow
-from durablectl.engine.worker.processor import SystemWorkflows
 from durablectl.errors import (
-    ConfigurationError,
     ConflictError,
     ConnectionFailedError,
     DurableError,
     NotFoundError,
     NotProvisionedError,
     PermissionDeniedError,
-    StorageError,
     TerminalError,
 )
 from durablectl.model.audit import ACTOR, JOB, Actor
@@ -42,7 +38,6 @@ from durablectl.storage.connection.rejections import StorageFullError
 from durablectl.storage.index.time_buckets import Scope
 from durablectl.storage.index.traversal import Traversal
 from durablectl.storage.records import jobs, states
-from durablectl.storage.streams.provision import provision_audit, provision_jobs
 from durablectl.system.job_selection import JobSelection, load_chunk
 
 if TYPE_CHECKING:
@@ -93,43 +88,26 @@ _ACTS: Mapping[JobOperation, Callable[[Store, str, JobSpec, Origin], Awaitable[O
 }
 
 
-def system_workflows(store: Store) -> SystemWorkflows:
-    """What a processor runs beside its app."""
-    stopping = asyncio.Event()
+async def carry_out(store: Store, stopping: asyncio.Event, ctx: Context, request: Any) -> dict[str, Any]:
+    """Change the workflows of a job, one batch after the other; interrupted once ``stopping`` is set."""
+    spec = JobSpec.from_json(request)
+    job_id = ctx.invocation_id
 
-    async def bulk_job(ctx: Context, request: Any) -> dict[str, Any]:
-        """Change the workflows of a job, one batch after the other."""
-        spec = JobSpec.from_json(request)
-        job_id = ctx.invocation_id
+    async def work() -> bool:
+        ACTOR.set(Actor(spec.actor, JOB, job_id))
+        return await _Work(store, job_id, spec, stopping).run()
 
-        async def work() -> bool:
-            ACTOR.set(Actor(spec.actor, JOB, job_id))
-            return await _Work(store, job_id, spec, stopping).run()
+    async def finish() -> dict[str, Any]:
+        return await _finish(store, job_id)
 
-        async def finish() -> dict[str, Any]:
-            return await _finish(store, job_id)
+    async def clean_up() -> None:
+        await _remove_ids(store, job_id)
 
-        async def clean_up() -> None:
-            await _remove_ids(store, job_id)
-
-        # One that failed keeps its list: `wf retry` goes on with it.
-        ctx.defer(clean_up, when="cancelled")
-        while not await ctx.step(work, name="work", retry=_RETRY):
-            pass
-        return await ctx.step(finish, name="finish", retry=_RETRY)
-
-    async def prepare(replicas: int | None) -> None:
-        try:
-            await provision_jobs(store, replicas=replicas)
-        except (PermissionDeniedError, ConfigurationError, StorageError) as error:
-            _log.warning("Bulk jobs cannot be started until their stream is made: %s", error)
-        try:
-            await provision_audit(store, replicas=replicas)
-        except DurableError as error:
-            _log.warning("Changes are not recorded in the audit trail until its stream is made: %s", error)
-
-    workflow = Workflow(JOB_HANDLER, bulk_job, takes_input=True, needs_input=True, input_type=None)
-    return SystemWorkflows({JOB_HANDLER: workflow}, prepare, stopping.set)
+    # One that failed keeps its list: `wf retry` goes on with it.
+    ctx.defer(clean_up, when="cancelled")
+    while not await ctx.step(work, name="work", retry=_RETRY):
+        pass
+    return await ctx.step(finish, name="finish", retry=_RETRY)
 
 
 class _InterruptedError(Exception):

@@ -11,7 +11,7 @@ from durablectl.engine.worker.processor import Processor, ProcessorOptions
 from durablectl.engine.worker.service_host import hosted
 from durablectl.storage.connection.store import Store, open_store
 from durablectl.storage.streams.provision import provision
-from durablectl.system.bulk_jobs import system_workflows
+from durablectl.system.workflows import system_workflows
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

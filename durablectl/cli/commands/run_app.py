@@ -71,7 +71,7 @@ async def processor(
     from durablectl.engine.worker.garbage_collection import collect_seldom
     from durablectl.engine.worker.processor import Processor, ProcessorOptions
     from durablectl.storage.connection.store import open_store
-    from durablectl.system.bulk_jobs import system_workflows
+    from durablectl.system.workflows import system_workflows
 
     app = _app(apps or ())
     if not app.workflows:

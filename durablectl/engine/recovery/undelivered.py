@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from durablectl.errors import InvalidNameError, StorageError
 from durablectl.model.codec import decode_command
+from durablectl.model.concurrency import map_concurrently
 from durablectl.model.kinds import CommandKind
 from durablectl.model.status import Status
 from durablectl.model.validation import check_command
@@ -70,7 +71,7 @@ class UndeliveredScanner:
     async def prepare(self, handlers: Iterable[str]) -> bool:
         """Whether a command of these handlers is in work, or undelivered."""
         self._handlers = tuple(handlers)
-        infos = [await self._consumer(handler) for handler in self._handlers]
+        infos = await map_concurrently(self._consumer, self._handlers)
         return any(info and info["num_ack_pending"] for info in infos)
 
     def schedule_scans(self, seconds: float = 0) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from durablectl.engine.worker.quarantine import quarantine_command
 from durablectl.errors import DurableError, InvalidNameError, StorageError
 from durablectl.model.codec import decode_command
+from durablectl.model.concurrency import map_concurrently
 from durablectl.model.validation import check_command
 from durablectl.storage.commands import command_queue
 from durablectl.storage.commands.pulls import PullRequests
@@ -29,6 +30,18 @@ _UNROUTED_AT_ONCE = 100
 _RETRY_SECONDS = 1.0
 
 
+class _Source(NamedTuple):
+    """A consumer from which commands come."""
+
+    name: str
+    purpose: str
+    filter_subject: str
+
+    async def ensure(self, store: Store, ack_wait: float) -> None:
+        for change in await command_queue.ensure_consumer(store, self.name, self.filter_subject, ack_wait):
+            _log.warning("The consumer %s was changed: %s.", self.purpose, change)
+
+
 class CommandPump:
     """The open pulls of one processor."""
 
@@ -44,40 +57,35 @@ class CommandPump:
         self._is_short = False
         self._side_tasks: set[asyncio.Task[Any]] = set()
 
+    async def prepare(self) -> None:
+        """Have the consumer of each handler, and that of commands without one. Nothing is taken yet."""
+        await map_concurrently(lambda source: source.ensure(self._store, self._ack_wait), self._sources())
+
     async def start(self) -> None:
-        subjects = self._store.subjects
-        for handler in self._handlers:
-            await self._open(
-                command_queue.consumer_name(handler),
-                f"of handler {handler}",
-                subjects.handler_commands(handler),
-                functools.partial(self._on_delivery, handler),
-                self._pulls,
-            )
-        unrouted: list[PullRequests] = []
-        await self._open(
-            command_queue.UNROUTED, "of unrouted commands", subjects.unrouted_commands, self._on_unrouted, unrouted
-        )
-        self._unrouted = unrouted[0]
+        """Take commands; after ``prepare``."""
+        *handled, unrouted = self._sources()
+        for handler, source in zip(self._handlers, handled, strict=True):
+            self._pulls.append(await self._open(source, functools.partial(self._on_delivery, handler)))
+        self._unrouted = await self._open(unrouted, self._on_unrouted)
         self._active_runs.freed = self.fill
         self.fill()
 
-    async def _open(
-        self,
-        name: str,
-        purpose: str,
-        filter_subject: str,
-        deliver: Callable[[Delivery], None],
-        pulls: list[PullRequests],
-    ) -> None:
-        async def ensure() -> None:
-            for change in await command_queue.ensure_consumer(self._store, name, filter_subject, self._ack_wait):
-                _log.warning("The consumer %s was changed: %s.", purpose, change)
+    def _sources(self) -> list[_Source]:
+        """Those of the handlers, in their order, and last that of commands that name none in their subject."""
+        subjects = self._store.subjects
+        return [
+            *(
+                _Source(command_queue.consumer_name(each), f"of handler {each}", subjects.handler_commands(each))
+                for each in self._handlers
+            ),
+            _Source(command_queue.UNROUTED, "of unrouted commands", subjects.unrouted_commands),
+        ]
 
-        await ensure()
-        opened = PullRequests(self._store, name, deliver, self.fill, ensure)
+    async def _open(self, source: _Source, deliver: Callable[[Delivery], None]) -> PullRequests:
+        ensure = functools.partial(source.ensure, self._store, self._ack_wait)
+        opened = PullRequests(self._store, source.name, deliver, self.fill, ensure)
         await opened.start()
-        pulls.append(opened)
+        return opened
 
     async def stop(self) -> None:
         """Ask for nothing more; what arrives all the same is handed back."""

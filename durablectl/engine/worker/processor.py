@@ -26,6 +26,7 @@ from durablectl.engine.worker.watchdog import LoopWatchdog
 from durablectl.errors import ConnectionFailedError, DurableError
 from durablectl.limits import MOST_REPLICAS, MOST_SLOTS, checked_count, checked_seconds
 from durablectl.model.clock import MICROSECONDS
+from durablectl.model.concurrency import run_concurrently
 from durablectl.model.held_workflows import digest_ids
 from durablectl.model.throttled_log import ThrottledLog
 from durablectl.storage.commands.notifications import subscribe_notifications
@@ -194,19 +195,27 @@ class Processor:
         await require_permissions(
             self._store, processor_probes(self._store), [self._store.subjects.notifications(self.id)]
         )
-        await self._system.prepare(self._options.replicas)
-        await sync_clock(self._store)
-        self._started_at = self._store.clock.now()
-        await self._renew()
-        await self._note_presence()
-        await index_entries.add_handlers(self._store, self._app.workflows)
         active_runs = self._active_runs
         scanner = UndeliveredScanner(self._store, active_runs.adopt_command, active_runs.is_dropped)
         failover = Failover(
             self._store, self.id, active_runs.adopt, lambda stored: complete_writes(self._resources, stored), scanner
         )
-        await failover.prepare(self._workflows)
+        # None of these needs another, and each may be done again by a start after one that died in the middle.
+        await run_concurrently(
+            self._announce,
+            lambda: self._system.prepare(self._options.replicas),
+            lambda: index_entries.add_handlers(self._store, self._app.workflows),
+            lambda: failover.prepare(self._workflows),
+            self._command_pump.prepare,
+        )
         return failover
+
+    async def _announce(self) -> None:
+        """Have a lease, and the record of this processor's presence, before it takes its first command."""
+        await sync_clock(self._store)
+        self._started_at = self._store.clock.now()
+        await self._renew()
+        await self._note_presence()
 
     def _helper(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         def ended(task: asyncio.Task[None]) -> None:

@@ -278,7 +278,7 @@ async def test_processor_that_may_not_make_the_stream_of_jobs_runs_the_rest(sett
     async def refused(*_, **__):
         raise PermissionDeniedError("These credentials may not publish.")
 
-    monkeypatch.setattr("durablectl.system.bulk_jobs.provision_jobs", refused)
+    monkeypatch.setattr("durablectl.system.workflows.provision_jobs", refused)
     async with running_processor(settings, refusing, runs_jobs=True):
         await wait_for_status(store, await start_workflow(store, refusing), "failed")
     assert "Bulk jobs cannot be started until their stream is made" in caplog.text

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from collections import Counter
 
 import pytest
@@ -214,3 +216,26 @@ async def is_further(store, invocation_id: str, steps: int) -> bool:
 async def at_step(store, invocation_id: str, number: int):
     view = await query.get_workflow(store, invocation_id)
     return view if view.current_step == number else None
+
+
+def test_processor_imports_the_code_of_bulk_jobs_with_the_first_job_only():
+    script = """
+import sys
+import durablectl.engine.worker.processor, durablectl.system.workflows
+print([name for name in sys.modules if name.startswith(("durablectl.control", "durablectl.query"))])
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+async def test_processor_of_many_handlers_takes_commands_of_each(settings, store):
+    async def answer(ctx):
+        return ctx.invocation_id
+
+    handlers = [workflow(name=f"h{number}")(answer) for number in range(40)]
+    async with running_processor(settings, *handlers):
+        for handler in handlers:
+            assert await run_workflow(store, handler)
+    async with running_processor(settings, *handlers, ack_wait=7):
+        infos = [await handler_consumer(store, handler) for handler in handlers]
+        assert {info["config"]["ack_wait"] for info in infos} == {7_000_000_000}
