@@ -18,7 +18,7 @@ from durablectl.errors import (
 )
 from durablectl.limits import LONGEST_SECONDS, checked_count
 from durablectl.model.clock import SYSTEM_CLOCK, to_rfc3339
-from durablectl.model.names import validate_app_handler, validate_name
+from durablectl.model.names import validate_app_handler, validate_name, validate_new_name
 from durablectl.model.schedules import OVERLAPS, SKIP, Schedule, check_cron
 from durablectl.model.values import encode_value
 from durablectl.storage.records import schedules
@@ -97,12 +97,12 @@ async def create_schedule(
 
     Raises UsageError, InvalidNameError, InvalidValueError, AlreadyExistsError.
     """
-    validate_name("schedule name", name)
+    validate_new_name("schedule name", name)
     validate_app_handler("handler", handler)
     if len(name) > _LONGEST_NAME:
         raise UsageError(f"The schedule name has {len(name)} characters.", hint=f"Use at most {_LONGEST_NAME}.")
     if partition_key:
-        validate_name("partition key", partition_key)
+        validate_new_name("partition key", partition_key)
     if bool(cron) == bool(every):
         raise UsageError("A schedule needs either a cron expression or an interval.", hint="Give --cron or --every.")
     if not cron:

@@ -11,7 +11,13 @@ from durablectl.control.audit_trail import audited, record_change
 from durablectl.errors import NotProvisionedError
 from durablectl.limits import checked_count
 from durablectl.model.clock import SYSTEM_CLOCK, to_rfc3339
-from durablectl.model.names import new_invocation_id, validate_app_handler, validate_invocation_id, validate_name
+from durablectl.model.names import (
+    new_invocation_id,
+    validate_app_handler,
+    validate_name,
+    validate_new_invocation_id,
+    validate_new_name,
+)
 from durablectl.model.records import Command
 from durablectl.model.validation import LATEST
 from durablectl.model.values import encode_value, is_message
@@ -118,9 +124,11 @@ def _command(request: StartRequest, clock: Clock) -> Command:
     return Command(
         handler=(validate_name if request.is_system else validate_app_handler)("handler", request.handler),
         invocation_id=(
-            new_invocation_id() if request.invocation_id is None else validate_invocation_id(request.invocation_id)
+            new_invocation_id() if request.invocation_id is None else validate_new_invocation_id(request.invocation_id)
         ),
-        partition_key="" if request.partition_key is None else validate_name("partition key", request.partition_key),
+        partition_key=""
+        if request.partition_key is None
+        else validate_new_name("partition key", request.partition_key),
         input=encode_value(request.input, f"the input of workflow {request.handler!r}"),
         created_at=clock.now(),
         start_token=secrets.token_hex(8),

@@ -41,6 +41,24 @@ def validate_name(what: str, name: str) -> str:
     )
 
 
+def validate_new_name(what: str, name: str) -> str:
+    """As validate_name, for what is given its name now; also refuses what a command line takes for an option.
+
+    What has such a name already can be named behind ``--``.
+    """
+    if name.startswith("-"):
+        raise InvalidNameError(
+            f"The {what} {name!r} begins with '-', and every command would take it for an option.",
+            hint="Begin it with a letter, a digit, '_' or '='.",
+        )
+    return validate_name(what, name)
+
+
+def validate_new_invocation_id(invocation_id: str) -> str:
+    """As validate_new_name; also refuses the ids that are routes of the HTTP API."""
+    return validate_invocation_id(validate_new_name("invocation id", invocation_id))
+
+
 def validate_invocation_id(invocation_id: str) -> str:
     """As validate_name; also refuses the ids that are routes of the HTTP API."""
     validate_name("invocation id", invocation_id)
@@ -55,8 +73,8 @@ def is_system_handler(handler: str) -> bool:
 
 
 def validate_app_handler(what: str, handler: str) -> str:
-    """As validate_name; also refuses the handlers that are durablectl's own."""
-    validate_name(what, handler)
+    """As validate_new_name; also refuses the handlers that are durablectl's own."""
+    validate_new_name(what, handler)
     if is_system_handler(handler):
         raise InvalidNameError(
             f"The {what} {handler!r} is reserved: names that begin with {SYSTEM_PREFIX} are durablectl's own.",

@@ -33,12 +33,37 @@ def encode_value(value: Any, what: str) -> Payload:
     if is_message(value):
         return Payload(value.SerializeToString(), value.DESCRIPTOR.full_name)
     try:
-        return Payload(_dumps(value).encode())
+        data = _dumps(value).encode()
+        if type(value) not in _ATOMS:
+            _check_keys(value)
+        return Payload(data)
     except (TypeError, ValueError, RecursionError, UnicodeEncodeError) as error:
         raise InvalidValueError(
             f"{what[:1].upper()}{what[1:]} is a {type(value).__name__} that JSON cannot hold: {error}.",
             hint="Use str, int, float, bool, None, list, dict, or a protobuf message.",
         ) from error
+
+
+def _check_keys(value: Any) -> None:
+    """Raise ValueError for a dict of which two keys are one in JSON: ``{1: ..., "1": ...}``."""
+    containers = [value]
+    while containers:
+        each = containers.pop()
+        if isinstance(each, dict):
+            if any(type(key) is not str for key in each):
+                _check_odd_keys(each)
+            each = each.values()
+        containers += [item for item in each if isinstance(item, dict | list | tuple)]
+
+
+def _check_odd_keys(mapping: dict[Any, Any]) -> None:
+    names: dict[str, Any] = {}
+    for key in mapping:
+        (name,) = json.loads(_dumps({key: None}))
+        if name in names:
+            message = f"its keys {names[name]!r} and {key!r} are both {json.dumps(name)} in JSON"
+            raise ValueError(message)
+        names[name] = key
 
 
 def encode_details(error: BaseException, limit: int = LONGEST_DETAILS) -> bytes:

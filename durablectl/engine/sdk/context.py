@@ -20,7 +20,13 @@ from durablectl.errors import InvalidValueError, UsageError
 from durablectl.limits import checked_microseconds, checked_seconds
 from durablectl.model.clock import to_datetime
 from durablectl.model.kinds import StepKind
-from durablectl.model.names import awakeable_id_of, validate_app_handler, validate_invocation_id, validate_name
+from durablectl.model.names import (
+    awakeable_id_of,
+    validate_app_handler,
+    validate_name,
+    validate_new_invocation_id,
+    validate_new_name,
+)
 from durablectl.model.values import decode_value, encode_value
 from durablectl.storage.transitions.start_writes import StartCommand
 
@@ -254,7 +260,7 @@ class Context:
         Without ``id`` the id follows from this invocation and step, so that a replay does not send twice.
         """
         if id:
-            validate_invocation_id(id)
+            validate_new_invocation_id(id)
         start = self._start(workflow, input, partition_key, delay, is_awaited=False)
         return StartChild(self._run, StepKind.SEND, start, id)
 
@@ -291,7 +297,7 @@ class Context:
         handler = workflow if isinstance(workflow, str) else workflow.name
         validate_app_handler("handler", handler)
         if partition_key:
-            validate_name("partition key", partition_key)
+            validate_new_name("partition key", partition_key)
         delay_us = 0 if delay is None else checked_microseconds(delay, "The delay of ctx.send")
         payload = encode_value(input, f"the input of workflow {handler!r}")
         if payload.type_name:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from durablectl.errors import AppError, InvalidNameError
 from durablectl.limits import checked_seconds
-from durablectl.model.names import validate_app_handler, validate_name
+from durablectl.model.names import validate_app_handler, validate_new_name
 from durablectl.model.values import parameter_message
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ def service(name: str, *, version: str = "1.0.0") -> Callable[[_C], _C]:
 
     def mark(cls: _C) -> _C:
         try:
-            validate_name("service name", name)
+            validate_new_name("service name", name)
         except InvalidNameError as error:
             raise _unregistrable("service", cls.__qualname__, error) from error
         methods = [

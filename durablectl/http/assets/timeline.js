@@ -6,7 +6,7 @@ import { block } from "./payload.js";
 import { duration, moment } from "./times.js";
 import { failure, hasCurrent, isEnded, isOpen, isRetrying, sign } from "./words.js";
 
-const WORK = new Set(["step", "call", "compensation", "spawn", "send", "cancellation"]); // every other kind waits
+const WAITS = new Set(["sleep", "awakeable", "signal", "child", "race"]);
 const PHASES = { work: "work", retried: "several attempts", backoff: "pause before the next", wait: "waiting" };
 const TICKS = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 1e4, 2e4, 3e4, 6e4, 12e4, 3e5, 6e5, 12e5, 18e5, 36e5,
   72e5, 108e5, 216e5, 432e5, 864e5, 1728e5, 432e6, 864e6, 1728e6, 432e7, 864e7];
@@ -26,7 +26,7 @@ function journaled(workflow, step, now) {
   const isOver = !isOpen(step);
   const stopped = Date.parse(workflow.finished_at) || 0;
   const end = Date.parse(step.finished_at) || (isOver || isEnded(workflow) ? stopped : 0);
-  const phase = !WORK.has(step.kind) ? "wait" : step.attempts > 1 ? "retried" : "work";
+  const phase = WAITS.has(step.kind) ? "wait" : step.attempts > 1 ? "retried" : "work";
   const spans = start && (step.finished_at || !isOver) ? [[phase, start, Math.max(start, end || now)]] : [];
   const open = isEnded(workflow) ? "abandoned" : "waiting";
   return { number: step.step_number, type: step.step_type, state: isOver ? (step.error ? "failed" : "done") : open,

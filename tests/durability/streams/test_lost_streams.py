@@ -73,7 +73,7 @@ async def test_work_continues_after_commands_are_deleted_under_load(site, spawn)
         await wait_until(lambda: is_well(store))
 
 
-async def test_commands_of_a_new_namespace_count_as_complete_and_lost_ones_as_recalled(site):
+async def test_new_namespace_has_complete_commands_and_lost_ones_are_recalled(site):
     async with provisioned_store(site) as store:
         assert await load_marker(store) == CommandsMarker(0)
         await control.start(store, control.StartRequest("nap", 600, "n"))

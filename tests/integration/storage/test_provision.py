@@ -111,7 +111,7 @@ def test_a_server_older_than_2_12_is_refused(version, refused):
 
 
 @pytest.mark.parametrize(("version", "has_defect"), [((2, 12, 3), True), ((2, 12, 4), False), ((2, 15, 1), False)])
-def test_a_server_that_can_deadlock_is_a_finding_of_doctor_and_named(version, has_defect):
+def test_server_that_can_deadlock_is_a_finding_of_doctor(version, has_defect):
     check = doctor_checks.connection(ServerInfo("nats://x", dotted(version), 0.001, server_defect(version)))
     assert check.severity == ("warning" if has_defect else "ok")
     defect = (

@@ -46,7 +46,7 @@ async def has_lost(store):
     return not store.is_connected
 
 
-async def test_a_password_that_is_changed_and_put_back_ends_no_connection_for_good(tmp_path, caplog):
+async def test_password_changed_and_put_back_ends_no_connection(tmp_path, caplog):
     with serving(tmp_path, admitting(OLD)) as server:
         async with open_store(Settings(url=server.url, user="ada", password=OLD, timeout=30)) as store:
             reconfigure(server, admitting(NEW))
@@ -58,7 +58,7 @@ async def test_a_password_that_is_changed_and_put_back_ends_no_connection_for_go
             assert OLD not in caplog.text
 
 
-async def test_a_new_password_in_the_nats_context_is_used_at_the_next_connection(tmp_path):
+async def test_new_password_in_the_context_is_used_to_reconnect(tmp_path):
     with serving(tmp_path, admitting(OLD)) as server:
         context = {"url": server.url, "user": "ada", "password": OLD}
         write_context("mine", context)
@@ -96,7 +96,7 @@ async def test_credentials_that_run_out_are_read_again_from_their_file(tmp_path,
             await wait_until(lambda: answers(store))
 
 
-async def test_a_message_over_the_limit_of_the_user_is_refused_and_the_connection_lives(tmp_path, caplog):
+async def test_message_over_the_limit_of_the_user_is_refused(tmp_path, caplog):
     caplog.set_level(logging.INFO)
     operator = Operator()
     file = tmp_path / "user.creds"

@@ -9,7 +9,14 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from durablectl.errors import InvalidNameError
-from durablectl.model.names import MAX_NAME_LENGTH, new_invocation_id, validate_invocation_id, validate_name
+from durablectl.model.names import (
+    MAX_NAME_LENGTH,
+    new_invocation_id,
+    validate_invocation_id,
+    validate_name,
+    validate_new_invocation_id,
+    validate_new_name,
+)
 
 ALLOWED = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_="
 
@@ -74,3 +81,11 @@ def test_made_up_ids_are_valid_and_differ():
     made = {new_invocation_id() for _ in range(1000)}
     assert len(made) == 1000
     assert all(re.fullmatch(r"[0-9a-f]{5}(-[0-9a-f]{5}){3}", validate_invocation_id(one)) for one in made)
+
+
+@pytest.mark.parametrize("name", ["-", "-x", "--status=paused"])
+def test_a_new_name_is_no_option_but_an_old_one_may_be(name):
+    assert validate_name("handler", name) == validate_invocation_id(name) == name
+    for refused in (lambda: validate_new_name("handler", name), lambda: validate_new_invocation_id(name)):
+        with pytest.raises(InvalidNameError, match="begins with '-', and every command would take it for an option"):
+            refused()

@@ -106,6 +106,23 @@ def test_unserializable_value_is_refused_with_its_type(value):
     assert caught.value.hint
 
 
+@pytest.mark.parametrize(
+    ("value", "keys"),
+    [
+        ({1: "a", "1": "b"}, "1 and '1'"),
+        ([{"deep": ({True: 0, "true": 1},)}], "True and 'true'"),
+        ({"null": 0, None: 1}, "'null' and None"),
+    ],
+)
+def test_dict_whose_keys_are_one_in_json_is_refused(value, keys):
+    with pytest.raises(InvalidValueError, match=f"its keys {keys} are both"):
+        encode_value(value, "the result")
+
+
+def test_dict_with_keys_that_differ_in_json_is_encoded():
+    assert encode_value({1: "a", 2: "b", "c": {None: 0}}, "the result").data == b'{"1":"a","2":"b","c":{"null":0}}'
+
+
 def test_stored_bytes_that_are_not_json_are_refused():
     for data in (b"\x00\xff", b"{", b"\xc3("):
         with pytest.raises(InvalidValueError, match="not JSON"):
