@@ -46,10 +46,16 @@ class Breakdown:
     def switch(self, name: str) -> None:
         (self.directory / name).touch()
 
-    def processor(self, *options: str, app: str = APP, command: list[str] | None = None) -> Spawned:
+    def processor(
+        self,
+        *options: str,
+        app: str = APP,
+        command: list[str] | None = None,
+        env: Mapping[str, str] | None = None,
+    ) -> Spawned:
         """Start one; ``command`` replaces the program."""
         words = ["run", "processor", app, "--grace", "1", *options]
-        return self._spawn(*words, env=self.environment, command=command)
+        return self._spawn(*words, env={**self.environment, **(env or {})}, command=command)
 
     async def said(self, *args: str, env: Mapping[str, str] | None = None) -> tuple[int, str, str]:
         """The exit code of a command, and what it has written; never a traceback."""
@@ -59,9 +65,15 @@ class Breakdown:
         assert "bug in durablectl" not in done.stderr, (args, done.stderr)
         return done.returncode, done.stdout, done.stderr
 
-    async def running_processor(self, *options: str, app: str = APP, command: list[str] | None = None) -> Spawned:
+    async def running_processor(
+        self,
+        *options: str,
+        app: str = APP,
+        command: list[str] | None = None,
+        env: Mapping[str, str] | None = None,
+    ) -> Spawned:
         """A processor that takes commands."""
-        process = self.processor(*options, app=app, command=command)
+        process = self.processor(*options, app=app, command=command, env=env)
         await wait_until(lambda: "takes commands for" in process.err(), detail=process.err)
         return process
 
@@ -137,7 +149,9 @@ class Breakdown:
         answer: dict[str, Any] = json.loads(await self.run("wf", "why", invocation_id, "--json", *options))
         return answer
 
-    async def follow(self, group: Mapping[str, Any], number: int = 0, **words: str) -> str:
+    async def follow(
+        self, group: Mapping[str, Any], number: int = 0, codes: tuple[int, ...] = (0, 1), **words: str
+    ) -> str:
         """Type the command that a group gives, with these words for those in capitals; many are agreed to."""
         program, *args = shlex.split(group["commands"][number]["command"])
         assert program == "durablectl"
@@ -145,7 +159,7 @@ class Breakdown:
         is_bulk = (
             args[0] == "wf" and args[1] != "why" and any(word.startswith("--") and word != "--data" for word in args)
         )
-        return await self.run(*args, *(["--yes"] if is_bulk else []), codes=(0, 1))
+        return await self.run(*args, *(["--yes"] if is_bulk else []), codes=codes)
 
     async def ended(self, *ids: str, status: str = "completed") -> None:
         """Until these workflows have this status."""

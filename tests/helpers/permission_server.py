@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from durablectl.storage.connection.store import Store
 
 DOCUMENT = (ROOT / "docs" / "permissions.md").read_text(encoding="utf-8")
-_PASSWORD = "change-me"  # noqa: S105  # the document's
+PASSWORD = "change-me"  # noqa: S105  # the document's
 
 
 @workflow
@@ -65,13 +65,13 @@ class Site:
     awakeable: str = ""
 
     def settings(self, user: str) -> Settings:
-        return Settings(url=self.server.url, namespace=self.namespace, user=user, password=_PASSWORD, timeout=30)
+        return Settings(url=self.server.url, namespace=self.namespace, user=user, password=PASSWORD, timeout=30)
 
     def environment(self, user: str) -> dict[str, str]:
         return {
             "NATS_URL": self.server.url,
             "NATS_USER": user,
-            "NATS_PASSWORD": _PASSWORD,
+            "NATS_PASSWORD": PASSWORD,
             "DURABLECTL_NAMESPACE": self.namespace,
         }
 

@@ -272,29 +272,28 @@ def _of_active(explanation: StatusExplanation, get: str, resume: str) -> list[tu
             found = [(resume, "call for a processor anew"), (_line("doctor"), "whether all is well")]
         case StatusCause.STUCK:
             found = [(_line("doctor"), "whether all is well"), (get, "step by step")]
-        case StatusCause.RETRYING if (
-            view.waiting_for is not None and view.waiting_for.reason_code == ReasonCode.NO_SERVICE
-        ):
-            service = f"a service that answers {one_line(view.waiting_for.name)}"
-            found = [(_line("run", "service", "APP"), service), watch]
+        case StatusCause.RETRYING:
+            found = [*_of_retrying(view), watch]
         case StatusCause.WAITING if (
             (answer := answer_command(view)) and view.waiting_for and view.waiting_for.kind != WaitKind.CHILD
         ):
             found = [(answer, "end the wait"), (get, "step by step")]
         case StatusCause.WAITING:
             found = [(get, "step by step")]
-        case (
-            StatusCause.DELAYED
-            | StatusCause.STARTING
-            | StatusCause.RUNNING
-            | StatusCause.CANCELLING
-            | StatusCause.RETRYING
-        ):
+        case StatusCause.DELAYED | StatusCause.STARTING | StatusCause.RUNNING | StatusCause.CANCELLING:
             found = [watch]
     if not explanation.serving_processors and explanation.cause is not StatusCause.DELAYED:
         serve = (_line(*_APP), f"a processor whose APP defines {one_line(view.handler)}")
         found = [serve, (_line("processors"), "what the live ones define"), *found]
     return found
+
+
+def _of_retrying(view: WorkflowView) -> list[tuple[str, str]]:
+    again = (_line("wf", "retry-now", view.invocation_id), "try now, once the cause is corrected")
+    waits = view.waiting_for
+    if waits is None or waits.reason_code != ReasonCode.NO_SERVICE:
+        return [again]
+    return [(_line("run", "service", "APP"), f"a service that answers {one_line(waits.name)}"), again]
 
 
 def _of_held_up(explanation: StatusExplanation, get: str) -> list[tuple[str, str]]:

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
-from durablectl.errors import DurableError
+from durablectl.errors import DurableError, PermissionDeniedError
 from durablectl.model.clock import MICROSECONDS
 from durablectl.model.status import Status
 from durablectl.storage.commands.notifications import notify_processor
@@ -127,8 +127,15 @@ class Upkeep:
             )
 
     async def _fill_index(self) -> None:
-        entered = await entering.enter_all(self._store)
         self._is_index_incomplete = False
+        try:
+            entered = await entering.enter_all(self._store)
+        except PermissionDeniedError as error:
+            _log.warning("The index was gone, and is not filled: %s %s", error.message, error.hint)
+            return
+        except DurableError:
+            self._is_index_incomplete = True
+            raise
         if entered:
             _log.warning("%d workflows were entered in the index, which was gone.", entered)
 

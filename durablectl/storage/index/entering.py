@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from durablectl.storage.connection.store import purge_request
 from durablectl.storage.index import index_entries
 from durablectl.storage.index.comparison import BATCH_SIZE, DisagreementKind, compare, parse_state, read_states
+from durablectl.storage.streams.direct_get import messages
 from durablectl.storage.streams.feed import read_snapshot
+from durablectl.storage.streams.provision import stream_info
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,6 +17,9 @@ if TYPE_CHECKING:
     from durablectl.storage.connection.requests import Request
     from durablectl.storage.connection.store import Store
     from durablectl.storage.index.comparison import Disagreement
+
+_FEW = 10_000
+"""So many messages are read without a consumer."""
 
 
 class Entered(NamedTuple):
@@ -59,10 +64,17 @@ def removal(store: Store, subject: str, sequence: int) -> Request:
 
 
 async def enter_all(store: Store) -> int:
-    """Enter every workflow that has no entry, after the index was lost; how many there were."""
+    """Enter every workflow that has no entry, after the index was lost; how many there were.
+
+    Of more than _FEW messages by a consumer, for which PermissionDeniedError may be raised.
+    """
+    stream, everything = store.subjects.state_stream, store.subjects.all_states
+    info = await stream_info(store, stream)
+    is_small = info is not None and int(info["state"]["messages"]) <= _FEW
+    stored = messages(store, stream, everything) if is_small else read_snapshot(store, stream, [everything])
     entered = 0
     batch: list[str] = []
-    async for change in read_snapshot(store, store.subjects.state_stream, [store.subjects.all_states]):
+    async for change in stored:
         key = store.subjects.state_key(change.subject)
         if change.deleted or parse_state(store, key, change.data, change.timestamp_us) is None:
             continue

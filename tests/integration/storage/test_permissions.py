@@ -65,8 +65,10 @@ READING = [
 WATCHING = [
     "wf result done",
     "wf tail --since 1h --limit 1",
+    "wf why alone",
 ]
 DOCTOR = "doctor"
+DIAGNOSING = [DOCTOR, "status"]
 MAY = {"reader": READING, "watcher": [*READING, *WATCHING]}
 
 CHANGING = [
@@ -123,12 +125,13 @@ def wait_until_left_alone(site, before, line) -> None:
     block_until(lambda: site.condition() == before, detail=lambda: (line, before, site.condition()))
 
 
-def test_a_doctor_needs_no_more_than_a_watcher(site):
+@pytest.mark.parametrize("line", DIAGNOSING)
+def test_a_diagnosis_needs_no_more_than_a_watcher(site, line):
     before, refused = site.condition(), site.refused()
-    result = site.cli("watcher", DOCTOR)
+    result = site.cli("watcher", line)
     assert result.exit_code in {0, 1}, result.stderr
-    assert "workflows" in result.stdout
-    wait_until_left_alone(site, before, DOCTOR)
+    assert "workflow" in result.stdout
+    wait_until_left_alone(site, before, line)
     assert site.refused() == refused
 
 
@@ -268,7 +271,7 @@ def test_readers_report_empty_server_and_create_nothing(empty_site, user):
 
 def test_readers_report_missing_namespace_and_create_nothing(site):
     before = site.condition()
-    for line in [*READING, *WATCHING, DOCTOR]:
+    for line in [*READING, *WATCHING, *DIAGNOSING]:
         result = site.cli("admin", f"{line} --namespace nowhere")
         if line == "processors":
             assert (result.exit_code, result.stdout) == (0, "")
