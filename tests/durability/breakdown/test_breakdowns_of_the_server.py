@@ -38,7 +38,7 @@ def serve(cli, spawn, tmp_path):
     return made
 
 
-async def test_server_that_was_killed_is_reported_and_work_continues_after_its_return(serve, tmp_path):
+async def test_killed_server_is_reported_and_work_continues_once_it_is_back(serve, tmp_path):
     """As the kernel does where memory is short; nobody has started it again."""
     with EmbeddedServer(tmp_path / "nats") as server:
         broken = serve(server)
