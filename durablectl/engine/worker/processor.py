@@ -20,6 +20,7 @@ from durablectl.engine.recovery.upkeep import Upkeep
 from durablectl.engine.replay.control_flow import ProcessorStopping
 from durablectl.engine.worker.claim import complete_writes
 from durablectl.engine.worker.command_pump import CommandPump
+from durablectl.engine.worker.presence_writer import PresenceWriter
 from durablectl.engine.worker.resources import Resources
 from durablectl.engine.worker.slots import ActiveRuns
 from durablectl.engine.worker.watchdog import LoopWatchdog
@@ -40,7 +41,7 @@ from durablectl.storage.streams.permission_probes import processor_probes, requi
 from durablectl.storage.streams.provision import LEASE_SECONDS, provision
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Mapping
+    from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
     from typing import Any
 
     from durablectl.engine.sdk.app_loader import App
@@ -52,9 +53,6 @@ _throttled = ThrottledLog(_log)
 
 _MOST_LOST_ANSWERS = 3
 """How often a start goes on after a cluster left a request without an answer."""
-
-_NOTICED_SECONDS = 5.0
-"""By then those that saw this processor silent have recorded it."""
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9_-]")
 
@@ -133,6 +131,9 @@ class Processor:
             self.metrics,
             grace=options.grace,
         )
+        self._presence = PresenceWriter(store, self._lease)
+        self._signs_of_life: list[asyncio.Task[None]] = []
+        """What renews the lease and the record of this processor's presence."""
         self._started_at = 0
 
     async def run(
@@ -151,17 +152,16 @@ class Processor:
         """
         if defect := server_defect(self._store.server_version):
             _log.warning("%s Upgrade it.", defect)
-        failover = await self._prepare_until_answered()
-        helpers = [
-            self._helper(self._renew_lease(failover)),
-            self._helper(self._active_runs.keep_alive()),
-            self._helper(self._active_runs.write_current_steps()),
-            self._helper(failover.run()),
-            self._helper(Upkeep(self._store, self.id, self._active_runs.adopt, self._options.replicas).run()),
-        ]
+        helpers: list[asyncio.Task[None]] = []
         try:
+            failover = self._failover()
+            await self._prepare_until_answered(failover)
             async with subscribe_notifications(self._store, self.id, self._active_runs.notify):
                 await self._command_pump.start()
+                upkeep = Upkeep(self._store, self.id, self._active_runs.adopt, self._options.replicas)
+                parts = (self._active_runs.keep_alive, self._active_runs.write_current_steps, failover.run, upkeep.run)
+                helpers += [self._helper(part()) for part in parts]
+                self._signs_of_life.append(self._helper(self._presence.run()))
                 names = ", ".join(sorted(self._app.workflows)) or "none"
                 _log.info("Processor %s takes commands for: %s.", self.id, names)
                 self._watchdog.start(stop_requested_at)
@@ -170,52 +170,57 @@ class Processor:
                 await stop.wait()
                 await self._stop(stop_requested_at())
         finally:
-            for helper in helpers:
-                helper.cancel()
-            await asyncio.gather(*helpers, return_exceptions=True)
+            await _cancel([*helpers, *self._signs_of_life])
             await self._watchdog.stop()
 
-    async def _prepare_until_answered(self) -> Failover:
+    def _failover(self) -> Failover:
+        """What finds the workflows of other processors that died."""
+        active_runs = self._active_runs
+        scanner = UndeliveredScanner(self._store, active_runs.adopt_command, active_runs.is_dropped)
+        return Failover(
+            self._store, self.id, active_runs.adopt, lambda stored: complete_writes(self._resources, stored), scanner
+        )
+
+    async def _prepare_until_answered(self, failover: Failover) -> None:
         """Prepare to take commands; again where a cluster leaves a request unanswered, as it may in an election.
 
         And where the connection is lost meanwhile: it comes back.
         """
         for _ in range(_MOST_LOST_ANSWERS):
             try:
-                return await self._prepare()
+                return await self._prepare(failover)
             except NoAnswerError as error:
                 if not (isinstance(error, ConnectionLostError) or self._store.requests.is_cluster):
                     raise
                 _log.warning("The NATS server left a request without an answer; preparing again: %s", error)
-        return await self._prepare()
+        return await self._prepare(failover)
 
-    async def _prepare(self) -> Failover:
-        """Have the streams and the lease of this processor; what finds the workflows of others that died."""
+    async def _prepare(self, failover: Failover) -> None:
+        """Have the streams, the consumers and the lease of this processor, and know what is in work."""
         await provision(self._store, replicas=self._options.replicas)
         await require_permissions(
             self._store, processor_probes(self._store), [self._store.subjects.notifications(self.id)]
         )
-        active_runs = self._active_runs
-        scanner = UndeliveredScanner(self._store, active_runs.adopt_command, active_runs.is_dropped)
-        failover = Failover(
-            self._store, self.id, active_runs.adopt, lambda stored: complete_writes(self._resources, stored), scanner
-        )
         # None of these needs another, and each may be done again by a start after one that died in the middle.
         await run_concurrently(
-            self._announce,
+            lambda: self._announce(failover),
             lambda: self._system.prepare(self._options.replicas),
             lambda: index_entries.add_handlers(self._store, self._app.workflows),
             lambda: failover.prepare(self._workflows),
             self._command_pump.prepare,
         )
-        return failover
 
-    async def _announce(self) -> None:
-        """Have a lease, and the record of this processor's presence, before it takes its first command."""
-        await sync_clock(self._store)
-        self._started_at = self._store.clock.now()
-        await self._renew()
-        await self._note_presence()
+    async def _announce(self, failover: Failover) -> None:
+        """Have a lease, and then the record of this processor's presence, before it takes its first command.
+
+        The lease is renewed from then on, however long the rest of the start takes.
+        """
+        if not self._signs_of_life:
+            await sync_clock(self._store)
+            self._started_at = self._store.clock.now()
+            await self._renew()
+            self._signs_of_life.append(self._helper(self._renew_lease(failover)))
+        await self._presence.write()
 
     def _helper(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         def ended(task: asyncio.Task[None]) -> None:
@@ -254,6 +259,7 @@ class Processor:
     async def _leave(self) -> bool:
         """Release the lease; False when the server is out of reach. Then the lease expires by itself."""
         await self._watchdog.stop()
+        await _cancel(self._signs_of_life)
         if not self._store.is_connected:
             return False
         try:
@@ -272,18 +278,15 @@ class Processor:
     async def _renew_lease(self, failover: Failover) -> None:
         """Stay alive, and hear from the server what time it is and whether its store was put back meanwhile."""
         loop = asyncio.get_running_loop()
-        renewed, noted = loop.time(), loop.time()
+        renewed = loop.time()
         while True:
             await asyncio.sleep(leases.RENEW_SECONDS)
             try:
                 await self._renew()
                 if loop.time() - renewed > LEASE_SECONDS - leases.RENEW_SECONDS:
-                    # Others have noticed, or are about to: a record after theirs says that this one is back.
-                    noted = loop.time() - presence.REFRESH_SECONDS + _NOTICED_SECONDS
+                    # Others have noticed, or are about to.
+                    self._presence.returned()
                 renewed = loop.time()
-                if renewed - noted >= presence.REFRESH_SECONDS:
-                    noted = renewed
-                    await self._note_presence()
                 reached = self._store.reached_sequence
                 last = await sync_clock(self._store)
                 if last < reached and self._store.requests.is_cluster:
@@ -297,13 +300,6 @@ class Processor:
                     failover.expect_orphans(self.id)
             except DurableError as error:
                 _throttled.write(type(error).__name__, "The lease of %s could not be renewed: %s", self.id, error)
-
-    async def _note_presence(self) -> None:
-        """Best effort: a processor works without its record, where there is no room for it, for one."""
-        try:
-            await presence.refresh(self._store, self._lease())
-        except DurableError as error:
-            _log.debug("The presence of %s could not be recorded: %s", self.id, error)
 
     async def _renew(self) -> None:
         await leases.renew(self._store, self._lease())
@@ -323,6 +319,12 @@ class Processor:
             system_handlers=sorted(self._system.workflows),
             machine_time=time.time_ns() // 1000,
         )
+
+
+async def _cancel(tasks: Sequence[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def new_processor_id() -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import logging
 import os
 import signal
 from typing import TYPE_CHECKING
@@ -10,7 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from durablectl import query
-from durablectl.storage.records import presence
+from durablectl.errors import StorageError
+from durablectl.storage.records import leases, presence
 from helpers.in_process import running_processor
 from helpers.operations import quick
 from helpers.processor_processes import alive, kill
@@ -97,6 +100,45 @@ async def test_stopped_processor_is_not_lost(store, spawn, hanging):
     assert process.wait(60) == 0, process.err()
     assert await presence.recent(store) == []
     assert await lost(store) == []
+
+
+async def test_lease_is_renewed_while_the_record_of_presence_cannot_be_written(settings, store, monkeypatch):
+    is_stuck = asyncio.Event()
+
+    async def wait_for_an_election(*_):
+        is_stuck.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(presence, "REFRESH_SECONDS", 0.1)
+    async with running_processor(settings, quick) as running:
+        monkeypatch.setattr(presence, "refresh", wait_for_an_election)
+        await wait_until(is_stuck.is_set)
+        seen = set()
+
+        async def is_renewed_again() -> bool:
+            lease = await leases.load(store, running.id)
+            seen.add(lease and lease.machine_time)
+            return len(seen) > 3
+
+        await wait_until(is_renewed_again)
+        assert None not in seen
+    assert await presence.recent(store) == []
+
+
+async def test_failure_to_record_presence_is_logged_once(settings, store, monkeypatch, caplog):
+    failures = []
+
+    async def fail(*_):
+        failures.append(1)
+        raise StorageError("no room")
+
+    monkeypatch.setattr(presence, "refresh", fail)
+    monkeypatch.setattr("durablectl.engine.worker.presence_writer._RETRY_SECONDS", 0.05)
+    async with running_processor(settings, quick) as running:
+        await wait_until(lambda: len(failures) > 3)
+        assert await leases.is_alive(store, running.id)
+    told = f"The presence of {running.id} could not be recorded"
+    assert [told in each.getMessage() for each in caplog.records if each.levelno >= logging.WARNING] == [True]
 
 
 async def test_frozen_processor_is_silent_and_then_back(store, spawn, hanging):
