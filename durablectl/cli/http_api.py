@@ -17,7 +17,7 @@ from durablectl.cli.stop_signals import stop_signals
 from durablectl.cli.terminal.logs import configure_logs
 from durablectl.http.server_options import HttpOptions
 from durablectl.http.sidecar import SupervisorLink, run_sidecar
-from durablectl.settings import Settings
+from durablectl.settings import Settings, resolve
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,7 +41,8 @@ def sidecar_api(
     if http is None or not http.port:
         return contextlib.nullcontext("")
     warn_if_open(http)
-    return run_sidecar(http, _MODULE, {"http": asdict(http), "settings": asdict(settings), "logs": logs}, metrics)
+    given = asdict(replace(settings, read_again=None))
+    return run_sidecar(http, _MODULE, {"http": asdict(http), "settings": given, "logs": logs}, metrics)
 
 
 def warn_if_open(options: HttpOptions) -> None:
@@ -85,6 +86,8 @@ async def _serve(link_descriptor: int, listening_descriptor: int) -> None:
         return
     configure_logs(*task["logs"])
     options, settings = HttpOptions(**task["http"]), Settings(**task["settings"])
+    if settings.context:
+        settings = replace(settings, read_again=lambda: resolve({"context": settings.context}))
     name = "durablectl processor, HTTP"
     from durablectl.http.backend import SharedQueries
 
