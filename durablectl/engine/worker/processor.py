@@ -153,6 +153,7 @@ class Processor:
         if defect := server_defect(self._store.server_version):
             _log.warning("%s Upgrade it.", defect)
         helpers: list[asyncio.Task[None]] = []
+        is_started = False
         try:
             failover = self._failover()
             await self._prepare_until_answered(failover)
@@ -165,10 +166,15 @@ class Processor:
                 names = ", ".join(sorted(self._app.workflows)) or "none"
                 _log.info("Processor %s takes commands for: %s.", self.id, names)
                 self._watchdog.start(stop_requested_at)
+                is_started = True
                 if ready is not None:
                     ready.set()
                 await stop.wait()
                 await self._stop(stop_requested_at())
+        except BaseException:
+            if not is_started:
+                await self._withdraw()
+            raise
         finally:
             await _cancel([*helpers, *self._signs_of_life])
             await self._watchdog.stop()
@@ -274,6 +280,17 @@ class Processor:
         except DurableError as error:
             _log.warning("The lease of %s could not be released: %s", self.id, error)
         return True
+
+    async def _withdraw(self) -> None:
+        """Leave nothing behind of a start that failed. What fails here does not hide why the start did."""
+        if not self._signs_of_life:
+            return
+        try:
+            async with asyncio.timeout(self._store.settings.timeout):
+                await self._command_pump.stop()
+                await self._leave()
+        except Exception as error:  # noqa: BLE001
+            _log.debug("The lease and the record of %s may not have been removed: %s", self.id, error)
 
     async def _renew_lease(self, failover: Failover) -> None:
         """Stay alive, and hear from the server what time it is and whether its store was put back meanwhile."""

@@ -68,12 +68,15 @@ async def remove(store: Store, processor_id: str) -> None:
 async def mark_lost(store: Store, processor_id: str, lost_at: int, held_ids: Sequence[str]) -> None:
     """Record that a processor died or went silent; ``lost_at`` 0 where nothing saw when.
 
-    Every survivor may do so: the one that saw most of what it held counts.
+    Every survivor may do so: the one that saw most of what it held counts. One that has no record, and held nothing,
+    has stopped by itself.
     """
     if not is_name(processor_id):
         return
     for _ in range(_TRIES):
         known, sequence = await _load(store, processor_id)
+        if known is None and not held_ids:
+            return
         known = known or Presence(leases.Lease(processor_id))
         if known.lost_at and (known.held >= len(held_ids) or known.returned_at):
             return

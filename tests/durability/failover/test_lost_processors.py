@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from durablectl import query
+from durablectl.engine.worker.command_pump import CommandPump
 from durablectl.errors import StorageError
 from durablectl.storage.records import leases, presence
 from helpers.in_process import running_processor
@@ -102,7 +103,44 @@ async def test_stopped_processor_is_not_lost(store, spawn, hanging):
     assert await lost(store) == []
 
 
-async def test_lease_is_renewed_while_the_record_of_presence_cannot_be_written(settings, store, monkeypatch):
+async def test_stopped_processor_is_not_lost_to_those_that_still_run(settings, store, monkeypatch):
+    looked_at = []
+
+    async def mark_lost(store, processor_id, *said):
+        await really_mark(store, processor_id, *said)
+        looked_at.append(processor_id)
+
+    really_mark = presence.mark_lost
+    monkeypatch.setattr(presence, "mark_lost", mark_lost)
+    async with running_processor(settings, quick) as survivor:
+        async with running_processor(settings, quick) as stopped:
+            await wait_until(lambda: leases.is_alive(store, stopped.id))
+        await wait_until(lambda: stopped.id in looked_at)
+        assert [each.lease.processor_id for each in await presence.recent(store)] == [survivor.id]
+        assert await lost(store) == []
+
+
+@pytest.mark.parametrize("is_hidden", [False, True])
+async def test_processor_whose_start_fails_is_not_lost(settings, store, monkeypatch, is_hidden):
+    async def fail(_):
+        assert [each.seen_at > 0 for each in await presence.recent(store)] == [True]
+        raise StorageError("the true error")
+
+    async def fail_to_remove(*_):
+        raise RuntimeError("another error")
+
+    monkeypatch.setattr(CommandPump, "start", fail)
+    if is_hidden:
+        monkeypatch.setattr(presence, "remove", fail_to_remove)
+    with pytest.raises(StorageError, match="the true error"):
+        async with running_processor(settings, quick):
+            pass
+    if not is_hidden:
+        assert await presence.recent(store) == []
+        assert await query.live_processors(store) == []
+
+
+async def test_lease_is_renewed_while_presence_cannot_be_recorded(settings, store, monkeypatch):
     is_stuck = asyncio.Event()
 
     async def wait_for_an_election(*_):

@@ -218,7 +218,7 @@ async def at_step(store, invocation_id: str, number: int):
     return view if view.current_step == number else None
 
 
-def test_processor_imports_the_code_of_bulk_jobs_with_the_first_job_only():
+def test_processor_imports_bulk_jobs_with_the_first_job_only():
     script = """
 import sys
 import durablectl.engine.worker.processor, durablectl.system.workflows
