@@ -102,6 +102,7 @@ class Row(_Shape):
     owner: str | None
     last_owner: str | None = Field(description="The processor that runs it or ran it last.")
     version: str | None = Field(description="The version of durablectl on that processor.")
+    app_version: str | None = Field(description="The version of the app on that processor.")
     waiting_for: Waiting | None
     workflow_state: dict[str, Json]
     created_at: Moment
@@ -162,6 +163,7 @@ class Processor(_Shape):
     processor_id: str
     handlers: list[str]
     version: str | None
+    app_version: str | None
     host: str | None
     process_id: int | None
     slots: int
@@ -179,6 +181,7 @@ class LostProcessor(_Shape):
     processor_id: str
     handlers: list[str]
     version: str | None
+    app_version: str | None
     host: str | None
     process_id: int | None
     started_at: Moment

@@ -131,6 +131,7 @@ _PLAIN_EXECUTION = _Plain(
     "restart_asked_at",
     "last_owner",
     "version",
+    "app_version",
 )
 _PLAIN_FAILED_STEP = _Plain(*FailedStep._fields)
 _PLAIN_MISMATCH = _Plain(*StepMismatch._fields)

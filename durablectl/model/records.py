@@ -256,6 +256,7 @@ class Execution:
     restart_asked_at: int = 0
     last_owner: str = ""
     version: str = ""
+    app_version: str = ""
     changed_by_jobs: list[str] = field(default_factory=list)
 
     def copy(self) -> Execution:

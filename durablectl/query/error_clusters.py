@@ -153,8 +153,8 @@ class ErrorCluster:
     the last failure first; ``steps`` the most frequent first, none for what failed between steps. Times are those of
     the first and last failure, in microseconds.
 
-    ``version`` of durablectl and ``processor_id`` are where all of them ran last; empty where they differ, or a record
-    does not say.
+    ``version`` of durablectl, ``app_version`` and ``processor_id`` are where all of them ran last; empty where they
+    differ, or a record does not say.
 
     What failed because a child failed is in the cluster of that child: ``handler`` is that of the innermost one, and
     ``outermost`` are the handlers of those that no other failure in the cluster contains.
@@ -173,6 +173,7 @@ class ErrorCluster:
     outermost: Sequence[str] = ()
     version: str = ""
     processor_id: str = ""
+    app_version: str = ""
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -187,6 +188,7 @@ class ErrorCluster:
             "steps": [step.to_json() for step in self.steps],
             "example": self.example,
             "version": self.version or None,
+            "app_version": self.app_version or None,
             "processor_id": self.processor_id or None,
         }
 
@@ -301,6 +303,7 @@ class _ClusterBuilder:
     steps: Counter[str] = field(default_factory=Counter)
     numbers: dict[str, int | None] = field(default_factory=dict)
     versions: set[str] = field(default_factory=set)
+    app_versions: set[str] = field(default_factory=set)
     processors: set[str] = field(default_factory=set)
 
     def add(self, view: WorkflowView, failure: ParsedError, cause: WorkflowView) -> None:
@@ -310,6 +313,7 @@ class _ClusterBuilder:
         self.handlers[view.invocation_id] = view.handler
         self.contained.add(view.failed_child)
         self.versions.add(cause.version)
+        self.app_versions.add(cause.app_version)
         self.processors.add(cause.last_processor)
         if not self.count:
             self.common, self.first_at = message, timestamp_us
@@ -340,6 +344,7 @@ class _ClusterBuilder:
             example=self.example,
             outermost=sorted({name for each, name in self.handlers.items() if each not in self.contained}),
             version=_shared(self.versions),
+            app_version=_shared(self.app_versions),
             processor_id=_shared(self.processors),
         )
 

@@ -223,7 +223,7 @@ def _versions(processors: Sequence[ProcessorView]) -> Iterator[Group]:
     versions: dict[str, set[str]] = defaultdict(set)
     for each in processors:
         for handler in each.handlers:
-            versions[handler].add(each.version)
+            versions[handler].add(_version(each))
     groups: dict[tuple[str, ...], list[str]] = defaultdict(list)
     for handler, found in versions.items():
         if len(found) > 1:
@@ -242,6 +242,11 @@ def _versions(processors: Sequence[ProcessorView]) -> Iterator[Group]:
             remedies=[durablectl("processors", "-o", "wide", purpose="which processor has which version")],
             details={"versions": list(those), "handlers": sorted(handlers)},
         )
+
+
+def _version(each: ProcessorView) -> str:
+    """That of durablectl, and where it has one, that of the app, which is what a deployment changes."""
+    return f"{each.version} (app {each.app_version})".lstrip() if each.app_version else each.version
 
 
 def _schedules(plumbing: Plumbing, now: int) -> Iterator[Group]:

@@ -108,6 +108,7 @@ def workflow_view(
         failed_child=_failed_child(execution),
         last_processor=execution.owner or execution.last_owner,
         version=execution.version,
+        app_version=execution.app_version,
         due_at=execution.due_at,
         history=None if entries is None else [_dropped_view(dropped, schemas) for dropped in execution.history],
         unclaimed=[_unclaimed_view(each, schemas) for each in unclaimed],

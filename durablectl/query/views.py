@@ -143,7 +143,8 @@ class WorkflowView:
     cancelled, or failed; ``failed_step`` and ``mismatch`` belong to it. ``waiting_kinds``, ``step_names`` and
     ``due_at`` are those of the record, for filters; ``retrying`` is the step that backs off, ``failed_child`` the child
     that it failed with. ``unclaimed`` belongs to the journal: what came in, and it has not received.
-    ``last_processor`` runs it or ran it last, with the ``version`` of durablectl; empty where the record does not say.
+    ``last_processor`` runs it or ran it last, with this ``version`` of durablectl and ``app_version`` of its app; empty
+    where the record does not say.
     """
 
     invocation_id: str
@@ -190,6 +191,7 @@ class WorkflowView:
     failed_child: str = ""
     last_processor: str = ""
     version: str = ""
+    app_version: str = ""
     due_at: int = 0
 
     def to_json(self) -> dict[str, Any]:
@@ -212,6 +214,7 @@ class WorkflowView:
             "owner": self.owner or None,
             "last_owner": self.last_processor or None,
             "version": self.version or None,
+            "app_version": self.app_version or None,
             "waiting_for": None if self.waiting_for is None else self.waiting_for.to_json(),
             "workflow_state": dict(self.workflow_state),
             "created_at": to_rfc3339(self.created_at),
@@ -303,6 +306,7 @@ class ProcessorView:
     clock_error: int = 0
     system_handlers: Sequence[str] = ()
     """Those of durablectl's own, which are not listed."""
+    app_version: str = ""
     held: str = ""
     """A digest of the ids of what it runs."""
 
@@ -331,6 +335,7 @@ class ProcessorView:
             "processor_id": self.processor_id,
             "handlers": list(self.handlers),
             "version": self.version or None,
+            "app_version": self.app_version or None,
             "host": self.host or None,
             "process_id": self.process_id or None,
             "slots": self.slots,
@@ -361,12 +366,14 @@ class LostProcessorView:
     held: int
     held_ids: Sequence[str] = ()
     returned_at: int = 0
+    app_version: str = ""
 
     def to_json(self) -> dict[str, Any]:
         return {
             "processor_id": self.processor_id,
             "handlers": list(self.handlers),
             "version": self.version or None,
+            "app_version": self.app_version or None,
             "host": self.host or None,
             "process_id": self.process_id or None,
             "started_at": to_rfc3339(self.started_at),

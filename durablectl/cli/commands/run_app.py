@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
@@ -49,6 +50,10 @@ async def processor(
     retention: Annotated[
         str | None, typer.Option(metavar="DURATION", help="Remove what has ended after so long: 30d. Kept for ever.")
     ] = None,
+    app_version: Annotated[
+        str | None,
+        typer.Option(metavar="TEXT", help="Release or commit of the app, for errors (env DURABLECTL_APP_VERSION)."),
+    ] = None,
     log_format: LogFormat = "text",
     log_level: LogLevel = "info",
     *,
@@ -80,7 +85,8 @@ async def processor(
             f"The app {' '.join(app.names)} defines no workflow{services}.",
             hint="Mark coroutines with @workflow. Services run with `durablectl run service`.",
         )
-    options = ProcessorOptions(max_concurrent, ack_wait, grace, replicas, version(), keep)
+    named = os.environ.get("DURABLECTL_APP_VERSION", "") if app_version is None else app_version
+    options = ProcessorOptions(max_concurrent, ack_wait, grace, replicas, version(), keep, named)
     collect_seldom()
     with stop_signals(grace) as stop:
         async with open_store(settings, name="durablectl processor") as store:

@@ -53,6 +53,7 @@ def errors_lines(clusters: Sequence[ErrorCluster], commands: Sequence[str]) -> s
             ("COMMAND", [one_line(command) for command in commands]),
             ("VERSION", [one_line(cluster.version) for cluster in clusters]),
             ("PROCESSOR", [one_line(cluster.processor_id) for cluster in clusters]),
+            ("APP_VERSION", [one_line(cluster.app_version) for cluster in clusters]),
         ]
     )
 
@@ -78,6 +79,7 @@ def _samples(cluster: ErrorCluster, width: int) -> list[Text]:
 def _origin(cluster: ErrorCluster, width: int) -> list[Text]:
     """Where all of them ran last, on one line or two; nothing where they differ."""
     said = [f"on {one_line(cluster.processor_id)}"] if cluster.processor_id else []
+    said += [f"app {one_line(cluster.app_version)}"] if cluster.app_version else []
     said += [f"durablectl {one_line(cluster.version)}"] if cluster.version else []
     if said and cluster.count > 1:
         said[0] = f"all {said[0]}" if cluster.processor_id else f"all with {said[0]}"

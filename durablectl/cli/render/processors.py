@@ -37,6 +37,7 @@ def processor_table(views: Sequence[ProcessorView], now: int, width: int, times:
     if times.style is TimeStyle.RELATIVE:
         started = plain("AGE", [compact(age(view.started_at, now)) for view in views], drop=2, right=True)
     blocked = [compact(age(view.blocked_since, now)) if view.blocked_since else "" for view in views]
+    has_apps = any(view.app_version for view in views)
     full = [Text("full" if view.is_full else "", style="yellow") for view in views]
     rows = table(
         [
@@ -46,6 +47,7 @@ def processor_table(views: Sequence[ProcessorView], now: int, width: int, times:
             *([plain("BLOCKED", blocked, "red", right=True)] if any(blocked) else []),
             started,
             plain("VERSION", [one_line(view.version) for view in views], drop=3),
+            *([plain("APP", [one_line(view.app_version) for view in views], drop=4)] if has_apps else []),
             plain("HANDLERS", [one_line(", ".join(view.handlers)) for view in views], drop=1, least=16),
         ],
         width,
@@ -131,6 +133,7 @@ def processor_lines(
         "BLOCKED SINCE",
         "BLOCKED BY",
         "STATE",
+        "APP_VERSION",
     )
     return separated([(title, [row[index] for row in rows]) for index, title in enumerate(titles)])
 
@@ -148,6 +151,7 @@ def _processor(view: ProcessorView, now: int, times: TimeFormat) -> tuple[object
         format_time(times, view.blocked_since, now) if view.blocked_since else "",
         view.blocked_by,
         _state(view),
+        view.app_version,
     )
 
 
@@ -173,4 +177,5 @@ def _lost(view: LostProcessorView, now: int, times: TimeFormat) -> tuple[object,
         "",
         "",
         f"lost {format_time(times, view.lost_at, now)}",
+        view.app_version,
     )

@@ -104,7 +104,7 @@ def _mark_claimed(resources: Resources, execution: Execution, command: Command, 
     now = resources.clock.now()
     execution.mark_started(now)
     execution.owner, execution.last_owner = resources.processor_id, ""
-    execution.version = resources.version
+    execution.version, execution.app_version = resources.version, resources.app_version
     execution.attempt += 1
     execution.started_at = execution.started_at or now
     execution.command_sequence = delivery.sequence

@@ -24,7 +24,7 @@ from durablectl.engine.worker.presence_writer import PresenceWriter
 from durablectl.engine.worker.resources import Resources
 from durablectl.engine.worker.slots import ActiveRuns
 from durablectl.engine.worker.watchdog import LoopWatchdog
-from durablectl.errors import ConnectionFailedError, DurableError
+from durablectl.errors import ConnectionFailedError, DurableError, UsageError
 from durablectl.limits import MOST_REPLICAS, MOST_SLOTS, checked_count, checked_seconds
 from durablectl.model.clock import MICROSECONDS
 from durablectl.model.concurrency import run_concurrently
@@ -54,6 +54,9 @@ _throttled = ThrottledLog(_log)
 _MOST_LOST_ANSWERS = 3
 """How often a start goes on after a cluster left a request without an answer."""
 
+_LONGEST_VERSION = 100
+"""Every record of a workflow holds it."""
+
 _UNSAFE = re.compile(r"[^A-Za-z0-9_-]")
 
 
@@ -61,8 +64,9 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9_-]")
 class ProcessorOptions:
     """``ack_wait`` and ``grace`` are seconds; ``replicas`` None takes the streams as they are.
 
-    ``retention`` is how many seconds what has ended is kept; 0 keeps it without limit. OutOfRangeError for what is out
-    of range.
+    ``retention`` is how many seconds what has ended is kept; 0 keeps it without limit. ``version`` is that of
+    durablectl, ``app_version`` that of the app. OutOfRangeError for what is out of range, UsageError for a version that
+    is no short line.
     """
 
     max_concurrent: int = 100
@@ -71,12 +75,19 @@ class ProcessorOptions:
     replicas: int | None = None
     version: str = ""
     retention: float = 0.0
+    app_version: str = ""
 
     def __post_init__(self) -> None:
         checked_count(self.max_concurrent, "The max_concurrent of a processor", 1, MOST_SLOTS)
         for name in ("ack_wait", "grace", "retention"):
             seconds = checked_seconds(getattr(self, name), f"The {name} of a processor", zero=name != "ack_wait")
             object.__setattr__(self, name, seconds)  # a timedelta becomes seconds
+        if len(self.app_version) > _LONGEST_VERSION or not self.app_version.isprintable():
+            raise UsageError(
+                f"The version of the app is no line of at most {_LONGEST_VERSION} characters: "
+                f"{self.app_version[:_LONGEST_VERSION]!r}.",
+                hint="Use a release or a commit, such as 2.4.1 or 9f2c01d.",
+            )
         if self.replicas is not None:
             checked_count(self.replicas, "The replicas of a processor", 1, MOST_REPLICAS)
 
@@ -120,6 +131,7 @@ class Processor:
             metrics=self.metrics,
             retention_us=int(options.retention * MICROSECONDS),
             version=options.version,
+            app_version=options.app_version,
         )
         self._active_runs = ActiveRuns(self._resources, options.max_concurrent, options.ack_wait)
         self._command_pump = CommandPump(store, self._workflows, self._active_runs, options.ack_wait)
@@ -327,6 +339,7 @@ class Processor:
             processor_id=self.id,
             handlers=sorted(self._app.workflows),
             version=self._options.version,
+            app_version=self._options.app_version,
             host=socket.gethostname(),
             process_id=os.getpid(),
             slots=self._options.max_concurrent,

@@ -24,7 +24,7 @@ class Resources:
     """``random`` spreads retries; the randomness that a handler sees is its run's own.
 
     ``retention_us`` is how long ended workflows are kept; 0 keeps them without limit. ``version`` is that
-    of durablectl.
+    of durablectl, ``app_version`` that of the app, empty where it has none.
     """
 
     store: Store
@@ -34,6 +34,7 @@ class Resources:
     metrics: Metrics
     retention_us: int = 0
     version: str = ""
+    app_version: str = ""
     crash_loop_guard: CrashLoopGuard = field(default_factory=CrashLoopGuard)
     random: Random = field(default_factory=Random)
 

@@ -46,6 +46,7 @@ class Lease:
     system_handlers: list[str] = field(default_factory=list)
     """Those of durablectl's own."""
     held: str = ""
+    app_version: str = ""
 
     @property
     def all_handlers(self) -> list[str]:

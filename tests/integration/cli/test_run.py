@@ -52,8 +52,8 @@ def app(tmp_path):
 
 @pytest.fixture
 def processor(spawn, app):
-    def start(*args: str):
-        process = spawn("run", "processor", app, "--log-format", "json", *args)
+    def start(*args: str, **options):
+        process = spawn("run", "processor", app, "--log-format", "json", *args, **options)
         block_until(lambda: "takes commands for" in process.err(), detail=process.err)
         return process
 
@@ -66,6 +66,16 @@ def records(process):
 
 def busy(cli) -> int:
     return sum(processor["busy"] for processor in json.loads(cli("processors", "--json").stdout)["processors"])
+
+
+def test_version_of_the_app_is_named_by_option_or_environment(processor, cli, app):
+    processor("--app-version", "2.4.1", env={"DURABLECTL_APP_VERSION": "other"})
+    processor(env={"DURABLECTL_APP_VERSION": "9f2c01d"})
+    found = json.loads(cli("processors", "--json").stdout)["processors"]
+    assert {each["app_version"] for each in found} == {"2.4.1", "9f2c01d"}
+    refused = cli("run", "processor", app, "--app-version", "two\nlines")
+    assert refused.returncode == 2
+    assert "The version of the app is no line of at most 100 characters: 'two\\nlines'." in refused.stderr
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -249,6 +249,14 @@ async def test_status_finds_a_due_sleeper_among_many(store, monkeypatch):
     assert (group.count, group.examples) == (1, ["s00"])
 
 
+async def test_processors_of_two_app_versions_are_named(store):
+    for number in (7, 8):
+        await leases.renew(store, Lease(f"live-{number}", ["pay"], "1.0", app_version=f"shop-{number}", slots=2))
+    group = (await groups(store))[Trouble.VERSION_SKEW]
+    assert group.details["versions"] == ["1.0 (app shop-7)", "1.0 (app shop-8)"]
+    assert group.summary == "Processors of 2 versions run pay: 1.0 (app shop-7), 1.0 (app shop-8)"
+
+
 async def test_status_watch_prints_a_line_per_look(store, spawn):
     await start_workflow(store, "report", id="r")
     process = spawn("status", "--watch", "--json")

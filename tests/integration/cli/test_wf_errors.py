@@ -267,6 +267,24 @@ async def test_version_and_processor_are_those_all_of_a_group_agree_on(settings)
         assert (differing["count"], differing["version"], differing["processor_id"]) == (3, None, None)
 
 
+async def test_version_of_app_is_told_apart_from_durablectl(settings):
+    async with open_store(settings) as store:
+        desk = OperatorCli(store, settings)
+        async with running_processor(settings, refusing, version="1.2.3", app_version="shop-7"):
+            await failed(desk, refusing, "no 1")
+            ended = await failed(desk, refusing, "no 2")
+            (live,) = await query.live_processors(store)
+            assert (live.version, live.app_version) == ("1.2.3", "shop-7")
+        view = (await query.get_workflow(store, ended[0])).to_json()
+        assert (view["version"], view["app_version"], view["last_owner"]) == ("1.2.3", "shop-7", live.processor_id)
+        [agreed] = await errors(desk)
+        assert (agreed["version"], agreed["app_version"]) == ("1.2.3", "shop-7")
+        async with running_processor(settings, refusing, version="1.2.3", app_version="shop-8"):
+            await failed(desk, refusing, "no 3")
+        [differing] = await errors(desk)
+        assert (differing["version"], differing["app_version"]) == ("1.2.3", None)
+
+
 async def test_a_record_without_a_version_shows_none(desk):
     [old] = await failed(desk, refusing, "no 1")
     [cluster] = await errors(desk)
