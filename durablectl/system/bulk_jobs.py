@@ -38,6 +38,7 @@ from durablectl.storage.connection.rejections import StorageFullError
 from durablectl.storage.index.time_buckets import Scope
 from durablectl.storage.index.traversal import Traversal
 from durablectl.storage.records import jobs, states
+from durablectl.storage.streams.provision import provision_jobs
 from durablectl.system.job_selection import JobSelection, load_chunk
 
 if TYPE_CHECKING:
@@ -308,7 +309,7 @@ class _Work:
         return ItemReport(invocation_id, ItemOutcome.FAILED, error.code, error.message)
 
     async def _wait_for_server(self, ask: Callable[[], Awaitable[_T]]) -> _T:
-        """What ``ask`` gives, once the server is within reach and has room.
+        """What ``ask`` gives, once the server is within reach and has room; a lost stream of jobs is created.
 
         _InterruptedError where this processor stops before.
         """
@@ -321,6 +322,9 @@ class _Work:
                     _log.warning("The job %s waits for the server: %s", self._job_id, error)
                 if self._stopping.is_set():
                     raise _InterruptedError from error
+                if isinstance(error, NotProvisionedError):
+                    with contextlib.suppress(DurableError):
+                        await provision_jobs(self._store)
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 

@@ -124,7 +124,10 @@ async def load_chunk(store: Store, job_id: str, number: int) -> list[str]:
     """The ids of one chunk. Raises TerminalError when they were removed."""
     ids = await jobs.load_chunk(store, job_id, number)
     if ids is None:
-        raise TerminalError("The list of its workflows was removed: the job had ended before.")
+        stream = store.subjects.jobs_stream
+        raise TerminalError(
+            f"The list of its workflows is gone: {stream} was deleted, or the job had ended. Start another job."
+        )
     return ids
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import signal
 
 import pytest
 
@@ -131,6 +133,25 @@ async def test_lost_stream_of_jobs_or_audit_stops_nothing(broken, store, runner,
     assert await exists(store, name)
     assert "resume" in await broken.run("audit")
     assert len(json.loads(await broken.run("jobs", "list", "--json"))["jobs"]) == 2
+
+
+async def test_job_whose_list_is_lost_fails_with_that_reason(broken, store):
+    process, done = await set_up(broken)
+    os.killpg(process.pid, signal.SIGSTOP)  # so that it takes the job once the stream is gone
+    await broken.run("wf", "pause", "parcel-1", "parcel-2", "--background")
+    await delete_stream(store, "jobs_stream")
+    os.killpg(process.pid, signal.SIGCONT)
+
+    async def has_failed():
+        jobs = json.loads(await broken.run("jobs", "list", "--json"))["jobs"]
+        return [job for job in jobs if job["job_id"] != done and job["status"] == "failed"]
+
+    (job,) = await wait_until(has_failed, every=0.2, detail=process.err)
+    assert f"{store.subjects.jobs_stream} was deleted" in await broken.run("jobs", "get", job["job_id"])
+    why = await broken.why(job["job_id"])
+    assert "Start another job" in why["verdict"]
+    await broken.run("wf", "resume", "parcel-2", "--background")
+    await broken.ended("parcel-2", status="suspended")
 
 
 async def test_lost_records_are_named_before_and_after_their_stream_is_created(broken, store, runner):

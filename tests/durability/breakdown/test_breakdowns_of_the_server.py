@@ -120,7 +120,7 @@ def fill(file: Path) -> None:
         os.close(descriptor)
 
 
-async def test_disk_that_others_fill_is_named_with_the_restart_that_it_needs(serve, small_disk, tmp_path):
+async def test_disk_that_others_fill_is_named_with_the_restart_it_needs(serve, small_disk, tmp_path):
     """nats-server writes nothing more to a stream that has met an error of the disk, until it is restarted."""
     with EmbeddedServer(small_disk / "nats", log_file=tmp_path / "nats.log") as server:
         broken = serve(server, timeout="5s")
