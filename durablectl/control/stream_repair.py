@@ -7,7 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from durablectl.control.audit_trail import audited, record_change
 from durablectl.errors import PermissionDeniedError, StorageError
+from durablectl.model.names import JOB_HANDLER
+from durablectl.storage.commands.command_queue import UNROUTED
 from durablectl.storage.diagnosis import inspection
+from durablectl.storage.diagnosis.consumers import find_consumer_faults, repair_consumer
+from durablectl.storage.index import index_entries
 from durablectl.storage.streams.provision import create_stream, wanted_streams
 from durablectl.storage.streams.stream_risks import StreamKind
 
@@ -39,6 +43,7 @@ class RepairedStreams:
 async def repair_streams(store: Store, *, replicas: int = 0, dry_run: bool = False) -> RepairedStreams:
     """Create what is missing, change what an update of the stream can change, and leave the rest.
 
+    Consumers of commands that somebody paused or limited hand out everything again.
     The states are not created beside an index that lists some: an empty stream is in the way of a restore.
     Raises PermissionDeniedError.
     """
@@ -59,6 +64,8 @@ async def repair_streams(store: Store, *, replicas: int = 0, dry_run: bool = Fal
                 if not dry_run:
                     await create_stream(store, {**wanted[each.kind], "num_replicas": number})
                 done.created.append(each.name)
+        if any(each.kind is StreamKind.COMMANDS and each.exists for each in conditions):
+            await _repair_consumers(store, done, dry_run=dry_run)
     except PermissionDeniedError as error:
         raise PermissionDeniedError(
             "These credentials may not change streams.", hint=f"{error.message} {error.hint}"
@@ -79,3 +86,12 @@ async def _change(store: Store, stream: StreamCondition, done: RepairedStreams, 
             left += [f"{'; '.join(map(str, fixed))} (refused: {error.message})"]
     if left:
         done.left[stream.name] = left
+
+
+async def _repair_consumers(store: Store, done: RepairedStreams, *, dry_run: bool) -> None:
+    name = store.subjects.commands_stream
+    for handler in (*await index_entries.list_handlers(store), JOB_HANDLER, UNROUTED):
+        if faults := await find_consumer_faults(store, handler):
+            if not dry_run:
+                await repair_consumer(store, handler)
+            done.changed[name] = [*done.changed.get(name, ()), *faults]

@@ -27,6 +27,7 @@ from durablectl.query.work_trouble import Backlog, Observed, Work, groups_of_wor
 from durablectl.storage.commands import command_queue
 from durablectl.storage.commands.command_queue import count_quarantined
 from durablectl.storage.diagnosis import inspection
+from durablectl.storage.diagnosis.consumers import find_consumer_faults
 from durablectl.storage.diagnosis.dead_commands import StrayCommands, find_stray_commands
 from durablectl.storage.diagnosis.room import find_full_store
 from durablectl.storage.index import index_entries, time_buckets
@@ -154,12 +155,18 @@ async def get_status(store: Store, *, hung_after: int = 0) -> StatusReport:
         scheduled = {each.handler for each in plumbing.schedules}
         reading = _Reading(store, conditions, processors, now, hung_after=hung_after, scheduled=scheduled)
         work, moving = await reading.read()
+        work = replace(work, consumer_faults=await _consumer_faults(store, work))
         plumbing = replace(plumbing, lost_records=reading.lost_records)
     groups = worst_first([*groups_of_plumbing(plumbing, now), *groups_of_work(work, now)])
     if plumbing.full is not None and plumbing.full.silent:
         # They are silent, not gone: nothing is to be started for what they run.
         groups = [each for each in groups if each.trouble not in _OF_SILENT_PROCESSORS]
     return StatusReport(now, groups, moving, processors, len(plumbing.schedules))
+
+
+async def _consumer_faults(store: Store, work: Work) -> dict[str, list[str]]:
+    stuck = sorted({each.why.view.handler for each in work.observed if each.why.cause is StatusCause.STUCK})
+    return {handler: await find_consumer_faults(store, handler) for handler in stuck}
 
 
 async def _plumbing(

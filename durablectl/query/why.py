@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,7 @@ from durablectl.query.list import count_workflows
 from durablectl.query.processors import live_processors
 from durablectl.query.room import get_full_store
 from durablectl.query.typical_steps import find_usual_durations
+from durablectl.storage.diagnosis.consumers import find_consumer_faults
 from durablectl.storage.diagnosis.inspection import waiting_commands
 
 if TYPE_CHECKING:
@@ -78,7 +79,8 @@ class LiveContext:
 
     ``pending_before`` counts the older pending workflows of its handler. ``child`` explains the child that it waits for
     or failed with. ``usual`` is how long the steps of its handler usually last (microseconds), by type. ``hung_after``
-    (microseconds) replaces the rules for hung steps; 0 for none.
+    (microseconds) replaces the rules for hung steps; 0 for none. ``consumer_faults`` say what keeps the commands of a
+    stuck workflow's handler from the processors.
     """
 
     processors: Sequence[ProcessorView] = ()
@@ -87,6 +89,7 @@ class LiveContext:
     usual: Mapping[str, int] = field(default_factory=dict)
     hung_after: int = 0
     full_store: FullStore | None = None
+    consumer_faults: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -301,7 +304,10 @@ async def _explain_to_depth(store: Store, invocation_id: str, depth: int, hung_a
     usual = await _usual_durations(store, view)
     full = None if processors or is_terminal(view.status) or depth else await get_full_store(store)
     live = LiveContext(processors, pending_before, child, usual=usual, hung_after=hung_after, full_store=full)
-    return explain_view(view, live, SYSTEM_CLOCK.now())
+    explanation = explain_view(view, live, SYSTEM_CLOCK.now())
+    if explanation.cause is not StatusCause.STUCK:
+        return explanation
+    return replace(explanation, live=replace(live, consumer_faults=await find_consumer_faults(store, view.handler)))
 
 
 async def _usual_durations(store: Store, view: WorkflowView) -> Mapping[str, int]:

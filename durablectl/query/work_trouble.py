@@ -63,7 +63,8 @@ class Work:
     """What was read of the workflows that do not move.
 
     ``unserved`` counts those that have not ended, by handler without a processor and by status.
-    ``backlogs`` are by handler. ``stray`` are commands of no workflow that is known.
+    ``backlogs`` are by handler. ``stray`` are commands of no workflow that is known. ``consumer_faults`` say, of the
+    handlers of what is due and not begun, what keeps their commands from the processors.
     """
 
     observed: Sequence[Observed] = ()
@@ -71,6 +72,7 @@ class Work:
     unserved: Mapping[str, Counter[str]] = field(default_factory=dict)
     backlogs: Mapping[str, Backlog] = field(default_factory=dict)
     stray: StrayCommands = field(default_factory=StrayCommands)
+    consumer_faults: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 def groups_of_work(work: Work, now: int) -> list[Group]:
@@ -425,11 +427,15 @@ def _gone(members: _Members) -> Group:
 
 def _not_called(members: _Members) -> Group:
     (handler,) = members.key
+    cause, remedy = "although one has room", durablectl("doctor", "--repair", purpose="call for them again")
+    if faults := members.work.consumer_faults.get(handler):
+        cause = "as " + ", and ".join(faults)
+        remedy = durablectl("doctor", "--repair", "--streams", purpose="have it hand out everything again")
     return members.group(
         Trouble.NOT_CALLED,
         Urgency.ERROR if members.age > PASSING_MICROSECONDS else Urgency.WARNING,
-        f"{_of(members, handler)} {_be(members)} due, and no processor begins, although one has room",
-        [durablectl("doctor", "--repair", purpose="call for them again"), members.why],
+        f"{_of(members, handler)} {_be(members)} due, and no processor begins, {cause}",
+        [remedy, members.why],
         handler=handler,
     )
 

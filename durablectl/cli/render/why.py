@@ -224,6 +224,8 @@ def _unclaimed(explanation: StatusExplanation, now: int) -> str:
             return f"{waited} because {whose}{before if explanation.live.pending_before else ''}"
         case StatusCause.STARTING:
             return f"nothing is wrong: {waited}, and a processor has room for it"
+        case StatusCause.STUCK if explanation.live.consumer_faults:
+            return f"{waited}, as {', and '.join(map(one_line, explanation.live.consumer_faults))}"
         case _:
             return f"{waited}, although a live processor has its handler and room for it"
 

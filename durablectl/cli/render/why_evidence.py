@@ -268,10 +268,8 @@ def _of_active(explanation: StatusExplanation, get: str, resume: str) -> list[tu
             found = [(_line(*_APP), "more slots"), (held, "what holds the slots")]
         case StatusCause.BLOCKED | StatusCause.HUNG | StatusCause.UNATTENDED:
             found = _of_held_up(explanation, get)
-        case StatusCause.STUCK if view.status == Status.PENDING:
-            found = [(resume, "call for a processor anew"), (_line("doctor"), "whether all is well")]
         case StatusCause.STUCK:
-            found = [(_line("doctor"), "whether all is well"), (get, "step by step")]
+            found = _of_stuck(explanation, get, resume)
         case StatusCause.RETRYING:
             found = [*_of_retrying(view), watch]
         case StatusCause.WAITING if (
@@ -286,6 +284,15 @@ def _of_active(explanation: StatusExplanation, get: str, resume: str) -> list[tu
         serve = (_line(*_APP), f"a processor whose APP defines {one_line(view.handler)}")
         found = [serve, (_line("processors"), "what the live ones define"), *found]
     return found
+
+
+def _of_stuck(explanation: StatusExplanation, get: str, resume: str) -> list[tuple[str, str]]:
+    if explanation.live.consumer_faults:
+        return [(_line("doctor", "--repair", "--streams"), "have it hand out everything again")]
+    doctor = (_line("doctor"), "whether all is well")
+    if explanation.view.status == Status.PENDING:
+        return [(resume, "call for a processor anew"), doctor]
+    return [doctor, (get, "step by step")]
 
 
 def _of_retrying(view: WorkflowView) -> list[tuple[str, str]]:

@@ -84,10 +84,17 @@ async def ensure_consumer(store: Store, name: str, filter_subject: str, ack_wait
     }
     changes = []
     if existing is not None:
-        before = existing["config"].get("ack_wait", 0)
-        if before == configuration["ack_wait"]:
+        before = existing["config"]
+        if before.get("ack_wait", 0) != configuration["ack_wait"]:
+            changes.append(f"ack_wait from {before.get('ack_wait', 0) / NANOSECONDS:g} s to {ack_wait:g} s")
+        # 0 stands for the server's own limit, which is none for deliveries and 1,000 for what is under way.
+        changes += [
+            f"{name} from {before[name]:,} to no limit"
+            for name in ("max_ack_pending", "max_deliver")
+            if before.get(name, -1) > 0
+        ]
+        if not changes:
             return []
-        changes.append(f"ack_wait from {before / NANOSECONDS:g} s to {ack_wait:g} s")
     await store.requests.call(
         f"{store.api}.CONSUMER.CREATE.{stream}.{name}.{filter_subject}",
         {"stream_name": stream, "config": configuration},
