@@ -60,6 +60,7 @@ NOT_SWEPT = {
     "control.index_repair.repair>arm_again": UPKEEP,
     "control.stream_repair._change>call": UPKEEP,
     "control.stream_repair.repair_streams>create_stream": UPKEEP,
+    "control.stream_repair._repair_consumers>repair_consumer": UPKEEP,
     "engine.recovery.upkeep.Upkeep._fill_index>enter_all": UPKEEP,
     "engine.recovery.upkeep.Upkeep._look_at_streams>create_stream": UPKEEP,
     "engine.recovery.upkeep.Upkeep._recall>recall_all": UPKEEP,
