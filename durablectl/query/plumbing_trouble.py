@@ -73,11 +73,11 @@ def groups_of_plumbing(plumbing: Plumbing, now: int) -> list[Group]:
 def _full_store(full: FullStore | None) -> Iterator[Group]:
     if full is None:
         return
-    doctor = durablectl("doctor", purpose="what is full, and which limit to raise")
     if full.needs_restart:
-        restart = "there, once its disk has room: until then it writes nothing"
-        remedies = [Remedy(("systemctl", "restart", "nats-server"), restart), doctor]
+        restart = Remedy(("systemctl", "restart", "nats-server"), "there, once its disk has room")
+        remedies = [restart, durablectl("doctor", purpose="what has stopped, and what to do")]
     else:
+        doctor = durablectl("doctor", purpose="what is full, and which limit to raise")
         delete = durablectl("wf", "delete", "--status", "completed", purpose="make room: deleting needs none")
         remedies = [delete, doctor]
     yield Group(

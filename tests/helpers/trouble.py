@@ -11,12 +11,13 @@ from durablectl.model.held_workflows import digest_ids
 from durablectl.model.reason_codes import ReasonCode
 from durablectl.model.schedules import Schedule
 from durablectl.query import LiveContext, Moving, ProcessorView, StatusReport, WaitingView
-from durablectl.query.plumbing_trouble import Plumbing, groups_of_plumbing
+from durablectl.query.plumbing_trouble import LostRecords, Plumbing, groups_of_plumbing
 from durablectl.query.trouble import worst_first
 from durablectl.query.views import LostProcessorView
 from durablectl.query.why import explain_view
 from durablectl.query.work_trouble import Backlog, Observed, Work, groups_of_work
 from durablectl.storage.diagnosis.inspection import StreamCondition
+from durablectl.storage.diagnosis.room import FullStore
 from durablectl.storage.streams.stream_risks import StreamKind, find_risks
 from helpers import views
 from helpers.views import NOW, S
@@ -97,6 +98,13 @@ PLUMBING = Plumbing(
     {"hourly", "weekly"},
     clock_ahead=-600 * S,
     set_aside=2,
+    full=FullStore(
+        "after an error of its disk, nats-server writes nothing more to KV_DURABLE_PROCESSORS",
+        2,
+        NOW - 40 * S,
+        needs_restart=True,
+    ),
+    lost_records=LostRecords("KV_EXECUTION_STATE", 3, ["lost-1", "lost-2", "lost-3"]),
 )
 TROUBLED = StatusReport(
     NOW,

@@ -199,9 +199,9 @@ def remedies(explanation: StatusExplanation, connection: Sequence[str] = ()) -> 
 def _remedies(explanation: StatusExplanation) -> list[tuple[str, str]]:
     view = explanation.view
     if (full := explanation.live.full_store) is not None:
-        doctor = (_line("doctor"), "what is full, and which limit to raise")
         if full.needs_restart:
-            return [doctor]
+            return [(_line("doctor"), "what has stopped, and what to do")]
+        doctor = (_line("doctor"), "what is full, and which limit to raise")
         return [(_line("wf", "delete", "--status", "completed"), "make room: deleting needs none"), doctor]
     get, resume = _line("wf", "get", view.invocation_id), _line("wf", "resume", view.invocation_id)
     if is_terminal(view.status):
