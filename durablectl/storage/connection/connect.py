@@ -161,7 +161,8 @@ async def connect(
             message = "The NATS server at %s %s Trying again; files and the NATS context are read each time."
             refusals.write("refused", message, settings.display_url, about, level=level)
         elif client.is_connected and not is_disconnect and not any(take(str(error)) for take in error_handlers):
-            _log.log(level, "%s", _complaint(str(error)))
+            complaint, kind = _complaint(str(error))
+            refusals.write(kind, "%s", complaint, level=level)
 
     async def on_disconnected() -> None:
         if not client.is_closed:
@@ -199,12 +200,13 @@ async def connect(
     return client
 
 
-def _complaint(words: str) -> str:
-    """What the server complains about; a permission that is missing with what to grant."""
+def _complaint(words: str) -> tuple[str, str]:
+    """What the server complains about, a missing permission with what to grant; and what all of its kind share."""
     violation = violation_in(words)
     if violation is None:
-        return f"NATS: {words}"
-    return f"{sentence([violation])}. {grants([violation])}."
+        return f"NATS: {words}", words
+    grant = grants([violation])
+    return f"{sentence([violation])}. {grant}.", grant
 
 
 async def _wait_until_connected(client: Client, connecting: asyncio.Future[Any], refused: asyncio.Event) -> None:
