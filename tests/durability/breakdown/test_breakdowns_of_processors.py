@@ -109,7 +109,8 @@ async def test_wrong_clock_of_the_reader_is_named(broken, spawn, tmp_path):
     assert process.wait(120) == 1
     groups = {group["code"]: group for group in json.loads(process.out())["groups"]}
     assert set(groups) - {"loop_blocked"} == {"clock_off"}  # a busy machine holds up an event loop, too
-    assert "The clock of this machine is 10 min" in process.err()
+    assert "The clock of this machine is" in process.err()
+    assert "behind that of the NATS server" in process.err()
     diagnosis = spawn("doctor", "--json", command=[sys.executable, SHIFTED, str(offset)])
     assert diagnosis.wait(120) == 1
     (check,) = [each for each in json.loads(diagnosis.out())["checks"] if each["name"] == "clocks"]
