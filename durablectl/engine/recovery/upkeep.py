@@ -41,18 +41,27 @@ _MOST_PENDING = 2000
 class Upkeep:
     """Makes streams that are gone again, and calls for the work that was lost with them.
 
-    ``adopt`` takes an invocation over in this process; False when it cannot. ``replicas`` is how many a new stream has;
-    None takes as many as the others have.
+    ``adopt`` takes an invocation over in this process; False when it cannot. ``forget_stored`` is called when the
+    stream of states has been replaced by another one. ``replicas`` is how many a new stream has; None takes as many as
+    the others have.
     """
 
     def __init__(
-        self, store: Store, processor_id: str, adopt: Callable[[Execution], bool], replicas: int | None
+        self,
+        store: Store,
+        processor_id: str,
+        adopt: Callable[[Execution], bool],
+        forget_stored: Callable[[], None],
+        replicas: int | None,
     ) -> None:
         self._store = store
         self._processor_id = processor_id
         self._adopt = adopt
+        self._forget_stored = forget_stored
         self._replicas = replicas or 0
         self._told: dict[str, str] = {}
+        self._known_states = ""
+        """Identifies the stream of states that handlers and message types were stored in."""
         self._is_index_incomplete = False
         self._is_first_look = True
 
@@ -99,12 +108,16 @@ class Upkeep:
                 self._tell(each.name, f"The stream {each.name} was changed: {risks}. {hint}", logging.ERROR)
             else:
                 self._told.pop(each.name, None)
+            if each.exists and each.kind is StreamKind.STATES and each.created != self._known_states:
+                if self._known_states:
+                    self._forget_stored()  # another process has created it again
+                self._known_states = each.created
 
     def _created(self, stream: StreamCondition, conditions: Sequence[StreamCondition]) -> None:
         if stream.kind is StreamKind.INDEX:
             self._is_index_incomplete = True
         if stream.kind is StreamKind.STATES:
-            self._store.known_handlers.clear()  # their names were stored there
+            self._forget_stored()
         entries = next((each.messages for each in conditions if each.kind is StreamKind.INDEX), 0)
         if stream.kind is StreamKind.STATES and entries:
             _log.error(

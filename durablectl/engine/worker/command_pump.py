@@ -37,10 +37,6 @@ class _Source(NamedTuple):
     purpose: str
     filter_subject: str
 
-    async def ensure(self, store: Store, ack_wait: float) -> None:
-        for change in await command_queue.ensure_consumer(store, self.name, self.filter_subject, ack_wait):
-            _log.warning("The consumer %s was changed: %s.", self.purpose, change)
-
 
 class CommandPump:
     """The open pulls of one processor."""
@@ -59,7 +55,7 @@ class CommandPump:
 
     async def prepare(self) -> None:
         """Have the consumer of each handler, and that of commands without one. Nothing is taken yet."""
-        await map_concurrently(lambda source: source.ensure(self._store, self._ack_wait), self._sources())
+        await map_concurrently(self._ensure, self._sources())
 
     async def start(self) -> None:
         """Take commands; after ``prepare``."""
@@ -82,10 +78,15 @@ class CommandPump:
         ]
 
     async def _open(self, source: _Source, deliver: Callable[[Delivery], None]) -> PullRequests:
-        ensure = functools.partial(source.ensure, self._store, self._ack_wait)
-        opened = PullRequests(self._store, source.name, deliver, self.fill, ensure)
+        recreate = functools.partial(self._ensure, source)
+        opened = PullRequests(self._store, source.name, deliver, self.fill, recreate)
         await opened.start()
         return opened
+
+    async def _ensure(self, source: _Source) -> None:
+        changes = await command_queue.ensure_consumer(self._store, source.name, source.filter_subject, self._ack_wait)
+        for change in changes:
+            _log.warning("The consumer %s was changed: %s.", source.purpose, change)
 
     async def stop(self) -> None:
         """Ask for nothing more; what arrives all the same is handed back."""

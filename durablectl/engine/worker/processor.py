@@ -171,7 +171,9 @@ class Processor:
             await self._prepare_until_answered(failover)
             async with subscribe_notifications(self._store, self.id, self._active_runs.notify):
                 await self._command_pump.start()
-                upkeep = Upkeep(self._store, self.id, self._active_runs.adopt, self._options.replicas)
+                upkeep = Upkeep(
+                    self._store, self.id, self._active_runs.adopt, self._forget_stored, self._options.replicas
+                )
                 parts = (self._active_runs.keep_alive, self._active_runs.write_current_steps, failover.run, upkeep.run)
                 helpers += [self._helper(part()) for part in parts]
                 self._signs_of_life.append(self._helper(self._presence.run()))
@@ -223,7 +225,7 @@ class Processor:
         await run_concurrently(
             lambda: self._announce(failover),
             lambda: self._system.prepare(self._options.replicas),
-            lambda: index_entries.add_handlers(self._store, self._app.workflows),
+            self._add_handlers,
             lambda: failover.prepare(self._workflows),
             self._command_pump.prepare,
         )
@@ -239,6 +241,9 @@ class Processor:
             await self._renew()
             self._signs_of_life.append(self._helper(self._renew_lease(failover)))
         await self._presence.write()
+
+    async def _add_handlers(self) -> None:
+        await index_entries.add_handlers(self._store, self._app.workflows)
 
     def _helper(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         def ended(task: asyncio.Task[None]) -> None:
@@ -325,10 +330,16 @@ class Processor:
                 if last < reached:
                     _log.warning("The store was put back to an older state: it ends at %d, not %d.", last, reached)
                     self._store.reached_sequence = last
+                    self._forget_stored()
                     self._active_runs.require_confirmation()
                     failover.expect_orphans(self.id)
             except DurableError as error:
                 _throttled.write(type(error).__name__, "The lease of %s could not be renewed: %s", self.id, error)
+
+    def _forget_stored(self) -> None:
+        """Store handlers and message types again when they are used next: the states were replaced, with these."""
+        self._store.known_handlers.clear()
+        self._resources.schemas.forget()
 
     async def _renew(self) -> None:
         await leases.renew(self._store, self._lease())

@@ -20,6 +20,10 @@ class SchemaWriter:
         self._store = store
         self._known: set[str] = {""}
 
+    def forget(self) -> None:
+        """Have each type stored again when it is used next: the stream that held them was replaced."""
+        self._known = {""}
+
     def knows(self, type_name: str) -> bool:
         return type_name in self._known
 

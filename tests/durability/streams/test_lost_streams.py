@@ -8,18 +8,21 @@ import signal
 
 import pytest
 
-from durablectl import control, query
+from durablectl import control, query, workflow
+from durablectl.demo._proto.hello_pb2 import HelloResponse
 from durablectl.embedded import EmbeddedServer
 from durablectl.errors import DurableError
 from durablectl.model.status import Status
 from durablectl.settings import Settings
 from durablectl.storage.diagnosis.recall import CommandsMarker, load_marker, recall_all
 from durablectl.storage.records.armed_schedules import armed_names
+from durablectl.storage.streams.direct_get import get_last
 from durablectl.storage.streams.provision import provision, stream_config
-from helpers.in_process import provisioned_store
+from helpers.in_process import provisioned_store, running_processor
 from helpers.paths import APPS
 from helpers.processor_processes import alive, kill
 from helpers.waiting import wait_until
+from helpers.workflow_runs import run_workflow
 
 APP = str(APPS / "lost_streams_app.py")
 WORKS, NAPS = 20, 5
@@ -136,6 +139,37 @@ async def test_lost_records_are_told_and_the_index_is_kept(site, spawn, cli):
         assert (forgotten.returncode, "Removed 3 wrong entries" in forgotten.stdout) == (0, True)
         await control.start(store, control.StartRequest("quick", None, "new"))
         await wait_until(lambda: have_completed(store, ["new"]))
+
+
+@workflow
+async def greet(ctx):
+    return await ctx.step(greeting)
+
+
+async def greeting():
+    return HelloResponse(message="Hello!")
+
+
+@pytest.mark.parametrize("is_own", [True, False], ids=["created by it", "created by another"])
+async def test_message_types_are_stored_again_after_the_records_are_lost(settings, store, monkeypatch, is_own):
+    name = HelloResponse.DESCRIPTOR.full_name
+    monkeypatch.setattr("durablectl.engine.recovery.upkeep._STREAMS_SECONDS", 0.05 if is_own else 0.5)
+    async with running_processor(settings, greet) as running:
+        await run_workflow(store, greet)
+        assert await is_described(store, name)
+        await delete_stream(store, "state_stream")
+        if not is_own:
+            await provision(store)
+        await wait_until(lambda: stream_config(store, store.subjects.state_stream))
+        await wait_until(lambda: not running.processor._resources.schemas.knows(name))
+        assert not await is_described(store, name)
+        await run_workflow(store, greet)
+        assert await is_described(store, name)
+
+
+async def is_described(store, name):
+    """Whether readers can show messages of this type."""
+    return await get_last(store, store.subjects.state_stream, store.subjects.type(name))
 
 
 async def is_everything(store, status, number):
