@@ -246,6 +246,11 @@ class Subjects:
         return f"schedules{self._dash}.{RECURRENCE}.{name}"
 
     @cached_property
+    def index_marker(self) -> str:
+        """The record that says for which index stream every workflow is entered; no filter on handlers finds it."""
+        return f"{self._handler_prefix}{RECURRENCE}.index.complete"
+
+    @cached_property
     def commands_marker(self) -> str:
         """A message that says that the commands are complete; it is gone when they were lost or purged."""
         return self.recurrence(RECURRENCE)

@@ -6,17 +6,18 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
-from durablectl.errors import DurableError, PermissionDeniedError
+from durablectl.engine.recovery.index_filler import IndexFiller
+from durablectl.errors import DurableError
 from durablectl.model.clock import MICROSECONDS
 from durablectl.model.status import Status
 from durablectl.storage.commands.notifications import notify_processor
 from durablectl.storage.diagnosis import inspection
 from durablectl.storage.diagnosis.abandoned import find_abandoned
 from durablectl.storage.diagnosis.recall import call_for, load_marker, recall_all
-from durablectl.storage.index import entering, index_entries
+from durablectl.storage.index import index_entries
 from durablectl.storage.records import leases
 from durablectl.storage.records.armed_schedules import arm_again, find_unarmed
-from durablectl.storage.streams.provision import create_stream, wanted_streams
+from durablectl.storage.streams.provision import create_stream, stream_info, wanted_streams
 from durablectl.storage.streams.stream_risks import StreamKind
 
 if TYPE_CHECKING:
@@ -62,20 +63,18 @@ class Upkeep:
         self._told: dict[str, str] = {}
         self._known_states = ""
         """Identifies the stream of states that handlers and message types were stored in."""
-        self._is_index_incomplete = False
-        self._is_first_look = True
+        self._index_filler = IndexFiller(store, processor_id)
 
     async def run(self) -> None:
         """Look without end; what fails is tried again."""
         rounds = 0
         while True:
             try:
-                await self._look_at_streams()
+                index = await self._look_at_streams()
+                is_index_settled = await self._index_filler.settle(index)
                 marker = await load_marker(self._store)
-                if marker is None:
+                if marker is None and is_index_settled:  # which leads to what is called for
                     await self._recall()
-                if self._is_index_incomplete:
-                    await self._fill_index()
                 if rounds % _ROUNDS_PER_SEARCH == 1 and await self._is_first():
                     await self._search(marker)
                 self._told.pop("", None)
@@ -90,18 +89,18 @@ class Upkeep:
             self._told[about] = message
             _log.log(level, "%s", message)
 
-    async def _look_at_streams(self) -> None:
+    async def _look_at_streams(self) -> str:
+        """What identifies the index stream now."""
         conditions = await inspection.read_stream_conditions(self._store, self._replicas)
         wanted = wanted_streams(self._store.subjects)
         number = self._replicas or max((each.replicas for each in conditions), default=0) or 1
-        if self._is_first_look:
-            self._is_first_look = False
-            # A processor that starts has created the index where it was gone, or one died before it had filled it.
-            self._is_index_incomplete = any(each.kind is StreamKind.INDEX and not each.messages for each in conditions)
+        index = ""
         for each in conditions:
             if not each.exists:
                 await create_stream(self._store, {**wanted[each.kind], "num_replicas": number})
                 self._created(each, conditions)
+                if each.kind is StreamKind.INDEX:
+                    index = str(((await stream_info(self._store, each.name)) or {}).get("created", ""))
             elif blocking := [risk for risk in each.risks if risk.blocks]:
                 risks = "; ".join(map(str, blocking))
                 hint = "Run `durablectl doctor --repair --streams`."
@@ -112,10 +111,11 @@ class Upkeep:
                 if self._known_states:
                     self._forget_stored()  # another process has created it again
                 self._known_states = each.created
+            elif each.exists and each.kind is StreamKind.INDEX:
+                index = each.created
+        return index
 
     def _created(self, stream: StreamCondition, conditions: Sequence[StreamCondition]) -> None:
-        if stream.kind is StreamKind.INDEX:
-            self._is_index_incomplete = True
         if stream.kind is StreamKind.STATES:
             self._forget_stored()
         entries = next((each.messages for each in conditions if each.kind is StreamKind.INDEX), 0)
@@ -138,19 +138,6 @@ class Upkeep:
                 recalled.workflows,
                 len(recalled.schedules),
             )
-
-    async def _fill_index(self) -> None:
-        self._is_index_incomplete = False
-        try:
-            entered = await entering.enter_all(self._store)
-        except PermissionDeniedError as error:
-            _log.warning("The index was gone, and is not filled: %s %s", error.message, error.hint)
-            return
-        except DurableError:
-            self._is_index_incomplete = True
-            raise
-        if entered:
-            _log.warning("%d workflows were entered in the index, which was gone.", entered)
 
     async def _is_first(self) -> bool:
         """Whether this is the processor that searches for all: the longest-running."""

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from durablectl.storage.connection.store import purge_request
 from durablectl.storage.index import index_entries
 from durablectl.storage.index.comparison import BATCH_SIZE, DisagreementKind, compare, parse_state, read_states
-from durablectl.storage.streams.direct_get import messages
+from durablectl.storage.streams.direct_get import get_last, messages
 from durablectl.storage.streams.feed import read_snapshot
+from durablectl.storage.streams.index_marker import IndexMarker, parse_marker
 from durablectl.storage.streams.provision import stream_info
 
 if TYPE_CHECKING:
@@ -61,6 +62,12 @@ async def enter(store: Store, absent: Sequence[Disagreement]) -> Entered:
 def removal(store: Store, subject: str, sequence: int) -> Request:
     """The write that removes the entry stored at this sequence, and not one that was made since."""
     return purge_request(store, store.subjects.index_stream, subject, sequence + 1)
+
+
+async def load_marker(store: Store) -> tuple[IndexMarker, int]:
+    """What says whether the index is complete, and its revision; a marker that says nothing where there is none."""
+    raw = await get_last(store, store.subjects.state_stream, store.subjects.index_marker)
+    return (IndexMarker(), 0) if raw is None else (parse_marker(raw.data), raw.sequence)
 
 
 async def enter_all(store: Store) -> int:

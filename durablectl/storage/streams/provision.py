@@ -11,6 +11,7 @@ from durablectl.errors import ConfigurationError, DurableError, NotProvisionedEr
 from durablectl.model.clock import NANOSECONDS
 from durablectl.storage.connection.store import require_jetstream
 from durablectl.storage.streams.commands_marker import write_marker
+from durablectl.storage.streams.index_marker import IndexMarker, replace_marker
 from durablectl.storage.streams.stream_risks import StreamKind, find_risks
 
 if TYPE_CHECKING:
@@ -147,6 +148,16 @@ async def provision(store: Store, *, replicas: int | None = None) -> None:
         # Without it, processors would look for commands that were lost. One that cannot be written costs such a look.
         with contextlib.suppress(DurableError):
             await write_marker(store, were_lost=False)
+    if {StreamKind.STATES, StreamKind.INDEX} <= new:
+        # Likewise, the first one would look for workflows that no entry leads to.
+        with contextlib.suppress(DurableError):
+            await _mark_index_complete(store)
+
+
+async def _mark_index_complete(store: Store) -> None:
+    info = await stream_info(store, store.subjects.index_stream)
+    if info is not None:
+        await replace_marker(store, IndexMarker(str(info["created"]), is_complete=True), 0)
 
 
 async def _ensure(store: Store, kind: StreamKind, wanted: dict[str, Any], replicas: int | None) -> bool:

@@ -11,18 +11,23 @@ import pytest
 from durablectl import control, query, workflow
 from durablectl.demo._proto.hello_pb2 import HelloResponse
 from durablectl.embedded import EmbeddedServer
+from durablectl.engine.recovery.index_filler import IndexFiller
 from durablectl.errors import DurableError
 from durablectl.model.status import Status
 from durablectl.settings import Settings
 from durablectl.storage.diagnosis.recall import CommandsMarker, load_marker, recall_all
+from durablectl.storage.index import entering
+from durablectl.storage.index.index_entries import list_indexed_ids
 from durablectl.storage.records.armed_schedules import armed_names
 from durablectl.storage.streams.direct_get import get_last
-from durablectl.storage.streams.provision import provision, stream_config
+from durablectl.storage.streams.index_marker import IndexMarker, replace_marker
+from durablectl.storage.streams.provision import provision, stream_config, stream_info
 from helpers.in_process import provisioned_store, running_processor
+from helpers.operations import quick
 from helpers.paths import APPS
 from helpers.processor_processes import alive, kill
 from helpers.waiting import wait_until
-from helpers.workflow_runs import run_workflow
+from helpers.workflow_runs import run_workflow, start_workflow
 
 APP = str(APPS / "lost_streams_app.py")
 WORKS, NAPS = 20, 5
@@ -139,6 +144,108 @@ async def test_lost_records_are_told_and_the_index_is_kept(site, spawn, cli):
         assert (forgotten.returncode, "Removed 3 wrong entries" in forgotten.stdout) == (0, True)
         await control.start(store, control.StartRequest("quick", None, "new"))
         await wait_until(lambda: have_completed(store, ["new"]))
+
+
+@workflow
+async def wait(ctx):
+    return await ctx.signal("go")
+
+
+async def start_waiting(store, number):
+    return [await start_workflow(store, wait, id=f"s{each}") for each in range(number)]
+
+
+async def indexed(store):
+    return sorted([each async for each in list_indexed_ids(store, list(Status))])
+
+
+async def lose_index(store):
+    """Have another index stream, which lacks the workflows of the one before."""
+    await delete_stream(store, "index_stream")
+    await provision(store)
+
+
+@pytest.fixture
+def fills(monkeypatch):
+    """The connections over which the index was filled; upkeep looks often."""
+    monkeypatch.setattr("durablectl.engine.recovery.upkeep._STREAMS_SECONDS", 0.05)
+    begun, enter_all = [], entering.enter_all
+
+    async def fill(store):
+        begun.append(store)
+        return await enter_all(store)
+
+    monkeypatch.setattr(entering, "enter_all", fill)
+    return begun
+
+
+async def is_index_complete(store):
+    return (await entering.load_marker(store))[0].is_complete
+
+
+async def test_starting_processor_fills_an_index_that_was_lost_before(settings, store, fills):
+    ids = await start_waiting(store, 5)
+    await lose_index(store)
+    later = await start_workflow(store, quick, id="later")  # whose entry is the only one
+    async with running_processor(settings, quick, wait):
+        await wait_until(lambda: has_entries(store, [later, *ids]))
+        await wait_until(lambda: have_completed(store, [later]))
+        for each in ids:
+            await control.signal(store, each, "go", "on")
+        await wait_until(lambda: have_completed(store, ids))
+    assert len(fills) == 1
+
+
+async def has_entries(store, ids):
+    return await indexed(store) == sorted(ids)
+
+
+async def test_complete_index_is_not_read_by_a_starting_processor(settings, store, fills):
+    await start_waiting(store, 3)
+    for _ in range(2):
+        async with running_processor(settings, wait) as running:
+            filler = IndexFiller(running.store, running.id)
+            await wait_until(lambda filler=filler: is_settled(store, filler))
+    assert not fills
+
+
+async def is_settled(store, filler):
+    return await filler.settle((await stream_info(store, store.subjects.index_stream))["created"])
+
+
+async def test_index_whose_filler_died_is_filled_by_another(settings, store, fills):
+    ids = await start_waiting(store, 5)
+    await lose_index(store)
+    created = (await stream_info(store, store.subjects.index_stream))["created"]
+    _, revision = await entering.load_marker(store)
+    assert await replace_marker(store, IndexMarker(created, filler="gone-1"), revision)
+    async with running_processor(settings, quick):
+        await wait_until(lambda: is_index_complete(store))
+        assert await has_entries(store, ids)
+    assert len(fills) == 1
+
+
+async def test_index_is_filled_by_one_of_several_processors(settings, store, fills):
+    ids = await start_waiting(store, 5)
+    async with running_processor(settings, quick), running_processor(settings, quick):
+        before = (await entering.load_marker(store))[0].created
+        await lose_index(store)
+
+        async def is_complete_again():
+            marker, _ = await entering.load_marker(store)
+            return marker.is_complete and marker.created != before
+
+        await wait_until(is_complete_again)
+        assert await has_entries(store, ids)
+    assert len(fills) == 1
+
+
+async def test_two_fillers_at_once_enter_each_workflow_once(store):
+    ids = await start_waiting(store, 20)
+    await lose_index(store)
+    entered = await asyncio.gather(*(entering.enter_all(store) for _ in range(3)))
+    assert sum(entered) == 20
+    assert await has_entries(store, ids)
 
 
 @workflow
