@@ -15,6 +15,8 @@ from durablectl.storage.streams.index_marker import IndexMarker, replace_marker
 from durablectl.storage.streams.stream_risks import StreamKind, find_risks
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
     from durablectl.storage.connection.store import Store
     from durablectl.storage.subjects import Subjects
 
@@ -144,14 +146,19 @@ async def provision(store: Store, *, replicas: int | None = None) -> None:
     created = await asyncio.gather(*(_ensure(store, kind, each, replicas) for kind, each in wanted.items()))
     store.requests.has_streams = True
     new = {kind for kind, is_new in zip(wanted, created, strict=True) if is_new}
+    # Without these markers, processors would look for lost commands, and for workflows that no entry leads to. One that
+    # cannot be written costs such a look.
+    markers = []
     if {StreamKind.STATES, StreamKind.COMMANDS} <= new:
-        # Without it, processors would look for commands that were lost. One that cannot be written costs such a look.
-        with contextlib.suppress(DurableError):
-            await write_marker(store, were_lost=False)
+        markers.append(_attempt(write_marker(store, were_lost=False)))
     if {StreamKind.STATES, StreamKind.INDEX} <= new:
-        # Likewise, the first one would look for workflows that no entry leads to.
-        with contextlib.suppress(DurableError):
-            await _mark_index_complete(store)
+        markers.append(_attempt(_mark_index_complete(store)))
+    await asyncio.gather(*markers)
+
+
+async def _attempt(write: Awaitable[None]) -> None:
+    with contextlib.suppress(DurableError):
+        await write
 
 
 async def _mark_index_complete(store: Store) -> None:
