@@ -220,7 +220,8 @@ async def test_partition_and_handler_show_in_the_subject_of_the_command(store):
     await control.start(store, control.StartRequest("greet", 1, "with", "eu-1"))
     await start_workflow(store, "greet", 1, id="without")
     stream = store.subjects.commands_stream
-    answer = await store.requests.call(f"{store.api}.STREAM.INFO.{stream}", {"subjects_filter": ">"})
+    ours = f"commands-{store.subjects.namespace}.>"
+    answer = await store.requests.call(f"{store.api}.STREAM.INFO.{stream}", {"subjects_filter": ours})
     prefix = f"commands-{store.subjects.namespace}.greet."
     assert set(answer["state"]["subjects"]) == {prefix + "eu-1", prefix + "~"}
     assert (await query.get_workflow(store, "with")).partition_key == "eu-1"
