@@ -218,9 +218,10 @@ class _Recent(NamedTuple):
     @classmethod
     def from_filters(cls, filters: Filters, span: int) -> Self:
         now = SYSTEM_CLOCK.now()
+        minutes = max(0, min(filters.until or now, now) - max(filters.since, now - span)) / _MINUTE
         # From the begin of a second: what lies in whole seconds is counted, and not read.
         since = max(filters.since, (now - span) // MICROSECONDS * MICROSECONDS)
-        return cls(since, filters.until, max(0, min(filters.until or now, now) - since) / _MINUTE)
+        return cls(since, filters.until, minutes)
 
     def per_minute(self, number: int) -> float:
         return number / self.minutes if self.minutes else 0.0

@@ -11,7 +11,7 @@ from durablectl.model.clock import SYSTEM_CLOCK
 from durablectl.model.codec import decode_execution
 from durablectl.model.kinds import WaitingFor
 from durablectl.storage.streams import direct_get
-from helpers.random_index import HANDLERS, HOUR, MINUTE
+from helpers.random_index import HANDLERS, HOUR, MINUTE, SECOND
 from helpers.stored_records import list_subjects
 
 if TYPE_CHECKING:
@@ -178,7 +178,9 @@ async def compare_stats(store: Store, expected: list[Record], asked: dict[str, A
     if not (asked["since"] or asked["until"]):
         ended = [record.entered for record in expected if record.status == "completed"]
         for rate, span in ((stats.completed_per_minute_last_hour, HOUR), (stats.completed_per_minute, 5 * MINUTE)):
-            most, least = (sum(timestamp_us >= now - span for timestamp_us in ended) for now in (before, after))
+            # The index is counted from the begin of a second.
+            bounds = (before // SECOND * SECOND, after)
+            most, least = (sum(timestamp_us >= now - span for timestamp_us in ended) for now in bounds)
             assert least / (span / MINUTE) <= rate <= most / (span / MINUTE), told
 
 

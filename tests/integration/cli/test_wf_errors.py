@@ -189,9 +189,9 @@ async def test_reached_limit_prints_a_note(desk):
     header, row = [line.split("\t") for line in result.stdout.splitlines()]
     assert header == [
         *("COUNT", "HANDLER", "STEP", "FIRST", "LAST", "SAMPLES", "ERROR_TYPE", "ERROR", "COMMAND"),
-        *("VERSION", "PROCESSOR"),
+        *("VERSION", "PROCESSOR", "APP_VERSION"),
     ]
-    assert (row[0], row[1], row[7], len(row)) == ("2", "refusing", "two", 11)
+    assert (row[0], row[1], row[7], len(row)) == ("2", "refusing", "two", 12)
     assert result.stderr == "Showing 1 of 3 errors, 4 failures in all. --limit shows more.\n"
     found = json.loads(await desk.ok("wf", "errors", "--limit", "1", "--json"))
     assert (len(found["errors"]), found["total"], found["failures"]) == (1, 3, 4)
