@@ -69,7 +69,7 @@ async def test_new_password_in_the_context_is_used_to_reconnect(tmp_path):
             await wait_until(lambda: answers(store))
 
 
-async def test_a_new_nkey_in_its_file_is_used_at_the_next_connection(tmp_path):
+async def test_new_nkey_in_its_file_is_used_to_reconnect(tmp_path):
     keys = [Key.make(), Key.make()]
     file = tmp_path / "user.nk"
     file.write_text(keys[0].seed)
