@@ -74,7 +74,8 @@ async def test_survivor_records_when_a_processor_died_and_what_it_held(store, sp
     told = json.loads(cli("processors", "--json").stdout)
     assert [each["processor_id"] for each in told["lost"]] == [dead]
     rows = [line.split("\t") for line in cli("processors").stdout.splitlines()]
-    assert [row[0] for row in rows if row[-1].startswith("lost ")] == [dead]
+    state = rows[0].index("STATE")
+    assert [row[0] for row in rows if row[state].startswith("lost ")] == [dead]
     hanging.with_suffix(".released").touch()
     for each in ids:
         assert (await wait_for_outcome(store, each)).output() == "released"

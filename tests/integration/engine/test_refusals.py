@@ -137,7 +137,7 @@ async def test_an_input_that_the_workflow_does_not_take_is_a_sentence(settings, 
 
 
 async def test_the_longest_and_oddest_names_that_are_allowed_work(settings, store):
-    name = "-=_" + "h" * 125
+    name = "=-_" + "h" * 125
 
     @workflow(name=name)
     async def handler(_ctx, value):
