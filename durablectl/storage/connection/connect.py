@@ -91,6 +91,20 @@ class Client(NatsClient):
         await self._error_cb(error)
         await self._process_op_err(error)
 
+    async def close(self) -> None:
+        """Close for good, also in the middle of an attempt to reconnect, of which nats-py leaves the socket open."""
+        await super().close()
+        task = self._reconnection_task
+        if task is None or task.done() or task is asyncio.current_task():
+            return
+        while not task.done():
+            task.cancel()
+            await asyncio.wait([task], timeout=0.1)
+        if not self.is_closed:
+            await super().close()
+        elif self._transport is not None:
+            self._transport.close()  # type: ignore[no-untyped-call]
+
     async def _attempt_reconnect(self) -> None:
         while True:
             try:
